@@ -1,0 +1,123 @@
+//! Passwords on their way through the service. None of these types can be printed, serialised or compared.
+
+pub mod common;
+pub mod policy;
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+/// A password as somebody typed it; nothing is known about it yet. Wiped from memory on drop.
+///
+/// ```
+/// use portcullis_domain::password::PasswordAttempt;
+///
+/// let attempt = PasswordAttempt::new("correct horse".to_owned());
+/// assert_eq!(format!("{attempt:?}"), "PasswordAttempt(..)");
+/// ```
+///
+/// Secrets have no `==`:
+///
+/// ```compile_fail
+/// # use portcullis_domain::password::PasswordAttempt;
+/// let (a, b) = (PasswordAttempt::new("x".to_owned()), PasswordAttempt::new("x".to_owned()));
+/// let _ = a == b;
+/// ```
+pub struct PasswordAttempt(Zeroizing<String>);
+
+impl PasswordAttempt {
+    /// The longest password looked at, in code points after NFC.
+    pub const MAX_LENGTH: usize = 256;
+
+    /// Takes the password as received.
+    pub fn new(raw: String) -> Self {
+        Self(Zeroizing::new(raw))
+    }
+
+    /// The bytes exactly as received: what imported hashes were made of.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The password in Unicode NFC: what this service's own hashes are made of, so that the same password typed on
+    /// another keyboard is the same password. Compatibility variants stay different.
+    pub fn expose_nfc(&self) -> Zeroizing<String> {
+        // One allocation: growing would leave copies of the password behind. NFC is at most three times as long
+        // in UTF-8 (UAX #15).
+        let mut nfc = Zeroizing::new(String::with_capacity(self.0.len() * 3));
+        nfc.extend(self.0.nfc());
+        nfc
+    }
+
+    /// The password as it would be hashed, without a look at any policy: for a rehash of what just verified, and
+    /// for the hash that a name without an account costs.
+    pub(crate) fn to_hashable(&self) -> AcceptedPassword {
+        AcceptedPassword(self.expose_nfc())
+    }
+}
+
+impl fmt::Debug for PasswordAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordAttempt(..)")
+    }
+}
+
+/// A password that may be stored: made by [`policy::PasswordPolicy::accept`] alone. Wiped from memory on drop.
+pub struct AcceptedPassword(Zeroizing<String>);
+
+impl AcceptedPassword {
+    /// The password in Unicode NFC.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AcceptedPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcceptedPassword(..)")
+    }
+}
+
+/// A stored password hash in its own text format (`$bcrypt-sha256$..`, `$argon2id$..`, `scrypt:..`).
+#[derive(Clone)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes what a hasher made or a store holds; whether it parses is the hasher's business.
+    pub fn new(encoded: String) -> Self {
+        Self(encoded)
+    }
+
+    /// The encoded hash, for stores and hashers.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nfc_joins_what_keyboards_tell_apart_and_nothing_else() {
+        let nfc = |raw: &str| PasswordAttempt::new(raw.to_owned()).expose_nfc().to_string();
+        assert_eq!(nfc("e\u{301}"), nfc("é"));
+        assert_ne!(nfc("\u{fb01}"), nfc("fi"), "compatibility variants stay different");
+        assert_eq!(nfc(" a "), " a ");
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        let attempt = PasswordAttempt::new("hunter2hunter2".to_owned());
+        let text =
+            format!("{attempt:?} {:?} {:?}", attempt.to_hashable(), PasswordHash::new("$2b$..".into()));
+        assert_eq!(text, "PasswordAttempt(..) AcceptedPassword(..) PasswordHash(..)");
+    }
+}

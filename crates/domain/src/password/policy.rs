@@ -1,0 +1,204 @@
+//! What a new password must be like.
+
+use super::{AcceptedPassword, PasswordAttempt, common};
+use crate::username::CanonicalName;
+
+/// The rules for new passwords. They guard registration and password changes, never a login.
+///
+/// ```
+/// use portcullis_domain::password::{PasswordAttempt, policy::{PasswordPolicy, PasswordViolation}};
+///
+/// let policy = PasswordPolicy::default();
+/// let good = PasswordAttempt::new("Tr0ub4dor&3x".to_owned());
+/// assert!(policy.accept(&good, "alice").is_ok());
+///
+/// let poor = PasswordAttempt::new("alice".to_owned());
+/// assert_eq!(policy.accept(&poor, "Alice").unwrap_err(), [
+///     PasswordViolation::TooShort { min: 8 },
+///     PasswordViolation::MissingUpper,
+///     PasswordViolation::MissingDigit,
+///     PasswordViolation::MissingSpecial,
+///     PasswordViolation::ContainsUsername,
+/// ]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordPolicy {
+    /// The fewest code points (after NFC).
+    pub min_length: usize,
+    /// Whether one upper-case letter is required.
+    pub require_upper: bool,
+    /// Whether one lower-case letter is required.
+    pub require_lower: bool,
+    /// Whether one digit is required.
+    pub require_digit: bool,
+    /// Whether one character is required that is neither a letter with case nor a digit.
+    pub require_special: bool,
+    /// Whether the shipped list of common passwords is refused.
+    pub forbid_common: bool,
+}
+
+impl PasswordPolicy {
+    /// The shortest password that any policy may allow (NIST SP 800-63B-4, section 3.1.1.2).
+    pub const LOWEST_MIN_LENGTH: usize = 8;
+
+    /// The preset after NIST SP 800-63B-4 for passwords used alone: 15 code points, no composition rules, the
+    /// list of common passwords.
+    pub fn nist() -> Self {
+        Self {
+            min_length: 15,
+            require_upper: false,
+            require_lower: false,
+            require_digit: false,
+            require_special: false,
+            forbid_common: true,
+        }
+    }
+
+    /// Accepts `attempt` as a new password of the user called `username` (as typed; it need not be a valid name).
+    ///
+    /// # Errors
+    /// Every rule that the password breaks.
+    pub fn accept(
+        &self,
+        attempt: &PasswordAttempt,
+        username: &str,
+    ) -> Result<AcceptedPassword, Vec<PasswordViolation>> {
+        let password = attempt.to_hashable();
+        let text = password.expose();
+        let length = text.chars().count();
+        let has = |kind: fn(char) -> bool| text.chars().any(kind);
+        let name = CanonicalName::of(username);
+        let broken = [
+            (length < self.min_length, PasswordViolation::TooShort { min: self.min_length }),
+            (length > PasswordAttempt::MAX_LENGTH, PasswordViolation::TooLong),
+            (self.require_upper && !has(char::is_uppercase), PasswordViolation::MissingUpper),
+            (self.require_lower && !has(char::is_lowercase), PasswordViolation::MissingLower),
+            (self.require_digit && !has(char::is_numeric), PasswordViolation::MissingDigit),
+            (self.require_special && !has(is_special), PasswordViolation::MissingSpecial),
+            (text.contains('\0'), PasswordViolation::InvalidCharacter),
+            (contains_name(text, &name), PasswordViolation::ContainsUsername),
+            (self.forbid_common && common::contains(text), PasswordViolation::Common),
+        ];
+        let violations: Vec<_> =
+            broken.into_iter().filter_map(|(is_broken, violation)| is_broken.then_some(violation)).collect();
+        match violations.is_empty() {
+            true => Ok(password),
+            false => Err(violations),
+        }
+    }
+}
+
+/// The rules of the original specification: 8 code points with one upper, lower, digit and other character each.
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self {
+            min_length: 8,
+            require_upper: true,
+            require_lower: true,
+            require_digit: true,
+            require_special: true,
+            forbid_common: true,
+        }
+    }
+}
+
+/// A rule that a password breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordViolation {
+    /// Fewer code points than the policy asks for.
+    #[error("must be at least {min} characters long")]
+    TooShort {
+        /// The policy's minimum.
+        min: usize,
+    },
+    /// More than [`PasswordAttempt::MAX_LENGTH`] code points.
+    #[error("must be at most {} characters long", PasswordAttempt::MAX_LENGTH)]
+    TooLong,
+    /// No upper-case letter.
+    #[error("must contain an upper-case letter")]
+    MissingUpper,
+    /// No lower-case letter.
+    #[error("must contain a lower-case letter")]
+    MissingLower,
+    /// No digit.
+    #[error("must contain a digit")]
+    MissingDigit,
+    /// No character besides letters with case and digits.
+    #[error("must contain a character that is neither a letter nor a digit")]
+    MissingSpecial,
+    /// The username, in any case, is part of it.
+    #[error("must not contain the username")]
+    ContainsUsername,
+    /// It stands in the shipped list of common passwords.
+    #[error("is one of the most common passwords")]
+    Common,
+    /// It contains NUL, which old hashing schemes take for the end.
+    #[error("must not contain the character NUL")]
+    InvalidCharacter,
+}
+
+fn is_special(c: char) -> bool {
+    !c.is_uppercase() && !c.is_lowercase() && !c.is_numeric()
+}
+
+/// Names shorter than three code points are part of too much; nobody can register one.
+fn contains_name(password: &str, name: &CanonicalName) -> bool {
+    name.as_str().chars().count() >= 3 && CanonicalName::of(password).as_str().contains(name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PasswordViolation::{
+        Common, ContainsUsername, InvalidCharacter, MissingDigit, MissingLower, MissingSpecial, MissingUpper,
+        TooLong, TooShort,
+    };
+    use super::*;
+
+    fn check(policy: &PasswordPolicy, password: &str, expected: &[PasswordViolation]) {
+        let attempt = PasswordAttempt::new(password.to_owned());
+        let violations = policy.accept(&attempt, "Bob.K").err().unwrap_or_default();
+        assert_eq!(violations, expected, "{password:?}");
+    }
+
+    #[test]
+    fn the_default_reports_everything_at_once() {
+        let policy = PasswordPolicy::default();
+        check(&policy, "Gr33n-tea", &[]);
+        check(&policy, "Grün3-te\u{301}", &[]);
+        check(&policy, "Gr33n te", &[]); // a space is a special character
+        check(&policy, "Gr3-n te".get(..7).unwrap_or_default(), &[TooShort { min: 8 }]);
+        check(&policy, "", &[TooShort { min: 8 }, MissingUpper, MissingLower, MissingDigit, MissingSpecial]);
+        check(&policy, "gr33n-tea", &[MissingUpper]);
+        check(&policy, "GR33N-TEA", &[MissingLower]);
+        check(&policy, "Green-tea", &[MissingDigit]);
+        check(&policy, "Gr33ntea", &[MissingSpecial]);
+        check(&policy, "x-BOB.k-Y7", &[ContainsUsername]);
+        check(&policy, "Gr33n\0tea", &[InvalidCharacter]);
+        check(&policy, "P@ssw0rd", &[Common]);
+    }
+
+    #[test]
+    fn length_counts_code_points_after_nfc() {
+        let policy = PasswordPolicy { min_length: 8, ..PasswordPolicy::nist() };
+        check(&policy, "e\u{301}234567", &[TooShort { min: 8 }]);
+        check(&policy, "e\u{301}2345678", &[]);
+        let fits = "ü".repeat(256);
+        check(&policy, &fits, &[]);
+        check(&policy, &format!("{fits}x"), &[TooLong]);
+    }
+
+    #[test]
+    fn the_nist_preset_asks_for_length_alone() {
+        let policy = PasswordPolicy::nist();
+        check(&policy, "only lower case", &[]);
+        check(&policy, "🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀🦀", &[]);
+        check(&policy, "fourteen chars", &[TooShort { min: 15 }]);
+        check(&policy, "passwordpassword", &[Common]);
+    }
+
+    #[test]
+    fn names_of_one_or_two_characters_are_part_of_nothing() {
+        let attempt = PasswordAttempt::new("Gr33n-tea".to_owned());
+        assert!(PasswordPolicy::default().accept(&attempt, "e").is_ok());
+    }
+}

@@ -1,0 +1,39 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::time::UnixTime;
+use crate::token::{AccessToken, Claims, SignedClaims, VerificationKey};
+
+/// Signs and verifies access tokens (JWT, RFC 9068).
+#[cfg_attr(feature = "mocks", mockall::automock)]
+pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
+    /// Signs a token. Its dates are cut to whole seconds.
+    ///
+    /// # Errors
+    /// [`SignError`] when there is no key for `claims.issued_at`.
+    fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError>;
+
+    /// Verifies everything about a token but its dates and its session: form, header, signature, issuer, audience
+    /// and type. Never blocks.
+    ///
+    /// MUST refuse a token of which any character was changed.
+    /// MUST refuse a token that is not from this issuer for this audience.
+    /// MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::judge`]'s, with the domain's clock.
+    ///
+    /// # Errors
+    /// [`InvalidToken`], for whatever reason.
+    fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken>;
+
+    /// The public keys that verify tokens at `now`: of the time before, now and the time to come.
+    fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey>;
+}
+
+/// A token is not one of ours. Why is nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid token")]
+pub struct InvalidToken;
+
+/// A token could not be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("the access token could not be signed")]
+pub struct SignError(#[source] pub Box<dyn Error + Send + Sync>);

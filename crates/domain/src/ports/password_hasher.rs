@@ -1,0 +1,49 @@
+use std::error::Error;
+use std::fmt;
+
+use crate::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
+
+/// Makes and verifies password hashes. Both take long on purpose.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+pub trait PasswordHasher: fmt::Debug + Send + Sync {
+    /// Hashes a password with the current scheme and cost.
+    ///
+    /// MUST salt: two hashes of one password differ.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`].
+    fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError>;
+
+    /// Verifies an attempt against a stored hash of any scheme the adapter knows.
+    ///
+    /// MUST tell every character apart, also beyond the 72nd byte, for hashes it made itself.
+    /// MUST refuse as [`HashError::Unusable`] what does not parse or would cost beyond the adapter's bounds, without
+    /// doing the work.
+    /// MUST answer [`Verdict::MatchOutdated`] for a match against a hash weaker than [`Self::hash`] makes.
+    ///
+    /// # Errors
+    /// [`HashError`].
+    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError>;
+}
+
+/// What a verification found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another password.
+    Mismatch,
+    /// The password.
+    Match,
+    /// The password, but its hash should be replaced by one of the current scheme and cost.
+    MatchOutdated,
+}
+
+/// No hash or no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// The stored hash is damaged, of an unknown scheme, or beyond the bounds on cost. It concerns its user alone.
+    #[error("the stored password hash cannot be used: {0}")]
+    Unusable(&'static str),
+    /// The hasher failed.
+    #[error("hashing failed")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}

@@ -1,0 +1,162 @@
+use super::{AuthService, Rejections};
+use crate::client::ClientInfo;
+use crate::event::{EventKind, LoginFailure};
+use crate::id::SessionId;
+use crate::password::policy::PasswordViolation;
+use crate::password::{PasswordAttempt, PasswordHash};
+use crate::ports::{HashError, OpenSessionError, SignError, StoreError, StoreErrorKind, Verdict};
+use crate::session::{Generation, NewSession};
+use crate::time::UnixTime;
+use crate::token::TokenSet;
+use crate::user::{User, UserStatus};
+use crate::username::{CanonicalName, UsernameViolation};
+
+/// What somebody who logs in typed. The rules of registration do not apply: whoever has an account gets in,
+/// however it came into being.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The name typed, in any case.
+    pub username: String,
+    /// The password typed.
+    pub password: PasswordAttempt,
+}
+
+impl AuthService {
+    /// Opens a session for whoever knows a user's password.
+    ///
+    /// A name without an account, a wrong password and a disabled user get one answer, at the cost of one hash.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn login(&self, credentials: &Credentials, client: &ClientInfo) -> Result<TokenSet, LoginError> {
+        check_size(credentials)?;
+        let name = CanonicalName::of(&credentials.username);
+        let user = match self.ports.users.find_by_name(&name) {
+            Ok(user) => user,
+            // A row that does not parse is this user's trouble alone: nobody can log in to it.
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(user) = user else {
+            self.spend_a_hash(&credentials.password)?;
+            return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
+        };
+        let verdict = match self.ports.hasher.verify(&credentials.password, &user.password_hash) {
+            Ok(verdict) => verdict,
+            Err(HashError::Unusable(_)) => {
+                self.spend_a_hash(&credentials.password)?;
+                return Err(self.refuse(Some(&user), LoginFailure::UnusableHash, client)?);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (verdict, user.status) {
+            (Verdict::Mismatch, _) => {
+                return Err(self.refuse(Some(&user), LoginFailure::WrongPassword, client)?);
+            }
+            (_, UserStatus::Disabled) => {
+                return Err(self.refuse(Some(&user), LoginFailure::UserDisabled, client)?);
+            }
+            (Verdict::MatchOutdated, UserStatus::Enabled) => {
+                self.upgrade_hash(&user, &credentials.password, client);
+            }
+            (Verdict::Match, UserStatus::Enabled) => {}
+        }
+        self.open_session(&user, client)
+    }
+
+    fn open_session(&self, user: &User, client: &ClientInfo) -> Result<TokenSet, LoginError> {
+        let now = self.ports.clock.now();
+        let lifetimes = self.rules.lifetimes;
+        let absolute_expires_at = now + lifetimes.refresh_absolute;
+        let session = NewSession {
+            id: SessionId::new(now, self.ports.entropy.as_ref()),
+            user: user.id,
+            credential_version: user.credential_version,
+            opened_at: now,
+            expires_at: absolute_expires_at.min(now + lifetimes.refresh_idle),
+            absolute_expires_at,
+            client: client.clone(),
+        };
+        let event =
+            self.event(EventKind::LoginSucceeded, now, client).of_user(user.id).in_session(session.id);
+        match self.ports.sessions.open(&session, &event) {
+            Ok(()) => Ok(self.issue(user.id, session.id, Generation::FIRST, session.expires_at, now)?),
+            Err(OpenSessionError::UserChanged) => {
+                Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)
+            }
+            Err(OpenSessionError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Records a failed login and gives the one answer to all of them.
+    fn refuse(
+        &self,
+        user: Option<&User>,
+        failure: LoginFailure,
+        client: &ClientInfo,
+    ) -> Result<LoginError, StoreError> {
+        let event = self.event(EventKind::LoginFailed(failure), self.ports.clock.now(), client);
+        self.ports.events.record(&match user {
+            Some(user) => event.of_user(user.id),
+            None => event,
+        })?;
+        Ok(LoginError::InvalidCredentials)
+    }
+
+    /// Costs what a verification costs, so that time does not tell which names have accounts.
+    fn spend_a_hash(&self, attempt: &PasswordAttempt) -> Result<PasswordHash, HashError> {
+        self.ports.hasher.hash(&attempt.to_hashable())
+    }
+
+    /// Replaces an outdated hash. A failure costs nothing but the upgrade: the next login tries again, and a store
+    /// that is down shows in opening the session.
+    fn upgrade_hash(&self, user: &User, attempt: &PasswordAttempt, client: &ClientInfo) {
+        let now: UnixTime = self.ports.clock.now();
+        let event = self.event(EventKind::HashUpgraded, now, client).of_user(user.id);
+        if let Ok(new) = self.ports.hasher.hash(&attempt.to_hashable()) {
+            let _left_for_the_next_login =
+                self.ports.users.upgrade_hash(user.id, &user.password_hash, &new, &event);
+        }
+    }
+}
+
+/// Refuses what no account can have, before anything is hashed.
+fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
+    let mut rejections = Rejections::default();
+    if credentials.username.chars().count() > CanonicalName::MAX_LENGTH {
+        rejections.username.push(UsernameViolation::TooLong);
+    }
+    if credentials.username.contains('\0') {
+        rejections.username.push(UsernameViolation::InvalidCharacter);
+    }
+    if credentials.password.expose_nfc().chars().count() > PasswordAttempt::MAX_LENGTH {
+        rejections.password.push(PasswordViolation::TooLong);
+    }
+    if credentials.password.expose().contains('\0') {
+        rejections.password.push(PasswordViolation::InvalidCharacter);
+    }
+    match rejections.is_empty() {
+        true => Ok(()),
+        false => Err(LoginError::Rejected(rejections)),
+    }
+}
+
+/// Nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Name or password are longer than any, or contain NUL.
+    #[error("the username or the password cannot exist")]
+    Rejected(Rejections),
+    /// No such user, a wrong password or a disabled user.
+    #[error("the username or the password is wrong")]
+    InvalidCredentials,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hasher failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}

@@ -1,0 +1,65 @@
+use super::AuthService;
+use crate::client::ClientInfo;
+use crate::event::EventKind;
+use crate::ports::{InvalidToken, SignError, StoreError};
+use crate::session::{Presentation, Rotation};
+use crate::token::{RefreshToken, TokenSet};
+
+impl AuthService {
+    /// Carries a session on: gives out its next tokens.
+    ///
+    /// Presenting the newest token again within the grace gives the same successor again; presenting an older copy
+    /// ends the session ([`Presented`](crate::session::Presented)).
+    ///
+    /// # Errors
+    /// [`RefreshError`].
+    pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
+        let claims = self.ports.refresh_tokens.open(token)?;
+        let now = self.ports.clock.now();
+        let presented = Presentation {
+            session: claims.session,
+            generation: claims.generation,
+            now,
+            grace: self.rules.lifetimes.refresh_grace,
+            idle: self.rules.lifetimes.refresh_idle,
+        };
+        let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
+        match self.ports.sessions.rotate(&presented, &on_reuse)? {
+            Rotation::Successor { user, generation, expires_at } => {
+                Ok(self.issue(user, claims.session, generation, expires_at, now)?)
+            }
+            Rotation::Reused => {
+                self.revocations.insert([claims.session], now);
+                Err(RefreshError::Reused)
+            }
+            Rotation::Ahead => Err(RefreshError::Ahead),
+            Rotation::Gone => Err(RefreshError::Invalid),
+        }
+    }
+}
+
+/// The session does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// Not a refresh token, or not one of a live session.
+    #[error("the refresh token is not valid")]
+    Invalid,
+    /// A copy of an old token: this call ended the session.
+    #[error("the refresh token was used before; the session has been ended")]
+    Reused,
+    /// The token is newer than the store: a backup was restored. For the caller as good as [`Self::Invalid`].
+    #[error("the refresh token is newer than the store; was a backup restored?")]
+    Ahead,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl From<InvalidToken> for RefreshError {
+    fn from(InvalidToken: InvalidToken) -> Self {
+        Self::Invalid
+    }
+}

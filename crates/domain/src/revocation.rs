@@ -32,7 +32,7 @@ pub struct Revocations {
 #[derive(Debug, Default)]
 struct Memory {
     ended: HashMap<SessionId, UnixTime>,
-    floor: Option<UnixTime>,
+    floor: UnixTime,
     /// The start of the last good look.
     looked_at: Option<UnixTime>,
 }
@@ -84,7 +84,7 @@ impl Revocations {
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
         match memory.looked_at {
             _ if memory.ended.contains_key(&session) => Standing::Ended,
-            _ if memory.floor.is_some_and(|floor| issued_at < floor) => Standing::Ended,
+            _ if issued_at < memory.floor => Standing::Ended,
             Some(last) if now <= last + STALE_AFTER => Standing::Live,
             _ => Standing::Unknown,
         }
@@ -128,7 +128,8 @@ mod tests {
         revocations.insert([sid(1)], t);
         assert_eq!(revocations.standing(sid(1), t, t), Standing::Ended, "at once, before any look");
 
-        revocations.merge(EndedSessions { ended: vec![(sid(2), t)], floor: None }, t + REMEMBERED);
+        revocations
+            .merge(EndedSessions { ended: vec![(sid(2), t)], ..EndedSessions::default() }, t + REMEMBERED);
         assert_eq!(revocations.standing(sid(2), t, t + REMEMBERED), Standing::Ended);
 
         let later = t + REMEMBERED + Duration::from_secs(1);
@@ -140,7 +141,7 @@ mod tests {
     fn tokens_from_before_the_floor_are_ended() {
         let revocations = Revocations::new();
         let t = UnixTime::from_secs(10_000);
-        revocations.merge(EndedSessions { ended: vec![], floor: Some(t) }, t);
+        revocations.merge(EndedSessions { ended: vec![], floor: t }, t);
         revocations.merge(EndedSessions::default(), t);
         assert_eq!(revocations.standing(sid(1), t - Duration::from_secs(1), t), Standing::Ended);
         assert_eq!(revocations.standing(sid(1), t, t), Standing::Live);

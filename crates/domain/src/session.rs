@@ -151,8 +151,8 @@ pub enum Rotation {
 pub struct EndedSessions {
     /// The sessions and when they ended.
     pub ended: Vec<(SessionId, UnixTime)>,
-    /// Every session opened before this is ended.
-    pub floor: Option<UnixTime>,
+    /// Every session opened before this is ended; [`UnixTime::EPOCH`] where that never happened.
+    pub floor: UnixTime,
 }
 
 /// How long tokens last.

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// assert_eq!(t.as_secs(), 11, "dates of tokens round down");
 /// assert_eq!(UnixTime::from_micros(-1).as_secs(), -1, "also before 1970");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(i64);
 
 impl UnixTime {

@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use portcullis_domain::Ports;
+use portcullis_domain::ports::{AccessTokenCodec, SessionStore, UserStore};
+use portcullis_domain::service::{ConfirmError, LogoutToken};
+use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
+use portcullis_domain::{AuthService, Rules};
+use portcullis_testkit::PlainAccessTokens;
+
+use super::{World, client};
+
+/// A second instance over the same store.
+fn other_instance(world: &World) -> AuthService {
+    let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    AuthService::new(ports, Rules::default())
+}
+
+fn log_out(service: &AuthService, tokens: &TokenSet) {
+    let token = LogoutToken::Refresh(RefreshToken::new(tokens.refresh.expose().to_owned()));
+    service.logout(&token, &client()).unwrap();
+}
+
+#[test]
+fn after_a_look_at_the_store_tokens_are_judged_without_it() {
+    let world = World::new();
+    let user = world.register("alice");
+    let tokens = world.login("alice");
+    world.service.poll_revocations().unwrap();
+    let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
+        panic!("live")
+    };
+    assert_eq!((live.claims().user, live.claims().session), (user.id, tokens.session));
+    assert_eq!(world.service.me(&live).unwrap().username.as_str(), "alice");
+}
+
+#[test]
+fn what_this_instance_cannot_know_is_asked_of_the_store() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    for _ in 0..2 {
+        let Authentication::AskStore(open) = world.service.authenticate(tokens.access.expose()) else {
+            panic!("no look at the store yet, or none for long")
+        };
+        assert_eq!(world.service.confirm(open).unwrap().claims().session, tokens.session);
+        world.service.poll_revocations().unwrap();
+        world.wait(6);
+    }
+    let Authentication::AskStore(open) = world.service.authenticate(tokens.access.expose()) else {
+        panic!("stale")
+    };
+    log_out(&other_instance(&world), &tokens);
+    assert!(matches!(world.service.confirm(open), Err(ConfirmError::Refused)));
+}
+
+#[test]
+fn the_end_of_a_session_reaches_other_instances_with_their_next_look() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let other = other_instance(&world);
+    other.poll_revocations().unwrap();
+    assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Live(_)));
+    log_out(&world.service, &tokens);
+    other.poll_revocations().unwrap();
+    assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Refused));
+}
+
+#[test]
+fn tokens_expire_to_the_second() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    world.wait(15 * 60 - 1);
+    assert!(!matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    world.wait(1);
+    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+}
+
+#[test]
+fn tokens_of_another_issuer_and_rubbish_are_refused() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    world.service.poll_revocations().unwrap();
+    let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
+        panic!("live")
+    };
+    let foreign = PlainAccessTokens::new("another").sign(live.claims()).unwrap();
+    for token in [foreign.expose(), "", "a.b.c", tokens.refresh.expose()] {
+        assert!(matches!(world.service.authenticate(token), Authentication::Refused), "{token}");
+    }
+}
+
+#[test]
+fn a_token_of_a_disabled_user_is_refused_after_the_next_look() {
+    let world = World::new();
+    let user = world.register("alice");
+    let tokens = world.login("alice");
+    world.disable(&user);
+    world.service.poll_revocations().unwrap();
+    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+}
+
+#[test]
+fn raising_the_floor_ends_every_token_from_before() {
+    let world = World::new();
+    world.register("alice");
+    let old = world.login("alice");
+    world.wait(2);
+    let kind = portcullis_domain::event::EventKind::AllSessionsEnded;
+    let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
+    world.store.raise_floor(&event).unwrap();
+    world.service.poll_revocations().unwrap();
+    assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused));
+    world.wait(1);
+    world.service.poll_revocations().unwrap();
+    let new = world.login("alice");
+    assert!(matches!(world.service.authenticate(new.access.expose()), Authentication::Live(_)));
+}
+
+#[test]
+fn a_user_who_is_gone_is_nobody() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let empty: Arc<dyn UserStore> = Arc::new(portcullis_testkit::MemoryStore::new());
+    let ports =
+        Ports { users: empty, clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    let service = AuthService::new(ports, Rules::default());
+    service.poll_revocations().unwrap();
+    let Authentication::Live(live) = service.authenticate(tokens.access.expose()) else { panic!("live") };
+    assert!(service.me(&live).is_err());
+}

@@ -1,0 +1,190 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_domain::event::{EventKind, LoginFailure};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{
+    EventLog, HashError, MockEventLog, MockPasswordHasher, MockSessionStore, MockUserStore, OpenSessionError,
+    StoreError, StoreErrorKind, UserStore, Verdict,
+};
+use portcullis_domain::service::LoginError;
+use portcullis_domain::user::NewUser;
+use portcullis_domain::{Ports, Rules};
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
+use portcullis_testkit::{MemoryStore, PlainHasher};
+
+use super::{World, broken_store, entropy};
+
+/// Stores a user as an import would: with any name and any hash.
+fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
+    let user = NewUser { password_hash: hash, ..fixtures::new_user(name, &*entropy()) };
+    let event = fixtures::event(EventKind::UserRegistered, NOW, &*entropy());
+    store.insert(&user, &event).unwrap();
+    user
+}
+
+fn assert_refused(world: &World, username: &str, password: &str, failure: LoginFailure) {
+    let before = world.hasher.work();
+    let result = world.try_login(username, password);
+    assert!(matches!(result, Err(LoginError::InvalidCredentials)), "{result:?}");
+    assert_eq!(world.hasher.work() - before, 1, "the work of one hash");
+    assert_eq!(world.events().last(), Some(&EventKind::LoginFailed(failure)));
+}
+
+#[test]
+fn the_right_password_opens_a_session() {
+    let world = World::new();
+    let user = world.register("Alice");
+    let tokens = world.try_login("aLiCe", PASSWORD).unwrap();
+    assert_eq!(tokens.access_expires_in, Duration::from_mins(15));
+    assert_eq!(tokens.refresh_expires_in, Duration::from_hours(24 * 30));
+    let event = world.store.events().pop().unwrap();
+    assert_eq!(event.kind, EventKind::LoginSucceeded);
+    assert_eq!((event.user, event.session), (Some(user.id), Some(tokens.session)));
+}
+
+#[test]
+fn two_logins_are_two_sessions() {
+    let world = World::new();
+    world.register("alice");
+    let (first, second) = (world.login("alice"), world.login("alice"));
+    assert_ne!(first.session, second.session);
+    assert_ne!(first.access.expose(), second.access.expose());
+    assert_ne!(first.refresh.expose(), second.refresh.expose());
+}
+
+#[test]
+fn a_session_never_outlives_its_absolute_end_even_when_idle_is_longer() {
+    let mut rules = Rules::default();
+    rules.lifetimes.refresh_absolute = Duration::from_hours(1);
+    let world = World::with(rules, |ports| ports);
+    world.register("alice");
+    assert_eq!(world.login("alice").refresh_expires_in, Duration::from_hours(1));
+}
+
+#[test]
+fn login_with_an_unknown_username_costs_one_hash() {
+    let world = World::new();
+    assert_refused(&world, "nobody", PASSWORD, LoginFailure::UnknownUser);
+    assert_eq!(world.store.events().pop().unwrap().user, None);
+}
+
+#[test]
+fn login_with_a_wrong_password_costs_one_hash() {
+    let world = World::new();
+    let user = world.register("alice");
+    assert_refused(&world, "alice", "Wr0ng-password", LoginFailure::WrongPassword);
+    assert_eq!(world.store.events().pop().unwrap().user, Some(user.id));
+}
+
+#[test]
+fn login_of_a_disabled_user_costs_one_hash_and_says_the_same() {
+    let world = World::new();
+    let user = world.register("alice");
+    world.disable(&user);
+    assert_refused(&world, "alice", PASSWORD, LoginFailure::UserDisabled);
+    assert_refused(&world, "alice", "Wr0ng-password", LoginFailure::WrongPassword);
+}
+
+#[test]
+fn what_cannot_exist_is_refused_after_one_hash() {
+    let world = World::new();
+    for name in ["", " ", "no such name!", "' OR 1=1 --", "\u{202e}evil", &"x".repeat(256)] {
+        assert_refused(&world, name, "", LoginFailure::UnknownUser);
+    }
+}
+
+#[test]
+fn what_is_longer_than_anything_is_refused_before_any_hash() {
+    let world = World::new();
+    for (name, password) in
+        [("x".repeat(257), String::new()), (String::new(), "x".repeat(257)), ("a\0".into(), "b\0".into())]
+    {
+        let result = world.try_login(&name, &password);
+        assert!(matches!(result, Err(LoginError::Rejected(_))), "{result:?}");
+    }
+    assert_eq!(world.hasher.work(), 0);
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn imported_names_and_short_passwords_log_in_and_are_upgraded() {
+    let world = World::new();
+    let user = import(&world.store, "bob@example.com", PlainHasher::outdated("pw"));
+    world.try_login("BOB@example.com", "pw").unwrap();
+    let upgraded = world.store.find(user.id).unwrap().unwrap().password_hash;
+    assert!(upgraded.expose().starts_with("plain:"), "rehashed with the current scheme");
+    assert!(world.events().contains(&EventKind::HashUpgraded));
+    world.try_login("bob@example.com", "pw").unwrap();
+    assert_eq!(world.events().iter().filter(|kind| **kind == EventKind::HashUpgraded).count(), 1, "once");
+}
+
+#[test]
+fn a_wrong_password_upgrades_nothing() {
+    let world = World::new();
+    let user = import(&world.store, "bob", PlainHasher::outdated("pw"));
+    assert_refused(&world, "bob", "other", LoginFailure::WrongPassword);
+    assert!(world.store.find(user.id).unwrap().unwrap().password_hash.expose().starts_with("old:"));
+}
+
+#[test]
+fn a_failing_upgrade_does_not_fail_the_login() {
+    let store = Arc::new(MemoryStore::new());
+    let user = import(&store, "bob", PlainHasher::outdated("pw"));
+    let found = store.find(user.id).unwrap();
+    let mut users = MockUserStore::new();
+    users.expect_find_by_name().returning(move |_| Ok(found.clone()));
+    users.expect_upgrade_hash().once().returning(|_, _, _, _| Err(broken_store()));
+    let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&store) };
+    let world = World::with(Rules::default(), |_| ports);
+    assert!(world.try_login("bob", "pw").is_ok());
+}
+
+#[test]
+fn an_unusable_hash_is_its_users_trouble_alone() {
+    let world = World::new();
+    import(&world.store, "bob", PasswordHash::new("$2b$31$damaged".to_owned()));
+    assert_refused(&world, "bob", "pw", LoginFailure::UnusableHash);
+}
+
+#[test]
+fn a_corrupt_row_answers_like_an_unknown_name() {
+    let mut users = MockUserStore::new();
+    users
+        .expect_find_by_name()
+        .returning(|_| Err(StoreError::new(StoreErrorKind::Corrupt, "users.username")));
+    let world = World::with(Rules::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    assert_refused(&world, "bob", "pw", LoginFailure::UnknownUser);
+}
+
+#[test]
+fn a_user_who_changes_during_the_login_gets_no_session() {
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_open().once().returning(|_, _| Err(OpenSessionError::UserChanged));
+    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    world.register("alice");
+    assert_refused(&world, "alice", PASSWORD, LoginFailure::UserChanged);
+}
+
+#[test]
+fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
+    let mut events = MockEventLog::new();
+    events.expect_record().once().returning(|_| Err(broken_store()));
+    let events: Arc<dyn EventLog> = Arc::new(events);
+    let world = World::with(Rules::default(), |ports| Ports { events, ..ports });
+    let result = world.try_login("nobody", PASSWORD);
+    assert!(matches!(result, Err(LoginError::Store(_))), "{result:?}");
+}
+
+#[test]
+fn a_hasher_that_fails_lets_nobody_in() {
+    let mut hasher = MockPasswordHasher::new();
+    hasher.expect_hash().returning(|_| Ok(PasswordHash::new("x".to_owned())));
+    hasher
+        .expect_verify()
+        .returning(|_, _| -> Result<Verdict, _> { Err(HashError::Failed("no memory".into())) });
+    let world = World::with(Rules::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
+    world.register("alice");
+    let result = world.try_login("alice", PASSWORD);
+    assert!(matches!(result, Err(LoginError::Hash(HashError::Failed(_)))), "{result:?}");
+}

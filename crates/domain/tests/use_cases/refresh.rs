@@ -1,0 +1,141 @@
+use std::sync::Arc;
+use std::thread;
+
+use portcullis_domain::Rules;
+use portcullis_domain::event::EventKind;
+use portcullis_domain::ports::{MockSessionStore, RefreshTokenCodec};
+use portcullis_domain::service::RefreshError;
+use portcullis_domain::session::{Generation, Rotation};
+use portcullis_domain::token::{RefreshClaims, RefreshToken, TokenSet};
+use portcullis_domain::{Ports, token::Authentication};
+use portcullis_testkit::PlainRefreshTokens;
+
+use super::{World, broken_store, client};
+
+fn refresh(world: &World, tokens: &TokenSet) -> Result<TokenSet, RefreshError> {
+    world.service.refresh(&tokens.refresh, &client())
+}
+
+#[test]
+fn a_refresh_gives_the_next_tokens_of_the_session() {
+    let world = World::new();
+    world.register("alice");
+    let first = world.login("alice");
+    world.wait(60);
+    let second = refresh(&world, &first).unwrap();
+    assert_eq!(second.session, first.session);
+    assert_ne!(second.refresh.expose(), first.refresh.expose());
+    assert_ne!(second.access.expose(), first.access.expose());
+    assert!(matches!(world.service.authenticate(second.access.expose()), Authentication::AskStore(_)));
+    assert_eq!(world.events().len(), 2, "successful refreshes are no events");
+}
+
+#[test]
+fn a_lost_reply_costs_nothing_within_the_grace() {
+    let world = World::new();
+    world.register("alice");
+    let first = world.login("alice");
+    let lost = refresh(&world, &first).unwrap();
+    world.wait(30);
+    let again = refresh(&world, &first).unwrap();
+    assert_eq!(again.refresh.expose(), lost.refresh.expose(), "the same successor");
+    assert!(refresh(&world, &again).is_ok());
+}
+
+#[test]
+fn twenty_four_callers_with_one_token_get_one_successor() {
+    let world = World::new();
+    world.register("alice");
+    let first = world.login("alice");
+    let successors: Vec<_> = thread::scope(|scope| {
+        let calls: Vec<_> = (0..24).map(|_| scope.spawn(|| refresh(&world, &first).unwrap())).collect();
+        calls.into_iter().map(|call| call.join().unwrap().refresh.expose().to_owned()).collect()
+    });
+    assert!(successors.iter().all(|successor| *successor == successors[0]));
+}
+
+#[test]
+fn a_copy_used_after_the_grace_ends_the_session() {
+    let world = World::new();
+    let user = world.register("alice");
+    let stolen = world.login("alice");
+    let newest = refresh(&world, &stolen).unwrap();
+    world.wait(31);
+    let result = refresh(&world, &stolen);
+    assert!(matches!(result, Err(RefreshError::Reused)), "{result:?}");
+    assert!(matches!(refresh(&world, &newest), Err(RefreshError::Invalid)), "for the thief and the owner");
+    let verdict = world.service.authenticate(newest.access.expose());
+    assert!(matches!(verdict, Authentication::Refused), "at once on this instance: {verdict:?}");
+    let event = world.store.events().pop().unwrap();
+    assert_eq!(
+        (event.kind, event.user, event.session),
+        (EventKind::RefreshTokenReused, Some(user.id), Some(stolen.session))
+    );
+}
+
+#[test]
+fn a_session_ends_when_it_is_not_refreshed_in_time() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    world.wait(30 * 86_400);
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
+}
+
+#[test]
+fn endless_refreshing_stops_at_the_absolute_end() {
+    let world = World::new();
+    world.register("alice");
+    let mut tokens = world.login("alice");
+    for _ in 0..89 {
+        world.wait(86_400);
+        tokens = refresh(&world, &tokens).unwrap();
+    }
+    assert_eq!(tokens.refresh_expires_in.as_secs(), 86_400, "what is left of ninety days");
+    world.wait(86_400);
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
+}
+
+#[test]
+fn disabling_the_user_ends_the_session() {
+    let world = World::new();
+    let user = world.register("alice");
+    let tokens = world.login("alice");
+    world.disable(&user);
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
+}
+
+#[test]
+fn a_token_that_is_not_ours_never_reaches_the_store() {
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_rotate().never();
+    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    let session = portcullis_domain::id::SessionId::new(world.now(), &*super::entropy());
+    let claims = RefreshClaims { session, generation: Generation::FIRST };
+    for forged in [PlainRefreshTokens::new("other key").seal(claims), RefreshToken::new(String::new())] {
+        let result = world.service.refresh(&forged, &client());
+        assert!(matches!(result, Err(RefreshError::Invalid)), "{result:?}");
+    }
+}
+
+#[test]
+fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let ahead = RefreshClaims { session: tokens.session, generation: Generation::new(5) };
+    let result = world.service.refresh(&PlainRefreshTokens::new("fake").seal(ahead), &client());
+    assert!(matches!(result, Err(RefreshError::Ahead)), "{result:?}");
+    assert!(refresh(&world, &tokens).is_ok());
+}
+
+#[test]
+fn a_store_that_fails_is_reported_as_such() {
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_open().returning(|_, _| Ok(()));
+    sessions.expect_rotate().once().returning(|_, _| -> Result<Rotation, _> { Err(broken_store()) });
+    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    world.register("alice");
+    let tokens = world.login("alice");
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Store(_))));
+}

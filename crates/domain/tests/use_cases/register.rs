@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use portcullis_domain::event::EventKind;
+use portcullis_domain::password::policy::PasswordViolation;
+use portcullis_domain::ports::{InsertUserError, MockUserStore, UserStore};
+use portcullis_domain::service::{RegisterError, Rejections};
+use portcullis_domain::user::UserStatus;
+use portcullis_domain::username::UsernameViolation;
+use portcullis_domain::{Ports, Rules};
+use portcullis_testkit::fixtures::PASSWORD;
+
+use super::{World, broken_store, client, registration};
+
+#[test]
+fn a_new_user_is_stored_with_its_event() {
+    let world = World::new();
+    let user = world.register("Alice");
+    assert_eq!(
+        (user.username.as_str(), user.created_at, user.status),
+        ("Alice", world.now(), UserStatus::Enabled)
+    );
+    let stored = world.store.find(user.id).unwrap().expect("stored");
+    assert_eq!(stored.username, user.username);
+    let [event] = &world.store.events()[..] else { panic!("one event") };
+    assert_eq!(
+        (event.kind, event.user, &event.client),
+        (EventKind::UserRegistered, Some(user.id), &client())
+    );
+}
+
+#[test]
+fn every_problem_of_name_and_password_is_reported_at_once() {
+    let world = World::new();
+    let result = world.service.register(&registration("-é", "é"), &client());
+    let Err(RegisterError::Rejected(rejections)) = result else { panic!("{result:?}") };
+    let expected = Rejections {
+        username: vec![
+            UsernameViolation::TooShort,
+            UsernameViolation::InvalidCharacter,
+            UsernameViolation::InvalidStart,
+        ],
+        password: vec![
+            PasswordViolation::TooShort { min: 8 },
+            PasswordViolation::MissingUpper,
+            PasswordViolation::MissingDigit,
+            PasswordViolation::MissingSpecial,
+        ],
+    };
+    assert_eq!(rejections, expected);
+    assert_eq!(world.hasher.work(), 0, "nothing is hashed for a form that fails");
+    assert_eq!(world.events(), []);
+}
+
+#[test]
+fn a_taken_name_is_refused_in_any_case() {
+    let world = World::new();
+    world.register("Alice");
+    let result = world.service.register(&registration("aLICE", PASSWORD), &client());
+    assert!(matches!(result, Err(RegisterError::UsernameTaken)), "{result:?}");
+}
+
+#[test]
+fn closed_registration_is_closed_but_for_the_operator() {
+    let world = World::with(Rules { registration_enabled: false, ..Rules::default() }, |ports| ports);
+    let result = world.service.register(&registration("alice", PASSWORD), &client());
+    assert!(matches!(result, Err(RegisterError::Closed)), "{result:?}");
+    assert!(
+        world.service.add_user(&registration("admin", PASSWORD), &client()).is_ok(),
+        "also a reserved name"
+    );
+    let result = world.service.add_user(&registration("bob", "short"), &client());
+    assert!(matches!(result, Err(RegisterError::Rejected(_))), "the policy is for everybody: {result:?}");
+}
+
+#[test]
+fn a_store_that_fails_is_reported_as_such() {
+    let mut users = MockUserStore::new();
+    users.expect_insert().once().returning(|_, _| Err(InsertUserError::Store(broken_store())));
+    let world = World::with(Rules::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    let result = world.service.register(&registration("alice", PASSWORD), &client());
+    assert!(matches!(result, Err(RegisterError::Store(_))), "{result:?}");
+}

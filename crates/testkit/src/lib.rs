@@ -1,1 +1,48 @@
 #![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "fakes and contracts panic to fail the test that uses them"
+)]
+
+mod clock;
+pub mod contract;
+mod entropy;
+pub mod fixtures;
+mod hasher;
+mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod tokens;
+
+use std::sync::Arc;
+
+pub use clock::FixedClock;
+pub use entropy::SeededEntropy;
+pub use hasher::PlainHasher;
+pub use memory::MemoryStore;
+use portcullis_domain::Ports;
+pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
+
+/// Ports made of fakes alone: an empty store in memory, a clock that stands still at [`fixtures::NOW`], and tokens
+/// and hashes that protect nothing. Swap a part by record update.
+pub fn ports() -> Ports {
+    ports_over(&Arc::new(MemoryStore::new()))
+}
+
+/// The same over a store that the caller keeps, to look into it.
+pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
+    Ports {
+        users: Arc::clone(store) as _,
+        sessions: Arc::clone(store) as _,
+        events: Arc::clone(store) as _,
+        health: Arc::clone(store) as _,
+        hasher: Arc::new(PlainHasher::new()),
+        access_tokens: Arc::new(PlainAccessTokens::new("fake")),
+        refresh_tokens: Arc::new(PlainRefreshTokens::new("fake")),
+        clock: Arc::new(FixedClock::at(fixtures::NOW)),
+        entropy: Arc::new(SeededEntropy::new(1)),
+    }
+}

@@ -22,6 +22,7 @@ use crate::username::CanonicalName;
 /// ]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the settings")]
 pub struct PasswordPolicy {
     /// The fewest code points (after NFC).
     pub min_length: usize,

@@ -3,7 +3,7 @@ use crate::client::ClientInfo;
 use crate::event::EventKind;
 use crate::id::SessionId;
 use crate::ports::{InvalidToken, StoreError};
-use crate::token::{AccessToken, RefreshToken};
+use crate::token::{AccessToken, RefreshToken, SignedClaims};
 
 /// The token by which somebody logs out: any genuine one of the session will do, however old, since all it can do
 /// is end it.
@@ -34,7 +34,7 @@ impl AuthService {
             LogoutToken::Access(token) => {
                 let signed = self.ports.access_tokens.verify(token.expose(), self.ports.clock.now());
                 signed
-                    .map(|claims| claims.session_to_end())
+                    .map(SignedClaims::session_to_end)
                     .map_err(|InvalidToken| LogoutError::InvalidAccessToken)
             }
             LogoutToken::Refresh(token) => {

@@ -1,0 +1,250 @@
+//! What every adapter must honour: functions that take a port and panic where it breaks a promise, one for each
+//! "MUST" of the port's documentation and named after it.
+//!
+//! [`store_contract!`](crate::store_contract) turns a constructor of stores into one `#[test]` a function:
+//!
+//! ```
+//! mod memory {
+//!     use std::sync::Arc;
+//!     use portcullis_testkit::{MemoryStore, contract::Stores};
+//!
+//!     portcullis_testkit::store_contract!(|| Stores::of(Arc::new(MemoryStore::new())));
+//! }
+//! ```
+
+pub mod access_token_codec;
+mod changes;
+pub mod clock;
+pub mod entropy;
+pub mod event_log;
+pub mod password_hasher;
+pub mod refresh_token_codec;
+pub mod session_store;
+pub mod store_health;
+pub mod user_store;
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::ports::{EventLog, SessionStore, StoreHealth, UserStore};
+use portcullis_domain::session::{EndedSessions, Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::user::NewUser;
+
+use crate::fixtures::{self, IDLE, NOW};
+use crate::{MemoryStore, SeededEntropy};
+
+/// The stores of one adapter over one fresh, empty database, and a way to read the recorded events back.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct Stores {
+    /// The users.
+    pub users: Arc<dyn UserStore>,
+    /// The sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// The events.
+    pub events: Arc<dyn EventLog>,
+    /// Whether it works.
+    pub health: Arc<dyn StoreHealth>,
+    /// Reads every recorded event, in the order of their ids.
+    pub recorded: Arc<dyn Fn() -> Vec<RecordedEvent> + Send + Sync>,
+    /// Where the contract's ids come from.
+    pub entropy: Arc<SeededEntropy>,
+}
+
+/// A security event as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// [`EventKind::name`].
+    pub name: String,
+    /// [`EventKind::detail`].
+    pub detail: Option<String>,
+    /// When it happened.
+    pub at: UnixTime,
+    /// The user.
+    pub user: Option<UserId>,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// The address of the client as text.
+    pub address: Option<String>,
+    /// The agent of the client.
+    pub agent: Option<String>,
+}
+
+impl From<&SecurityEvent> for RecordedEvent {
+    fn from(event: &SecurityEvent) -> Self {
+        Self {
+            name: event.kind.name().to_owned(),
+            detail: event.kind.detail().map(str::to_owned),
+            at: event.at,
+            user: event.user,
+            session: event.session,
+            address: event.client.address().map(|address| address.to_string()),
+            agent: event.client.agent().map(str::to_owned),
+        }
+    }
+}
+
+impl Stores {
+    /// The stores of a [`MemoryStore`].
+    pub fn of(store: Arc<MemoryStore>) -> Self {
+        let (users, sessions, events, health) = (store.clone(), store.clone(), store.clone(), store.clone());
+        let recorded = move || {
+            let mut events = store.events();
+            events.sort_by_key(|event| event.id);
+            events.iter().map(RecordedEvent::from).collect()
+        };
+        Self {
+            users,
+            sessions,
+            events,
+            health,
+            recorded: Arc::new(recorded),
+            entropy: Arc::new(SeededEntropy::new(7)),
+        }
+    }
+
+    fn event(&self, kind: EventKind, at: UnixTime) -> SecurityEvent {
+        fixtures::event(kind, at, &*self.entropy)
+    }
+
+    /// Adds a user of this name.
+    fn user(&self, name: &str) -> NewUser {
+        let user = fixtures::new_user(name, &*self.entropy);
+        let event = self.event(EventKind::UserRegistered, NOW).of_user(user.id);
+        self.users.insert(&user, &event).expect("a new name");
+        user
+    }
+
+    fn new_session(&self, user: UserId, opened_at: UnixTime) -> NewSession {
+        fixtures::new_session(user, opened_at, &*self.entropy)
+    }
+
+    /// Opens a session at [`NOW`].
+    fn session(&self, user: UserId) -> NewSession {
+        let session = self.new_session(user, NOW);
+        self.open(&session);
+        session
+    }
+
+    fn open(&self, session: &NewSession) {
+        let event = self.opening_of(session);
+        self.sessions.open(session, &event).expect("the user did not change");
+    }
+
+    fn opening_of(&self, session: &NewSession) -> SecurityEvent {
+        self.event(EventKind::LoginSucceeded, session.opened_at).of_user(session.user).in_session(session.id)
+    }
+
+    /// Presents a generation of a session, with a grace of 30 s.
+    fn present(&self, session: SessionId, generation: u32, now: UnixTime) -> Rotation {
+        let presented = Presentation {
+            session,
+            generation: Generation::new(generation),
+            now,
+            grace: std::time::Duration::from_secs(30),
+            idle: IDLE,
+        };
+        let on_reuse = self.event(EventKind::RefreshTokenReused, now).in_session(session);
+        self.sessions.rotate(&presented, &on_reuse).expect("the store answers")
+    }
+
+    fn end(&self, session: SessionId, at: UnixTime) -> bool {
+        let event = self.event(EventKind::LoggedOut, at).in_session(session);
+        self.sessions.end(session, &event).expect("the store answers")
+    }
+
+    fn is_live(&self, session: SessionId, now: UnixTime) -> bool {
+        self.sessions.is_live(session, now).expect("the store answers")
+    }
+
+    fn ended_since(&self, since: UnixTime) -> EndedSessions {
+        let mut ended = self.sessions.ended_since(since).expect("the store answers");
+        ended.ended.sort();
+        ended
+    }
+
+    /// The names of the recorded events that are about ends of sessions or changes of users.
+    fn recorded_names(&self) -> Vec<String> {
+        (self.recorded)().into_iter().map(|event| event.name).collect()
+    }
+}
+
+/// Runs `work` on `threads` threads that start together, and collects what it returns.
+fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads)
+            .map(|n| {
+                let (start, work) = (&start, &work);
+                scope.spawn(move || {
+                    start.wait();
+                    work(n)
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().expect("no thread panics")).collect()
+    })
+}
+
+/// Makes a `#[test]` of every store contract. The argument is an expression that makes fresh [`Stores`] when called.
+#[macro_export]
+macro_rules! store_contract {
+    ($stores:expr) => {
+        $crate::contract_tests! { $stores;
+            user_store::{
+                insert_refuses_a_taken_name_in_any_case,
+                insert_lets_exactly_one_racer_win,
+                finds_what_was_inserted,
+                finds_nothing_where_nothing_is,
+                imported_names_live,
+                upgrade_hash_does_not_change_the_credential_version,
+                rehash_never_undoes_a_password_change,
+                set_password_ends_the_sessions,
+                disable_ends_the_sessions,
+                changing_an_unknown_user_changes_nothing,
+            }
+            session_store::{
+                open_records_its_event,
+                open_after_disable_is_refused,
+                open_after_a_password_change_is_refused,
+                open_for_an_unknown_user_is_refused,
+                open_racing_disable_leaves_no_live_session,
+                rotate_means_what_the_domain_says,
+                rotate_gives_many_callers_one_successor,
+                rotate_ends_the_session_on_a_reused_token,
+                rotate_reports_one_theft_once,
+                rotate_changes_nothing_where_no_session_lives,
+                rotate_extends_the_session_up_to_its_absolute_end,
+                end_is_acknowledged_once,
+                end_is_not_for_expired_sessions,
+                live_ends_to_the_microsecond,
+                ended_since_lists_ends_and_no_expiries,
+                raise_floor_ends_what_was_opened_before,
+            }
+            event_log::{ record_keeps_everything, record_keeps_the_longest_and_the_least, }
+            store_health::{ a_fresh_store_is_migrated, }
+        }
+    };
+}
+
+/// The loop behind [`store_contract!`](crate::store_contract).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    ($stores:expr; $($port:ident::{ $($name:ident),+ $(,)? })+) => {$(
+        mod $port {
+            use super::*;
+
+            $(
+                #[test]
+                fn $name() {
+                    let make = $stores;
+                    $crate::contract::$port::$name(&make());
+                }
+            )+
+        }
+    )+};
+}

@@ -1,0 +1,32 @@
+//! Promises of [`Entropy`].
+
+use std::collections::HashSet;
+
+use portcullis_domain::ports::Entropy;
+
+use super::race;
+
+/// No two answers are the same, whichever thread asked, and the whole buffer is filled.
+pub fn gives_different_bytes_each_time(entropy: &dyn Entropy) {
+    let fill = || {
+        let mut buffer = [0; 16];
+        entropy.fill(&mut buffer);
+        buffer
+    };
+    let answers: Vec<_> = race(4, |_| (0..250).map(|_| fill()).collect::<Vec<_>>()).concat();
+    assert_eq!(answers.iter().collect::<HashSet<_>>().len(), answers.len());
+    for at in 0..16 {
+        let values: HashSet<_> = answers.iter().map(|answer| answer[at]).collect();
+        assert!(values.len() > 100, "byte {at} has {} values in {} answers", values.len(), answers.len());
+    }
+}
+
+/// A buffer of any length is filled, and nothing beyond it.
+pub fn fills_buffers_of_any_length(entropy: &dyn Entropy) {
+    for length in [0, 1, 7, 8, 9, 31, 10_000] {
+        let mut buffer = vec![0; length + 1];
+        entropy.fill(&mut buffer[..length]);
+        assert_eq!(buffer[length], 0, "{length}");
+        assert!(length < 31 || buffer[length - 16..length] != [0; 16], "{length}");
+    }
+}

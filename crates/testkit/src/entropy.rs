@@ -1,0 +1,31 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_domain::ports::Entropy;
+
+/// Bytes that look random and are the same in every run: `SplitMix64` from a seed. Not for anything secret.
+#[derive(Debug)]
+pub struct SeededEntropy(AtomicU64);
+
+impl SeededEntropy {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+            chunk.copy_from_slice(&mix(state).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// The output function of `SplitMix64` (Steele, Lea and Flood, 2014).
+fn mix(state: u64) -> u64 {
+    let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

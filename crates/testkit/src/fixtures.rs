@@ -1,0 +1,70 @@
+//! People and things that tests need again and again.
+
+use std::time::Duration;
+
+use portcullis_domain::client::ClientInfo;
+use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::id::{EventId, SessionId, UserId, uuid_v7};
+use portcullis_domain::password::{PasswordAttempt, PasswordHash};
+use portcullis_domain::ports::Entropy;
+use portcullis_domain::service::{Credentials, Registration};
+use portcullis_domain::session::NewSession;
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::user::{CredentialVersion, NewUser};
+use portcullis_domain::username::Username;
+
+/// When tests happen, to the microsecond: 2027-01-15T08:00:00.123456Z.
+pub const NOW: UnixTime = UnixTime::from_micros(1_800_000_000_123_456);
+
+/// A password that every policy accepts.
+pub const PASSWORD: &str = "Corr3ct-horse battery";
+
+/// Alice's form.
+pub fn alice() -> Registration {
+    Registration { username: "Alice".to_owned(), password: PasswordAttempt::new(PASSWORD.to_owned()) }
+}
+
+/// What somebody types to log in.
+pub fn credentials(username: &str, password: &str) -> Credentials {
+    Credentials { username: username.to_owned(), password: PasswordAttempt::new(password.to_owned()) }
+}
+
+/// A caller with an address and an agent.
+pub fn client() -> ClientInfo {
+    ClientInfo::new("2001:db8::7".parse().ok(), Some("fixture/1.0"))
+}
+
+/// A user of this name, registered at [`NOW`].
+pub fn new_user(name: &str, entropy: &dyn Entropy) -> NewUser {
+    NewUser {
+        id: UserId::new(NOW, entropy),
+        username: Username::from_stored(name.to_owned()).expect("a name that can be stored"),
+        password_hash: PasswordHash::new(format!("plain:0:{PASSWORD}")),
+        created_at: NOW,
+    }
+}
+
+/// A session of `user` opened at `opened_at`: an hour idle, a day in all.
+pub fn new_session(user: UserId, opened_at: UnixTime, entropy: &dyn Entropy) -> NewSession {
+    NewSession {
+        id: SessionId::new(opened_at, entropy),
+        user,
+        credential_version: CredentialVersion::FIRST,
+        opened_at,
+        expires_at: opened_at + IDLE,
+        absolute_expires_at: opened_at + ABSOLUTE,
+        client: client(),
+    }
+}
+
+/// How long [`new_session`] lasts unrefreshed.
+pub const IDLE: Duration = Duration::from_hours(1);
+
+/// How long [`new_session`] lasts in all.
+pub const ABSOLUTE: Duration = Duration::from_hours(24);
+
+/// An event of nobody.
+pub fn event(kind: EventKind, at: UnixTime, entropy: &dyn Entropy) -> SecurityEvent {
+    let id = EventId::from_uuid(uuid_v7(at, entropy));
+    SecurityEvent { id, at, kind, user: None, session: None, client: client() }
+}

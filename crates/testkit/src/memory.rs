@@ -1,0 +1,77 @@
+//! Stores in memory. They pass the same contract as the databases.
+
+mod event_log;
+mod session_store;
+mod store_health;
+mod user_store;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portcullis_domain::User;
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::session::{NewSession, Rotated};
+use portcullis_domain::time::UnixTime;
+
+/// Users, sessions and events in memory, behind one lock: every method is a transaction.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<UserId, User>,
+    sessions: HashMap<SessionId, StoredSession>,
+    events: Vec<SecurityEvent>,
+    floor: UnixTime,
+}
+
+#[derive(Debug)]
+struct StoredSession {
+    opened: NewSession,
+    newest: Rotated,
+    expires_at: UnixTime,
+    ended_at: Option<UnixTime>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Every event recorded so far, in order.
+    pub fn events(&self) -> Vec<SecurityEvent> {
+        self.lock().events.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live_session(&mut self, id: SessionId, now: UnixTime) -> Option<&mut StoredSession> {
+        let floor = self.floor;
+        self.sessions.get_mut(&id).filter(|session| session.is_live(now, floor))
+    }
+
+    /// Ends the live sessions of a user and says which they were.
+    fn end_sessions_of(&mut self, user: UserId, at: UnixTime) -> Vec<SessionId> {
+        let floor = self.floor;
+        let live = self.sessions.values_mut().filter(|s| s.opened.user == user && s.is_live(at, floor));
+        live.map(|session| {
+            session.ended_at = Some(at);
+            session.opened.id
+        })
+        .collect()
+    }
+}
+
+impl StoredSession {
+    fn is_live(&self, now: UnixTime, floor: UnixTime) -> bool {
+        self.ended_at.is_none() && now < self.expires_at && self.opened.opened_at >= floor
+    }
+}

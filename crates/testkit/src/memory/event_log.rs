@@ -1,0 +1,11 @@
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::ports::{EventLog, StoreError};
+
+use super::MemoryStore;
+
+impl EventLog for MemoryStore {
+    fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
+        self.lock().events.push(event.clone());
+        Ok(())
+    }
+}

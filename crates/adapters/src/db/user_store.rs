@@ -1,0 +1,154 @@
+use diesel::prelude::*;
+use portcullis_domain::User;
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, StoreError, UserStore};
+use portcullis_domain::user::{CredentialVersion, NewUser, UserStatus};
+use portcullis_domain::username::{CanonicalName, Username};
+
+use super::Database;
+use super::connection::AnyConnection;
+use super::error::{CorruptRow, is_unique_violation, store_error};
+use super::event_log::insert_event;
+use super::schema::{sessions, users};
+use super::types::{DbId, DbTime};
+
+impl UserStore for Database {
+    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+        self.transaction(|connection| {
+            let row = (
+                users::id.eq(DbId(user.id.as_uuid())),
+                users::username.eq(user.username.as_str()),
+                users::canonical_name.eq(user.username.canonical().as_str()),
+                users::password_hash.eq(user.password_hash.expose()),
+                users::credential_version.eq(CredentialVersion::FIRST.get()),
+                users::created_at.eq(DbTime(user.created_at)),
+            );
+            match diesel::insert_into(users::table).values(row).execute(connection) {
+                Ok(_) => Ok(insert_event(connection, event)?),
+                Err(error) if is_unique_violation(&error) => Err(InsertUserError::UsernameTaken),
+                Err(error) => Err(store_error(error).into()),
+            }
+        })
+    }
+
+    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+        self.read(|connection| {
+            let query =
+                users::table.filter(users::canonical_name.eq(name.as_str())).select(UserRow::as_select());
+            query.first(connection).optional().map_err(store_error)?.map(User::try_from).transpose()
+        })
+    }
+
+    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.read(|connection| {
+            let query = users::table.find(DbId(id.as_uuid())).select(UserRow::as_select());
+            query.first(connection).optional().map_err(store_error)?.map(User::try_from).transpose()
+        })
+    }
+
+    fn upgrade_hash(
+        &self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreError> {
+        self.transaction(|connection| {
+            let unchanged =
+                users::table.find(DbId(id.as_uuid())).filter(users::password_hash.eq(old.expose()));
+            let upgraded = diesel::update(unchanged)
+                .set(users::password_hash.eq(new.expose()))
+                .execute(connection)
+                .map_err(store_error)?;
+            if upgraded == 1 {
+                insert_event(connection, event)?;
+            }
+            Ok(upgraded == 1)
+        })
+    }
+
+    fn set_password(
+        &self,
+        id: UserId,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.transaction(|connection| {
+            let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
+                .set((
+                    users::password_hash.eq(new.expose()),
+                    users::credential_version.eq(users::credential_version + 1),
+                ))
+                .execute(connection);
+            end_sessions_of_changed(connection, changed, id, event)
+        })
+    }
+
+    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.transaction(|connection| {
+            let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
+                .set(users::disabled_at.eq(DbTime(event.at)))
+                .execute(connection);
+            end_sessions_of_changed(connection, changed, id, event)
+        })
+    }
+}
+
+/// Ends the live sessions of a user whose row was just changed, and is thereby locked against logins in flight.
+fn end_sessions_of_changed(
+    connection: &mut AnyConnection,
+    changed: QueryResult<usize>,
+    id: UserId,
+    event: &SecurityEvent,
+) -> Result<Vec<SessionId>, ChangeUserError> {
+    if changed.map_err(store_error)? == 0 {
+        return Err(ChangeUserError::NotFound);
+    }
+    let live = sessions::table
+        .filter(sessions::user_id.eq(DbId(id.as_uuid())))
+        .filter(super::session_store::is_live(event.at));
+    let ended: Vec<DbId> = diesel::update(live)
+        .set(sessions::ended_at.eq(DbTime(event.at)))
+        .returning(sessions::id)
+        .get_results(connection)
+        .map_err(store_error)?;
+    insert_event(connection, event)?;
+    Ok(ended.into_iter().map(|DbId(id)| SessionId::from_uuid(id)).collect())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct UserRow {
+    id: DbId,
+    username: String,
+    password_hash: String,
+    credential_version: i64,
+    disabled_at: Option<DbTime>,
+    created_at: DbTime,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = StoreError;
+
+    fn try_from(row: UserRow) -> Result<Self, StoreError> {
+        let DbId(id) = row.id;
+        let username = Username::from_stored(row.username).ok_or(CorruptRow {
+            table: "users",
+            column: "username",
+            id,
+        })?;
+        Ok(Self {
+            id: UserId::from_uuid(id),
+            username,
+            password_hash: PasswordHash::new(row.password_hash),
+            credential_version: CredentialVersion::new(row.credential_version),
+            status: match row.disabled_at {
+                None => UserStatus::Enabled,
+                Some(_) => UserStatus::Disabled,
+            },
+            created_at: row.created_at.0,
+        })
+    }
+}

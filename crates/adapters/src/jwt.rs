@@ -1,0 +1,178 @@
+//! Access tokens: JWTs (RFC 7519) in the profile of RFC 9068.
+//!
+//! The header names algorithm (`alg`), key (`kid`) and type (`typ`, `at+jwt`) and nothing else, so the tokens of one
+//! key all begin with the same characters, and no header is ever parsed: a token whose first segment is not that of
+//! a known key, byte for byte, is refused. What attacks on JWT live on (other algorithms, keys named or carried by
+//! the token, duplicate members, unknown ones) stops there.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_domain::id::{SessionId, TokenId, UserId};
+use portcullis_domain::ports::{AccessTokenCodec, InvalidToken, SignError};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+use crate::keys::KeyRing;
+
+/// Signs and verifies access tokens with the keys of a [`KeyRing`].
+#[derive(Debug)]
+pub struct JwtCodec {
+    keys: KeyRing,
+    issuer: String,
+    audience: String,
+}
+
+impl JwtCodec {
+    /// The longest token looked at, in bytes.
+    pub const MAX_TOKEN: usize = 4096;
+
+    /// The longest issuer and the longest audience, in bytes: with both, however JSON spells them, a token stays
+    /// below [`Self::MAX_TOKEN`].
+    pub const MAX_NAME: usize = 512;
+
+    /// A codec for tokens from `issuer` (the service's public URL) for `audience`.
+    ///
+    /// # Errors
+    /// [`InvalidTokenName`] when either is empty, longer than [`Self::MAX_NAME`] or has control characters.
+    pub fn new(keys: KeyRing, issuer: String, audience: String) -> Result<Self, InvalidTokenName> {
+        let good =
+            |name: &str| (1..=Self::MAX_NAME).contains(&name.len()) && !name.contains(char::is_control);
+        if good(&issuer) && good(&audience) {
+            Ok(Self { keys, issuer, audience })
+        } else {
+            Err(InvalidTokenName)
+        }
+    }
+}
+
+impl AccessTokenCodec for JwtCodec {
+    fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
+        let payload = Payload::new(claims, &self.issuer, &self.audience).map_err(sign_error)?;
+        let json = serde_json::to_vec(&payload).map_err(sign_error)?;
+        let token = self.keys.at(claims.issued_at).signing.sign(&json).map_err(sign_error)?;
+        Ok(AccessToken::new(token))
+    }
+
+    fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken> {
+        self.read(token, now).map(SignedClaims::new).ok_or(InvalidToken)
+    }
+
+    fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey> {
+        self.keys.list(now).into_iter().map(|listed| listed.key).collect()
+    }
+}
+
+impl JwtCodec {
+    /// What a genuine token says; `None` for anything else.
+    fn read(&self, token: &str, now: UnixTime) -> Option<Claims> {
+        if token.len() > Self::MAX_TOKEN {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        let keys = self.keys.at(now);
+        let key = keys.verifying.iter().find(|key| key.header() == header)?;
+        if !key.signed(message, signature) {
+            return None;
+        }
+        let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let payload = Payload::parse(&json)?;
+        let claims = payload.claims()?;
+        let meant = payload.iss == self.issuer && payload.aud == self.audience;
+        (meant && key.may_sign_at(claims.issued_at)).then_some(claims)
+    }
+}
+
+/// An issuer or audience that cannot stand in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("issuer and audience must have 1 to {} bytes and no control characters", JwtCodec::MAX_NAME)]
+pub struct InvalidTokenName;
+
+/// The claims on the wire. Members that it does not know are skipped (RFC 7519, section 4), for a newer version may
+/// write more; the known ones stand there once and have exactly these types.
+#[derive(Deserialize, Serialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    aud: Cow<'a, str>,
+    sub: Id,
+    #[serde(borrow)]
+    client_id: Cow<'a, str>,
+    sid: Id,
+    jti: Id,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+}
+
+impl<'a> Payload<'a> {
+    /// Fails on dates before 1970.
+    fn new(claims: &Claims, issuer: &'a str, audience: &'a str) -> Result<Self, std::num::TryFromIntError> {
+        let seconds = |time: UnixTime| u64::try_from(time.as_secs());
+        Ok(Self {
+            iss: issuer.into(),
+            aud: audience.into(),
+            sub: Id(claims.user.as_uuid()),
+            client_id: CLIENT_ID.into(),
+            sid: Id(claims.session.as_uuid()),
+            jti: Id(claims.token.as_uuid()),
+            iat: seconds(claims.issued_at)?,
+            nbf: seconds(claims.not_before)?,
+            exp: seconds(claims.expires_at)?,
+        })
+    }
+
+    /// Reads a JSON object; serde would take an array of the values too.
+    fn parse(json: &'a [u8]) -> Option<Self> {
+        json.starts_with(b"{").then(|| serde_json::from_slice(json).ok())?
+    }
+
+    fn claims(&self) -> Option<Claims> {
+        let time = |seconds| i64::try_from(seconds).ok().map(UnixTime::from_secs);
+        Some(Claims {
+            user: UserId::from_uuid(self.sub.0),
+            session: SessionId::from_uuid(self.sid.0),
+            token: TokenId::from_uuid(self.jti.0),
+            issued_at: time(self.iat)?,
+            not_before: time(self.nbf)?,
+            expires_at: time(self.exp)?,
+        })
+    }
+}
+
+/// A UUID in its one canonical spelling: 36 characters, hyphenated, lower case (RFC 9562, section 4).
+struct Id(Uuid);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]))
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        let uuid = Uuid::try_parse(text).map_err(de::Error::custom)?;
+        if uuid.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]) == text {
+            Ok(Self(uuid))
+        } else {
+            Err(de::Error::custom("not in canonical form"))
+        }
+    }
+}
+
+fn sign_error(error: impl std::error::Error + Send + Sync + 'static) -> SignError {
+    SignError(Box::new(error))
+}
+
+/// RFC 9068 wants the client that asked for the token; the service's own login is the only one.
+const CLIENT_ID: &str = "portcullis";
+
+#[cfg(test)]
+mod tests;

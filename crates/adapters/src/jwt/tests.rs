@@ -1,0 +1,545 @@
+//! Hostile tokens. Those named `jw_<n>` are cases of the project's list of attacks on bearer tokens.
+
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use aws_lc_rs::{hmac, rand::SystemRandom};
+use portcullis_domain::token::PublicKey;
+use portcullis_testkit::fixtures::NOW;
+
+use super::*;
+use crate::keys::{KeyRotation, RootKey, SigningAlgorithm};
+use crate::secret::{Secret, Secrets};
+
+const ISSUER: &str = "https://id.example.org";
+const AUDIENCE: &str = "portcullis";
+
+/// The epoch of [`NOW`].
+const EPOCH: i64 = 1_799_884_800;
+const WEEK: i64 = 7 * 86_400;
+
+fn secret() -> Secret {
+    Secret::parse_for_development("the secret of these tests").unwrap()
+}
+
+fn codec_of(algorithm: SigningAlgorithm) -> JwtCodec {
+    let keys = KeyRing::new(&Secrets::new(secret(), []), algorithm, KeyRotation::default(), NOW);
+    JwtCodec::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned()).unwrap()
+}
+
+fn codec() -> JwtCodec {
+    codec_of(SigningAlgorithm::EdDsa)
+}
+
+fn claims() -> Claims {
+    Claims {
+        user: UserId::from_uuid(Uuid::from_u128(1)),
+        session: SessionId::from_uuid(Uuid::from_u128(2)),
+        token: TokenId::from_uuid(Uuid::from_u128(0xabc)),
+        issued_at: UnixTime::from_secs(NOW.as_secs()),
+        not_before: UnixTime::from_secs(NOW.as_secs()),
+        expires_at: UnixTime::from_secs(NOW.as_secs() + 900),
+    }
+}
+
+fn signed(codec: &JwtCodec) -> String {
+    codec.sign(&claims()).unwrap().expose().to_owned()
+}
+
+/// The payload of [`signed`].
+const PAYLOAD: &str = concat!(
+    r#"{"iss":"https://id.example.org","aud":"portcullis","sub":"00000000-0000-0000-0000-000000000001","#,
+    r#""client_id":"portcullis","sid":"00000000-0000-0000-0000-000000000002","#,
+    r#""jti":"00000000-0000-0000-0000-000000000abc","iat":1800000000,"nbf":1800000000,"exp":1800000900}"#,
+);
+
+/// The header of [`signed`].
+fn header() -> String {
+    format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"at+jwt"}}"#, kid())
+}
+
+fn kid() -> String {
+    codec().verification_keys(NOW)[1].id.clone()
+}
+
+/// The key that the codec signs with in the epoch that begins at `epoch`.
+fn genuine_key(epoch: i64) -> Ed25519KeyPair {
+    let seed = RootKey::of(&secret()).derive(&format!("EdDSA/{epoch}/{WEEK}"));
+    Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).unwrap()
+}
+
+fn message(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
+}
+
+/// A token with any header and payload, under a signature of the genuine key.
+fn forged(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+    let message = message(header, payload);
+    let signature = genuine_key(EPOCH).sign(message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn with_header(header: impl AsRef<[u8]>) -> String {
+    forged(header, PAYLOAD)
+}
+
+fn with_payload(payload: impl AsRef<[u8]>) -> String {
+    forged(header(), payload)
+}
+
+#[track_caller]
+fn refuses(token: &str) {
+    let shown = token.get(..200).unwrap_or(token);
+    assert_eq!(codec().read(token, NOW), None, "{shown}");
+}
+
+#[track_caller]
+fn accepts(token: &str) {
+    assert_eq!(codec().read(token, NOW), Some(claims()), "{token}");
+}
+
+/// All tests below change one thing about this token.
+#[test]
+fn the_unchanged_token_is_accepted() {
+    accepts(&forged(header(), PAYLOAD));
+    assert_eq!(signed(&codec()), forged(header(), PAYLOAD));
+}
+
+#[test]
+fn es256_tokens_carry_the_same_claims() {
+    let codec = codec_of(SigningAlgorithm::Es256);
+    let token = signed(&codec);
+    assert_eq!(codec.read(&token, NOW), Some(claims()));
+    assert!(token.starts_with(&URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","kid":""#)[..20]));
+    refuses(&token);
+}
+
+#[test]
+fn dates_are_cut_to_whole_seconds() {
+    let precise =
+        Claims { issued_at: NOW, not_before: NOW, expires_at: NOW + Duration::from_mins(15), ..claims() };
+    let token = codec().sign(&precise).unwrap();
+    assert_eq!(codec().read(token.expose(), NOW), Some(claims()));
+}
+
+#[test]
+fn dates_before_1970_are_not_signed() {
+    let early = UnixTime::from_secs(-1);
+    assert!(codec().sign(&Claims { issued_at: early, ..claims() }).is_err());
+    assert!(codec().sign(&Claims { not_before: early, ..claims() }).is_err());
+    assert!(codec().sign(&Claims { expires_at: early, ..claims() }).is_err());
+}
+
+#[test]
+fn issuer_and_audience_have_bounds_that_tokens_fit_in() {
+    let new = |issuer: &str, audience: &str| {
+        let keys =
+            KeyRing::new(&Secrets::new(secret(), []), SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
+        JwtCodec::new(keys, issuer.to_owned(), audience.to_owned())
+    };
+    assert_eq!(new("", "x").map(drop), Err(InvalidTokenName));
+    assert_eq!(new("x", "").map(drop), Err(InvalidTokenName));
+    assert_eq!(new(&"x".repeat(JwtCodec::MAX_NAME + 1), "x").map(drop), Err(InvalidTokenName));
+    assert_eq!(new("x", "\n").map(drop), Err(InvalidTokenName));
+    let longest = "\"".repeat(JwtCodec::MAX_NAME); // two bytes each in JSON
+    let codec = new(&longest, &longest).unwrap();
+    assert_eq!(codec.read(&signed(&codec), NOW), Some(claims()));
+}
+
+#[test]
+fn members_that_a_newer_version_writes_are_skipped() {
+    accepts(&with_payload(PAYLOAD.replace('{', r#"{"roles":["a",{"b":1.5}],"#)));
+}
+
+#[test]
+fn the_payload_is_an_object_with_all_its_members() {
+    let id = "00000000-0000-0000-0000-000000000001";
+    refuses(&with_payload(format!(
+        r#"["{ISSUER}","{AUDIENCE}","{id}","portcullis","{id}","{id}",1800000000,1800000000,1800000900]"#
+    )));
+    for member in ["iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp"] {
+        let payload = PAYLOAD.replace(&format!(r#""{member}":"#), r#""other":"#);
+        assert_ne!(payload, PAYLOAD);
+        refuses(&with_payload(payload));
+    }
+    for payload in ["", "null", "{}", "1", "\"x\"", &format!("{PAYLOAD}{PAYLOAD}"), &format!("{PAYLOAD},")] {
+        refuses(&with_payload(payload));
+    }
+}
+
+#[test]
+fn ids_have_one_spelling() {
+    let id = "00000000-0000-0000-0000-000000000abc";
+    for other in [
+        "00000000-0000-0000-0000-000000000ABC",
+        "00000000000000000000000000000abc",
+        "{00000000-0000-0000-0000-000000000abc}",
+        "urn:uuid:00000000-0000-0000-0000-000000000abc",
+        " 00000000-0000-0000-0000-000000000abc",
+        "00000000-0000-0000-0000-000000000ab",
+        "",
+    ] {
+        refuses(&with_payload(PAYLOAD.replace(id, other)));
+    }
+    refuses(&with_payload(PAYLOAD.replace(&format!("\"{id}\""), "2748")));
+}
+
+#[test]
+fn jw_01_alg_none() {
+    let none = header().replace("EdDSA", "none");
+    let message = message(&none, PAYLOAD);
+    for token in [message.clone(), format!("{message}."), format!("{message}.AAAA"), with_header(&none)] {
+        refuses(&token);
+    }
+    // The genuine header without its signature.
+    let genuine = signed(&codec());
+    let (message, _) = genuine.rsplit_once('.').unwrap();
+    refuses(message);
+    refuses(&format!("{message}."));
+}
+
+#[test]
+fn jw_02_alg_none_in_disguise() {
+    for alg in
+        [r#""noNE""#, r#""None""#, r#""NONE""#, r#"" none""#, r#""hs256""#, r#""eddsa""#, "null", "[]", "1"]
+    {
+        let header = header().replace(r#""EdDSA""#, alg);
+        refuses(&with_header(&header));
+        refuses(&format!("{}.", message(&header, PAYLOAD)));
+    }
+}
+
+#[test]
+fn jw_04_every_other_algorithm() {
+    for alg in
+        ["HS256", "HS384", "HS512", "RS256", "PS256", "ES256", "ES384", "ES512", "ES256K", "Ed25519", "Ed448"]
+    {
+        refuses(&with_header(header().replace("EdDSA", alg)));
+    }
+    // The public key as the secret of an HMAC.
+    let PublicKey::Ed25519(public) = codec().verification_keys(NOW)[1].material else {
+        panic!("not an Ed25519 key");
+    };
+    for header in [header(), header().replace("EdDSA", "HS256")] {
+        let message = message(&header, PAYLOAD);
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &public), message.as_bytes());
+        refuses(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag)));
+    }
+}
+
+#[test]
+fn jw_05_keys_that_the_token_brings_along() {
+    let own = Ed25519KeyPair::generate().unwrap();
+    let x = URL_SAFE_NO_PAD.encode(own.public_key());
+    let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+    for header in [
+        format!(r#"{{"alg":"EdDSA","jwk":{jwk},"typ":"at+jwt"}}"#),
+        format!(r#"{{"alg":"EdDSA","kid":"{}","jwk":{jwk},"typ":"at+jwt"}}"#, kid()),
+        format!(r#"{{"alg":"EdDSA","kid":"{}","x5c":["{x}"],"typ":"at+jwt"}}"#, kid()),
+        format!(r#"{{"alg":"EdDSA","kid":"{}","jku":"https://evil.example/jwks","typ":"at+jwt"}}"#, kid()),
+        format!(r#"{{"alg":"EdDSA","kid":"{}","x5u":"https://evil.example/x5u","typ":"at+jwt"}}"#, kid()),
+        header(),
+    ] {
+        let message = message(&header, PAYLOAD);
+        let signature = own.sign(message.as_bytes());
+        refuses(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)));
+    }
+    // Under the genuine key too, what is not understood is refused.
+    for extra in [
+        r#""crit":["exp"]"#,
+        r#""zip":"DEF""#,
+        r#""cty":"JWT""#,
+        r#""b64":false"#,
+        &format!(r#""jwk":{jwk}"#),
+    ] {
+        refuses(&with_header(header().replace(r#","typ""#, &format!(r#",{extra},"typ""#))));
+    }
+}
+
+#[test]
+fn jw_07_kids_that_are_no_kids() {
+    let long = "k".repeat(2_000);
+    for other in ["../../dev/null", "' OR 1=1--", "\\u0000", "", "unknown", &long] {
+        refuses(&with_header(header().replace(&kid(), other)));
+    }
+    refuses(&with_header(header().replace(&format!(r#""kid":"{}","#, kid()), "")));
+    refuses(&with_header(header().replace(&kid(), &"k".repeat(1 << 20))));
+}
+
+#[test]
+fn jw_10_one_token_has_one_spelling() {
+    let token = signed(&codec());
+    let segments: Vec<_> = token.split('.').collect();
+    for segment in 0..3 {
+        let spelled = |text: String| {
+            let mut segments: Vec<String> = segments.iter().map(|&segment| segment.to_owned()).collect();
+            segments[segment] = text;
+            segments.join(".")
+        };
+        let original = segments[segment];
+        for other in ["=", "==", "\n", " ", "A", "+", "\0", "\u{e9}"].map(|end| format!("{original}{end}")) {
+            refuses(&spelled(other));
+        }
+        refuses(&spelled(format!(" {original}")));
+        refuses(&spelled(original[..original.len() - 1].to_owned()));
+        refuses(&spelled(String::new()));
+    }
+    // The last character of an Ed25519 signature has four bits that encode nothing.
+    let (start, last) = token.split_at(token.len() - 1);
+    for other in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".chars() {
+        if last.chars().ne([other]) {
+            refuses(&format!("{start}{other}"));
+        }
+    }
+    for other in
+        [format!("{token}."), format!(".{token}"), format!("{token}.{}", segments[2]), token.replace('.', "")]
+    {
+        refuses(&other);
+    }
+}
+
+#[test]
+fn jw_11_degenerate_es256_signatures() {
+    let codec = codec_of(SigningAlgorithm::Es256);
+    let token = signed(&codec);
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let n = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51_u8,
+    ];
+    let mut n_minus_1 = n;
+    n_minus_1[31] -= 1;
+    let mut one = [0; 32];
+    one[31] = 1;
+    let check = |signature: &[u8]| {
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(codec.read(&token, NOW), None, "{signature:?}");
+    };
+    for r in [[0; 32], one, n_minus_1, n, [0xff; 32]] {
+        for s in [[0; 32], one, n_minus_1, n, [0xff; 32]] {
+            check(&[r, s].concat());
+        }
+    }
+    let genuine = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    check(&[&[0], &genuine[..]].concat());
+    check(&[&genuine[..], &[0]].concat());
+    check(&genuine[..63]);
+    check(&[&[0], &genuine[..32], &[0], &genuine[32..]].concat());
+    // The genuine key, but DER.
+    let scalar = RootKey::of(&secret()).derive(&format!("ES256/{EPOCH}/{WEEK}"));
+    let PublicKey::P256 { x, y } = codec.verification_keys(NOW)[1].material else {
+        panic!("not a P-256 key");
+    };
+    let point = [&[4], &x[..], &y].concat();
+    let key = EcdsaKeyPair::from_private_key_and_public_key(
+        &ECDSA_P256_SHA256_ASN1_SIGNING,
+        scalar.as_ref(),
+        &point,
+    );
+    check(key.unwrap().sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref());
+}
+
+#[test]
+fn jw_13_duplicate_members() {
+    for (member, duplicate) in [
+        (r#""alg":"#, r#""alg":"none","alg":"#),
+        (r#""alg":"#, r#""\u0061lg":"none","alg":"#),
+        (r#""kid":"#, r#""kid":"x","kid":"#),
+        (r#""typ":"#, r#""typ":"JWT","typ":"#),
+    ] {
+        refuses(&with_header(header().replace(member, duplicate)));
+    }
+    for member in ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"] {
+        let value = PAYLOAD.split_once(&format!(r#""{member}":"#)).unwrap().1;
+        let value = value.split([',', '}']).next().unwrap();
+        let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
+        for name in [member, &escaped] {
+            refuses(&with_payload(PAYLOAD.replace('{', &format!(r#"{{"{name}":{value},"#))));
+            refuses(&with_payload(PAYLOAD.replace('}', &format!(r#","{name}":{value}}}"#))));
+        }
+    }
+}
+
+#[test]
+fn jw_14_dates_are_integers() {
+    for date in ["iat", "nbf", "exp"] {
+        let (start, rest) = PAYLOAD.split_once(&format!(r#""{date}":"#)).unwrap();
+        let end = &rest[rest.find([',', '}']).unwrap()..];
+        for value in [
+            r#""1800000000""#,
+            "1e400",
+            "1.8e9",
+            "1800000000.0",
+            "1800000000.5",
+            "-1",
+            "null",
+            "true",
+            "[1800000000]",
+            "9223372036854775808",
+            "18446744073709551616",
+            "01800000000",
+            "+1800000000",
+        ] {
+            refuses(&with_payload(format!(r#"{start}"{date}":{value}{end}"#)));
+        }
+    }
+}
+
+#[test]
+fn jw_16_issuer_and_audience_are_one_exact_string() {
+    for (name, value) in [("iss", ISSUER), ("aud", AUDIENCE)] {
+        let member = format!(r#""{name}":"{value}""#);
+        let upper = value.to_uppercase();
+        for other in [
+            format!(r#"["{value}"]"#),
+            format!(r#"["https://evil.example","{value}"]"#),
+            format!(r#""{value}/""#),
+            format!(r#""{value}x""#),
+            format!(r#"" {value}""#),
+            format!(r#""{value}\u0000""#),
+            format!(r#""{}""#, &value[..value.len() - 1]),
+            format!(r#""{upper}""#),
+            r#""""#.to_owned(),
+            "null".to_owned(),
+            format!(r#"{{"v":"{value}"}}"#),
+        ] {
+            refuses(&with_payload(PAYLOAD.replace(&member, &format!(r#""{name}":{other}"#))));
+        }
+    }
+    // Another spelling of the same string in JSON is the same string.
+    accepts(&with_payload(PAYLOAD.replace("https://id", r"https:\/\/\u0069d")));
+}
+
+#[test]
+fn jw_17_other_kinds_of_tokens() {
+    for typ in
+        ["JWT", "jwt", "at+JWT", "application/at+jwt", "rt+jwt", "id+jwt", "logout+jwt", "dpop+jwt", ""]
+    {
+        refuses(&with_header(header().replace("at+jwt", typ)));
+    }
+    refuses(&with_header(header().replace(r#","typ":"at+jwt""#, "")));
+    refuses(&with_header(header().replace(r#""at+jwt""#, "null")));
+    refuses("pcr_AQGXorRcbX6PmgscLT5PWmsAAAAH1YwBFji8DfByWGLcZVJbiglmdTv7yBDjuQcFEzcSbf8");
+}
+
+#[test]
+fn jw_19_long_tokens() {
+    let dots = ".".repeat(100_000);
+    let long = format!("{}.{}", signed(&codec()), "A".repeat(8 << 20));
+    for token in ["", ".", "..", "...", "a.b.c", &dots, &long] {
+        refuses(token);
+    }
+    // A genuine token of the longest length is read, a longer one is not.
+    let padded = |spaces: usize| with_payload(PAYLOAD.replace('}', &format!("{}}}", " ".repeat(spaces))));
+    let spaces = (0..4_096).rev().find(|&spaces| padded(spaces).len() <= JwtCodec::MAX_TOKEN).unwrap();
+    accepts(&padded(spaces));
+    refuses(&padded(spaces + 1));
+}
+
+#[test]
+fn jw_20_other_serialisations() {
+    let token = signed(&codec());
+    let [protected, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{token}");
+    };
+    for other in [
+        format!(r#"{{"protected":"{protected}","payload":"{payload}","signature":"{signature}"}}"#),
+        format!(
+            r#"{{"payload":"{payload}","signatures":[{{"protected":"{protected}","signature":"{signature}"}}]}}"#
+        ),
+        format!(r#"{{"{protected}.{payload}.{signature}":1}}"#),
+        format!("\"{token}\""),
+        format!("Bearer {token}"),
+        format!("{token},{token}"),
+    ] {
+        refuses(&other);
+    }
+}
+
+#[test]
+fn jw_22_other_encodings_of_text() {
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let bom = |text: &str| format!("\u{feff}{text}");
+    refuses(&with_header(utf_16(&header())));
+    refuses(&with_header(bom(&header())));
+    refuses(&with_header(format!("{}\0", header())));
+    refuses(&with_header([header().as_bytes(), &[0xff]].concat()));
+    refuses(&with_payload(utf_16(PAYLOAD)));
+    refuses(&with_payload(bom(PAYLOAD)));
+    refuses(&with_payload(format!("{PAYLOAD}\0")));
+    for (from, to) in [("https://id", "https://\u{0}id"), ("00000abc", "00000ab\u{0}"), (ISSUER, "\u{fffd}")]
+    {
+        refuses(&with_payload(PAYLOAD.replace(from, to)));
+    }
+    let (start, end) = PAYLOAD.split_once(AUDIENCE).unwrap();
+    refuses(&with_payload([start.as_bytes(), AUDIENCE.as_bytes(), &[0xff], end.as_bytes()].concat()));
+}
+
+#[test]
+fn jw_26_keys_sign_in_their_own_epoch_alone() {
+    // Signs a token that was issued at `iat` with the key of an epoch, and verifies it when `iat` is.
+    let check = |epoch: i64, iat: i64, expected: bool| {
+        let codec = codec();
+        let at = UnixTime::from_secs(iat);
+        let listed = codec.keys.list(at);
+        let Some(key) = listed.iter().find(|listed| listed.from == UnixTime::from_secs(epoch)) else {
+            assert!(!expected, "no key of {epoch} at {iat}");
+            return;
+        };
+        let message =
+            message(header().replace(&kid(), &key.key.id), PAYLOAD.replace("1800000000", &iat.to_string()));
+        let token =
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(genuine_key(epoch).sign(message.as_bytes())));
+        assert_eq!(codec.read(&token, at).is_some(), expected, "key of {epoch}, issued at {iat}");
+    };
+    let next = EPOCH + WEEK;
+    check(EPOCH, EPOCH, true);
+    check(EPOCH, next - 1, true);
+    check(EPOCH, next + 4, true);
+    check(EPOCH, next + 5, false);
+    check(next, next - 5, true);
+    check(next, next - 6, false);
+    check(EPOCH, EPOCH - 1_000, false);
+    check(EPOCH, EPOCH + 2 * WEEK, false);
+
+    // The codec itself signs with the key of the epoch that `iat` lies in.
+    for iat in [EPOCH, next - 1, next] {
+        let at = UnixTime::from_secs(iat);
+        let token = codec().sign(&Claims { issued_at: at, ..claims() }).unwrap();
+        let used =
+            codec().keys.list(at).into_iter().find(|listed| listed.from <= at && at < listed.until).unwrap();
+        let header = header().replace(&kid(), &used.key.id);
+        assert!(token.expose().starts_with(&URL_SAFE_NO_PAD.encode(header)), "{iat}");
+    }
+}
+
+#[test]
+fn jw_26_a_key_verifies_one_epoch_longer_and_not_two() {
+    let token = signed(&codec());
+    let at = |secs| codec().read(&token, UnixTime::from_secs(secs)).is_some();
+    assert!(at(EPOCH - WEEK), "an instance whose clock is behind has the next key");
+    assert!(at(EPOCH + 2 * WEEK - 1));
+    assert!(!at(EPOCH + 2 * WEEK));
+    assert!(!at(EPOCH - WEEK - 1));
+}
+
+#[test]
+fn accepted_secrets_verify_and_do_not_sign() {
+    let other = || Secret::parse_for_development("another secret").unwrap();
+    let codec_over = |secrets: &Secrets| {
+        let keys = KeyRing::new(secrets, SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
+        JwtCodec::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned()).unwrap()
+    };
+    let replacing = codec_over(&Secrets::new(other(), [secret()]));
+    assert_eq!(replacing.read(&signed(&codec()), NOW), Some(claims()));
+    refuses(&signed(&replacing));
+    let replaced = codec_over(&Secrets::new(other(), []));
+    assert_eq!(replaced.read(&signed(&replacing), NOW), Some(claims()));
+    assert_eq!(replaced.read(&signed(&codec()), NOW), None);
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let shown = format!("{:?}", codec());
+    assert!(shown.len() < 300 && !shown.contains("Key {"), "{shown}");
+}

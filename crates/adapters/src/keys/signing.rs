@@ -1,0 +1,229 @@
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::token::{PublicKey, VerificationKey};
+use zeroize::Zeroizing;
+
+use super::epoch::Epoch;
+use super::{KeyUse, ListedKey, RootKey};
+
+/// How access tokens are signed. There is no HS256: whoever could verify its tokens could make them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA` (RFC 8037).
+    #[default]
+    EdDsa,
+    /// ECDSA on P-256 with SHA-256; JWS algorithm `ES256` (RFC 7518, section 3.4).
+    Es256,
+}
+
+impl SigningAlgorithm {
+    /// Its name in JOSE headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    const fn in_jwt_crate(self) -> Algorithm {
+        match self {
+            Self::EdDsa => Algorithm::EdDSA,
+            Self::Es256 => Algorithm::ES256,
+        }
+    }
+}
+
+/// Signs the access tokens of one epoch.
+#[derive(Debug)]
+pub(crate) struct SigningKey {
+    algorithm: SigningAlgorithm,
+    key: EncodingKey,
+    header: String,
+}
+
+impl SigningKey {
+    /// The JWS in compact form (RFC 7515, section 7.1) of `payload`.
+    pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut token = self.header.clone();
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+        let signature = crypto::sign(token.as_bytes(), &self.key, self.algorithm.in_jwt_crate())?;
+        token.push('.');
+        token.push_str(&signature);
+        Ok(token)
+    }
+}
+
+/// Verifies the access tokens of one epoch of one secret.
+#[derive(Debug)]
+pub(crate) struct VerifyingKey {
+    algorithm: SigningAlgorithm,
+    key: DecodingKey,
+    header: String,
+    epoch: Epoch,
+    listed: ListedKey,
+}
+
+impl VerifyingKey {
+    /// The first segment of every token that this key signed, and of no other: the encoded header.
+    pub(crate) fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Whether a token issued at `time` may be signed with it.
+    pub(crate) fn may_sign_at(&self, time: UnixTime) -> bool {
+        self.epoch.may_sign_at(time)
+    }
+
+    /// Whether the private half made `signature` (encoded) over `message`.
+    pub(crate) fn signed(&self, message: &str, signature: &str) -> bool {
+        crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm.in_jwt_crate())
+            .unwrap_or(false)
+    }
+
+    pub(super) fn listed(&self) -> &ListedKey {
+        &self.listed
+    }
+}
+
+/// Derives the key pair of `epoch`.
+pub(super) fn derive(
+    algorithm: SigningAlgorithm,
+    root: &RootKey,
+    epoch: Epoch,
+    key_use: KeyUse,
+) -> (SigningKey, VerifyingKey) {
+    let label = format!("{}/{}", algorithm.name(), epoch.label());
+    let (private, material) = match algorithm {
+        SigningAlgorithm::EdDsa => ed25519(&root.derive(&label)),
+        SigningAlgorithm::Es256 => {
+            p256(&first_scalar(root.derive(&label), |n| root.derive(&format!("{label}/{n}"))))
+        }
+    };
+    let id = thumbprint(&material);
+    let header =
+        URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{}","kid":"{id}","typ":"at+jwt"}}"#, algorithm.name()));
+    let public = match material {
+        PublicKey::Ed25519(key) => DecodingKey::from_ed_der(&key),
+        PublicKey::P256 { x, y } => DecodingKey::from_ec_der(&uncompressed(&x, &y)),
+    };
+    let key = VerificationKey { id, material };
+    let listed = ListedKey { key, from: epoch.from(), until: epoch.until(), key_use };
+    (
+        SigningKey { algorithm, key: private, header: header.clone() },
+        VerifyingKey { algorithm, key: public, header, epoch, listed },
+    )
+}
+
+#[expect(clippy::expect_used, reason = "any 32 bytes are a seed (RFC 8032, section 5.1.5)")]
+fn ed25519(seed: &[u8; 32]) -> (EncodingKey, PublicKey) {
+    let pkcs8 = Zeroizing::new([&ED25519_PKCS8[..], seed].concat());
+    let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).expect("a seed");
+    let public = pair.public_key().as_ref().first_chunk().expect("32 bytes");
+    (EncodingKey::from_ed_der(&pkcs8), PublicKey::Ed25519(*public))
+}
+
+#[expect(clippy::expect_used, reason = "the scalar is in range")]
+fn p256(scalar: &[u8; 32]) -> (EncodingKey, PublicKey) {
+    let pkcs8 = Zeroizing::new([&P256_PKCS8[..], scalar].concat());
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).expect("a scalar in range");
+    let point = pair.public_key().as_ref().first_chunk::<65>().expect("an uncompressed point");
+    let (mut x, mut y) = ([0; 32], [0; 32]);
+    x.copy_from_slice(&point[1..33]);
+    y.copy_from_slice(&point[33..]);
+    (EncodingKey::from_ec_der(&pkcs8), PublicKey::P256 { x, y })
+}
+
+/// The first of `first`, `next(1)`, `next(2)`.. that is a private key of P-256 (FIPS 186-5, A.2.2): not zero and below
+/// the order of the curve. All but one in 2³² are.
+fn first_scalar(
+    first: Zeroizing<[u8; 32]>,
+    next: impl Fn(u32) -> Zeroizing<[u8; 32]>,
+) -> Zeroizing<[u8; 32]> {
+    let mut candidate = first;
+    let mut tried = 0;
+    while *candidate == [0; 32] || *candidate >= P256_ORDER {
+        tried += 1;
+        candidate = next(tried);
+    }
+    candidate
+}
+
+/// SHA-256 of the JWK's required members in their canonical form (RFC 7638), in base64url.
+fn thumbprint(key: &PublicKey) -> String {
+    let encode = |bytes: &[u8; 32]| URL_SAFE_NO_PAD.encode(bytes);
+    let canonical = match key {
+        PublicKey::Ed25519(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(x)),
+        PublicKey::P256 { x, y } => {
+            format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, encode(x), encode(y))
+        }
+    };
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.as_bytes()))
+}
+
+/// A point in the form that needs no square root (SEC 1, section 2.3.3).
+fn uncompressed(x: &[u8; 32], y: &[u8; 32]) -> Vec<u8> {
+    [&[4], &x[..], y].concat()
+}
+
+/// What stands before the 32 bytes of a seed in PKCS#8 (RFC 8410, section 7).
+const ED25519_PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+/// What stands before the 32 bytes of a P-256 scalar in PKCS#8 (RFC 5915 in RFC 5958), without the public key.
+const P256_PKCS8: [u8; 35] = [
+    0x30, 0x41, 2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 3, 1, 7, 4, 0x27, 0x30, 0x25, 2, 1, 1, 4, 0x20,
+];
+
+/// The order of P-256, big-endian (SP 800-186, section 3.2.1.3).
+const P256_ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::KeyRotation;
+    use super::super::tests::hex;
+    use super::*;
+    use crate::secret::Secret;
+
+    /// RFC 8037, appendix A.3.
+    #[test]
+    fn thumbprints_are_those_of_the_rfc() {
+        let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
+        let key = PublicKey::Ed25519(x.try_into().unwrap());
+        assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn scalars_out_of_range_are_passed_over() {
+        let below = |last| {
+            let mut scalar = P256_ORDER;
+            scalar[31] = last;
+            Zeroizing::new(scalar)
+        };
+        let zero = || Zeroizing::new([0; 32]);
+        let first = |first, rest: &[Zeroizing<[u8; 32]>]| {
+            *first_scalar(first, |n| rest[usize::try_from(n).unwrap() - 1].clone())
+        };
+        assert_eq!(first(below(0x50), &[]), *below(0x50), "one below the order is in range");
+        assert_eq!(first(below(0x51), &[zero(), Zeroizing::new([0xff; 32]), below(7)]), *below(7));
+        let _is_a_key = p256(&below(0x50));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let root = RootKey::of(&Secret::parse_for_development("dev").unwrap());
+        let epoch = Epoch::containing(UnixTime::EPOCH, KeyRotation::default());
+        let label = format!("EdDSA/{}", epoch.label());
+        let private = root.derive(&label);
+        let (signing, _) = derive(SigningAlgorithm::EdDsa, &root, epoch, KeyUse::Signs);
+        let shown = format!("{signing:?}");
+        assert!(!shown.contains(&hex(private.as_ref())) && shown.contains("redacted"), "{shown}");
+    }
+}

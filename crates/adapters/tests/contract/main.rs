@@ -1,0 +1,10 @@
+//! The adapters honour the contracts of their ports, and a few promises of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod hashing;
+mod postgres;
+mod sqlite;
+mod stores;
+mod system;
+mod tokens;

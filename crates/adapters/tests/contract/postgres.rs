@@ -1,0 +1,116 @@
+//! PostgreSQL honours the contract: a database of its own for every test.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::{Connection, PgConnection, RunQueryDsl};
+use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
+use portcullis_domain::ports::{StoreErrorKind, StoreHealth, UserStore};
+use portcullis_domain::username::CanonicalName;
+use portcullis_testkit::contract::Stores;
+use portcullis_testkit::postgres::ThrowawayPostgres;
+
+use crate::stores::{EventRow, stores_over};
+
+portcullis_testkit::store_contract!(stores);
+
+/// Fresh stores.
+fn stores() -> Stores {
+    let url = ThrowawayPostgres::shared().create_database();
+    let database = Arc::new(database(&url));
+    database.prepare().unwrap();
+    stores_over(&database, move || {
+        let mut connection = PgConnection::establish(&url).unwrap();
+        diesel::sql_query(
+            "SELECT kind, detail, (extract(epoch FROM at) * 1000000)::bigint AS at,
+                    replace(user_id::text, '-', '') AS user_id, replace(session_id::text, '-', '') AS session_id,
+                    address, agent
+               FROM security_events ORDER BY id",
+        )
+        .load::<EventRow>(&mut connection)
+        .unwrap()
+    })
+}
+
+fn database(url: &str) -> Database {
+    // Wide enough that 32 racers race in the database, not for connections.
+    let config = PoolConfig { size: 24, checkout_timeout: Duration::from_secs(2) };
+    Database::new(DatabaseUrl::parse(url).unwrap(), config)
+}
+
+#[test]
+fn many_may_prepare_one_empty_database_at_once() {
+    let url = ThrowawayPostgres::shared().create_database();
+    std::thread::scope(|scope| {
+        for handle in (0..8).map(|_| scope.spawn(|| database(&url).prepare())).collect::<Vec<_>>() {
+            handle.join().unwrap().unwrap();
+        }
+    });
+    let states = database(&url).migrations().unwrap();
+    assert!(!states.is_empty() && states.iter().all(|state| state.applied), "{states:?}");
+}
+
+#[test]
+fn a_database_goes_with_its_secret() {
+    let database = database(&ThrowawayPostgres::shared().create_database());
+    database.prepare().unwrap();
+    crate::stores::goes_with_its_secret(&database);
+}
+
+#[test]
+fn the_server_tells_the_time() {
+    let database = database(&ThrowawayPostgres::shared().create_database());
+    database.prepare().unwrap();
+    let (first, second) = (database.check().unwrap().time.unwrap(), database.check().unwrap().time.unwrap());
+    assert!(first.as_secs() > 1_700_000_000 && second > first, "{first:?} {second:?}");
+}
+
+#[test]
+fn a_server_that_comes_back_is_used_again() {
+    let server = ThrowawayPostgres::start();
+    let database = database(&server.create_database());
+    database.prepare().unwrap();
+    let find = || database.find_by_name(&CanonicalName::of("alice"));
+    assert!(find().unwrap().is_none());
+
+    server.crash();
+    let asked = Instant::now();
+    assert_eq!(find().unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let unreachable = database.prepare().unwrap_err();
+    assert!(matches!(unreachable, PrepareError::Unreachable(_)), "{unreachable}");
+
+    server.restart();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Err(error) = find() {
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(Instant::now() < deadline, "not healed within five seconds: {error:?}");
+    }
+}
+
+#[test]
+fn an_exhausted_pool_answers_in_time() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(100) };
+    let database = Database::new(DatabaseUrl::parse(&url).unwrap(), config);
+    database.prepare().unwrap();
+    // Another session holds the table, so the pool's one connection waits for it.
+    let mut holder = PgConnection::establish(&url).unwrap();
+    diesel::sql_query("BEGIN").execute(&mut holder).unwrap();
+    diesel::sql_query("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").execute(&mut holder).unwrap();
+    std::thread::scope(|scope| {
+        let results: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| database.find_by_name(&CanonicalName::of("alice"))))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|handle| handle.join().unwrap().unwrap_err().kind())
+            .collect();
+        assert_eq!(
+            results,
+            [StoreErrorKind::Unavailable; 3],
+            "two for want of a connection, one for its lock"
+        );
+    });
+    diesel::sql_query("ROLLBACK").execute(&mut holder).unwrap();
+    assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+}

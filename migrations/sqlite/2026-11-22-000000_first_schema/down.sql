@@ -1,0 +1,4 @@
+DROP TABLE deployment;
+DROP TABLE security_events;
+DROP TABLE sessions;
+DROP TABLE users;

@@ -52,7 +52,7 @@ impl Username {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let broken = [
             (length < Self::MIN_LENGTH, UsernameViolation::TooShort),
-            (length > Self::MAX_LENGTH, UsernameViolation::TooLong),
+            (length > Self::MAX_LENGTH, UsernameViolation::TooLong { max: Self::MAX_LENGTH }),
             (!raw.chars().all(allowed), UsernameViolation::InvalidCharacter),
             (raw.starts_with(['.', '_', '-']), UsernameViolation::InvalidStart),
         ];
@@ -113,8 +113,11 @@ pub enum UsernameViolation {
     #[error("must be at least {} characters long", Username::MIN_LENGTH)]
     TooShort,
     /// More code points than may be registered, or than a login looks at.
-    #[error("must be at most {} characters long", Username::MAX_LENGTH)]
-    TooLong,
+    #[error("must be at most {max} characters long")]
+    TooLong {
+        /// How many they may be.
+        max: usize,
+    },
     /// A character outside `[A-Za-z0-9._-]`.
     #[error("may contain only letters, digits, '.', '_' and '-'")]
     InvalidCharacter,
@@ -170,7 +173,7 @@ mod tests {
             (&"x".repeat(32), &[]),
             ("", &[TooShort]),
             ("ab", &[TooShort]),
-            (&long, &[TooLong]),
+            (&long, &[TooLong { max: 32 }]),
             ("-é", &[TooShort, InvalidCharacter, InvalidStart]),
             (".bob", &[InvalidStart]),
             ("bob\n", &[InvalidCharacter]),

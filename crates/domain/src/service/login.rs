@@ -124,7 +124,7 @@ impl AuthService {
 fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
     let mut rejections = Rejections::default();
     if credentials.username.chars().count() > CanonicalName::MAX_LENGTH {
-        rejections.username.push(UsernameViolation::TooLong);
+        rejections.username.push(UsernameViolation::TooLong { max: CanonicalName::MAX_LENGTH });
     }
     if credentials.username.contains('\0') {
         rejections.username.push(UsernameViolation::InvalidCharacter);

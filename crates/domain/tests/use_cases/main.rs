@@ -1,4 +1,9 @@
 //! The use cases over the fakes of the testkit; mocks only where a port has to fail.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in tests, and in their helpers, it fails the test"
+)]
 
 mod authenticate;
 mod login;

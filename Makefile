@@ -1,0 +1,36 @@
+# Short names. `cargo run` and `cargo test --workspace` do without.
+
+.PHONY: help run test check fmt lint doc deny docker openapi clean
+
+help: ## lists these names
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## runs the service, in development, on 127.0.0.1:8080
+	cargo run
+
+test: ## runs all tests; they start their own PostgreSQL
+	cargo test --workspace
+
+check: ## checks all that CI checks
+	.ci/run
+
+fmt: ## formats the sources
+	cargo fmt --all
+
+lint: ## runs clippy over everything
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: ## builds the documentation of the crates and opens it
+	cargo doc --workspace --no-deps --open
+
+deny: ## checks licences, sources, layers and advisories (needs cargo-deny and the network)
+	cargo deny check
+
+docker: ## builds the image
+	docker build --file docker/Dockerfile --tag portcullis .
+
+openapi: ## prints the OpenAPI document
+	@cargo run --quiet -- openapi
+
+clean: ## removes what cargo built
+	cargo clean

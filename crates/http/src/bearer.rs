@@ -1,0 +1,113 @@
+//! The only way an access token comes in: `Authorization: Bearer <token>` (RFC 6750, section 2.1).
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, dev};
+use portcullis_domain::token::{AccessToken, Authentication, LiveClaims};
+
+use crate::Api;
+use crate::blocking::Lane;
+use crate::problem::{Problem, ProblemCode};
+
+/// Proof that the request comes with a good access token of a live session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bearer(pub(crate) LiveClaims);
+
+impl FromRequest for Bearer {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let api = Api::of(request);
+        // Judged here and now, without a lookup; only what memory cannot tell goes to the store.
+        let judged = presented(request).and_then(|token| match token {
+            Some(token) => Ok(api.auth.authenticate(token)),
+            None => Err(ProblemCode::MissingToken.into()),
+        });
+        Box::pin(async move {
+            match judged? {
+                Authentication::Live(claims) => Ok(Self(claims)),
+                Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
+                Authentication::AskStore(claims) => {
+                    Ok(Self(api.blocking(Lane::Data, move |auth| auth.confirm(claims)).await??))
+                }
+            }
+        })
+    }
+}
+
+/// The access token that came with the request, if one did. Nothing is known about it yet.
+#[derive(Debug)]
+pub(crate) struct UnverifiedBearer(pub(crate) Option<AccessToken>);
+
+impl FromRequest for UnverifiedBearer {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let token = presented(request);
+        ready(token.map(|token| Self(token.map(|token| AccessToken::new(token.to_owned())))))
+    }
+}
+
+/// The token of the `Authorization` field. Credentials of another scheme are as good as none.
+fn presented(request: &HttpRequest) -> Result<Option<&str>, Problem> {
+    let mut fields = request.headers().get_all(header::AUTHORIZATION);
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(field), None) => token_of(field),
+        (Some(_), Some(_)) => Err(ProblemCode::InvalidToken.into()),
+    }
+}
+
+fn token_of(field: &HeaderValue) -> Result<Option<&str>, Problem> {
+    let credentials = field.to_str().map_err(|_not_ascii| Problem::new(ProblemCode::InvalidToken))?;
+    let (scheme, token) = credentials.split_once(' ').unwrap_or((credentials, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(None);
+    }
+    if token.len() > MAX_TOKEN || !is_token68(token) {
+        return Err(ProblemCode::InvalidToken.into());
+    }
+    Ok(Some(token))
+}
+
+/// `token68` of RFC 9110, section 11.2, which RFC 6750 calls `b64token`.
+fn is_token68(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !body.is_empty() && body.bytes().all(allowed)
+}
+
+/// The longest token looked at, in bytes.
+const MAX_TOKEN: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_token68_after_one_space_is_looked_at() {
+        let check = |field: &str, expected: Result<Option<&str>, ()>| {
+            let value = HeaderValue::from_str(field).unwrap();
+            assert_eq!(token_of(&value).map_err(|_problem| ()), expected, "{field:?}");
+        };
+        check("Bearer aZ9-._~+/==", Ok(Some("aZ9-._~+/==")));
+        check("bEARER a", Ok(Some("a")));
+        check("Basic YTpi", Ok(None));
+        check("Bearer", Err(()));
+        check("Bearer ", Err(()));
+        check("Bearer =", Err(()));
+        check("Bearer a=b", Err(()));
+        check("Bearer  a", Err(()));
+        check("Bearer a ", Err(()));
+        check("Bearer a,b", Err(()));
+        check("Bearer \"a\"", Err(()));
+        check("Bearer a%62", Err(()));
+        check("Bearer \u{e9}", Err(()));
+        check(&format!("Bearer {}", "x".repeat(MAX_TOKEN)), Ok(Some(&"x".repeat(MAX_TOKEN))));
+        check(&format!("Bearer {}", "x".repeat(MAX_TOKEN + 1)), Err(()));
+    }
+}

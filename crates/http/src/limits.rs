@@ -1,0 +1,322 @@
+//! Limits per client address, by actix-governor: the only file that names it. Without the feature `governor` there
+//! are none.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// How often one address may call the routes that cost most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Whether there are limits at all; a gateway in front may have its own.
+    pub enabled: bool,
+    /// `POST /register`.
+    pub register: Quota,
+    /// `POST /login`.
+    pub login: Quota,
+    /// `POST /refresh`.
+    pub refresh: Quota,
+}
+
+/// Registrations: 30 an hour, 10 at once. Logins: 30 a minute, 10 at once. Refreshes: 120 a minute, 60 at once.
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let quota = |count, per, burst| Quota { count: at_least_one(count), per, burst: at_least_one(burst) };
+        Self {
+            enabled: true,
+            register: quota(30, Duration::from_hours(1), 10),
+            login: quota(30, Duration::from_mins(1), 10),
+            refresh: quota(120, Duration::from_mins(1), 60),
+        }
+    }
+}
+
+/// A token bucket: it holds `burst` calls, and `count` trickle in per `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many calls, in the long run.
+    pub count: NonZeroU32,
+    /// In which time.
+    pub per: Duration,
+    /// How many at once.
+    pub burst: NonZeroU32,
+}
+
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+pub(crate) use by_address::{Limit, Limits};
+
+#[cfg(feature = "governor")]
+mod by_address {
+    use std::hash::{BuildHasher, RandomState};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use actix_governor::governor::NotUntil;
+    use actix_governor::governor::clock::{Clock, DefaultClock, QuantaInstant};
+    use actix_governor::governor::middleware::StateInformationMiddleware;
+    use actix_governor::{Governor, GovernorConfig, GovernorConfigBuilder, GovernorResult, KeyExtractor};
+    use actix_web::body::MessageBody;
+    use actix_web::dev::{ServiceRequest, ServiceResponse};
+    use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+    use actix_web::middleware::{Next, from_fn};
+    use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder, ResponseError, Route};
+
+    use super::{LimitsConfig, Quota};
+    use crate::client_ip::TrustedProxies;
+    use crate::problem::{Problem, ProblemCode};
+
+    /// The limits of one process, shared by its workers.
+    #[derive(Debug)]
+    pub(crate) struct Limits {
+        pub(crate) register: Limit,
+        pub(crate) login: Limit,
+        pub(crate) refresh: Limit,
+    }
+
+    impl Limits {
+        pub(crate) fn new(config: LimitsConfig, proxies: &TrustedProxies) -> Self {
+            let limit = |name, quota| Limit(config.enabled.then(|| Bucketed::new(name, quota, proxies)));
+            Self {
+                register: limit("register", config.register),
+                login: limit("login", config.login),
+                refresh: limit("refresh", config.refresh),
+            }
+        }
+    }
+
+    /// The limit of one route, or none.
+    #[derive(Debug)]
+    pub(crate) struct Limit(Option<Bucketed>);
+
+    #[derive(Debug)]
+    struct Bucketed {
+        config: GovernorConfig<ByAddress, StateInformationMiddleware>,
+        fields: Arc<RateLimitFields>,
+    }
+
+    impl Limit {
+        /// Puts the limit before a route.
+        pub(crate) fn guard(&self, route: Route) -> Route {
+            let Some(Bucketed { config, fields }) = &self.0 else { return route };
+            let fields = Arc::clone(fields);
+            // `Governor` goes innermost: it asks for a future that can be moved.
+            route
+                .wrap(Governor::new(config))
+                .wrap(from_fn(move |request, next| tell_what_remains(Arc::clone(&fields), request, next)))
+        }
+    }
+
+    impl Bucketed {
+        fn new(name: &'static str, quota: Quota, proxies: &TrustedProxies) -> Self {
+            let period = (quota.per / quota.count.get()).max(Duration::from_nanos(1));
+            let fields = Arc::new(RateLimitFields::new(name, period, quota.burst.get()));
+            let key = ByAddress {
+                name,
+                proxies: proxies.clone(),
+                hasher: RandomState::new(),
+                fields: Arc::clone(&fields),
+            };
+            #[expect(clippy::expect_used, reason = "neither the period nor the burst is zero")]
+            let config = GovernorConfigBuilder::default()
+                .period(period)
+                .burst_size(quota.burst.get())
+                .key_extractor(key)
+                .use_headers()
+                .finish()
+                .expect("a valid quota");
+            Self { config, fields }
+        }
+    }
+
+    /// Counts by client address: IPv4, mapped IPv4 as IPv4, IPv6 by /64, which is what one customer gets.
+    #[derive(Clone, Debug)]
+    struct ByAddress {
+        name: &'static str,
+        proxies: TrustedProxies,
+        hasher: RandomState,
+        fields: Arc<RateLimitFields>,
+    }
+
+    impl ByAddress {
+        /// The slot in which an address is counted.
+        ///
+        /// The number of slots is fixed, so no number of addresses takes more memory, and none pushes another's
+        /// count out. Two addresses may share a slot, but which ones nobody can tell: the hash has a random key.
+        fn slot(&self, address: IpAddr) -> u64 {
+            let hash = match address.to_canonical() {
+                IpAddr::V4(address) => self.hasher.hash_one(address),
+                IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> 64),
+            };
+            hash % LIMIT_SLOTS
+        }
+    }
+
+    impl KeyExtractor for ByAddress {
+        type Key = u64;
+        type KeyExtractionError = Problem;
+
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn extract(&self, request: &ServiceRequest) -> Result<u64, Problem> {
+            let address = self.proxies.client_address(request.head());
+            Ok(self.slot(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        }
+
+        /// The answer of its own would cut the wait to whole seconds: `Retry-After: 0`.
+        fn exceed_rate_limit_response(
+            &self,
+            refusal: &NotUntil<QuantaInstant>,
+            _: HttpResponseBuilder,
+        ) -> HttpResponse {
+            let wait = refusal.wait_time_from(DefaultClock::default().now());
+            let problem = Problem::new(ProblemCode::RateLimited).retry_after(ceil(wait).max(1));
+            let mut response = problem.error_response();
+            self.fields.add_to(response.headers_mut(), 0, wait);
+            response
+        }
+    }
+
+    /// Adds what remains to an answer that was let through. (Refusals already say it.)
+    async fn tell_what_remains<B: MessageBody + 'static>(
+        fields: Arc<RateLimitFields>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<B>, actix_web::Error> {
+        let mut response = next.call(request).await?;
+        let remaining = match response.request().extensions().get::<GovernorResult<Problem>>() {
+            Some(GovernorResult::Ok { remaining, .. }) => *remaining,
+            _ => None,
+        };
+        if let Some(remaining) = remaining {
+            fields.add_to(response.headers_mut(), remaining, Duration::ZERO);
+        }
+        for own in [X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING] {
+            response.headers_mut().remove(own);
+        }
+        Ok(response)
+    }
+
+    /// The fields of draft-ietf-httpapi-ratelimit-headers.
+    #[derive(Debug)]
+    struct RateLimitFields {
+        name: &'static str,
+        period: Duration,
+        burst: u32,
+        policy: HeaderValue,
+    }
+
+    impl RateLimitFields {
+        fn new(name: &'static str, period: Duration, burst: u32) -> Self {
+            let policy = format!("\"{name}\";q={burst};w={}", ceil(period * burst));
+            let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(""));
+            Self { name, period, burst, policy }
+        }
+
+        /// Says that `remaining` calls are left, and when all are back: the bucket refills by one a period, the
+        /// first of them after `wait` where that is known.
+        fn add_to(&self, headers: &mut HeaderMap, remaining: u32, wait: Duration) {
+            let missing = self.burst.saturating_sub(remaining);
+            let until_full = match wait {
+                Duration::ZERO => self.period * missing,
+                wait => wait + self.period * missing.saturating_sub(1),
+            };
+            let limit = format!("\"{}\";r={remaining};t={}", self.name, ceil(until_full));
+            headers.insert(RATELIMIT_POLICY, self.policy.clone());
+            headers.insert(RATELIMIT, HeaderValue::from_str(&limit).unwrap_or(HeaderValue::from_static("")));
+        }
+    }
+
+    /// Whole seconds, rounded up.
+    fn ceil(duration: Duration) -> u64 {
+        duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    }
+
+    /// 2¹⁷ slots are about 4 MiB a limit when all are in use, and let ten thousand busy addresses share hardly any.
+    const LIMIT_SLOTS: u64 = 1 << 17;
+
+    const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+    const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        fn extractor() -> ByAddress {
+            let fields = Arc::new(RateLimitFields::new("test", Duration::from_secs(2), 10));
+            ByAddress { name: "test", proxies: TrustedProxies::default(), hasher: RandomState::new(), fields }
+        }
+
+        #[test]
+        fn addresses_of_one_customer_share_a_slot() {
+            let extractor = extractor();
+            let slot = |address: &str| extractor.slot(address.parse().unwrap());
+            assert_eq!(slot("192.0.2.1"), slot("::ffff:192.0.2.1"));
+            assert_eq!(slot("2001:db8::1"), slot("2001:db8::ffff:ffff:ffff:ffff"));
+        }
+
+        #[test]
+        fn addresses_of_others_rarely_do_and_differently_in_each_process() {
+            let (one, other) = (extractor(), extractor());
+            let addresses = || (0..1_000_u32).map(|n| IpAddr::V4(Ipv4Addr::from_bits(n << 8)));
+            let slots: std::collections::HashSet<_> = addresses().map(|address| one.slot(address)).collect();
+            assert!(slots.len() > 950, "{}", slots.len());
+            assert!(slots.iter().all(|slot| *slot < LIMIT_SLOTS));
+            assert!(addresses().any(|address| one.slot(address) != other.slot(address)));
+        }
+
+        #[test]
+        fn the_fields_say_what_is_left_and_when_all_is_back() {
+            let fields = RateLimitFields::new("login", Duration::from_secs(2), 10);
+            let check = |remaining, wait, expected: &str| {
+                let mut headers = HeaderMap::new();
+                fields.add_to(&mut headers, remaining, wait);
+                assert_eq!(headers.get(RATELIMIT).unwrap(), expected);
+                assert_eq!(headers.get(RATELIMIT_POLICY).unwrap(), "\"login\";q=10;w=20");
+            };
+            check(9, Duration::ZERO, "\"login\";r=9;t=2");
+            check(0, Duration::ZERO, "\"login\";r=0;t=20");
+            check(0, Duration::from_millis(1_500), "\"login\";r=0;t=20");
+            check(0, Duration::from_millis(200), "\"login\";r=0;t=19");
+        }
+    }
+}
+
+#[cfg(not(feature = "governor"))]
+mod by_address {
+    use actix_web::Route;
+
+    use super::LimitsConfig;
+    use crate::client_ip::TrustedProxies;
+
+    /// No limits.
+    #[derive(Debug)]
+    pub(crate) struct Limits {
+        pub(crate) register: Limit,
+        pub(crate) login: Limit,
+        pub(crate) refresh: Limit,
+    }
+
+    impl Limits {
+        pub(crate) fn new(_: LimitsConfig, _: &TrustedProxies) -> Self {
+            Self { register: Limit, login: Limit, refresh: Limit }
+        }
+    }
+
+    /// No limit.
+    #[derive(Debug)]
+    pub(crate) struct Limit;
+
+    impl Limit {
+        #[expect(clippy::unused_self, reason = "as with the feature")]
+        pub(crate) fn guard(&self, route: Route) -> Route {
+            route
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The API described, gathered from the routes: what `/openapi.json` serves.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response,
+    ResponseBuilder, Schema, Type,
+};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+use crate::problem::{ProblemBody, ProblemCode, Violation, ViolationCode};
+use crate::routes;
+use crate::routes::{
+    docs, health, login, logout, me, password_policy, protected, refresh, register, well_known,
+};
+
+/// The description of the whole API, as `/openapi.json` serves it.
+pub fn openapi() -> Document {
+    Description::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portcullis",
+        version = "1",
+        description = "Registers users, logs them in, and gives out tokens that others verify.\n\n\
+            Every error is a problem document (RFC 9457); `GET /problems` explains them all. Every answer carries \
+            `x-request-id`. HEAD works where GET does. Within version 1, changes are additive only.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "public", description = "Without a token."),
+        (name = "bearer", description = "With an access token."),
+        (name = "discovery", description = "What others need to know."),
+        (name = "operation", description = "For operators."),
+    ),
+    paths(
+        register::register,
+        login::login,
+        refresh::refresh,
+        logout::logout,
+        protected::protected,
+        me::me,
+        password_policy::password_policy,
+        health::health,
+        health::ready,
+        well_known::jwks,
+        well_known::metadata,
+        well_known::openid_configuration,
+        routes::problems::problems,
+        routes::problems::problem,
+        docs::openapi_json,
+        docs::page,
+        docs::file,
+    ),
+    components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode)),
+    modifiers(&AccessTokens, &StrictRequests, &OptionalBody),
+)]
+struct Description;
+
+/// Says how access tokens are sent.
+struct AccessTokens;
+
+impl Modify for AccessTokens {
+    fn modify(&self, document: &mut Document) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.bearer_format = Some("JWT".to_owned());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("access_token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Says that requests may hold nothing but what is described.
+struct StrictRequests;
+
+impl Modify for StrictRequests {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        for (name, schema) in &mut components.schemas {
+            if let RefOr::T(Schema::Object(object)) = schema
+                && name.ends_with("Request")
+            {
+                object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        }
+    }
+}
+
+/// Says that a logout may come without a body.
+struct OptionalBody;
+
+impl Modify for OptionalBody {
+    fn modify(&self, document: &mut Document) {
+        let logout = document.paths.paths.get_mut("/logout").and_then(|item| item.post.as_mut());
+        if let Some(RefOr::T(body)) = logout.and_then(|logout| logout.request_body.as_mut()) {
+            body.required = Some(Required::False);
+        }
+    }
+}
+
+/// Declares the problems with which the routes of a file answer, as `Problems` among their responses.
+macro_rules! problems {
+    ($($codes:expr),* $(,)?) => {
+        pub(crate) struct Problems;
+
+        impl utoipa::IntoResponses for Problems {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::Response>,
+            > {
+                $crate::openapi::problem_responses(&[$crate::openapi::ANY_ROUTE, $($codes),*])
+            }
+        }
+    };
+}
+pub(crate) use problems;
+
+/// A response for each status among the codes, which says what they mean.
+pub(crate) fn problem_responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<u16, Vec<ProblemCode>> = BTreeMap::new();
+    for code in groups.iter().copied().flatten() {
+        by_status.entry(code.status().as_u16()).or_default().push(*code);
+    }
+    let responses = by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(status, &codes))));
+    responses.collect()
+}
+
+fn problem_response(status: u16, codes: &[ProblemCode]) -> Response {
+    let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
+    let schema = Ref::from_schema_name(ProblemBody::name());
+    let response = ResponseBuilder::new()
+        .description(meanings.join(" "))
+        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build());
+    let header = |name, kind, meaning: &str| {
+        let schema = ObjectBuilder::new().schema_type(kind);
+        (name, HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build())
+    };
+    let header = match status {
+        401 => Some(header("WWW-Authenticate", Type::String, "How to authenticate (RFC 6750).")),
+        429 | 503 => Some(header("Retry-After", Type::Integer, "After how many seconds to try again.")),
+        _ => None,
+    };
+    match header {
+        Some((name, header)) => response.header(name, header).build(),
+        None => response.build(),
+    }
+}
+
+/// What any route may answer.
+pub(crate) const ANY_ROUTE: &[ProblemCode] = &[ProblemCode::MalformedRequest, ProblemCode::InternalError];
+
+/// What a route with a body may answer.
+pub(crate) const WITH_BODY: &[ProblemCode] = &[
+    ProblemCode::MalformedJson,
+    ProblemCode::RequestTimeout,
+    ProblemCode::PayloadTooLarge,
+    ProblemCode::UnsupportedMediaType,
+    ProblemCode::InvalidRequest,
+];
+
+/// What a route with a limit may answer.
+pub(crate) const LIMITED: &[ProblemCode] = &[ProblemCode::RateLimited];
+
+/// What a route that hashes passwords may answer.
+pub(crate) const PASSWORD_WORK: &[ProblemCode] = &[ProblemCode::Overloaded];
+
+/// What a route that writes may answer.
+pub(crate) const STORE: &[ProblemCode] = &[ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
+
+/// What a route behind an access token may answer.
+pub(crate) const BEARER: &[ProblemCode] =
+    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::StorageUnavailable];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        serde_json::to_value(openapi()).unwrap()
+    }
+
+    /// Every value of `member`, wherever it stands.
+    fn all<'a>(value: &'a Value, member: &str) -> Vec<&'a Value> {
+        match value {
+            Value::Object(members) => members
+                .iter()
+                .flat_map(|(name, value)| {
+                    let here = (name == member).then_some(value);
+                    here.into_iter().chain(all(value, member))
+                })
+                .collect(),
+            Value::Array(elements) => elements.iter().flat_map(|element| all(element, member)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let references = all(&document, "$ref");
+        assert!(references.len() > 20, "{references:?}");
+        for reference in references {
+            let pointer = reference.as_str().unwrap().trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_documented() {
+        let document = document();
+        let listed = &document["components"]["schemas"]["ProblemCode"]["enum"];
+        let words: Vec<_> = ProblemCode::ALL.iter().map(|code| code.word()).collect();
+        assert_eq!(listed, &serde_json::json!(words));
+
+        let descriptions: Vec<_> = all(&document, "responses").into_iter().map(Value::to_string).collect();
+        // The rest comes from what surrounds the routes: no route, no such method, CORS, a start under way.
+        let around = ["forbidden", "method_not_allowed", "not_ready"];
+        for word in words.iter().filter(|word| !around.contains(word)) {
+            let marked = format!("`{word}`: ");
+            assert!(descriptions.iter().any(|text| text.contains(&marked)), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_operation_says_what_can_go_wrong() {
+        let document = document();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let statuses: BTreeSet<_> =
+                    operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
+                let mut expected = BTreeSet::from(["400", "500"]);
+                if method == "post" {
+                    expected.extend(["408", "413", "415", "422", "503"]);
+                }
+                if operation["security"].is_array() {
+                    expected.extend(["401", "503"]);
+                }
+                if ["/register", "/login", "/refresh"].contains(&path.as_str()) {
+                    expected.insert("429");
+                }
+                assert!(statuses.is_superset(&expected), "{method} {path}: {statuses:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_violation_is_documented() {
+        let promised = [
+            "required",
+            "unknown_field",
+            "wrong_type",
+            "too_short",
+            "too_long",
+            "missing_upper",
+            "missing_lower",
+            "missing_digit",
+            "missing_special",
+            "contains_username",
+            "common",
+            "invalid_character",
+            "invalid_start",
+            "reserved",
+            "incorrect",
+        ];
+        assert_eq!(document()["components"]["schemas"]["ViolationCode"]["enum"], serde_json::json!(promised));
+    }
+
+    #[test]
+    fn only_a_logout_may_come_without_its_body() {
+        let document = document();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            if let Some(body) = item["post"].get("requestBody") {
+                assert_eq!(body["required"], path != "/logout", "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_hold_nothing_else() {
+        let document = document();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let requests: Vec<_> = schemas.iter().filter(|(name, _)| name.ends_with("Request")).collect();
+        assert_eq!(requests.len(), 4);
+        for (name, schema) in requests {
+            assert_eq!(schema["additionalProperties"], false, "{name}");
+        }
+    }
+}

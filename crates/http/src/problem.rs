@@ -1,0 +1,553 @@
+//! Errors as answers: RFC 9457 problem documents, from one catalogue.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use portcullis_domain::password::policy::PasswordViolation;
+use portcullis_domain::ports::{HashError, SignError, StoreError, StoreErrorKind};
+use portcullis_domain::service::{
+    ConfirmError, LoginError, LogoutError, MeError, RefreshError, RegisterError, Rejections,
+};
+use portcullis_domain::username::UsernameViolation;
+use serde::Serialize;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::answer::{self, NO_STORE};
+use crate::blocking::BlockingError;
+use crate::request_id::{RequestId, current_request_id};
+
+macro_rules! catalogue {
+    ($($name:ident = $status:ident, $word:literal, $title:literal, $detail:literal;)*) => {
+        /// Everything that can be wrong: the one list behind the answers, `/openapi.json` and `/problems`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum ProblemCode {
+            $(#[doc = $detail] $name,)*
+        }
+
+        impl ProblemCode {
+            /// All of them, by status.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The stable word for programs, never localised.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// The status of the answer.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// A short sentence for people.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// What it means and what to do.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$name => $detail,)* }
+            }
+
+            /// Where it is explained: a URI relative to the service.
+            pub(crate) const fn uri(self) -> &'static str {
+                match self { $(Self::$name => concat!("/problems/", $word),)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    MalformedJson = BAD_REQUEST, "malformed_json", "The body is not one JSON object",
+        "The body must be one JSON object in UTF-8, without repeated keys and with nothing after it.";
+    MalformedRequest = BAD_REQUEST, "malformed_request", "The request is malformed",
+        "The request breaks the rules of HTTP, or its body did not arrive as announced.";
+    InvalidCredentials = UNAUTHORIZED, "invalid_credentials", "Wrong username or password",
+        "There is no enabled user with this name and password.";
+    MissingToken = UNAUTHORIZED, "missing_token", "An access token is missing",
+        "Send an access token: `Authorization: Bearer <token>`.";
+    InvalidToken = UNAUTHORIZED, "invalid_token", "The access token is not valid",
+        "The access token is malformed, has expired or belongs to a session that ended. Refresh once and repeat.";
+    InvalidRefreshToken = UNAUTHORIZED, "invalid_refresh_token", "The refresh token is not valid",
+        "The refresh token is malformed or its session is over. Sign in again.";
+    RefreshTokenReused = UNAUTHORIZED, "refresh_token_reused", "The refresh token was used before",
+        "A copy of an old refresh token was presented, so the session has been ended. Sign in again.";
+    Forbidden = FORBIDDEN, "forbidden", "This is not allowed",
+        "Who asks may not do this.";
+    RegistrationClosed = FORBIDDEN, "registration_closed", "Registration is closed",
+        "New users cannot register here; ask the operator.";
+    NotFound = NOT_FOUND, "not_found", "There is nothing here",
+        "No resource has this path. Paths are exact: no trailing slash, no percent-encoding.";
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed here",
+        "The resource does not know this method; the `Allow` field lists those it knows.";
+    RequestTimeout = REQUEST_TIMEOUT, "request_timeout", "The body took too long",
+        "The whole body must arrive within ten seconds.";
+    UsernameTaken = CONFLICT, "username_taken", "The username is taken",
+        "Another user has this name, in this or another case.";
+    PayloadTooLarge = PAYLOAD_TOO_LARGE, "payload_too_large", "The body is too large",
+        "A body may have 16 KiB.";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be JSON",
+        "Send `Content-Type: application/json`, in UTF-8 and without a content coding.";
+    InvalidRequest = UNPROCESSABLE_ENTITY, "invalid_request", "The request breaks a rule",
+        "`errors` lists everything that is wrong.";
+    RateLimited = TOO_MANY_REQUESTS, "rate_limited", "Too many requests",
+        "Wait as many seconds as `Retry-After` says, then repeat.";
+    InternalError = INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong",
+        "A fault of the service. The operator finds it in the log by the request id.";
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too much to do right now",
+        "Nothing was done. Wait as many seconds as `Retry-After` says, then repeat.";
+    StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The storage does not answer",
+        "Wait as many seconds as `Retry-After` says, then repeat.";
+    StorageFull = SERVICE_UNAVAILABLE, "storage_full", "The storage is full",
+        "Nothing can be written until the operator makes room; what is stored can still be read.";
+    NotReady = SERVICE_UNAVAILABLE, "not_ready", "The service is not ready",
+        "Wait as many seconds as `Retry-After` says, then repeat.";
+}
+
+impl Serialize for ProblemCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("The stable word for programs."))
+            .enum_values(Some(Self::ALL.iter().map(|code| code.word())))
+            .into()
+    }
+}
+
+impl ToSchema for ProblemCode {}
+
+/// An answer that is not the one asked for.
+///
+/// Whatever becomes a problem loses its cause on the way: the cause is logged, once, where the `From` below makes
+/// the problem, and never sent.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: ProblemCode,
+    violations: Vec<Violation>,
+    /// Seconds.
+    retry_after: Option<u64>,
+    closes_connection: bool,
+}
+
+impl Problem {
+    /// The problem of this code.
+    pub(crate) fn new(code: ProblemCode) -> Self {
+        Self { code, violations: Vec::new(), retry_after: retry_after(code), closes_connection: false }
+    }
+
+    /// Everything that is wrong with a request.
+    pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
+        Self { violations, ..Self::new(ProblemCode::InvalidRequest) }
+    }
+
+    /// The same, to be tried again after so many seconds.
+    #[cfg(feature = "governor")]
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same, and the end of the connection: the rest of the request is not worth reading.
+    pub(crate) fn closing(self) -> Self {
+        Self { closes_connection: true, ..self }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let request_id = current_request_id();
+        let body = ProblemBody {
+            uri: self.code.uri(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: self.code.detail(),
+            code: self.code,
+            request_id: request_id.as_ref().map(RequestId::as_str),
+            errors: &self.violations,
+        };
+        let mut response = HttpResponse::build(self.code.status());
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
+        response.insert_header((header::CACHE_CONTROL, NO_STORE));
+        if let Some(challenge) = challenge(self.code) {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.closes_connection {
+            response.force_close();
+        }
+        response.body(answer::to_json(&body))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.word())
+    }
+}
+
+impl Error for Problem {}
+
+impl From<ProblemCode> for Problem {
+    fn from(code: ProblemCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match error.kind() {
+            // To its owner, a row that does not parse is one that cannot be had.
+            StoreErrorKind::Unavailable | StoreErrorKind::Corrupt => ProblemCode::StorageUnavailable,
+            StoreErrorKind::Full => ProblemCode::StorageFull,
+            StoreErrorKind::Internal => ProblemCode::InternalError,
+        };
+        log::error!("{}", Chain(&error));
+        code.into()
+    }
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        log::error!("{}", Chain(&error));
+        ProblemCode::InternalError.into()
+    }
+}
+
+impl From<SignError> for Problem {
+    fn from(error: SignError) -> Self {
+        log::error!("{}", Chain(&error));
+        ProblemCode::InternalError.into()
+    }
+}
+
+impl From<BlockingError> for Problem {
+    fn from(error: BlockingError) -> Self {
+        match error {
+            BlockingError::Overloaded => ProblemCode::Overloaded.into(),
+            BlockingError::Panicked => {
+                log::error!("{error}");
+                ProblemCode::InternalError.into()
+            }
+        }
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Closed => ProblemCode::RegistrationClosed.into(),
+            RegisterError::Rejected(rejections) => rejections.into(),
+            RegisterError::UsernameTaken => ProblemCode::UsernameTaken.into(),
+            RegisterError::Store(error) => error.into(),
+            RegisterError::Hash(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Rejected(rejections) => rejections.into(),
+            LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
+            LoginError::Store(error) => error.into(),
+            LoginError::Hash(error) => error.into(),
+            LoginError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
+            RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
+            RefreshError::Ahead => {
+                log::error!("{error}");
+                ProblemCode::InvalidRefreshToken.into()
+            }
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
+            LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
+            LogoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConfirmError> for Problem {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            ConfirmError::Refused => ProblemCode::InvalidToken.into(),
+            ConfirmError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MeError> for Problem {
+    fn from(error: MeError) -> Self {
+        match error {
+            MeError::Gone => ProblemCode::InvalidToken.into(),
+            MeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Rejections> for Problem {
+    fn from(rejections: Rejections) -> Self {
+        let username = rejections.username.iter().map(|violation| {
+            Violation::new("#/username", ViolationCode::from(violation), violation.to_string())
+        });
+        let password = rejections.password.iter().map(|violation| {
+            Violation::new("#/password", ViolationCode::from(violation), violation.to_string())
+        });
+        Self::invalid(username.chain(password).collect())
+    }
+}
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Violation {
+    /// Where: a JSON pointer into the body as a URI fragment (RFC 6901, section 6).
+    #[schema(value_type = String, example = "#/password")]
+    pointer: Cow<'static, str>,
+    /// What, for programs.
+    code: ViolationCode,
+    /// What, for people. Never a value that was sent.
+    #[schema(value_type = String, example = "must be at least 8 characters long")]
+    message: Cow<'static, str>,
+}
+
+impl Violation {
+    /// A violation of `code` at `pointer`.
+    pub(crate) fn new(
+        pointer: impl Into<Cow<'static, str>>,
+        code: ViolationCode,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { pointer: pointer.into(), code, message: message.into() }
+    }
+}
+
+/// What can be wrong with a part of a request: the words of the contract, for routes of today and tomorrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ViolationCode {
+    /// It is missing.
+    Required,
+    /// Nothing of this name is known here.
+    UnknownField,
+    /// It has another type or value than any known.
+    WrongType,
+    /// It has too few characters.
+    TooShort,
+    /// It has too many characters.
+    TooLong,
+    /// It has no upper-case letter.
+    MissingUpper,
+    /// It has no lower-case letter.
+    MissingLower,
+    /// It has no digit.
+    MissingDigit,
+    /// It has no character besides letters and digits.
+    MissingSpecial,
+    /// The username is part of it.
+    ContainsUsername,
+    /// It is one of the most common passwords.
+    Common,
+    /// It has a character that is not allowed.
+    InvalidCharacter,
+    /// Its first character is not allowed there.
+    InvalidStart,
+    /// It is a word that the service keeps for itself.
+    Reserved,
+    /// It is not what is stored.
+    Incorrect,
+}
+
+impl From<&UsernameViolation> for ViolationCode {
+    fn from(violation: &UsernameViolation) -> Self {
+        match violation {
+            UsernameViolation::TooShort => Self::TooShort,
+            UsernameViolation::TooLong { .. } => Self::TooLong,
+            UsernameViolation::InvalidCharacter => Self::InvalidCharacter,
+            UsernameViolation::InvalidStart => Self::InvalidStart,
+            UsernameViolation::Reserved => Self::Reserved,
+        }
+    }
+}
+
+impl From<&PasswordViolation> for ViolationCode {
+    fn from(violation: &PasswordViolation) -> Self {
+        match violation {
+            PasswordViolation::TooShort { min: _ } => Self::TooShort,
+            PasswordViolation::TooLong => Self::TooLong,
+            PasswordViolation::MissingUpper => Self::MissingUpper,
+            PasswordViolation::MissingLower => Self::MissingLower,
+            PasswordViolation::MissingDigit => Self::MissingDigit,
+            PasswordViolation::MissingSpecial => Self::MissingSpecial,
+            PasswordViolation::ContainsUsername => Self::ContainsUsername,
+            PasswordViolation::Common => Self::Common,
+            PasswordViolation::InvalidCharacter => Self::InvalidCharacter,
+        }
+    }
+}
+
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Where the problem is explained, relative to the service.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/problems/not_found")]
+    uri: &'static str,
+    /// A short sentence for people.
+    title: &'static str,
+    /// The status of the answer.
+    status: u16,
+    /// What it means and what to do.
+    detail: &'static str,
+    code: ProblemCode,
+    /// Names the request, as `x-request-id` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required, value_type = String)]
+    request_id: Option<&'a str>,
+    /// Everything that is wrong, where the status is 422.
+    #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
+    #[schema(value_type = Vec<Violation>, required = false)]
+    errors: &'a [Violation],
+}
+
+/// An error with its causes, for the log.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The challenge that goes with a 401 (RFC 6750, section 3): it speaks of an error only where a token was sent.
+fn challenge(code: ProblemCode) -> Option<HeaderValue> {
+    match code {
+        ProblemCode::InvalidToken => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
+        code if code.status() == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
+        _ => None,
+    }
+}
+
+/// After how many seconds to try again: a guess at when things are better, small where a queue drains by itself
+/// and large where a person has to act.
+const fn retry_after(code: ProblemCode) -> Option<u64> {
+    match code {
+        ProblemCode::Overloaded | ProblemCode::RateLimited | ProblemCode::NotReady => Some(1),
+        ProblemCode::StorageUnavailable => Some(2),
+        ProblemCode::StorageFull => Some(60),
+        _ => None,
+    }
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_catalogue_is_the_one_promised() {
+        let promised = [
+            (400, "malformed_json"),
+            (400, "malformed_request"),
+            (401, "invalid_credentials"),
+            (401, "missing_token"),
+            (401, "invalid_token"),
+            (401, "invalid_refresh_token"),
+            (401, "refresh_token_reused"),
+            (403, "forbidden"),
+            (403, "registration_closed"),
+            (404, "not_found"),
+            (405, "method_not_allowed"),
+            (408, "request_timeout"),
+            (409, "username_taken"),
+            (413, "payload_too_large"),
+            (415, "unsupported_media_type"),
+            (422, "invalid_request"),
+            (429, "rate_limited"),
+            (500, "internal_error"),
+            (503, "overloaded"),
+            (503, "storage_unavailable"),
+            (503, "storage_full"),
+            (503, "not_ready"),
+        ];
+        let catalogue: Vec<_> =
+            ProblemCode::ALL.iter().map(|code| (code.status().as_u16(), code.word())).collect();
+        assert_eq!(catalogue, promised);
+        assert_eq!(catalogue.iter().collect::<HashSet<_>>().len(), catalogue.len());
+    }
+
+    #[test]
+    fn every_503_and_429_says_when_to_come_back_and_every_401_challenges() {
+        for code in ProblemCode::ALL {
+            let response = Problem::new(*code).error_response();
+            let status = code.status().as_u16();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), matches!(status, 429 | 503));
+            assert_eq!(response.headers().contains_key(header::WWW_AUTHENTICATE), status == 401, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_told_in_one_line() {
+        let error = StoreError::new(StoreErrorKind::Unavailable, "connection refused");
+        assert_eq!(Chain(&error).to_string(), "the store is unavailable: connection refused");
+    }
+
+    #[test]
+    fn the_kinds_of_store_errors_have_their_codes() {
+        let cases = [
+            (StoreErrorKind::Unavailable, ProblemCode::StorageUnavailable),
+            (StoreErrorKind::Full, ProblemCode::StorageFull),
+            (StoreErrorKind::Corrupt, ProblemCode::StorageUnavailable),
+            (StoreErrorKind::Internal, ProblemCode::InternalError),
+        ];
+        for (kind, code) in cases {
+            assert_eq!(Problem::from(StoreError::new(kind, "cause")).code, code, "{kind:?}");
+        }
+    }
+}

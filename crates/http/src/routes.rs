@@ -1,0 +1,192 @@
+//! The URL table.
+
+pub(crate) mod docs;
+pub(crate) mod health;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod me;
+pub(crate) mod password_policy;
+pub(crate) mod problems;
+pub(crate) mod protected;
+pub(crate) mod refresh;
+pub(crate) mod register;
+pub(crate) mod well_known;
+
+use actix_web::guard::{self, Guard, GuardContext};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError, Route};
+
+use crate::limits::Limit;
+use crate::problem::{Problem, ProblemCode};
+use crate::{Api, HttpConfig};
+
+/// Every path with its methods.
+fn table(api: &Api) -> Vec<At> {
+    let limits = &api.limits;
+    let mut table = vec![
+        At::new("/register", [post(register::register).limited(&limits.register)]),
+        At::new("/login", [post(login::login).limited(&limits.login)]),
+        At::new("/refresh", [post(refresh::refresh).limited(&limits.refresh)]),
+        At::new("/logout", [post(logout::logout)]),
+        At::new("/protected", [get(protected::protected)]),
+        At::new("/me", [get(me::me)]),
+        At::new("/password-policy", [get(password_policy::password_policy)]),
+        At::new("/health", [get(health::health)]),
+        At::new("/ready", [get(health::ready)]),
+        At::new("/.well-known/jwks.json", [get(well_known::jwks)]),
+        At::new("/.well-known/oauth-authorization-server", [get(well_known::metadata)]),
+        At::new("/.well-known/openid-configuration", [get(well_known::openid_configuration)]),
+        At::new("/problems", [get(problems::problems)]),
+        At::new("/problems/{code}", [get(problems::problem)]),
+    ];
+    if api.documents.docs.is_some() {
+        table.extend([
+            At::new("/openapi.json", [get(docs::openapi_json)]),
+            At::new("/docs", [get(docs::page)]),
+            At::new("/docs/{file}", [get(docs::file)]),
+        ]);
+    }
+    table
+}
+
+/// Puts the table into an application.
+pub(crate) fn configure(config: &mut ServiceConfig, api: &Api) {
+    for at in table(api) {
+        config.service(at.into_resource());
+    }
+}
+
+/// What answers where no path matches.
+pub(crate) fn not_found() -> Route {
+    web::to(async || Problem::new(ProblemCode::NotFound).error_response())
+}
+
+/// Documents that are the same for every request, made once.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    pub(crate) metadata: web::Bytes,
+    pub(crate) problems: web::Bytes,
+    pub(crate) docs: Option<docs::Docs>,
+}
+
+impl Documents {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        Self {
+            metadata: well_known::metadata_of(config),
+            problems: problems::all(),
+            docs: config.docs.then(docs::Docs::new),
+        }
+    }
+}
+
+/// A path and the methods it knows.
+struct At {
+    path: &'static str,
+    verbs: Vec<Verb>,
+}
+
+impl At {
+    fn new(path: &'static str, verbs: impl IntoIterator<Item = Verb>) -> Self {
+        Self { path, verbs: verbs.into_iter().collect() }
+    }
+
+    /// The methods as an `Allow` field lists them.
+    fn allow(&self) -> String {
+        self.verbs.iter().map(|verb| verb.allow).collect::<Vec<_>>().join(", ")
+    }
+
+    fn into_resource(self) -> Resource {
+        let allow = HeaderValue::from_str(&self.allow()).unwrap_or(HeaderValue::from_static(""));
+        let resource = web::resource(self.path).guard(Plain);
+        let resource = self.verbs.into_iter().fold(resource, |resource, verb| resource.route(verb.route));
+        resource.default_service(web::to(move || {
+            let mut response = Problem::new(ProblemCode::MethodNotAllowed).error_response();
+            response.headers_mut().insert(header::ALLOW, allow.clone());
+            async { response }
+        }))
+    }
+}
+
+/// A method, or GET and HEAD together, and what answers it.
+struct Verb {
+    allow: &'static str,
+    route: Route,
+}
+
+impl Verb {
+    /// The same, but only so often per client.
+    fn limited(self, limit: &Limit) -> Self {
+        Self { route: limit.guard(self.route), ..self }
+    }
+}
+
+fn get<F, Args>(handler: F) -> Verb
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let get_or_head = guard::Any(guard::Get()).or(guard::Head());
+    Verb { allow: "GET, HEAD", route: web::route().guard(get_or_head).to(handler) }
+}
+
+fn post<F, Args>(handler: F) -> Verb
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Verb { allow: "POST", route: web::method(Method::POST).to(handler) }
+}
+
+/// Passes only paths without percent-encoding: none of ours needs it, and one resource has one path.
+struct Plain;
+
+impl Guard for Plain {
+    fn check(&self, context: &GuardContext<'_>) -> bool {
+        !context.head().uri.path().contains('%')
+    }
+}
+
+/// The type of what most routes return.
+type Answer = Result<HttpResponse, Problem>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use portcullis_domain::AuthService;
+    use utoipa::openapi::path::PathItem;
+
+    use super::*;
+    use crate::openapi::openapi;
+
+    #[test]
+    fn the_table_and_the_openapi_document_list_the_same() {
+        let ports = portcullis_testkit::ports();
+        let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+        let auth = AuthService::new(ports, portcullis_domain::Rules::default());
+        let api = Api::new(auth, HttpConfig::default(), clock, entropy).unwrap();
+
+        let served: BTreeSet<_> = table(&api).iter().map(|at| (at.path.to_owned(), at.allow())).collect();
+        let documented: BTreeSet<_> =
+            openapi().paths.paths.into_iter().map(|(path, item)| (path, methods(&item))).collect();
+        assert_eq!(served, documented);
+    }
+
+    /// HEAD works where GET does, and is not written down each time.
+    fn methods(item: &PathItem) -> String {
+        let methods = [
+            (item.get.is_some(), "GET, HEAD"),
+            (item.post.is_some(), "POST"),
+            (item.put.is_some(), "PUT"),
+            (item.delete.is_some(), "DELETE"),
+            (item.patch.is_some(), "PATCH"),
+        ];
+        let present = methods.into_iter().filter_map(|(is_there, method)| is_there.then_some(method));
+        present.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,136 @@
+//! `GET /openapi.json` and `GET /docs`: the API described, for programs and for people.
+//!
+//! The page is Swagger UI out of the binary: it loads nothing from elsewhere, so it works offline.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{Bytes, Data, Path};
+
+use super::Answer;
+use crate::Api;
+use crate::answer::{self, JSON};
+use crate::openapi::{openapi, problems};
+use crate::problem::ProblemCode;
+
+/// Describes the API to programs
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "discovery",
+    responses(
+        (status = 200, description = "The description.", body = Object, content_type = "application/json"),
+        Problems,
+    ),
+)]
+pub(crate) async fn openapi_json(api: Data<Api>) -> Answer {
+    let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
+    Ok(answer::cacheable(JSON, docs.openapi.clone()))
+}
+
+/// Describes the API to people
+#[utoipa::path(
+    get, path = "/docs", tag = "discovery",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems),
+)]
+pub(crate) async fn page() -> HttpResponse {
+    let mut page = answer::cacheable(HTML, Bytes::from_static(PAGE.as_bytes()));
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    page
+}
+
+/// A part of the page
+#[utoipa::path(
+    get, path = "/docs/{file}", tag = "discovery",
+    params(("file" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "The part.", body = String, content_type = "*/*"), Problems),
+)]
+pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> Answer {
+    let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
+    let file = docs.files.get(name.as_str()).ok_or(ProblemCode::NotFound)?;
+    Ok(answer::cacheable(file.content_type.clone(), file.content.clone()))
+}
+
+/// The description of the API and the parts of its page.
+pub(crate) struct Docs {
+    openapi: Bytes,
+    files: BTreeMap<&'static str, File>,
+}
+
+struct File {
+    content_type: HeaderValue,
+    content: Bytes,
+}
+
+impl Docs {
+    pub(super) fn new() -> Self {
+        // Relative, so that it works below a prefix. `none`: no validator of somebody else's is asked about us.
+        let config = Arc::new(utoipa_swagger_ui::Config::new(["openapi.json"]).validator_url("none"));
+        let files = FILES.iter().filter_map(|(name, content_type)| {
+            let file = utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten()?;
+            let content = match file.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => Bytes::from(bytes),
+            };
+            Some((*name, File { content_type: HeaderValue::from_static(content_type), content }))
+        });
+        Self { openapi: answer::to_json(&openapi()).into(), files: files.collect() }
+    }
+}
+
+/// Two megabytes of JavaScript are nothing to print.
+impl fmt::Debug for Docs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Docs").finish_non_exhaustive()
+    }
+}
+
+/// The parts that the page asks for.
+const FILES: [(&str, &str); 6] = [
+    ("favicon-32x32.png", "image/png"),
+    ("index.css", "text/css; charset=utf-8"),
+    ("swagger-initializer.js", "text/javascript; charset=utf-8"),
+    ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+    ("swagger-ui-standalone-preset.js", "text/javascript; charset=utf-8"),
+    ("swagger-ui.css", "text/css; charset=utf-8"),
+];
+
+const PAGE: &str = include_str!("docs.html");
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// Everything from here and nothing from elsewhere. Swagger UI styles its elements one by one.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+problems!(&[ProblemCode::NotFound]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_all_its_parts_and_no_others() {
+        let docs = Docs::new();
+        assert_eq!(docs.files.len(), FILES.len());
+        for (name, file) in &docs.files {
+            assert!(!file.content.is_empty(), "{name}");
+        }
+        let asked_for = PAGE.split("\"docs/").skip(1).filter_map(|rest| rest.split('"').next());
+        let asked_for: std::collections::BTreeSet<_> = asked_for.collect();
+        assert_eq!(asked_for, docs.files.keys().copied().collect());
+    }
+
+    #[test]
+    fn the_page_asks_nobody_else() {
+        let docs = Docs::new();
+        let initializer = String::from_utf8_lossy(&docs.files["swagger-initializer.js"].content).into_owned();
+        assert!(initializer.contains(r#""validatorUrl": "none""#), "{initializer}");
+        assert!(initializer.contains(r#""url": "openapi.json""#), "{initializer}");
+        assert!(!PAGE.contains("http"));
+    }
+}

@@ -1,0 +1,106 @@
+//! `POST /logout`
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::web::{Data, Query};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use portcullis_domain::service::LogoutToken;
+use portcullis_domain::token::RefreshToken;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::Api;
+use crate::bearer::UnverifiedBearer;
+use crate::blocking::Lane;
+use crate::client_ip::Client;
+use crate::openapi::{STORE, WITH_BODY, problems};
+use crate::problem::{Problem, ProblemCode, Violation, ViolationCode};
+use crate::strict_json::{Fields, FromFields, StrictJson};
+
+/// Logs out: ends the session of a token
+///
+/// Any genuine token of the session will do: its refresh token in the body, or an access token, expired or not, as
+/// bearer. Ending a session that is over already succeeds.
+#[utoipa::path(
+    post, path = "/logout", tag = "public",
+    params(("scope" = Option<String>, Query, example = "current",
+        description = "Which sessions to end: `current`, the one of the token, is all there is.")),
+    request_body = LogoutRequest,
+    responses((status = 204, description = "The session is over."), Problems),
+    security((), ("access_token" = [])),
+)]
+pub(crate) async fn logout(
+    api: Data<Api>,
+    client: Client,
+    _scope: CurrentSession,
+    bearer: UnverifiedBearer,
+    body: StrictJson<LogoutRequest>,
+) -> Answer {
+    let token = one_of(bearer, body.0)?;
+    api.blocking(Lane::Data, move |auth| auth.logout(&token, &client.0)).await??;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn one_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, Problem> {
+    match (bearer.0, body.refresh_token) {
+        (Some(access), None) => Ok(LogoutToken::Access(access)),
+        (None, Some(refresh)) => Ok(LogoutToken::Refresh(refresh)),
+        (None, None) => Err(ProblemCode::MissingToken.into()),
+        (Some(_), Some(_)) => Err(Problem::invalid(vec![Violation::new(
+            "#/refresh_token",
+            ViolationCode::UnknownField,
+            "must not come together with a bearer token",
+        )])),
+    }
+}
+
+/// A refresh token of the session, unless the request has a bearer token.
+#[derive(Debug, ToSchema)]
+pub(crate) struct LogoutRequest {
+    #[schema(value_type = Option<String>, format = Password, nullable = false)]
+    refresh_token: Option<RefreshToken>,
+}
+
+impl FromFields for LogoutRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { refresh_token: fields.optional_text("refresh_token").map(RefreshToken::new) })
+    }
+
+    fn when_empty() -> Option<Self> {
+        Some(Self { refresh_token: None })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct LogoutQuery {
+    scope: Option<String>,
+}
+
+/// The scope `current`, which is also meant where none is given.
+#[derive(Debug)]
+pub(crate) struct CurrentSession;
+
+impl FromRequest for CurrentSession {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = Query::<LogoutQuery>::from_query(request.query_string()).map(Query::into_inner);
+        ready(match query {
+            Ok(LogoutQuery { scope }) if scope.as_deref().is_none_or(|scope| scope == "current") => Ok(Self),
+            _ => Err(Problem::invalid(vec![Violation::new(
+                "#/scope",
+                ViolationCode::WrongType,
+                "must be `current`",
+            )])),
+        })
+    }
+}
+
+problems!(
+    WITH_BODY,
+    STORE,
+    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::InvalidRefreshToken,]
+);

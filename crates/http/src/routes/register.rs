@@ -1,0 +1,57 @@
+//! `POST /register`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::service::Registration;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::Api;
+use crate::answer::{self, UserBody};
+use crate::blocking::Lane;
+use crate::client_ip::Client;
+use crate::openapi::{LIMITED, PASSWORD_WORK, STORE, WITH_BODY, problems};
+use crate::problem::ProblemCode;
+use crate::strict_json::{Fields, FromFields, StrictJson};
+
+/// Registers a user
+///
+/// After a lost answer, repeat: a 409 then means that the first one succeeded.
+#[utoipa::path(
+    post, path = "/register", tag = "public",
+    request_body = RegisterRequest,
+    responses((status = 201, description = "The new user.", body = UserBody), Problems),
+)]
+pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<RegisterRequest>) -> Answer {
+    let form = Registration { username: body.0.username, password: body.0.password };
+    let user = api.blocking(Lane::Password, move |auth| auth.register(&form, &client.0)).await??;
+    Ok(answer::json(StatusCode::CREATED, &UserBody::from(&user)))
+}
+
+/// A wish for an account.
+#[derive(Debug, ToSchema)]
+pub(crate) struct RegisterRequest {
+    /// 3 to 32 letters, digits, `.`, `_` and `-`, the first a letter or a digit.
+    #[schema(example = "alice")]
+    username: String,
+    /// What it must be like says `GET /password-policy`.
+    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    password: PasswordAttempt,
+}
+
+impl FromFields for RegisterRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let username = fields.text("username");
+        let password = fields.text("password").map(PasswordAttempt::new);
+        Some(Self { username: username?, password: password? })
+    }
+}
+
+problems!(
+    WITH_BODY,
+    LIMITED,
+    PASSWORD_WORK,
+    STORE,
+    &[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken,]
+);

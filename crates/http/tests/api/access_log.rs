@@ -1,0 +1,129 @@
+//! What is logged, and what never is.
+
+use std::fmt::Write;
+use std::sync::Mutex;
+
+use actix_web::test::TestRequest;
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{LevelFilter, Log, Metadata, Record};
+use portcullis_http::{ACCESS_LOG, current_request_id};
+use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::json;
+
+use crate::rig::{Rig, Setup, post};
+
+/// Keeps every line of the process, at every level.
+struct Memory(Mutex<Vec<(Option<String>, String)>>);
+
+impl Log for Memory {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut line = format!("{} {} {}", record.level(), record.target(), record.args());
+        record.key_values().visit(&mut Pairs(&mut line)).unwrap();
+        let request = current_request_id().map(|id| id.to_string());
+        self.0.lock().unwrap().push((request, line));
+    }
+
+    fn flush(&self) {}
+}
+
+struct Pairs<'a>(&'a mut String);
+
+impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        write!(self.0, " {key}={value}")?;
+        Ok(())
+    }
+}
+
+static LOG: Memory = Memory(Mutex::new(Vec::new()));
+
+/// Starts to keep what is logged; once is enough.
+pub(crate) fn install() {
+    if log::set_logger(&LOG).is_ok() {
+        log::set_max_level(LevelFilter::Trace);
+    }
+}
+
+/// The lines of one request.
+pub(crate) fn logged(request: &str) -> Vec<String> {
+    let lines = LOG.0.lock().unwrap();
+    lines.iter().filter(|(id, _)| id.as_deref() == Some(request)).map(|(_, line)| line.clone()).collect()
+}
+
+fn access_lines(request: &str) -> Vec<String> {
+    logged(request).into_iter().filter(|line| line.contains(ACCESS_LOG)).collect()
+}
+
+#[actix_web::test]
+async fn each_request_has_one_line_by_its_pattern() {
+    let rig = Rig::new().await;
+    let cases = [
+        ("log-1", TestRequest::get().uri("/health"), "method=GET route=/health status=200"),
+        (
+            "log-2",
+            TestRequest::get().uri("/problems/not_found?x=1"),
+            "method=GET route=/problems/{code} status=200",
+        ),
+        ("log-3", TestRequest::get().uri("/who/is/this"), "method=GET route=- status=404"),
+        ("log-4", TestRequest::delete().uri("/login"), "method=DELETE route=/login status=405"),
+        (
+            "log-5",
+            TestRequest::default().method("EVIL".parse().unwrap()).uri("/login"),
+            "method=- route=/login status=405",
+        ),
+        ("log-6", TestRequest::get().uri("http://evil/health"), "method=GET route=- status=400"),
+    ];
+    for (id, request, expected) in cases {
+        rig.send(request.insert_header(("x-request-id", id))).await;
+        let lines = access_lines(id);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let start = format!("INFO {ACCESS_LOG} request {expected} duration_ms=");
+        assert!(lines[0].starts_with(&start), "{}", lines[0]);
+    }
+}
+
+#[actix_web::test]
+async fn the_blocking_lanes_log_for_the_request() {
+    let mut setup = Setup::new();
+    setup.ports.users = std::sync::Arc::new(crate::faults::LoggingUsers(setup.ports.users));
+    let rig = setup.start().await;
+    let tokens = rig.alice().await;
+    let login = post("/login", json!({"username": "alice", "password": PASSWORD}));
+    let me =
+        TestRequest::get().uri("/me").insert_header(("authorization", format!("Bearer {}", tokens.access)));
+    for (id, request) in [("lane-password", login), ("lane-data", me)] {
+        rig.send(request.insert_header(("x-request-id", id))).await;
+        assert!(logged(id).iter().any(|line| line.contains("looking up")), "{:?}", logged(id));
+    }
+}
+
+/// AU-02.
+#[actix_web::test]
+async fn no_secret_is_logged_at_any_level() {
+    let rig = Rig::new().await;
+    let canary = "Canary-9f3a-Passw0rd";
+    let id = "canary";
+    let send = async |request: TestRequest| rig.send(request.insert_header(("x-request-id", id))).await;
+    send(post("/register", json!({"username": "carol", "password": canary}))).await;
+    let tokens = send(post("/login", json!({"username": "carol", "password": canary}))).await.tokens();
+    send(post("/login", json!({"username": "carol", "password": format!("{canary}x")}))).await;
+    send(post("/login", json!({"username": canary, "password": canary, canary: canary}))).await;
+    send(post("/login", format!("{{{canary}"))).await;
+    let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
+    send(TestRequest::get().uri("/protected").insert_header(bearer(&tokens.access))).await;
+    send(TestRequest::get().uri(&format!("/protected?access_token={}", tokens.access))).await;
+    send(TestRequest::get().uri(&format!("/{canary}")).insert_header(bearer(canary))).await;
+    let next = send(post("/refresh", json!({"refresh_token": tokens.refresh}))).await.tokens();
+    send(post("/logout", json!({"refresh_token": next.refresh}))).await;
+
+    assert!(access_lines(id).len() >= 10);
+    let secrets = [canary, &tokens.access, &tokens.refresh, &next.access, &next.refresh];
+    let lines = LOG.0.lock().unwrap();
+    for (_, line) in lines.iter() {
+        assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
+    }
+}

@@ -1,0 +1,157 @@
+use actix_web::http::Method;
+use actix_web::http::header::HeaderName;
+use actix_web::test::TestRequest;
+use portcullis_http::{AllowedOrigins, HttpConfig, ProblemCode};
+use serde_json::json;
+
+use crate::rig::{Answer, Rig, Setup, named, post};
+
+const APP: &str = "https://app.example.com";
+
+async fn rig(origins: &[&str]) -> Rig {
+    let allowed_origins = AllowedOrigins::parse(origins.iter().copied()).unwrap();
+    let config = HttpConfig { allowed_origins, ..HttpConfig::default() };
+    Setup { config, ..Setup::new() }.start().await
+}
+
+fn from(origin: &str, path: &str) -> TestRequest {
+    named(TestRequest::get()).uri(path).insert_header(("origin", origin))
+}
+
+fn preflight(origin: &str) -> TestRequest {
+    named(TestRequest::default().method(Method::OPTIONS))
+        .uri("/login")
+        .insert_header(("origin", origin))
+        .insert_header(("access-control-request-method", "POST"))
+        .insert_header(("access-control-request-headers", "content-type"))
+}
+
+fn grants(answer: &Answer) -> Vec<&str> {
+    answer
+        .headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| name.starts_with("access-control-allow"))
+        .collect()
+}
+
+#[actix_web::test]
+async fn a_listed_origin_reads_answers_and_errors() {
+    let rig = rig(&[APP, "http://localhost:5173"]).await;
+    for (path, status) in [("/health", 200), ("/protected", 401), ("/nothing", 404), ("/login", 405)] {
+        let answer = rig.send(from(APP, path)).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+        assert_eq!(grants(&answer), ["access-control-allow-origin"], "no credentials");
+        let mut exposed: Vec<_> =
+            answer.header("access-control-expose-headers").unwrap().split(", ").collect();
+        exposed.sort_unstable();
+        let expected = ["ratelimit", "ratelimit-policy", "retry-after", "www-authenticate", "x-request-id"];
+        assert_eq!(exposed, expected);
+    }
+    let answer = rig.send(post("/login", "{").insert_header(("origin", APP))).await;
+    answer.check_problem(ProblemCode::MalformedJson);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+}
+
+#[actix_web::test]
+async fn a_listed_origin_may_ask_first() {
+    let answer = rig(&[APP]).await.send(preflight(APP)).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+    assert_eq!(answer.header("access-control-max-age"), Some("600"));
+    let list = |name: &str| {
+        let mut list: Vec<_> = answer.header(name).unwrap().split(", ").map(str::to_lowercase).collect();
+        list.sort_unstable();
+        list.join(" ")
+    };
+    assert_eq!(list("access-control-allow-methods"), "delete get post put");
+    assert_eq!(list("access-control-allow-headers"), "authorization content-type x-request-id");
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+}
+
+/// CO-01, CO-02.
+#[actix_web::test]
+async fn other_origins_are_served_but_may_not_read() {
+    let rig = rig(&[APP]).await;
+    let others = [
+        "null",
+        "https://evil.example",
+        "https://app.example.com.evil.example",
+        "https://evil-app.example.com",
+        "https://app.example.com:8443",
+        "http://app.example.com",
+        "https://APP.example.com",
+        "https://app.example.com/",
+        "*",
+        "",
+    ];
+    for origin in others {
+        let answer = rig.send(from(origin, "/health")).await;
+        answer.check(200, &json!({"status": "ok"}));
+        assert_eq!(grants(&answer), [] as [&str; 0], "{origin}");
+
+        let answer = rig.send(preflight(origin)).await;
+        answer.check_problem(ProblemCode::Forbidden);
+        assert_eq!(grants(&answer), [] as [&str; 0], "{origin}");
+    }
+}
+
+/// CO-04.
+#[actix_web::test]
+async fn caches_are_told_that_the_origin_matters() {
+    let rig = rig(&[APP]).await;
+    for origin in [APP, "https://evil.example", "null"] {
+        for request in [from(origin, "/health"), from(origin, "/nothing"), preflight(origin)] {
+            let answer = rig.send(request).await;
+            let vary = answer.header("vary").unwrap();
+            assert!(vary.split(", ").any(|name| name == "Origin"), "{origin}: {vary}");
+        }
+    }
+    let answer = rig.get("/health").await;
+    assert!(answer.header("vary").unwrap().contains("Origin"), "without an origin too");
+}
+
+#[actix_web::test]
+async fn a_star_lets_all_read_but_null() {
+    let rig = rig(&["*"]).await;
+    let answer = rig.send(from("https://anybody.example", "/health")).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "and reflects nothing");
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(grants(&rig.send(from("null", "/health")).await), [] as [&str; 0]);
+    rig.send(preflight("null")).await.check_problem(ProblemCode::Forbidden);
+}
+
+#[actix_web::test]
+async fn asking_for_what_is_not_granted_is_refused() {
+    let rig = rig(&[APP]).await;
+    let method = preflight(APP).insert_header(("access-control-request-method", "TRACE"));
+    rig.send(method).await.check_problem(ProblemCode::Forbidden);
+    let header = preflight(APP).insert_header(("access-control-request-headers", "x-evil"));
+    rig.send(header).await.check_problem(ProblemCode::Forbidden);
+    let garbage = preflight(APP).insert_header(("access-control-request-headers", "a b,,"));
+    rig.send(garbage).await.check_problem(ProblemCode::MalformedRequest);
+    let no_origin = named(TestRequest::default().method(Method::OPTIONS))
+        .uri("/login")
+        .insert_header(("access-control-request-method", "POST"));
+    rig.send(no_origin).await.check_problem(ProblemCode::MalformedRequest);
+}
+
+/// HT-11.
+#[actix_web::test]
+async fn a_preflight_with_a_flood_of_names_is_refused_unread() {
+    let rig = rig(&[APP]).await;
+    let names = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let flood = preflight(APP).insert_header(("access-control-request-headers", names));
+    rig.send(flood).await.check_problem(ProblemCode::MalformedRequest);
+}
+
+#[actix_web::test]
+async fn without_origins_nothing_is_said_about_cors() {
+    let rig = Rig::new().await;
+    let answer = rig.send(preflight(APP)).await;
+    answer.check_problem(ProblemCode::MethodNotAllowed);
+    assert_eq!(answer.header("allow"), Some("POST"));
+    assert_eq!(grants(&answer), [] as [&str; 0]);
+    assert_eq!(grants(&rig.send(from(APP, "/health")).await), [] as [&str; 0]);
+}

@@ -1,0 +1,42 @@
+use portcullis_http::{HttpConfig, ProblemCode};
+
+use crate::rig::{Rig, Setup};
+
+#[actix_web::test]
+async fn the_description_is_the_one_of_the_code() {
+    let answer = Rig::new().await.get("/openapi.json").await;
+    answer.check(200, &serde_json::to_value(portcullis_http::openapi()).unwrap());
+    assert_eq!(answer.json()["openapi"], "3.1.0");
+}
+
+#[actix_web::test]
+async fn the_page_loads_its_parts_from_here_alone() {
+    let rig = Rig::new().await;
+    let page = rig.get("/docs").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
+    assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+
+    let parts: Vec<_> =
+        page.body.split("\"docs/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(parts.len() > 4, "{parts:?}");
+    for part in parts {
+        let answer = rig.get(&format!("/docs/{part}")).await;
+        assert_eq!(answer.status, 200, "{part}");
+        assert!(!answer.body.is_empty(), "{part}");
+    }
+    rig.get("/docs/other").await.check_problem(ProblemCode::NotFound);
+}
+
+#[actix_web::test]
+async fn the_page_can_be_switched_off() {
+    let config = HttpConfig { docs: false, ..HttpConfig::default() };
+    let rig = Setup { config, ..Setup::new() }.start().await;
+    for path in ["/openapi.json", "/docs", "/docs/index.css"] {
+        rig.get(path).await.check_problem(ProblemCode::NotFound);
+    }
+    let metadata = rig.get("/.well-known/openid-configuration").await;
+    assert_eq!(metadata.json()["service_documentation"], serde_json::Value::Null);
+}

@@ -1,0 +1,227 @@
+//! What a client learns of what breaks behind the API: that it broke, and no more.
+
+use std::sync::Arc;
+
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{
+    AccessTokenCodec, ChangeUserError, InsertUserError, InvalidToken, OpenSessionError, SessionStore,
+    SignError, StoreError, StoreErrorKind, UserStore,
+};
+use portcullis_domain::session::{EndedSessions, NewSession, Presentation, Rotation};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
+use portcullis_domain::user::{NewUser, User};
+use portcullis_domain::username::CanonicalName;
+use portcullis_http::ProblemCode;
+use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::json;
+
+use crate::access_log::logged;
+use crate::rig::{Rig, Setup, post};
+
+const CAUSE: &str = "SELECT * FROM users: could not connect to postgres://app:hunter2@10.0.0.5/db";
+
+fn failure(kind: StoreErrorKind) -> StoreError {
+    StoreError::new(kind, CAUSE)
+}
+
+/// Users and sessions that cannot be had.
+#[derive(Debug)]
+struct Failing(StoreErrorKind);
+
+impl UserStore for Failing {
+    fn insert(&self, _: &NewUser, _: &SecurityEvent) -> Result<(), InsertUserError> {
+        Err(failure(self.0).into())
+    }
+
+    fn find_by_name(&self, _: &CanonicalName) -> Result<Option<User>, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn find(&self, _: UserId) -> Result<Option<User>, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn upgrade_hash(
+        &self,
+        _: UserId,
+        _: &PasswordHash,
+        _: &PasswordHash,
+        _: &SecurityEvent,
+    ) -> Result<bool, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn set_password(
+        &self,
+        _: UserId,
+        _: &PasswordHash,
+        _: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        Err(failure(self.0).into())
+    }
+
+    fn disable(&self, _: UserId, _: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        Err(failure(self.0).into())
+    }
+}
+
+impl SessionStore for Failing {
+    fn open(&self, _: &NewSession, _: &SecurityEvent) -> Result<(), OpenSessionError> {
+        Err(failure(self.0).into())
+    }
+
+    fn rotate(&self, _: &Presentation, _: &SecurityEvent) -> Result<Rotation, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn end(&self, _: SessionId, _: &SecurityEvent) -> Result<bool, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn raise_floor(&self, _: &SecurityEvent) -> Result<(), StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn is_live(&self, _: SessionId, _: UnixTime) -> Result<bool, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn ended_since(&self, _: UnixTime) -> Result<EndedSessions, StoreError> {
+        Err(failure(self.0))
+    }
+}
+
+/// A service whose stores fail, and the good tokens of one that worked.
+async fn broken(kind: StoreErrorKind) -> (Rig, crate::rig::Tokens) {
+    let tokens = Rig::new().await.alice().await;
+    let mut setup = Setup { knows_revocations: false, ..Setup::new() };
+    setup.ports.users = Arc::new(Failing(kind));
+    setup.ports.sessions = Arc::new(Failing(kind));
+    (setup.start().await, tokens)
+}
+
+#[actix_web::test]
+async fn a_store_that_fails_is_a_503_and_no_more() {
+    for (kind, code) in [
+        (StoreErrorKind::Unavailable, ProblemCode::StorageUnavailable),
+        (StoreErrorKind::Full, ProblemCode::StorageFull),
+        (StoreErrorKind::Internal, ProblemCode::InternalError),
+        (StoreErrorKind::Corrupt, ProblemCode::StorageUnavailable),
+    ] {
+        let (rig, tokens) = broken(kind).await;
+        let answers = [
+            rig.register("Alice", PASSWORD).await,
+            rig.refresh(&tokens.refresh).await,
+            rig.post("/logout", json!({"refresh_token": tokens.refresh})).await,
+            rig.get_as("/protected", &tokens.access).await,
+            rig.get_as("/me", &tokens.access).await,
+        ];
+        for answer in answers {
+            answer.check_problem(code);
+        }
+        match kind {
+            // To a login, a row that does not parse is a user whom nobody can log in to.
+            StoreErrorKind::Corrupt => {
+                rig.login("Alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
+            }
+            _ => rig.login("Alice", PASSWORD).await.check_problem(code),
+        }
+        assert_eq!(rig.get("/health").await.status, 200);
+    }
+}
+
+#[actix_web::test]
+async fn the_cause_is_logged_once_and_never_sent() {
+    let (rig, _) = broken(StoreErrorKind::Unavailable).await;
+    let body = json!({"username": "Alice", "password": PASSWORD});
+    let answer = rig.send(post("/register", body).insert_header(("x-request-id", "cause"))).await;
+    assert_eq!(answer.status, 503);
+    for part in ["SELECT", "postgres", "hunter2", "10.0.0.5"] {
+        assert!(!answer.body.contains(part), "{answer:?}");
+    }
+    let lines = logged("cause");
+    assert_eq!(lines.iter().filter(|line| line.contains(CAUSE)).count(), 1, "{lines:?}");
+}
+
+/// Access tokens that cannot be signed, and panic when they are verified.
+#[derive(Debug)]
+struct BrokenTokens;
+
+impl AccessTokenCodec for BrokenTokens {
+    fn sign(&self, _: &Claims) -> Result<AccessToken, SignError> {
+        Err(SignError(CAUSE.into()))
+    }
+
+    fn verify(&self, _: &str, _: UnixTime) -> Result<SignedClaims, InvalidToken> {
+        panic!("on purpose")
+    }
+
+    fn verification_keys(&self, _: UnixTime) -> Vec<VerificationKey> {
+        Vec::new()
+    }
+}
+
+///
+#[actix_web::test]
+async fn a_panic_is_one_requests_500() {
+    let mut setup = Setup::new();
+    setup.ports.access_tokens = Arc::new(BrokenTokens);
+    let rig = setup.start().await;
+    rig.get_as("/protected", "x").await.check_problem(ProblemCode::InternalError);
+    assert_eq!(rig.get("/health").await.status, 200, "the worker lives on");
+}
+
+#[actix_web::test]
+async fn a_token_that_cannot_be_signed_is_a_500() {
+    let mut setup = Setup::new();
+    setup.ports.access_tokens = Arc::new(BrokenTokens);
+    let rig = setup.start().await;
+    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
+    rig.login("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
+}
+
+/// Says in the log that it looks somebody up.
+#[derive(Debug)]
+pub(crate) struct LoggingUsers(pub(crate) Arc<dyn UserStore>);
+
+impl UserStore for LoggingUsers {
+    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+        self.0.insert(user, event)
+    }
+
+    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+        log::info!("looking up a name");
+        self.0.find_by_name(name)
+    }
+
+    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        log::info!("looking up an id");
+        self.0.find(id)
+    }
+
+    fn upgrade_hash(
+        &self,
+        id: UserId,
+        old: &PasswordHash,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreError> {
+        self.0.upgrade_hash(id, old, new, event)
+    }
+
+    fn set_password(
+        &self,
+        id: UserId,
+        new: &PasswordHash,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.0.set_password(id, new, event)
+    }
+
+    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.0.disable(id, event)
+    }
+}

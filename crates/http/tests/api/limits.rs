@@ -1,0 +1,156 @@
+//! The IP family.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use actix_web::test::TestRequest;
+use portcullis_http::{HttpConfig, LimitsConfig, ProblemCode, Quota, TrustedProxies};
+use portcullis_testkit::fixtures::PASSWORD;
+
+use crate::rig::{Answer, Rig, Setup, named, post};
+
+/// A burst of two and then one a day: no test takes that long.
+async fn rig(proxies: &[&str]) -> Rig {
+    let quota = Quota {
+        count: NonZeroU32::MIN,
+        per: Duration::from_hours(24),
+        burst: NonZeroU32::MIN.saturating_add(1),
+    };
+    let limits = LimitsConfig { register: quota, login: quota, refresh: quota, enabled: true };
+    let proxies = TrustedProxies::new(proxies.iter().map(|text| text.parse().unwrap()).collect());
+    let config = HttpConfig { limits, trusted_proxies: proxies, ..HttpConfig::default() };
+    Setup { config, ..Setup::new() }.start().await
+}
+
+async fn login_from(rig: &Rig, peer: &str, forwarded_for: Option<&str>) -> Answer {
+    let address = std::net::SocketAddr::new(peer.parse().unwrap(), 4711);
+    let request = post("/login", "{}").peer_addr(address);
+    rig.send(match forwarded_for {
+        Some(forwarded_for) => request.insert_header(("x-forwarded-for", forwarded_for)),
+        None => request,
+    })
+    .await
+}
+
+/// Those of actix-governor's own say the same in another way, and the wait wrongly.
+fn has_no_other_fields(answer: &Answer) {
+    assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("x-ratelimit")), "{answer:?}");
+}
+
+#[actix_web::test]
+async fn what_remains_is_told_until_nothing_does() {
+    let rig = rig(&[]).await;
+    for (path, name) in [("/register", "register"), ("/login", "login"), ("/refresh", "refresh")] {
+        for (remaining, seconds) in [(1, 86_400), (0, 172_800)] {
+            let answer = rig.post(path, "{}").await;
+            assert_eq!(answer.status, 422);
+            assert_eq!(answer.header("ratelimit"), Some(&*format!("\"{name}\";r={remaining};t={seconds}")));
+            assert_eq!(answer.header("ratelimit-policy"), Some(&*format!("\"{name}\";q=2;w=172800")));
+            has_no_other_fields(&answer);
+        }
+        let answer = rig.post(path, "{}").await;
+        answer.check_problem(ProblemCode::RateLimited);
+        assert!(answer.header("ratelimit").unwrap().starts_with(&format!("\"{name}\";r=0;t=")), "{answer:?}");
+        assert_eq!(answer.header("ratelimit-policy"), Some(&*format!("\"{name}\";q=2;w=172800")));
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((86_000..=86_400).contains(&seconds), "{seconds}");
+        has_no_other_fields(&answer);
+    }
+}
+
+#[actix_web::test]
+async fn the_rest_is_not_limited() {
+    let rig = rig(&[]).await;
+    for _ in 0..3 {
+        for path in ["/health", "/protected", "/me", "/.well-known/jwks.json"] {
+            let answer = rig.get(path).await;
+            assert_ne!(answer.status, 429);
+            assert_eq!(answer.header("ratelimit"), None);
+        }
+        let wrong_method = rig.send(named(TestRequest::get()).uri("/login")).await;
+        wrong_method.check_problem(ProblemCode::MethodNotAllowed);
+    }
+    assert_eq!(rig.post("/login", "{}").await.header("ratelimit"), Some("\"login\";r=1;t=86400"));
+}
+
+/// IP-01, HT-07.
+#[actix_web::test]
+async fn a_client_cannot_claim_another_address() {
+    let rig = rig(&["10.0.0.0/8"]).await;
+    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.1")).await.status, 422);
+    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.2")).await.status, 422);
+    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.3")).await.status, 429);
+    for name in
+        ["x-real-ip", "forwarded", "x_forwarded_for", "x-client-ip", "true-client-ip", "cf-connecting-ip"]
+    {
+        let request = post("/login", "{}")
+            .peer_addr("203.0.113.1:1".parse().unwrap())
+            .insert_header((name, "192.0.2.4"));
+        assert_eq!(rig.send(request).await.status, 429, "{name}");
+    }
+    assert_eq!(login_from(&rig, "192.0.2.1", None).await.status, 422, "who was claimed is not counted");
+}
+
+/// IP-02.
+#[actix_web::test]
+async fn a_proxy_says_who_calls() {
+    let rig = rig(&["10.0.0.0/8"]).await;
+    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.1, 192.0.2.1")).await.status, 422);
+    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.2, 192.0.2.1, 10.0.0.2")).await.status, 422);
+    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.3, 192.0.2.1")).await.status, 429);
+    assert_eq!(login_from(&rig, "10.0.0.1", Some("192.0.2.2")).await.status, 422);
+}
+
+/// IP-04.
+#[actix_web::test]
+async fn one_customer_has_one_bucket() {
+    let rig = rig(&[]).await;
+    assert_eq!(login_from(&rig, "2001:db8:0:1::1", None).await.status, 422);
+    assert_eq!(login_from(&rig, "2001:db8:0:1:ffff::2", None).await.status, 422);
+    assert_eq!(login_from(&rig, "2001:db8:0:1::3", None).await.status, 429);
+    assert_eq!(login_from(&rig, "2001:db8:0:2::1", None).await.status, 422);
+
+    assert_eq!(login_from(&rig, "198.51.100.1", None).await.status, 422);
+    assert_eq!(login_from(&rig, "::ffff:198.51.100.1", None).await.status, 422);
+    assert_eq!(login_from(&rig, "198.51.100.1", None).await.status, 429);
+}
+
+/// EN-05.
+#[actix_web::test]
+async fn the_limit_does_not_tell_who_exists() {
+    let (one, other) = (rig(&[]).await, rig(&[]).await);
+    assert_eq!(one.register("Alice", PASSWORD).await.status, 201);
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let (known, unknown) = (one.login("alice", "x").await, other.login("alice", "x").await);
+        assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+        assert_eq!(known.header("ratelimit-policy"), unknown.header("ratelimit-policy"));
+        statuses.push(known.status);
+    }
+    assert_eq!(statuses, [401, 401, 429]);
+}
+
+#[actix_web::test]
+async fn limits_can_be_switched_off() {
+    let mut setup = Setup::new();
+    setup.config.limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
+    let rig = setup.start().await;
+    for _ in 0..70 {
+        let answer = rig.post("/refresh", "{}").await;
+        assert_eq!((answer.status, answer.header("ratelimit")), (422, None));
+    }
+}
+
+#[actix_web::test]
+async fn the_defaults_are_those_of_the_contract() {
+    let mut setup = Setup::new();
+    setup.config.limits = LimitsConfig::default();
+    let rig = setup.start().await;
+    for (path, policy) in [
+        ("/register", "\"register\";q=10;w=1200"),
+        ("/login", "\"login\";q=10;w=20"),
+        ("/refresh", "\"refresh\";q=60;w=30"),
+    ] {
+        assert_eq!(rig.post(path, "{}").await.header("ratelimit-policy"), Some(policy));
+    }
+}

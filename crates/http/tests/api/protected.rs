@@ -1,0 +1,154 @@
+use actix_web::test::TestRequest;
+use portcullis_domain::id::{SessionId, TokenId, UserId};
+use portcullis_domain::ports::AccessTokenCodec;
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::token::Claims;
+use portcullis_http::ProblemCode;
+use portcullis_testkit::PlainAccessTokens;
+use portcullis_testkit::fixtures::NOW;
+use serde_json::json;
+
+use crate::rig::{Rig, Setup, named};
+
+#[actix_web::test]
+async fn a_token_shows_what_it_says() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let answer = rig.get_as("/protected", &tokens.access).await;
+    let user = rig.store.events()[0].user.unwrap().to_string();
+    answer.check(
+        200,
+        &json!({
+            "user_id": user,
+            "session_id": tokens.session,
+            "issued_at": "2027-01-15T08:00:00Z",
+            "expires_at": "2027-01-15T08:15:00Z",
+        }),
+    );
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn no_token_is_a_challenge_without_an_error() {
+    let rig = Rig::new().await;
+    let answer = rig.get("/protected").await;
+    answer.check_problem(ProblemCode::MissingToken);
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    for other in ["Basic YTpi", "Digest x", "Bearerx y", ""] {
+        let request = named(TestRequest::get()).uri("/protected").insert_header(("authorization", other));
+        rig.send(request).await.check_problem(ProblemCode::MissingToken);
+    }
+    let in_query = rig.get(&format!("/protected?access_token={}", rig.alice().await.access)).await;
+    in_query.check_problem(ProblemCode::MissingToken);
+}
+
+/// JW-01, JW-07, JW-10, JW-19, JW-20, JW-22 as far as no key is needed to tell.
+#[actix_web::test]
+async fn what_is_no_token_is_refused() {
+    let rig = Rig::new().await;
+    let good = rig.alice().await.access;
+    let tokens = [
+        String::new(),
+        "x".to_owned(),
+        "a.b.".to_owned(),
+        "a.b".to_owned(),
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.".to_owned(),
+        format!("{good} "),
+        format!(" {good}"),
+        format!("{good}="),
+        format!("{good},"),
+        format!("{good}\t"),
+        format!("{good}.{good}"),
+        format!("\"{good}\""),
+        format!("{{\"token\":\"{good}\"}}"),
+        good[1..].to_owned(),
+        good[..good.len() - 1].to_owned(),
+        good.to_uppercase(),
+        good.replacen('-', "\u{e9}", 1),
+        ".".repeat(4_096),
+        "x".repeat(4_097),
+        "x".repeat(8 << 20),
+    ];
+    for token in tokens {
+        let answer = rig.get_as("/protected", &token).await;
+        answer.check_problem(ProblemCode::InvalidToken);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
+    }
+    assert_eq!(rig.get_as("/protected", &good).await.status, 200);
+}
+
+#[actix_web::test]
+async fn the_scheme_has_no_case_and_stands_once() {
+    let rig = Rig::new().await;
+    let token = rig.alice().await.access;
+    for scheme in ["bearer", "BEARER", "Bearer"] {
+        let bearer = ("authorization", format!("{scheme} {token}"));
+        let request = named(TestRequest::get()).uri("/protected").insert_header(bearer);
+        assert_eq!(rig.send(request).await.status, 200);
+    }
+    let bearer = ("authorization", format!("Bearer {token}"));
+    let twice =
+        named(TestRequest::get()).uri("/protected").append_header(bearer.clone()).append_header(bearer);
+    rig.send(twice).await.check_problem(ProblemCode::InvalidToken);
+    let tab = ("authorization", format!("Bearer\t{token}"));
+    let request = named(TestRequest::get()).uri("/protected").insert_header(tab);
+    rig.send(request).await.check_problem(ProblemCode::MissingToken);
+}
+
+/// JW-14: dates are judged by the service's clock.
+#[actix_web::test]
+async fn a_token_is_good_from_its_first_to_its_last_moment() {
+    let rig = Rig::new().await;
+    let codec = PlainAccessTokens::new("fake");
+    let second = NOW.as_secs();
+    let sign = |issued_at: i64, expires_at: i64| {
+        let claims = Claims {
+            user: UserId::new(NOW, rig.ports.entropy.as_ref()),
+            session: SessionId::new(NOW, rig.ports.entropy.as_ref()),
+            token: TokenId::new(NOW, rig.ports.entropy.as_ref()),
+            issued_at: UnixTime::from_secs(second + issued_at),
+            not_before: UnixTime::from_secs(second + issued_at),
+            expires_at: UnixTime::from_secs(second + expires_at),
+        };
+        codec.sign(&claims).unwrap().expose().to_owned()
+    };
+    let cases = [
+        ((0, 900), 200),
+        ((-900, 1), 200),
+        ((-900, 0), 401),
+        ((5, 900), 200),
+        ((6, 900), 401),
+        ((0, 3_600), 200),
+        ((0, 3_601), 401),
+    ];
+    for ((issued_at, expires_at), status) in cases {
+        let answer = rig.get_as("/protected", &sign(issued_at, expires_at)).await;
+        assert_eq!(answer.status, status, "{issued_at} {expires_at}");
+    }
+}
+
+#[actix_web::test]
+async fn tokens_of_another_issuer_are_refused() {
+    let rig = Rig::new().await;
+    let mut other = Setup::new();
+    other.ports.access_tokens = std::sync::Arc::new(PlainAccessTokens::new("other"));
+    let foreign = other.start().await.alice().await;
+    rig.get_as("/protected", &foreign.access).await.check_problem(ProblemCode::InvalidToken);
+}
+
+#[actix_web::test]
+async fn an_instance_that_knows_nothing_yet_asks_the_store() {
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    let tokens = rig.alice().await;
+    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+
+    let other = rig.login("alice", portcullis_testkit::fixtures::PASSWORD).await.tokens();
+    let event = portcullis_testkit::fixtures::event(
+        portcullis_domain::event::EventKind::LoggedOut,
+        NOW,
+        rig.ports.entropy.as_ref(),
+    );
+    let session = SessionId::from_uuid(other.session.parse().unwrap());
+    rig.ports.sessions.end(session, &event).unwrap();
+    rig.get_as("/protected", &other.access).await.check_problem(ProblemCode::InvalidToken);
+}

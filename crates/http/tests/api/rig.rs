@@ -1,0 +1,277 @@
+//! A service to send requests to, and what comes back. Every answer is checked against the rules that hold for all.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::Service;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{TestRequest, init_service};
+use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_http::{Api, HttpConfig, LimitsConfig, ProblemCode};
+use portcullis_testkit::fixtures::{self, PASSWORD};
+use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
+use serde_json::{Value, json};
+
+/// What a service is made of, to be changed before it starts.
+pub(crate) struct Setup {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) hasher: Arc<PlainHasher>,
+    pub(crate) ports: Ports,
+    pub(crate) rules: Rules,
+    pub(crate) config: HttpConfig,
+    pub(crate) knows_revocations: bool,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        crate::access_log::install();
+        let store = Arc::new(MemoryStore::new());
+        let clock = Arc::new(FixedClock::at(fixtures::NOW));
+        let hasher = Arc::new(PlainHasher::new());
+        let ports = Ports {
+            clock: Arc::clone(&clock) as _,
+            hasher: Arc::clone(&hasher) as _,
+            ..portcullis_testkit::ports_over(&store)
+        };
+        let rules = Rules::default();
+        // Tests call more often than clients may; those of the limits switch them on again.
+        let limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
+        let config = HttpConfig { limits, ..HttpConfig::default() };
+        Self { store, clock, hasher, ports, rules, config, knows_revocations: true }
+    }
+
+    pub(crate) async fn start(self) -> Rig {
+        let auth = AuthService::new(self.ports.clone(), self.rules.clone());
+        if self.knows_revocations {
+            auth.poll_revocations().unwrap();
+        }
+        let (clock, entropy) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.entropy));
+        let is_https = self.config.public_url.starts_with("https");
+        let api = Arc::new(Api::new(auth, self.config.clone(), clock, entropy).unwrap());
+        let service = Rc::new(init_service(portcullis_http::app(&api)).await);
+        let call: Call = Box::new(move |request| {
+            let service = Rc::clone(&service);
+            Box::pin(async move {
+                let response = match service.call(request.to_request()).await {
+                    Ok(response) => response.into_parts().1.map_into_boxed_body(),
+                    // What actix-web makes of an error that no middleware answered.
+                    Err(error) => error.error_response(),
+                };
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                let body = to_bytes(response.into_body()).await.unwrap();
+                Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+            })
+        });
+        let Self { store, clock, hasher, ports, .. } = self;
+        Rig { call, api, ports, store, clock, hasher, is_https }
+    }
+}
+
+type Call = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>;
+
+/// A running service and the fakes behind it.
+pub(crate) struct Rig {
+    call: Call,
+    pub(crate) api: Arc<Api>,
+    pub(crate) ports: Ports,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) hasher: Arc<PlainHasher>,
+    is_https: bool,
+}
+
+impl Rig {
+    /// A service of fakes alone.
+    pub(crate) async fn new() -> Self {
+        Setup::new().start().await
+    }
+
+    /// Sends a request, named [`REQUEST_ID`] unless it has a name.
+    pub(crate) async fn send(&self, request: TestRequest) -> Answer {
+        let answer = (self.call)(request).await;
+        answer.obeys_the_rules_for_every_answer(self.is_https);
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(named(TestRequest::get()).uri(path)).await
+    }
+
+    pub(crate) async fn get_as(&self, path: &str, token: &str) -> Answer {
+        let bearer = ("authorization", format!("Bearer {token}"));
+        self.send(named(TestRequest::get()).uri(path).insert_header(bearer)).await
+    }
+
+    /// Sends a body as JSON, whatever it is.
+    pub(crate) async fn post(&self, path: &str, body: impl ToString) -> Answer {
+        self.send(post(path, body)).await
+    }
+
+    pub(crate) async fn register(&self, username: &str, password: &str) -> Answer {
+        self.post("/register", json!({"username": username, "password": password})).await
+    }
+
+    pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
+        self.post("/login", json!({"username": username, "password": password})).await
+    }
+
+    pub(crate) async fn refresh(&self, token: &str) -> Answer {
+        self.post("/refresh", json!({"refresh_token": token})).await
+    }
+
+    /// Registers Alice and logs her in.
+    pub(crate) async fn alice(&self) -> Tokens {
+        assert_eq!(self.register("Alice", PASSWORD).await.status, 201);
+        self.login("alice", PASSWORD).await.tokens()
+    }
+
+    pub(crate) fn wait(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The words of all events so far, in order.
+    pub(crate) fn events(&self) -> Vec<&'static str> {
+        self.store.events().iter().map(|event| event.kind.name()).collect()
+    }
+}
+
+/// The id of requests that have no better one.
+pub(crate) const REQUEST_ID: &str = "req-1";
+
+/// A request named [`REQUEST_ID`].
+pub(crate) fn named(request: TestRequest) -> TestRequest {
+    request.insert_header(("x-request-id", REQUEST_ID))
+}
+
+/// A POST of a body as JSON, whatever it is.
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over what they just made")]
+pub(crate) fn post(path: &str, body: impl ToString) -> TestRequest {
+    named(TestRequest::post())
+        .uri(path)
+        .insert_header(("content-type", "application/json"))
+        .set_payload(body.to_string())
+}
+
+/// An answer, as a client sees it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// All header fields, in order of their names.
+    pub(crate) fn header_fields(&self) -> Vec<(&str, &str)> {
+        let fields = self.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        let mut fields: Vec<_> = fields.collect();
+        fields.sort_unstable();
+        fields
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Checks status and the whole body.
+    #[track_caller]
+    pub(crate) fn check(&self, status: u16, body: &Value) {
+        assert_eq!((self.status, &self.json()), (status, body), "{self:?}");
+    }
+
+    /// Checks that it is this problem, to the last member.
+    #[track_caller]
+    pub(crate) fn check_problem(&self, code: ProblemCode) {
+        self.check(
+            code.status().as_u16(),
+            &json!({
+                "type": format!("/problems/{}", code.word()),
+                "title": code.title(),
+                "status": code.status().as_u16(),
+                "detail": code.detail(),
+                "code": code.word(),
+                "request_id": REQUEST_ID,
+            }),
+        );
+    }
+
+    /// Checks that it refuses the request for these reasons, by pointer and code.
+    #[track_caller]
+    pub(crate) fn check_violations(&self, expected: &[(&str, &str)]) {
+        let body = self.json();
+        assert_eq!((self.status, &body["code"]), (422, &json!("invalid_request")), "{self:?}");
+        let errors = body["errors"].as_array().unwrap();
+        let found: Vec<_> = errors
+            .iter()
+            .map(|error| (error["pointer"].as_str().unwrap(), error["code"].as_str().unwrap()))
+            .collect();
+        assert_eq!(found, expected, "{self:?}");
+        assert!(errors.iter().all(|error| !error["message"].as_str().unwrap().is_empty()));
+    }
+
+    #[track_caller]
+    pub(crate) fn tokens(&self) -> Tokens {
+        assert_eq!(self.status, 200, "{self:?}");
+        let body = self.json();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        Tokens { access: text("access_token"), refresh: text("refresh_token"), session: text("session_id") }
+    }
+
+    /// The part of the contract that every answer keeps.
+    #[track_caller]
+    fn obeys_the_rules_for_every_answer(&self, is_https: bool) {
+        let fixed = [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("x-xss-protection", "0"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ];
+        for (name, value) in fixed {
+            assert_eq!(self.header(name), Some(value), "{name}: {self:?}");
+        }
+        let is_page = self.header("content-type") == Some("text/html; charset=utf-8");
+        let policy = self.header("content-security-policy").unwrap();
+        assert!(is_page || policy == "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox");
+        assert_eq!(self.header("strict-transport-security").is_some(), is_https);
+        assert_eq!(self.header("server"), None);
+        assert!((1..=64).contains(&self.header("x-request-id").unwrap().len()));
+
+        let has_problem = self.status >= 400 && !self.body.is_empty() && self.json()["code"].is_string();
+        if self.status >= 400 {
+            assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+            assert!(has_problem || self.status == 503, "{self:?}");
+        }
+        let content_type = match (self.status, has_problem) {
+            (204, _) => None,
+            (_, true) => Some("application/problem+json"),
+            _ => self.header("content-type"),
+        };
+        assert_eq!(self.header("content-type"), content_type, "{self:?}");
+        if self.status == 204 {
+            assert_eq!(self.body, "");
+        }
+        assert_eq!(self.header("www-authenticate").is_some(), self.status == 401, "{self:?}");
+        assert_eq!(self.header("retry-after").is_some(), matches!(self.status, 429 | 503), "{self:?}");
+        if let Some(seconds) = self.header("retry-after") {
+            assert!(seconds.parse::<u64>().unwrap() >= 1, "{self:?}");
+        }
+    }
+}
+
+/// What a login gives out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+    pub(crate) session: String,
+}

@@ -1,0 +1,177 @@
+//! The JS family, and PW-08, on every route with a body.
+
+use actix_web::test::TestRequest;
+use portcullis_http::ProblemCode;
+use portcullis_testkit::fixtures::PASSWORD;
+
+use crate::rig::{Rig, named, post};
+
+const ROUTES: [&str; 4] = ["/register", "/login", "/refresh", "/logout"];
+
+/// JS-01, JS-02, JS-05.
+#[actix_web::test]
+async fn what_is_not_one_json_object_is_malformed() {
+    let rig = Rig::new().await;
+    let bomb = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let deep = "{\"a\":".repeat(2_000);
+    let bodies: &[&[u8]] = &[
+        b" ",
+        b"null",
+        b"true",
+        b"7",
+        b"\"x\"",
+        br#"["alice","Corr3ct-horse battery"]"#,
+        br#"[{"username":"alice","password":"x"}]"#,
+        br#"{"username":"alice","password":"x"}x"#,
+        br#"{"username":"alice","password":"x"}{}"#,
+        br#"{"username":"alice","password":"x"},"#,
+        br#"{"username":"alice","password":"x",}"#,
+        br#"{"username":"alice" "password":"x"}"#,
+        b"{'username':'alice','password':'x'}",
+        b"{username:\"alice\",password:\"x\"}",
+        b"{/**/\"username\":\"alice\",\"password\":\"x\"}",
+        b"{\"username\":\"alice\",\"password\":\"x\"}//",
+        b"{\"username\":\"alice\",\"password\":\"x\"",
+        br#"{"username":"alice","username":"bob","password":"x"}"#,
+        br#"{"username":"alice","user\u006eame":"bob","password":"x"}"#,
+        br#"{"username":"alice","password":"x","more":{"a":1,"\u0061":2}}"#,
+        br#"{"username":"alice","password":"x","more":[[{"a":1,"a":1}]]}"#,
+        br#"{"refresh_token":"x","refresh_token":"x"}"#,
+        br#"{"refresh_token":"\ud800"}"#,
+        br#"{"refresh_token":"\udc00x"}"#,
+        br#"{"\ud800":1}"#,
+        br#"{"refresh_token":"\x"}"#,
+        b"{\"refresh_token\":\"a\tb\"}",
+        b"{\"refresh_token\":\"a\nb\"}",
+        b"{\"refresh_token\":\"\xff\"}",
+        b"{\"refresh_token\":\"\xc0\xaf\"}",
+        b"{\"refresh_token\":\"\xed\xa0\x80\"}",
+        b"{\"more\":[\"\xff\"]}",
+        b"\xef\xbb\xbf{\"refresh_token\":\"x\"}",
+        b"\xfe\xff\0{\0}",
+        b"{\"a\":NaN}",
+        b"{\"a\":Infinity}",
+        b"{\"a\":01}",
+        b"{\"a\":+1}",
+        b"{\"a\":.5}",
+        b"{\"a\":0x10}",
+        b"{\"a\":tru}",
+        b"\0",
+        bomb.as_bytes(),
+        deep.as_bytes(),
+    ];
+    for route in ROUTES {
+        for body in bodies {
+            let request = post(route, "").set_payload(body.to_vec());
+            let answer = rig.send(request).await;
+            assert_eq!(answer.status, 400, "{route} {}", String::from_utf8_lossy(body));
+            answer.check_problem(ProblemCode::MalformedJson);
+        }
+    }
+    for route in ["/register", "/login", "/refresh"] {
+        rig.post(route, "").await.check_problem(ProblemCode::MalformedJson);
+    }
+    assert_eq!(rig.hasher.work(), 0);
+}
+
+/// JS-07, PW-08: nothing is coerced.
+#[actix_web::test]
+async fn what_has_another_shape_is_invalid() {
+    let rig = Rig::new().await;
+    for route in ["/register", "/login"] {
+        for value in ["7", "1.5", "true", "null", "[]", "[\"x\"]", "{}", "{\"a\":{\"b\":[]}}", "-0"] {
+            let body = format!(r#"{{"username":{value},"password":{value}}}"#);
+            rig.post(route, body)
+                .await
+                .check_violations(&[("#/username", "wrong_type"), ("#/password", "wrong_type")]);
+        }
+        rig.post(route, "{}")
+            .await
+            .check_violations(&[("#/username", "required"), ("#/password", "required")]);
+        rig.post(route, r#"{"Username":"alice","Password":"x","nested":{"password":"x"}}"#)
+            .await
+            .check_violations(&[
+                ("#/username", "required"),
+                ("#/password", "required"),
+                ("#/Password", "unknown_field"),
+                ("#/Username", "unknown_field"),
+                ("#/nested", "unknown_field"),
+            ]);
+        rig.post(route, r#"{"username":"a\u0000","password":"Corr3ct\u0000-horse"}"#)
+            .await
+            .check_violations(&[("#/username", "invalid_character"), ("#/password", "invalid_character")]);
+    }
+}
+
+#[actix_web::test]
+async fn no_value_and_no_long_name_comes_back() {
+    let rig = Rig::new().await;
+    let secret = "Canary-4711-".repeat(10);
+    for body in [
+        format!(r#"{{"username":"{secret}","password":["{secret}"],"other":"{secret}"}}"#),
+        format!(r#"{{"{secret}":1}}"#),
+        format!(r#"{{"username":"{secret}" "#),
+        secret.clone(),
+    ] {
+        for route in ROUTES {
+            let answer = rig.post(route, &body).await;
+            assert!(matches!(answer.status, 400 | 422), "{answer:?}");
+            assert!(!answer.body.contains("Canary"), "{answer:?}");
+        }
+    }
+}
+
+/// JS-08, JS-10.
+#[actix_web::test]
+async fn only_plain_json_is_read() {
+    let rig = Rig::new().await;
+    let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
+    let types = [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "text/json",
+        "application/json; charset=utf-7",
+        "application/json; charset=utf-8; q=1",
+        "application/json, application/json",
+        "application/json;",
+        "*/*",
+        "",
+    ];
+    for route in ROUTES {
+        for content_type in types {
+            let request = post(route, &body).insert_header(("content-type", content_type));
+            rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
+        }
+        for coding in ["gzip", "br", "deflate", "gzip, gzip", "x"] {
+            let request = post(route, &body).insert_header(("content-encoding", coding));
+            rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
+        }
+        let twice = post(route, &body).append_header(("content-type", "application/json"));
+        rig.send(twice).await.check_problem(ProblemCode::UnsupportedMediaType);
+        let none = named(TestRequest::post()).uri(route).set_payload(body.clone());
+        rig.send(none).await.check_problem(ProblemCode::UnsupportedMediaType);
+    }
+    for content_type in
+        ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=UTF-8"]
+    {
+        let request = post("/login", &body)
+            .insert_header(("content-type", content_type))
+            .insert_header(("content-encoding", "identity"));
+        rig.send(request).await.check_problem(ProblemCode::InvalidCredentials);
+    }
+}
+
+/// JS-04.
+#[actix_web::test]
+async fn a_body_has_sixteen_kibibytes() {
+    let rig = Rig::new().await;
+    let body = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
+    for route in ["/register", "/login", "/refresh"] {
+        assert_eq!(rig.post(route, body(16_384)).await.status, 422);
+        rig.post(route, body(16_385)).await.check_problem(ProblemCode::PayloadTooLarge);
+        let announced = post(route, "{}").insert_header(("content-length", "104857600"));
+        rig.send(announced).await.check_problem(ProblemCode::PayloadTooLarge);
+    }
+}

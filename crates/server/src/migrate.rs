@@ -1,0 +1,34 @@
+use portcullis_adapters::db::{Database, PrepareError};
+
+use crate::failure::{Failure, print};
+use crate::logging;
+use crate::settings::{InvalidSetting, Settings};
+
+/// Brings the schema up to date. The service does the same at its start.
+pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+    logging::init(&settings.log);
+    let database = Database::new(settings.database.clone(), settings.pool);
+    database.prepare().map_err(unprepared)?;
+    list(&database)
+}
+
+/// Lists the migrations and changes nothing.
+pub(crate) fn status(settings: &Settings) -> Result<(), Failure> {
+    list(&Database::new(settings.database.clone(), settings.pool))
+}
+
+fn list(database: &Database) -> Result<(), Failure> {
+    let states = database.migrations().map_err(unprepared)?;
+    print(states.into_iter().map(|state| {
+        let applied = if state.applied { "applied" } else { "pending" };
+        format!("{applied}  {}", state.name)
+    }))
+}
+
+/// What cannot be written is a matter of settings; what cannot be reached may come back.
+pub(crate) fn unprepared(error: PrepareError) -> Failure {
+    match error {
+        PrepareError::Unwritable(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
+        PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
+    }
+}

@@ -1,0 +1,183 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::signal;
+use actix_web::{HttpServer, rt};
+use anyhow::Context as _;
+use portcullis_adapters::db::DatabaseUrl;
+use portcullis_http::{Api, HttpConfig};
+
+use crate::failure::Failure;
+use crate::keeper::Keeper;
+use crate::logging;
+use crate::secret_file::absolute;
+use crate::settings::{InvalidSetting, Settings};
+use crate::wire::Instance;
+
+/// Runs the service until it is told to stop.
+///
+/// A database that cannot be reached yet is waited for, while `/health` answers; one that this instance must not use
+/// ends it, at the start or as soon as that turns out.
+pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+    logging::init(&settings.log);
+    warn_of_risks(settings);
+    let instance = Arc::new(Instance::wire(settings)?);
+    let is_prepared = match instance.prepare() {
+        Ok(()) => true,
+        Err(Failure::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
+            log::warn!("waiting for the database: {error:#}");
+            false
+        }
+        Err(failure) => return Err(failure),
+    };
+    rt::System::new().block_on(serve(settings, instance, is_prepared))
+}
+
+async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) -> Result<(), Failure> {
+    let api = Api::new(
+        instance.service.clone(),
+        http_config(settings),
+        Arc::clone(&instance.ports.clock),
+        Arc::clone(&instance.ports.entropy),
+    );
+    let api = Arc::new(api.context("cannot start the threads that hash")?);
+    let app_api = Arc::clone(&api);
+    let server = HttpServer::new(move || portcullis_http::app(&app_api))
+        .workers(settings.server.workers)
+        .worker_max_blocking_threads(blocking_threads(settings))
+        .backlog(BACKLOG)
+        .max_connections(MAX_CONNECTIONS_PER_WORKER)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
+        .disable_signals()
+        .bind(settings.server.listen)
+        .map_err(|error| {
+            InvalidSetting::new(format!("server.listen = {}: {error}", settings.server.listen))
+        })?;
+    let addresses = server.addrs();
+    let server = server.run();
+    announce(settings, &addresses);
+
+    let (failed, failure) = mpsc::sync_channel(1);
+    let (handle, api_to_close) = (server.handle(), Arc::clone(&api));
+    let stopping = handle.clone();
+    let keeper = Keeper::start(instance, is_prepared, move |failure| {
+        // The channel holds the one failure there can be.
+        let _ = failed.try_send(failure);
+        // The stop is under way with the call; its future only waits for the end.
+        drop(stopping.stop(true));
+    })?;
+    rt::spawn(stop_on_signal(handle, api_to_close));
+    let result = server.await.context("the server failed");
+    drop(keeper);
+    log::info!("stopped");
+    match failure.try_recv() {
+        Ok(failure) => Err(failure),
+        Err(_) => Ok(result?),
+    }
+}
+
+fn http_config(settings: &Settings) -> HttpConfig {
+    HttpConfig {
+        public_url: settings.server.public_url.clone(),
+        issuer: settings.tokens.issuer.clone(),
+        docs: settings.server.docs,
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        allowed_origins: settings.cors.clone(),
+        limits: settings.limits,
+        password_lane: settings.password_lane,
+    }
+}
+
+/// Waits for SIGTERM or Ctrl-C; then no new connection is taken, password work in line is sent away, and what runs
+/// may end within `server.shutdown_timeout`.
+async fn stop_on_signal(server: ServerHandle, api: Arc<Api>) {
+    if let Err(error) = asked_to_stop().await {
+        log::error!("cannot wait for signals: {error}");
+        return;
+    }
+    log::info!("stopping");
+    api.close_password_lane();
+    server.stop(true).await;
+}
+
+#[cfg(unix)]
+async fn asked_to_stop() -> std::io::Result<()> {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    poll_fn(|context| match (terminate.poll_recv(context), interrupt.poll_recv(context)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> std::io::Result<()> {
+    signal::ctrl_c().await
+}
+
+/// Says what holds although it is rarely meant to.
+fn warn_of_risks(settings: &Settings) {
+    if settings.environment.is_development() {
+        return;
+    }
+    if !settings.limits.enabled {
+        log::warn!("limits.enabled = false: nothing here slows down guessing; a gateway in front must");
+    }
+    if !settings.server.public_url.starts_with("https://") {
+        log::warn!("server.public_url is not https: passwords and tokens would travel in clear text");
+    }
+}
+
+fn announce(settings: &Settings, addresses: &[SocketAddr]) {
+    let database = match &settings.database {
+        DatabaseUrl::Sqlite(path) => format!("sqlite://{}", absolute(path)),
+        url @ DatabaseUrl::Postgres(_) => url.to_string(),
+    };
+    match (&settings.secret, settings.secret_file()) {
+        (None, Some(file)) => log::info!("database {database}, secret in {}", absolute(&file)),
+        _ => log::info!("database {database}"),
+    }
+    for address in addresses {
+        log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
+    }
+    if let (Some(address), true) = (addresses.first(), settings.environment.is_development()) {
+        log::info!(
+            "try: curl -s http://{address}/register -H 'content-type: application/json' \
+             -d '{{\"username\":\"alice\",\"password\":\"Corr3ct-horse\"}}'"
+        );
+    }
+}
+
+/// Threads of one worker that wait for the database: no more than there are connections to wait for.
+fn blocking_threads(settings: &Settings) -> usize {
+    (settings.pool.size as usize).div_ceil(settings.server.workers).max(2)
+}
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 1_024;
+
+/// Beyond it a worker accepts no more until one ends.
+const MAX_CONNECTIONS_PER_WORKER: usize = 10_000;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to close.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an idle connection is kept: longer than nginx keeps its own (60 s), so that it never sends a request into a
+/// connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);

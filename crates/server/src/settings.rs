@@ -1,0 +1,318 @@
+//! Settings: where they come from, what they must be like, and how to say what is wrong with them.
+
+mod sources;
+mod values;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
+use portcullis_adapters::hashing::{BcryptCost, HashScheme};
+use portcullis_adapters::keys::{KeyRotation, SigningAlgorithm};
+use portcullis_adapters::secret::{InvalidSecret, Secret};
+use portcullis_domain::Rules;
+use portcullis_domain::password::policy::PasswordPolicy;
+use portcullis_domain::session::Lifetimes;
+use portcullis_domain::token::MAX_ACCESS_LIFETIME;
+use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordLaneConfig, Quota, TrustedProxies};
+
+pub(crate) use self::sources::{Environment, Sources};
+use self::values::Values;
+
+/// Every setting, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub environment: Environment,
+    /// `None`: to be made at the first start in development.
+    pub secret: Option<Secret>,
+    pub accepted_secrets: Vec<Secret>,
+    pub server: Server,
+    pub rules: Rules,
+    pub database: DatabaseUrl,
+    pub pool: PoolConfig,
+    pub tokens: Tokens,
+    pub hashing: HashScheme,
+    pub password_lane: PasswordLaneConfig,
+    pub limits: LimitsConfig,
+    pub cors: AllowedOrigins,
+    pub log: Log,
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub workers: usize,
+    pub shutdown_timeout: Duration,
+    pub trusted_proxies: TrustedProxies,
+    pub docs: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub algorithm: SigningAlgorithm,
+    pub issuer: String,
+    pub audience: String,
+    pub key_rotation: KeyRotation,
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub level: log::LevelFilter,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// A setting that cannot hold; its text names the setting, where its value came from, and what to write instead.
+#[derive(Debug)]
+pub(crate) struct InvalidSetting(String);
+
+impl InvalidSetting {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidSetting {}
+
+impl Settings {
+    /// Reads and checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that cannot hold.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
+        let values = Values::load(sources)?;
+        let environment = sources.environment.clone();
+        let server = server(&values)?;
+        let database = values.parsed("database.url", DatabaseUrl::parse)?;
+        Ok(Self {
+            secret: secret(&values, &environment, &database)?,
+            accepted_secrets: accepted_secrets(&values, &environment)?,
+            tokens: tokens(&values, &server.public_url)?,
+            rules: rules(&values)?,
+            pool: PoolConfig {
+                size: values.integer("database.pool_size", 1, 1_000)?,
+                ..PoolConfig::default()
+            },
+            hashing: hash_scheme(&values, &environment)?,
+            password_lane: password_lane(&values)?,
+            limits: limits(&values)?,
+            cors: values.list_parsed("cors.allowed_origins", |origins| {
+                AllowedOrigins::parse(origins.iter().map(String::as_str))
+            })?,
+            log: Log {
+                level: values.parsed("log.level", |level| {
+                    level.parse().map_err(|_error| "must be off, error, warn, info, debug or trace")
+                })?,
+                format: values.one_of(
+                    "log.format",
+                    &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)],
+                )?,
+            },
+            environment,
+            server,
+            database,
+        })
+    }
+
+    /// The file that keeps the secret that development makes for itself: beside the SQLite database.
+    pub(crate) fn secret_file(&self) -> Option<PathBuf> {
+        match &self.database {
+            DatabaseUrl::Sqlite(path) => Some(path.with_file_name("portcullis.secret")),
+            DatabaseUrl::Postgres(_) => None,
+        }
+    }
+}
+
+/// Every setting with its value and where that came from, secrets masked, a line each.
+pub(crate) fn describe(sources: &Sources) -> Result<Vec<String>, InvalidSetting> {
+    Ok(Values::load(sources)?.describe())
+}
+
+fn secret(
+    values: &Values,
+    environment: &Environment,
+    database: &DatabaseUrl,
+) -> Result<Option<Secret>, InvalidSetting> {
+    let text = values.text("secret");
+    let may_be_made = environment.is_development() && matches!(database, DatabaseUrl::Sqlite(_));
+    match text.as_str() {
+        "" if may_be_made => Ok(None),
+        "" => Err(InvalidSetting::new(
+            "secret is not set: put one that `portcullis secret generate` prints into PORTCULLIS_SECRET or into the \
+             file that PORTCULLIS_SECRET_FILE names",
+        )),
+        _ => values.parsed("secret", |text| parse_secret(text, environment)).map(Some),
+    }
+}
+
+fn accepted_secrets(values: &Values, environment: &Environment) -> Result<Vec<Secret>, InvalidSetting> {
+    values.list_parsed("accepted_secrets", |texts| {
+        texts.iter().map(|text| parse_secret(text, environment)).collect::<Result<_, _>>()
+    })
+}
+
+fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, InvalidSecret> {
+    match environment.is_development() {
+        true => Secret::parse_for_development(text),
+        false => Secret::parse(text),
+    }
+}
+
+fn server(values: &Values) -> Result<Server, InvalidSetting> {
+    let listen: SocketAddr = values.parsed("server.listen", |text| {
+        text.parse().map_err(|_error| "must be an address and a port, such as 127.0.0.1:8080")
+    })?;
+    let public_url = match values.text("server.public_url").as_str() {
+        "" => format!("http://{listen}"),
+        _ => values.parsed("server.public_url", public_url)?,
+    };
+    Ok(Server {
+        listen,
+        public_url,
+        workers: match values.integer("server.workers", 0, 1_024)? {
+            0 => cores(),
+            workers => workers,
+        },
+        shutdown_timeout: values.duration(
+            "server.shutdown_timeout",
+            Duration::ZERO,
+            Duration::from_hours(1),
+        )?,
+        trusted_proxies: values.list_parsed("server.trusted_proxies", |proxies| {
+            proxies
+                .iter()
+                .map(|proxy| proxy.parse())
+                .collect::<Result<Vec<Cidr>, _>>()
+                .map(TrustedProxies::new)
+        })?,
+        docs: values.boolean("server.docs")?,
+    })
+}
+
+/// A URL whose path is empty, without the slash that would say so.
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let advice = "must be a URL such as https://auth.example.com, without path, query or user";
+    let uri: Uri = text.parse().map_err(|_error| advice)?;
+    let is_plain = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#', '?']);
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if is_plain && !host.is_empty() => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err(advice),
+    }
+}
+
+fn tokens(values: &Values, public_url: &str) -> Result<Tokens, InvalidSetting> {
+    let access = values.duration("tokens.access_lifetime", Duration::from_mins(1), MAX_ACCESS_LIFETIME)?;
+    Ok(Tokens {
+        algorithm: values.one_of(
+            "tokens.algorithm",
+            &[("EdDSA", SigningAlgorithm::EdDsa), ("ES256", SigningAlgorithm::Es256)],
+        )?,
+        issuer: match values.text("tokens.issuer") {
+            issuer if issuer.is_empty() => public_url.to_owned(),
+            issuer => issuer,
+        },
+        audience: values.parsed("tokens.audience", |audience| match audience {
+            "" => Err("must not be empty"),
+            audience => Ok(audience.to_owned()),
+        })?,
+        key_rotation: {
+            let length = values.duration("tokens.key_rotation", Duration::ZERO, Duration::MAX)?;
+            values.parsed("tokens.key_rotation", |_| KeyRotation::new(length, access))?
+        },
+    })
+}
+
+fn rules(values: &Values) -> Result<Rules, InvalidSetting> {
+    let day = Duration::from_hours(24);
+    let idle = values.duration("tokens.refresh_idle", Duration::from_mins(1), day * 365)?;
+    Ok(Rules {
+        registration_enabled: values.boolean("registration.enabled")?,
+        password: password_policy(values)?,
+        lifetimes: Lifetimes {
+            access: values.duration("tokens.access_lifetime", Duration::from_mins(1), MAX_ACCESS_LIFETIME)?,
+            refresh_idle: idle,
+            refresh_absolute: values.duration("tokens.refresh_absolute", idle, day * 3_650)?,
+            refresh_grace: values.duration("tokens.refresh_grace", Duration::ZERO, Duration::from_mins(1))?,
+        },
+    })
+}
+
+fn password_policy(values: &Values) -> Result<PasswordPolicy, InvalidSetting> {
+    let forbid_common = values.boolean("password.common_list")?;
+    let specification = PasswordPolicy {
+        min_length: values.integer("password.min_length", PasswordPolicy::LOWEST_MIN_LENGTH, 64)?,
+        require_upper: values.boolean("password.require_upper")?,
+        require_lower: values.boolean("password.require_lower")?,
+        require_digit: values.boolean("password.require_digit")?,
+        require_special: values.boolean("password.require_special")?,
+        forbid_common,
+    };
+    let nist = PasswordPolicy { forbid_common, ..PasswordPolicy::nist() };
+    values.one_of("password.preset", &[("specification", specification), ("nist", nist)])
+}
+
+fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme, InvalidSetting> {
+    let lowest = if environment.is_development() { BcryptCost::MIN } else { 10 };
+    let cost = values.integer("hashing.bcrypt_cost", lowest, BcryptCost::MAX)?;
+    let cost = BcryptCost::new(cost).unwrap_or_default();
+    values.one_of(
+        "hashing.algorithm",
+        &[("bcrypt", HashScheme::BcryptSha256 { cost }), ("argon2id", HashScheme::Argon2id)],
+    )
+}
+
+fn password_lane(values: &Values) -> Result<PasswordLaneConfig, InvalidSetting> {
+    Ok(PasswordLaneConfig {
+        hashing_threads: match values.integer("hashing.threads", 0, 1_024)? {
+            0 => cores(),
+            threads => threads,
+        },
+        queue: values.integer("hashing.queue", 1, 100_000)?,
+    })
+}
+
+fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
+    let quota = |route: &str| {
+        let key = |name: &str| format!("limits.{route}.{name}");
+        Ok(Quota {
+            count: values.integer(&key("requests"), NonZeroU32::MIN, MOST_REQUESTS)?,
+            per: values.duration(&key("per"), Duration::from_secs(1), Duration::from_hours(24))?,
+            burst: values.integer(&key("burst"), NonZeroU32::MIN, MOST_REQUESTS)?,
+        })
+    };
+    Ok(LimitsConfig {
+        enabled: values.boolean("limits.enabled")?,
+        register: quota("register")?,
+        login: quota("login")?,
+        refresh: quota("refresh")?,
+    })
+}
+
+/// Far beyond what one address can ask for; higher means no limit.
+const MOST_REQUESTS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests;

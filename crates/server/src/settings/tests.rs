@@ -1,0 +1,270 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Loads settings from environment variables and, where given, a folder of files.
+fn load(folder: Option<&TempDir>, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    Settings::load(&sources(folder, variables)?).map_err(|error| error.to_string())
+}
+
+fn sources(folder: Option<&TempDir>, variables: &[(&str, &str)]) -> Result<Sources, String> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut sources = Sources::new(None, variables).map_err(|error| error.to_string())?;
+    sources.folder = folder.map_or_else(|| PathBuf::from("/nonexistent"), |folder| folder.path().to_owned());
+    Ok(sources)
+}
+
+/// The one line that a start with these variables would end with.
+fn refusal(variables: &[(&str, &str)]) -> String {
+    let text = load(None, variables).err().unwrap_or_else(|| panic!("{variables:?} is accepted"));
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+const GOOD_SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+#[test]
+fn the_binary_runs_alone() {
+    let settings = load(None, &[]).unwrap();
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.public_url, "http://127.0.0.1:8080");
+    assert_eq!(settings.tokens.issuer, "http://127.0.0.1:8080");
+    assert_eq!(settings.database.to_string(), "sqlite://data/portcullis.db");
+    assert_eq!(settings.rules, Rules::default());
+    assert_eq!(settings.limits, LimitsConfig::default());
+    assert_eq!(settings.hashing, HashScheme::default());
+    assert!(settings.secret.is_none());
+}
+
+#[test]
+fn the_shipped_files_are_accepted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+    for (environment, secret) in [("development", ""), ("production", GOOD_SECRET)] {
+        let variables = [("PORTCULLIS_ENV", environment), ("PORTCULLIS_SECRET", secret)];
+        let mut sources = sources(None, &variables).unwrap();
+        sources.folder = PathBuf::from(folder);
+        Settings::load(&sources).unwrap();
+    }
+}
+
+#[test]
+fn later_sources_win() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("default.toml"), "[server]\nworkers = 1\n[database]\npool_size = 1\n")
+        .unwrap();
+    fs::write(
+        folder.path().join("development.toml"),
+        "[database]\npool_size = 2\nurl = \"sqlite://file.db\"\n",
+    )
+    .unwrap();
+    let settings = |variables: &[_]| load(Some(&folder), variables).unwrap();
+
+    let files = settings(&[]);
+    assert_eq!((files.server.workers, files.pool.size), (1, 2));
+    assert_eq!(files.database.to_string(), "sqlite://file.db");
+
+    let aliases = settings(&[("DATABASE_URL", "sqlite://alias.db"), ("PORT", "3000")]);
+    assert_eq!(aliases.database.to_string(), "sqlite://alias.db");
+    assert_eq!(aliases.server.listen.to_string(), "127.0.0.1:3000");
+
+    let all = settings(&[
+        ("DATABASE_URL", "sqlite://alias.db"),
+        ("PORT", "3000"),
+        ("PORTCULLIS_DATABASE__URL", "sqlite://named.db"),
+        ("PORTCULLIS_DATABASE__POOL_SIZE", "3"),
+        ("PORTCULLIS_SERVER__LISTEN", "[::1]:4000"),
+    ]);
+    assert_eq!((all.database.to_string().as_str(), all.pool.size), ("sqlite://named.db", 3));
+    assert_eq!(all.server.listen.to_string(), "[::1]:4000");
+}
+
+#[test]
+fn a_file_given_stands_for_the_folder() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("development.toml"), "[server]\nworkers = 1\n").unwrap();
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, "[database]\npool_size = 5\n").unwrap();
+    let mut sources = sources(Some(&folder), &[]).unwrap();
+    sources.file = Some(file);
+    let settings = Settings::load(&sources).unwrap();
+    assert_eq!(settings.pool.size, 5);
+    assert_eq!(settings.server.workers, cores());
+
+    sources.file = Some(folder.path().join("missing.toml"));
+    assert!(Settings::load(&sources).unwrap_err().to_string().contains("missing.toml"));
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, format!("{GOOD_SECRET}\n")).unwrap();
+    let path = file.to_str().unwrap();
+    let settings = load(None, &[("PORTCULLIS_SECRET_FILE", path)]).unwrap();
+    assert_eq!(settings.secret.unwrap().expose(), GOOD_SECRET);
+
+    let both = refusal(&[("PORTCULLIS_SECRET_FILE", path), ("PORTCULLIS_SECRET", GOOD_SECRET)]);
+    assert_eq!(both, "PORTCULLIS_SECRET and PORTCULLIS_SECRET_FILE are both set: leave one out");
+    let missing = refusal(&[("PORTCULLIS_SECRET_FILE", "/nonexistent/secret")]);
+    assert!(missing.starts_with("PORTCULLIS_SECRET_FILE: cannot read /nonexistent/secret"), "{missing}");
+    let not_a_secret = refusal(&[("PORTCULLIS_SERVER__LISTEN_FILE", path)]);
+    assert!(not_a_secret.starts_with("unknown setting server.listen_file"), "{not_a_secret}");
+}
+
+#[test]
+fn numbers_stay_text_where_text_is_asked_for() {
+    let secret = "00700700700700700712345689abcdef";
+    let settings =
+        load(None, &[("PORTCULLIS_SECRET", secret), ("PORTCULLIS_TOKENS__AUDIENCE", "1e3")]).unwrap();
+    assert_eq!(settings.secret.unwrap().expose(), secret);
+    assert_eq!(settings.tokens.audience, "1e3");
+}
+
+#[test]
+fn lists_are_separated_by_commas() {
+    let variables = [
+        ("PORTCULLIS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("PORTCULLIS_ACCEPTED_SECRETS", GOOD_SECRET),
+    ];
+    let settings = load(None, &variables).unwrap();
+    let expected = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()]);
+    assert_eq!(settings.server.trusted_proxies, expected);
+    assert_eq!(settings.accepted_secrets.len(), 1);
+}
+
+#[test]
+fn unknown_settings_are_refused_with_the_nearest_known_one() {
+    let text = refusal(&[("PORTCULLIS_SERVER__WORKRES", "2")]);
+    assert_eq!(
+        text,
+        "unknown setting server.workres (from PORTCULLIS_SERVER__WORKRES); did you mean server.workers?"
+    );
+    let text = refusal(&[("PORTCULLIS_SECRETS", "x")]);
+    assert!(text.ends_with("did you mean secret?"), "{text}");
+
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("development.toml"), "[hashing]\ncost = 3\n").unwrap();
+    let text = load(Some(&folder), &[]).unwrap_err();
+    assert!(text.contains("hashing.cost") && text.contains("development.toml"), "{text}");
+}
+
+#[test]
+fn what_kubernetes_injects_is_no_setting() {
+    let injected = [
+        ("PORTCULLIS_SERVICE_HOST", "10.0.0.1"),
+        ("PORTCULLIS_SERVICE_PORT_HTTP", "8080"),
+        ("PORTCULLIS_PORT", "tcp://10.0.0.1:8080"),
+        ("PORTCULLIS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert!(load(None, &injected).is_ok());
+}
+
+#[test]
+fn what_cannot_hold_is_refused_by_name() {
+    for (name, value, expected) in [
+        (
+            "PORTCULLIS_SERVER__WORKERS",
+            "many",
+            r#"server.workers = "many" (from PORTCULLIS_SERVER__WORKERS): must be a whole number from 0 to 1024"#,
+        ),
+        (
+            "PORTCULLIS_SERVER__LISTEN",
+            "8080",
+            r#"server.listen = "8080" (from PORTCULLIS_SERVER__LISTEN): must be an address and a port, such as 127.0.0.1:8080"#,
+        ),
+        (
+            "PORTCULLIS_REGISTRATION__ENABLED",
+            "yes",
+            r#"registration.enabled = "yes" (from PORTCULLIS_REGISTRATION__ENABLED): must be one of: true, false"#,
+        ),
+        (
+            "PORTCULLIS_TOKENS__ACCESS_LIFETIME",
+            "2h",
+            r#"tokens.access_lifetime = "2h" (from PORTCULLIS_TOKENS__ACCESS_LIFETIME): must be from 1m to 1h"#,
+        ),
+        (
+            "PORTCULLIS_TOKENS__REFRESH_GRACE",
+            "61s",
+            r#"tokens.refresh_grace = "61s" (from PORTCULLIS_TOKENS__REFRESH_GRACE): must be from 0s to 1m"#,
+        ),
+        (
+            "PORTCULLIS_TOKENS__ALGORITHM",
+            "HS256",
+            r#"tokens.algorithm = "HS256" (from PORTCULLIS_TOKENS__ALGORITHM): must be one of: EdDSA, ES256"#,
+        ),
+        (
+            "PORTCULLIS_PASSWORD__MIN_LENGTH",
+            "7",
+            r#"password.min_length = "7" (from PORTCULLIS_PASSWORD__MIN_LENGTH): must be a whole number from 8 to 64"#,
+        ),
+        (
+            "PORTCULLIS_HASHING__BCRYPT_COST",
+            "16",
+            r#"hashing.bcrypt_cost = "16" (from PORTCULLIS_HASHING__BCRYPT_COST): must be a whole number from 4 to 15"#,
+        ),
+        (
+            "PORTCULLIS_SERVER__PUBLIC_URL",
+            "https://a.example/auth",
+            r#"server.public_url = "https://a.example/auth" (from PORTCULLIS_SERVER__PUBLIC_URL): must be a URL such as https://auth.example.com, without path, query or user"#,
+        ),
+        (
+            "DATABASE_URL",
+            "mysql://me:hunter2@db/x",
+            "database.url (from DATABASE_URL): must start with sqlite:// or postgres://",
+        ),
+    ] {
+        assert_eq!(refusal(&[(name, value)]), expected);
+    }
+    for (name, value) in [
+        ("PORTCULLIS_SERVER__TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("PORTCULLIS_CORS__ALLOWED_ORIGINS", "https://app.example.com/"),
+        ("PORTCULLIS_TOKENS__KEY_ROTATION", "1h"),
+        ("PORTCULLIS_TOKENS__REFRESH_ABSOLUTE", "1d"),
+        ("PORTCULLIS_LOG__LEVEL", "loud"),
+        ("PORTCULLIS_ENV", "../../etc"),
+    ] {
+        let text = refusal(&[(name, value)]);
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn production_is_strict_about_secrets_and_names_no_value() {
+    let production = |more: &[(&'static str, &'static str)]| {
+        let mut variables = vec![("PORTCULLIS_ENV", "production")];
+        variables.extend(more);
+        refusal(&variables)
+    };
+    assert!(production(&[]).starts_with("secret is not set"));
+    for weak in ["short", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "pcs_cut"] {
+        let text = production(&[("PORTCULLIS_SECRET", weak)]);
+        assert!(
+            text.starts_with("secret (from PORTCULLIS_SECRET): ") && !text.contains(&weak[4..]),
+            "{text}"
+        );
+        assert!(text.contains("portcullis secret generate"), "{text}");
+    }
+    let cost = production(&[("PORTCULLIS_SECRET", GOOD_SECRET), ("PORTCULLIS_HASHING__BCRYPT_COST", "9")]);
+    assert!(cost.ends_with("must be a whole number from 10 to 15"), "{cost}");
+    // Another environment than development is as strict.
+    assert!(refusal(&[("PORTCULLIS_ENV", "staging")]).starts_with("secret is not set"));
+    // PostgreSQL has no folder to keep a secret in.
+    assert!(refusal(&[("DATABASE_URL", "postgres://localhost/p")]).starts_with("secret is not set"));
+}
+
+#[test]
+fn the_description_masks_secrets_and_names_origins() {
+    let variables =
+        [("PORTCULLIS_SECRET", GOOD_SECRET), ("DATABASE_URL", "postgres://me:hunter2@localhost/portcullis")];
+    let lines = describe(&sources(None, &variables).unwrap()).unwrap();
+    let text = lines.join("\n");
+    assert!(!text.contains("hunter2") && !text.contains(GOOD_SECRET), "{text}");
+    assert!(lines.contains(&"secret = ********  # PORTCULLIS_SECRET".to_owned()), "{text}");
+    assert!(
+        lines.contains(&r#"database.url = "postgres://localhost/portcullis"  # DATABASE_URL"#.to_owned()),
+        "{text}"
+    );
+    assert!(lines.contains(&"hashing.bcrypt_cost = 12  # the built-in defaults".to_owned()), "{text}");
+}

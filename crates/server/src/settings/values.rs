@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+
+use super::{InvalidSetting, Sources};
+
+/// The file that lists every setting, as it is compiled in.
+pub(super) const DEFAULTS: &str = include_str!("../../../../config/default.toml");
+
+/// The settings that must not be shown and may come from a file of their own.
+pub(super) const SECRETS: &[&str] = &["secret", "accepted_secrets", "database.url"];
+
+/// Every setting's value and origin, not yet of its type. Exactly the keys of `config/default.toml` are known.
+#[derive(Debug)]
+pub(super) struct Values(BTreeMap<String, Value>);
+
+impl Values {
+    pub(super) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
+        let collected = flatten(&sources.collect()?.cache);
+        let defaults = config::Config::builder()
+            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml))
+            .build()
+            .map_err(|error| InvalidSetting::new(error.to_string()))?;
+        let known = flatten(&defaults.cache);
+        match collected.iter().find(|(key, _)| !known.contains_key(*key)) {
+            Some((key, value)) => Err(unknown(key, value, known.keys())),
+            None => Ok(Self(collected)),
+        }
+    }
+
+    /// The value as text, as the sources have it.
+    pub(super) fn text(&self, key: &str) -> String {
+        self.value(key).clone().into_string().unwrap_or_default()
+    }
+
+    /// A value that `parse` understands.
+    pub(super) fn parsed<T, E: Display>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, InvalidSetting> {
+        let value = self.value(key);
+        match &value.kind {
+            ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => {
+                Err(invalid(key, value, "must be a single value"))
+            }
+            _ => parse(&self.text(key)).map_err(|reason| invalid(key, value, reason)),
+        }
+    }
+
+    /// A list, in a file as such or separated by commas.
+    pub(super) fn list_parsed<T, E: Display>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&[String]) -> Result<T, E>,
+    ) -> Result<T, InvalidSetting> {
+        let value = self.value(key);
+        let items = match &value.kind {
+            ValueKind::Array(items) => {
+                items.iter().map(|item| item.clone().into_string()).collect::<Result<_, _>>()
+            }
+            ValueKind::String(text) => Ok(text
+                .split(',')
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect()),
+            _ => return Err(invalid(key, value, "must be a list of texts")),
+        };
+        let items: Vec<String> = items.map_err(|_error| invalid(key, value, "must be a list of texts"))?;
+        parse(&items).map_err(|reason| invalid(key, value, reason))
+    }
+
+    /// One of some words.
+    pub(super) fn one_of<T: Clone>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, InvalidSetting> {
+        self.parsed(key, |text| {
+            let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+            let chosen = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| choice.clone());
+            chosen.ok_or_else(|| format!("must be one of: {words}"))
+        })
+    }
+
+    pub(super) fn boolean(&self, key: &str) -> Result<bool, InvalidSetting> {
+        self.one_of(key, &[("true", true), ("false", false)])
+    }
+
+    /// A whole number within bounds, both included.
+    pub(super) fn integer<T>(&self, key: &str, min: T, max: T) -> Result<T, InvalidSetting>
+    where
+        T: std::str::FromStr + PartialOrd + Display + Copy,
+    {
+        self.parsed(key, |text| match text.parse() {
+            Ok(number) if number >= min && number <= max => Ok(number),
+            _ => Err(format!("must be a whole number from {min} to {max}")),
+        })
+    }
+
+    /// A duration within bounds, both included.
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        min: Duration,
+        max: Duration,
+    ) -> Result<Duration, InvalidSetting> {
+        self.parsed(key, |text| match humantime::parse_duration(text) {
+            Ok(duration) if duration >= min && duration <= max => Ok(duration),
+            Ok(_) => Err(format!(
+                "must be from {} to {}",
+                humantime::format_duration(min),
+                humantime::format_duration(max)
+            )),
+            Err(_) => Err("must be a duration such as 30s, 15m, 12h or 30d".to_owned()),
+        })
+    }
+
+    /// A line for each setting: its value, masked where it is a secret, and where it came from.
+    pub(super) fn describe(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .map(|(key, value)| format!("{key} = {}  # {}", shown(key, value), origin(value)))
+            .collect()
+    }
+
+    fn value(&self, key: &str) -> &Value {
+        static NOTHING: std::sync::LazyLock<Value> =
+            std::sync::LazyLock::new(|| Value::new(None, ValueKind::Nil));
+        // Every key asked for stands in the defaults: a test goes through them.
+        self.0.get(key).unwrap_or(&NOTHING)
+    }
+}
+
+/// `server.listen` and so on, with the values of all tables; lists are values.
+fn flatten(value: &Value) -> BTreeMap<String, Value> {
+    fn add(prefix: &str, value: &Value, flat: &mut BTreeMap<String, Value>) {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                for (name, value) in table {
+                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    add(&key, value, flat);
+                }
+            }
+            _ => {
+                flat.insert(prefix.to_owned(), value.clone());
+            }
+        }
+    }
+    let mut flat = BTreeMap::new();
+    add("", value, &mut flat);
+    flat
+}
+
+fn unknown<'a>(key: &str, value: &Value, known: impl Iterator<Item = &'a String>) -> InvalidSetting {
+    let nearest = known.min_by_key(|candidate| strsim::damerau_levenshtein(candidate, key));
+    let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+    InvalidSetting::new(format!("unknown setting {key} (from {}){hint}", origin(value)))
+}
+
+/// The reason is the parser's and never repeats a secret.
+fn invalid(key: &str, value: &Value, reason: impl Display) -> InvalidSetting {
+    let shown = match SECRETS.contains(&key) {
+        true => String::new(),
+        false => format!(" = {}", shown(key, value)),
+    };
+    InvalidSetting::new(format!("{key}{shown} (from {}): {reason}", origin(value)))
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    let text = match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| shown("", item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => value.to_string(),
+    };
+    let is_empty = matches!(text.as_str(), "\"\"" | "[]");
+    match (SECRETS.contains(&key), is_empty) {
+        (true, false) => masked(key, value),
+        _ => text,
+    }
+}
+
+/// A database's address without user and password; nothing at all of a secret.
+fn masked(key: &str, value: &Value) -> String {
+    let url = value.clone().into_string().unwrap_or_default();
+    match portcullis_adapters::db::DatabaseUrl::parse(&url) {
+        Ok(url) if key == "database.url" => format!("\"{url}\""),
+        _ => "********".to_owned(),
+    }
+}
+
+fn origin(value: &Value) -> &str {
+    value.origin().unwrap_or("the built-in defaults")
+}

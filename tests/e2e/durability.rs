@@ -1,0 +1,68 @@
+//! Everything acknowledged survives `kill -9` and a restart.
+
+use crate::database::Database;
+use crate::on_both_databases;
+use crate::server::{Server, race};
+
+on_both_databases! {
+    fn users_rotations_and_ends_survive(database: &Database) {
+        let server = Server::start(database);
+        assert_eq!(server.register("alice").status, 201);
+        let (kept, ended) = (server.login("alice"), server.login("alice"));
+        let rotated = server.refresh(&kept.refresh).tokens();
+        assert_eq!(server.logout(&ended.refresh).status, 204);
+        server.kill();
+
+        let server = Server::start(database);
+        server.register("ALICE").is_problem(409, "username_taken");
+        assert_eq!(server.get_as("/me", &rotated.access).json()["username"], "alice", "tokens outlive a restart");
+        server.refresh(&ended.refresh).is_problem(401, "invalid_refresh_token");
+        server.get_as("/protected", &ended.access).is_problem(401, "invalid_token");
+        // The reply of the rotation could have been lost with the server: the retry gets the same successor.
+        assert_eq!(server.refresh(&kept.refresh).tokens().refresh, rotated.refresh);
+        assert_eq!(server.refresh(&rotated.refresh).status, 200);
+    }
+
+    fn what_was_acknowledged_under_load_is_there_after_the_kill(database: &Database) {
+        let server = Server::start(database);
+        let process = server.process_id().to_string();
+        let acknowledged: Vec<String> = race(9, |n| {
+            if n == 8 {
+                // Once some are through, the server dies in the middle of the others.
+                crate::server::wait_until("some users are there", || {
+                    database.number("SELECT count(*) FROM users") >= 20
+                });
+                std::process::Command::new("kill").args(["-KILL", &process]).status().unwrap();
+                return Vec::new();
+            }
+            let mut names = Vec::new();
+            for m in 0..1_000 {
+                let name = format!("user-{n}-{m}");
+                let body = format!(r#"{{"username":"{name}","password":"Corr3ct-horse battery"}}"#);
+                let request = format!(
+                    "POST /register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                     content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                match server.raw(request.as_bytes()).starts_with("HTTP/1.1 201") {
+                    true => names.push(name),
+                    false => break,
+                }
+            }
+            names
+        })
+        .concat();
+        assert!(acknowledged.len() >= 10, "{}", acknowledged.len());
+        drop(server);
+
+        let server = Server::start(database);
+        for name in &acknowledged {
+            let found = database.number(&format!("SELECT count(*) FROM users WHERE canonical_name = '{name}'"));
+            assert_eq!(found, 1, "{name} was acknowledged");
+        }
+        let users = database.number("SELECT count(*) FROM users");
+        let events = database.number("SELECT count(*) FROM security_events WHERE kind = 'user_registered'");
+        assert_eq!(users, events, "each with its event or not at all");
+        assert_eq!(server.get("/ready").status, 200);
+    }
+}

@@ -1,0 +1,132 @@
+//! The flows of the specification: register, log in, refresh, protected access, and what refuses them.
+
+use serde_json::json;
+
+use crate::database::Database;
+use crate::on_both_databases;
+use crate::server::{PASSWORD, Server};
+
+on_both_databases! {
+    fn from_registration_to_logout(database: &Database) {
+        let server = Server::start(database);
+        let registered = server.register("Alice");
+        assert_eq!(registered.status, 201, "{registered:?}");
+        let user = registered.json();
+        assert_eq!(user["username"], "Alice");
+        assert!(user.get("password_hash").is_none() && user.as_object().unwrap().len() == 3, "{user}");
+
+        let login = server.try_login("aLICE", PASSWORD);
+        assert_eq!(login.header("cache-control"), Some("no-store"));
+        let body = login.json();
+        assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)), "{body}");
+        assert_eq!(body["refresh_expires_in"], json!(30 * 86_400));
+        let tokens = login.tokens();
+
+        let protected = server.get_as("/protected", &tokens.access);
+        assert_eq!(protected.status, 200, "{protected:?}");
+        assert_eq!((&protected.json()["user_id"], &protected.json()["session_id"]), (&user["id"], &json!(tokens.session)));
+        assert_eq!(server.get_as("/me", &tokens.access).json(), user);
+
+        let next = server.refresh(&tokens.refresh).tokens();
+        assert_eq!(next.session, tokens.session);
+        assert_ne!(next.refresh, tokens.refresh);
+        assert_eq!(server.get_as("/protected", &next.access).status, 200);
+
+        let logout = server.logout(&next.refresh);
+        assert_eq!((logout.status, logout.text.as_str()), (204, ""));
+        server.get_as("/protected", &next.access).is_problem(401, "invalid_token");
+        server.get_as("/protected", &tokens.access).is_problem(401, "invalid_token");
+        server.refresh(&next.refresh).is_problem(401, "invalid_refresh_token");
+        assert_eq!(server.logout(&next.refresh).status, 204, "once more");
+    }
+
+    fn what_is_wrong_is_told_at_once(database: &Database) {
+        let server = Server::start(database);
+        let answer = server.post("/register", &json!({"username": "-é", "password": "short"}));
+        answer.is_problem(422, "invalid_request");
+        let errors: Vec<_> = answer.json()["errors"].as_array().unwrap().iter()
+            .map(|error| format!("{} {}", error["pointer"].as_str().unwrap(), error["code"].as_str().unwrap()))
+            .collect();
+        assert_eq!(errors, [
+            "#/username too_short", "#/username invalid_character", "#/username invalid_start",
+            "#/password too_short", "#/password missing_upper", "#/password missing_digit", "#/password missing_special",
+        ]);
+
+        assert_eq!(server.register("Alice").status, 201);
+        for name in ["Alice", "alice", "ALICE"] {
+            server.register(name).is_problem(409, "username_taken");
+        }
+        assert_eq!(database.number("SELECT count(*) FROM users"), 1);
+    }
+
+    fn nobody_gets_in_without_the_password(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let wrong = server.try_login("alice", "Wr0ng-password");
+        let unknown = server.try_login("bob", PASSWORD);
+        wrong.is_problem(401, "invalid_credentials");
+        unknown.is_problem(401, "invalid_credentials");
+        let without_id = |answer: &crate::server::Answer| {
+            let mut body = answer.json();
+            body.as_object_mut().unwrap().remove("request_id");
+            body
+        };
+        assert_eq!(without_id(&wrong), without_id(&unknown), "one body for both");
+        assert_eq!(wrong.header("www-authenticate"), Some("Bearer"));
+        for strange in ["", " ", "' OR 1=1 --", "\u{202e}ecila", &"x".repeat(256)] {
+            server.try_login(strange, "x").is_problem(401, "invalid_credentials");
+        }
+        assert_eq!(database.number("SELECT count(*) FROM sessions"), 0);
+    }
+
+    fn a_flipped_character_makes_a_token_worthless_and_hurts_nobody(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let tokens = server.login("alice");
+        let flipped = |token: &str, at: usize| {
+            let mut bytes = token.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            String::from_utf8(bytes).unwrap()
+        };
+        for at in 0..tokens.refresh.len() {
+            server.refresh(&flipped(&tokens.refresh, at)).is_problem(401, "invalid_refresh_token");
+        }
+        for at in (0..tokens.access.len()).step_by(7) {
+            server.get_as("/protected", &flipped(&tokens.access, at)).is_problem(401, "invalid_token");
+        }
+        for cut in [1, 2, 30] {
+            let shorter = &tokens.refresh[..tokens.refresh.len() - cut];
+            server.refresh(shorter).is_problem(401, "invalid_refresh_token");
+            server.refresh(&format!("{}{}", tokens.refresh, "A".repeat(cut))).is_problem(401, "invalid_refresh_token");
+        }
+        assert_eq!(server.get_as("/protected", &tokens.access).status, 200);
+        assert_eq!(server.refresh(&tokens.refresh).status, 200, "the session lives on");
+    }
+
+    fn tokens_are_for_one_purpose(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let tokens = server.login("alice");
+        server.get_as("/protected", &tokens.refresh).is_problem(401, "invalid_token");
+        server.refresh(&tokens.access).is_problem(401, "invalid_refresh_token");
+        server.get("/protected").is_problem(401, "missing_token");
+    }
+
+    fn access_tokens_expire(database: &Database) {
+        let settings = [("TOKENS__ACCESS_LIFETIME", "1m"), ("TOKENS__KEY_ROTATION", "1h")];
+        let server = Server::start_with(database, &settings);
+        server.register("alice");
+        let login = server.try_login("alice", PASSWORD);
+        assert_eq!(login.json()["expires_in"], 60);
+        // The dates are the domain's, judged to the microsecond there; here that they are in the token.
+        let protected = server.get_as("/protected", &login.tokens().access).json();
+        let time = |name: &str| protected[name].as_str().unwrap().to_owned();
+        assert_eq!(time("issued_at").len(), "2026-01-01T00:00:00Z".len());
+        assert!(time("expires_at") > time("issued_at"));
+    }
+
+    fn closed_registration_is_closed(database: &Database) {
+        let server = Server::start_with(database, &[("REGISTRATION__ENABLED", "false")]);
+        server.register("alice").is_problem(403, "registration_closed");
+    }
+}

@@ -1,0 +1,101 @@
+//! Users brought from elsewhere keep their passwords, whatever their names and hashes look like.
+
+use crate::database::Database;
+use crate::on_both_databases;
+use crate::server::Server;
+
+/// Hashes made by the real Werkzeug 3.1 and the real passlib, of these passwords; `upgraded` says whether a login
+/// replaces them by this service's own.
+struct Import {
+    hash: &'static str,
+    password: &'static str,
+    upgraded: bool,
+}
+
+on_both_databases! {
+    fn imported_users_log_in_and_their_hashes_are_upgraded(database: &Database) {
+        let server = Server::start(database);
+        for (number, import) in IMPORTS.iter().enumerate() {
+            let name = format!("bob+{number}@example.com");
+            database.import_user(u8::try_from(number).unwrap(), &name, import.hash);
+            let stored = || database.text(&format!("SELECT password_hash FROM users WHERE username = '{name}'"));
+            server.try_login(&name, "another password").is_problem(401, "invalid_credentials");
+            assert_eq!(stored(), import.hash, "a wrong password upgrades nothing");
+
+            let tokens = server.try_login(&name.to_uppercase(), import.password).tokens();
+            assert_eq!(server.get_as("/me", &tokens.access).json()["username"], name.as_str());
+            assert_eq!(stored() != import.hash, import.upgraded, "{}", stored());
+            assert!(!import.upgraded || stored().starts_with("$bcrypt-sha256$"), "{}", stored());
+            assert_eq!(server.try_login(&name, import.password).status, 200, "and once more");
+        }
+    }
+
+    fn damaged_and_monstrous_hashes_are_their_users_trouble_alone(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let monsters = [
+            "",
+            "x",
+            "$2b$31$n79VH.0Q2TMWmt3Oqt9ukuKq4Noyk3094Y2QlB8NdRT8SvGiI4ft2",
+            "$argon2id$v=19$m=8388608,t=1000,p=1$c29tZXNhbHRzb21lc2FsdA$RdescudvJCsgt3ub+b27Ig4Zn0B2QLxUV5vXPZb2Kw4",
+            "scrypt:1073741824:8:1$salt$00",
+            "pbkdf2:sha256:4000000000$salt$00",
+            "pbkdf2:md5:1000$salt$00",
+            "$2b$04$ééééééééééééééééééééééééééé",
+        ];
+        for (number, hash) in monsters.iter().enumerate() {
+            let name = format!("victim{number}");
+            database.import_user(u8::try_from(number).unwrap(), &name, hash);
+            server.try_login(&name, "x").is_problem(401, "invalid_credentials");
+        }
+        assert_eq!(server.login("alice").session.len(), 36, "everybody else is fine");
+    }
+}
+
+const IMPORTS: &[Import] = &[
+    Import {
+        hash: "$bcrypt-sha256$v=2,t=2b,r=12$n79VH.0Q2TMWmt3Oqt9uku$Kq4Noyk3094Y2QlB8NdRT8SvGiI4ft2",
+        password: "password",
+        upgraded: false,
+    },
+    Import {
+        hash: "scrypt:32768:8:1$nHXTjuxSTW6eiV1n$c250b9c89c299527ee65fa14278563199e2bc58ea73164f483e04ba4dee7c1a9fecda1f2c13fc7a0e7d50443081924076be0b62dba9eea48f02a048df8380e05",
+        password: "password",
+        upgraded: true,
+    },
+    Import {
+        hash: "scrypt:32768:8:1$9xu6tl1Ek1ajXwJa$6c6dcfb3052049b91622c091e34456636527edf177ab4b419edb4b5fdf1062c41ddf43af50575d32dc83a7ad74b0a12dda1ca29a71f261da91350e24091e7127",
+        password: "Pässwörd-ß€🦀",
+        upgraded: true,
+    },
+    Import {
+        hash: "pbkdf2:sha256:1000000$ZuM93k0qhxfMUQAv$f076c9707ac7ea721e9e90cfc02973a9394ebde50728541047a72e89e3ac6920",
+        password: "password",
+        upgraded: true,
+    },
+    Import {
+        hash: "pbkdf2:sha256:1000000$KCtoOyY0j0lAhbnf$63b2e4d7ff967d75e079dcb06b5602233f17f4fdac6132e402bbceff19dd7671",
+        password: "Pässwörd-ß€🦀",
+        upgraded: true,
+    },
+    Import {
+        hash: "pbkdf2:sha1:150000$j2clQeIMDgqSU0Nm$8e17cfde6bfda425e89823ee49c74345a99aa6c2",
+        password: "password",
+        upgraded: true,
+    },
+    Import {
+        hash: "pbkdf2:sha512:210000$0ATeP7tkq5CbYWXJ$842354d3363fd155af7393d60b9973c16ee8dbbbfe82bf3ec01e52276f9c61eac79067310c0f287126c89bec8eecd2e43b6034cc89273811662f8ebb5f054021",
+        password: "password",
+        upgraded: true,
+    },
+    Import {
+        hash: "$2a$04$f9fx1PsBGKbcPLALBWJUDeHfIOZYUSolUaXnzFA0WQGx8291V4pca",
+        password: "password",
+        upgraded: true,
+    },
+    Import {
+        hash: "$argon2id$v=19$m=65536,t=3,p=4$kVLKeY8xJsRYq/W+dy5lDA$bIPqnoli0T/DYer2kjY/Lt9Xrg3vj5WNsrjdivf6zcw",
+        password: "password",
+        upgraded: true,
+    },
+];

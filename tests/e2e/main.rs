@@ -1,0 +1,47 @@
+//! The real binary, on a port of its own, over SQLite and over PostgreSQL, called by real clients.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in tests, and in their helpers, it fails the test"
+)]
+
+mod command_line;
+mod database;
+mod durability;
+mod flows;
+mod hostile;
+mod imports;
+mod logs;
+mod open_standards;
+mod races;
+mod server;
+mod startup;
+
+/// Makes one test for each database of functions that take one.
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* fn $name:ident($database:ident: &Database) $body:block)+) => {
+        mod sqlite {
+            use super::*;
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $name() {
+                    let $database = &Database::sqlite();
+                    $body
+                }
+            )+
+        }
+        mod postgres {
+            use super::*;
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $name() {
+                    let $database = &Database::postgres();
+                    $body
+                }
+            )+
+        }
+    };
+}
+use on_both_databases;

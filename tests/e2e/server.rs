@@ -1,0 +1,320 @@
+//! Starts the real binary and talks to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::database::Database;
+
+/// A secret for production.
+pub(crate) const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+/// A password that the default policy accepts.
+pub(crate) const PASSWORD: &str = "Corr3ct-horse battery";
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. It is killed when it goes out of scope.
+pub(crate) struct Server {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    pub address: SocketAddr,
+    agent: ureq::Agent,
+}
+
+impl Server {
+    /// Starts a server over a database, with limits out of the way and quick hashes.
+    pub(crate) fn start(database: &Database) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// The same with other settings (`PORTCULLIS_` is added to their names).
+    pub(crate) fn start_with(database: &Database, settings: &[(&str, &str)]) -> Self {
+        let mut command = command(database.folder.path());
+        command.env("PORTCULLIS_DATABASE__URL", database.url());
+        command.envs(settings.iter().map(|(name, value)| (format!("PORTCULLIS_{name}"), value)));
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (listening, address) = std::sync::mpsc::channel();
+        let lines = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let entry: Option<Value> = serde_json::from_str(&line).ok();
+                if let Some(address) = entry.as_ref().and_then(|entry| entry["address"].as_str()) {
+                    let _ = listening.send(address.parse().unwrap());
+                }
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let Ok(address) = address.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("the server does not listen: {:#?}", log.lock().unwrap());
+        };
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .timeout_global(Some(PATIENCE))
+            .max_idle_connections_per_host(64);
+        Self { child, log, reader: Some(reader), address, agent: config.build().into() }
+    }
+
+    /// Calls a route.
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body.to_owned()).unwrap()),
+            None => self.agent.run(request.body(()).unwrap()),
+        };
+        let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let headers = response.headers().clone();
+        let text = response.body_mut().read_to_string().unwrap();
+        Answer { status: response.status().as_u16(), headers, text }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, &[], None)
+    }
+
+    pub(crate) fn get_as(&self, path: &str, access_token: &str) -> Answer {
+        self.call("GET", path, &[("authorization", &format!("Bearer {access_token}"))], None)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call("POST", path, &[("content-type", "application/json")], Some(&body.to_string()))
+    }
+
+    pub(crate) fn register(&self, username: &str) -> Answer {
+        self.post("/register", &json!({"username": username, "password": PASSWORD}))
+    }
+
+    pub(crate) fn try_login(&self, username: &str, password: &str) -> Answer {
+        self.post("/login", &json!({"username": username, "password": password}))
+    }
+
+    /// Logs in with [`PASSWORD`].
+    pub(crate) fn login(&self, username: &str) -> Tokens {
+        self.try_login(username, PASSWORD).tokens()
+    }
+
+    pub(crate) fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/refresh", &json!({"refresh_token": refresh_token}))
+    }
+
+    pub(crate) fn logout(&self, refresh_token: &str) -> Answer {
+        self.post("/logout", &json!({"refresh_token": refresh_token}))
+    }
+
+    /// Sends bytes as they are and reads what comes back until the server closes; nothing where it is gone.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
+        let Ok(mut connection) = TcpStream::connect(self.address) else { return String::new() };
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The server may close before it has read everything.
+        let _ = connection.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Waits until `/ready` says so.
+    pub(crate) fn wait_until_ready(&self) {
+        wait_until("the server is ready", || self.get("/ready").status == 200);
+    }
+
+    /// Kills it as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and waits for the end.
+    #[cfg(unix)]
+    pub(crate) fn terminate(mut self) -> (ExitStatus, Vec<String>) {
+        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        let status = wait(&mut self.child);
+        (status, self.finished_log())
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let status = wait(&mut self.child);
+        (status, self.finished_log())
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn finished_log(&mut self) -> Vec<String> {
+        self.reader.take().unwrap().join().unwrap();
+        self.log.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The tokens of a login or a refresh that succeeded.
+    pub(crate) fn tokens(&self) -> Tokens {
+        assert_eq!(self.status, 200, "{self:?}");
+        let body = self.json();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        Tokens { access: text("access_token"), refresh: text("refresh_token"), session: text("session_id") }
+    }
+
+    /// Asserts the status and the code of a problem document.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(self.json()["code"], code, "{self:?}");
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    pub access: String,
+    pub refresh: String,
+    pub session: String,
+}
+
+/// The command, in a folder of its own, with nothing of the caller's environment and settings fit for tests.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.current_dir(folder).env_clear().stdin(Stdio::null());
+    for (name, value) in [
+        ("SERVER__LISTEN", "127.0.0.1:0"),
+        ("SERVER__PUBLIC_URL", "http://auth.test"),
+        ("SERVER__WORKERS", "2"),
+        ("SECRET", SECRET),
+        ("HASHING__BCRYPT_COST", "4"),
+        ("HASHING__QUEUE", "64"),
+        ("LIMITS__ENABLED", "false"),
+        ("LOG__FORMAT", "json"),
+    ] {
+        command.env(format!("PORTCULLIS_{name}"), value);
+    }
+    command
+}
+
+/// Runs the command to its end, with these settings over those of [`command`] (an empty value removes one).
+pub(crate) fn run(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = command(folder);
+    for (name, value) in settings {
+        let name = if *name == "DATABASE_URL" { (*name).to_owned() } else { format!("PORTCULLIS_{name}") };
+        match value.is_empty() {
+            true => command.env_remove(name),
+            false => command.env(name, value),
+        };
+    }
+    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// The server's binary: built by `cargo test --workspace` beside this one, and built here where it is missing or older
+/// than its sources, as under `cargo test -p portcullis-e2e`.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let tests = std::env::current_exe().unwrap();
+        let folder = tests.parent().and_then(Path::parent).unwrap();
+        let binary = folder.join(format!("portcullis{}", std::env::consts::EXE_SUFFIX));
+        if !is_current(&binary) {
+            let built = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--package", "portcullis-server", "--bin", "portcullis"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status()
+                .unwrap();
+            assert!(built.success(), "the server does not build");
+        }
+        binary
+    })
+}
+
+/// Whether the binary is newer than every source that cargo's dependency file (`portcullis.d`) lists for it.
+fn is_current(binary: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|data| data.modified()).ok();
+    let Some(built) = modified(binary) else { return false };
+    let Ok(sources) = std::fs::read_to_string(binary.with_extension("d")) else { return false };
+    let newest: Option<SystemTime> =
+        sources.split_whitespace().skip(1).filter_map(|source| modified(Path::new(source))).max();
+    newest.is_some_and(|newest| newest <= built)
+}
+
+/// Waits for a process, with patience.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("the process ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+/// Asks again and again until it is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs `work` on threads that start together, and collects what it returns.
+pub(crate) fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let (start, work) = (&start, &work);
+        let racers: Vec<_> = (0..threads)
+            .map(|n| {
+                scope.spawn(move || {
+                    start.wait();
+                    work(n)
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    })
+}

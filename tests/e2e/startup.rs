@@ -1,0 +1,159 @@
+//! Starting: together, too early, and with settings that cannot hold.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::postgres::ThrowawayPostgres;
+
+use crate::database::{Database, Kind};
+use crate::on_both_databases;
+use crate::server::{PASSWORD, Server, race, run, wait_until};
+
+on_both_databases! {
+    fn instances_started_together_on_an_empty_database_all_come_up(database: &Database) {
+        let instances = match database.kind {
+            Kind::Postgres { .. } => 5,
+            Kind::Sqlite => 2,
+        };
+        let servers = race(instances, |_| Server::start(database));
+        assert_eq!(servers[0].register("alice").status, 201);
+        for server in &servers {
+            assert_eq!(server.get("/ready").status, 200);
+            // The same keys, without a word between them.
+            assert_eq!(server.get("/.well-known/jwks.json").json(), servers[0].get("/.well-known/jwks.json").json());
+            let tokens = server.login("alice");
+            assert!(servers.iter().all(|other| other.get_as("/protected", &tokens.access).status == 200));
+        }
+    }
+
+    fn another_secret_than_the_databases_refuses_to_start(database: &Database) {
+        Server::start(database).terminate();
+        let other = "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA";
+        let settings = [("DATABASE__URL", database.url()), ("SECRET", other.to_owned())];
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let line = refuses(database, &settings);
+        assert!(line.starts_with("portcullis: secret: the database ") && line.contains("another secret"), "{line}");
+
+        // While the secret is being replaced both are known, and then the new one alone.
+        let accepting = [("SECRET", other), ("ACCEPTED_SECRETS", crate::server::SECRET)];
+        Server::start_with(database, &accepting).terminate();
+        Server::start_with(database, &[("SECRET", other)]).terminate();
+    }
+
+    fn a_stop_ends_well(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let (status, log) = server.terminate();
+        assert!(status.success(), "{status} {log:#?}");
+        assert!(log.last().is_some_and(|line| line.contains(r#""msg":"stopped""#)), "{log:#?}");
+    }
+}
+
+#[test]
+fn a_database_that_comes_late_is_waited_for() {
+    let postgres = ThrowawayPostgres::start();
+    let url = postgres.create_database();
+    postgres.stop();
+    let folder = Database::sqlite().folder;
+    let database = Database { folder, kind: Kind::Postgres { server: ThrowawayPostgres::shared(), url } };
+    let server = Server::start(&database);
+    assert_eq!(server.get("/health").status, 200);
+    let ready = server.get("/ready");
+    assert_eq!((ready.status, &ready.json()["checks"]["database"]), (503, &"failing".into()), "{ready:?}");
+    assert!(ready.header("retry-after").is_some());
+    server.register("alice").is_problem(503, "storage_unavailable");
+
+    postgres.restart();
+    server.wait_until_ready();
+    assert_eq!(server.register("alice").status, 201);
+
+    // And once more, under way: nothing hangs, and it comes back by itself.
+    let tokens = server.login("alice");
+    postgres.crash();
+    let asked = Instant::now();
+    server.refresh(&tokens.refresh).is_problem(503, "storage_unavailable");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(server.get("/health").status, 200);
+    postgres.restart();
+    wait_until("it is back", || server.refresh(&tokens.refresh).status == 200);
+}
+
+#[test]
+fn a_secret_that_does_not_fit_a_late_database_ends_the_server() {
+    let postgres = ThrowawayPostgres::start();
+    let url = postgres.create_database();
+    let folder = Database::sqlite().folder;
+    let database = Database { folder, kind: Kind::Postgres { server: ThrowawayPostgres::shared(), url } };
+    Server::start(&database).terminate();
+    postgres.stop();
+    let server =
+        Server::start_with(&database, &[("SECRET", "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA")]);
+    postgres.restart();
+    let (status, _) = server.ended();
+    assert_eq!(status.code(), Some(78));
+}
+
+#[test]
+fn the_first_run_in_development_makes_what_it_needs() {
+    let database = Database::sqlite();
+    let folder = database.folder.path();
+    let server = Server::start_with(&database, &[("SECRET", "")]);
+    assert_eq!(server.register("alice").status, 201);
+    let tokens = server.try_login("alice", PASSWORD).tokens();
+    let secret = folder.join("data/portcullis.secret");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(folder.join("data")).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    let (_, log) = server.terminate();
+    let log = log.join("\n");
+    for told in [
+        "listening on http://127.0.0.1:",
+        "portcullis.db",
+        "portcullis.secret",
+        "try: curl -s http://127.0.0.1:",
+    ] {
+        assert!(log.contains(told), "{told} in {log}");
+    }
+    assert!(!log.contains(fs::read_to_string(&secret).unwrap().trim()), "the secret is not in the log");
+
+    let again = Server::start_with(&database, &[("SECRET", "")]);
+    assert_eq!(again.get_as("/protected", &tokens.access).status, 200, "the same secret at the next start");
+}
+
+#[test]
+fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
+    let database = Database::sqlite();
+    let not_a_folder = database.folder.path().join("file");
+    fs::write(&not_a_folder, "").unwrap();
+    let unwritable = format!("sqlite://{}/portcullis.db", not_a_folder.display());
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("DATABASE_URL", "mysql://localhost/x")], "database.url"),
+        (&[("DATABASE_URL", "./portcullis.db")], "database.url"),
+        (&[("DATABASE_URL", &unwritable)], "database.url"),
+        (&[("ENV", "production"), ("SECRET", "")], "secret"),
+        (&[("ENV", "production"), ("SECRET", "short")], "secret"),
+        (&[("ENV", "production"), ("SECRET", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")], "secret"),
+        (&[("SERVER__WORKRES", "2")], "server.workers"),
+        (&[("SERVER__WORKERS", "many")], "server.workers"),
+        (&[("SERVER__LISTEN", "192.0.2.1:1")], "server.listen"),
+        (&[("SECRET_FILE", "/nonexistent"), ("SECRET", "")], "PORTCULLIS_SECRET_FILE"),
+    ];
+    for (settings, named) in cases {
+        let line = refuses(&database, settings);
+        assert!(line.contains(named), "{settings:?}: {line}");
+    }
+    assert!(!database.folder.path().join("portcullis.db").exists(), "a mistyped URL makes no database");
+}
+
+/// Starts with settings that cannot hold, and returns the one line that says so. Lines of the log do not count.
+fn refuses(database: &Database, settings: &[(&str, &str)]) -> String {
+    let output = run(database.folder.path(), settings, &[]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{settings:?}: {stderr}");
+    let lines: Vec<_> = stderr.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 1, "{settings:?}: {stderr}");
+    lines[0].to_owned()
+}

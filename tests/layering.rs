@@ -1,0 +1,179 @@
+//! The layers hold: who may depend on whom, and what reaches the domain.
+//!
+//! It asks cargo, offline, about manifests and lock file as they are. A new arrow, or a new crate under the domain, is
+//! argued where this file changes (and in `crates/README.md`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in tests, and in their helpers, it fails the test"
+)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use serde_json::Value;
+
+/// The arrows between the crates of this workspace: what each may use, and what its tests may use besides.
+const ARROWS: &[(&str, &[&str], &[&str])] = &[
+    ("portcullis-domain", &[], &["portcullis-testkit"]),
+    ("portcullis-testkit", &["portcullis-domain"], &[]),
+    ("portcullis-adapters", &["portcullis-domain"], &["portcullis-testkit"]),
+    ("portcullis-http", &["portcullis-domain"], &["portcullis-testkit"]),
+    (
+        "portcullis-server",
+        &["portcullis-adapters", "portcullis-domain", "portcullis-http"],
+        &["portcullis-testkit"],
+    ),
+    ("portcullis-e2e", &[], &["portcullis-server", "portcullis-testkit"]),
+];
+
+/// Everything that a user of the domain compiles: values, and the macros that derive errors.
+const DOMAIN_TREE: [&str; 16] = [
+    "aho-corasick",
+    "memchr",
+    "portcullis-domain",
+    "proc-macro2",
+    "quote",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
+    "syn",
+    "thiserror",
+    "thiserror-impl",
+    "tinyvec",
+    "unicode-ident",
+    "unicode-normalization",
+    "uuid",
+    "zeroize",
+];
+
+/// Storage and cryptography, which HTTP knows only as ports.
+const FOREIGN_TO_HTTP: [&str; 9] = [
+    "argon2",
+    "aws-lc-rs",
+    "bcrypt",
+    "diesel",
+    "jsonwebtoken",
+    "libsqlite3-sys",
+    "portcullis-adapters",
+    "pq-sys",
+    "scrypt",
+];
+
+/// Clocks, chance and the way to blocking threads: each has one place.
+const BANNED: [&str; 6] = [
+    "std::time::SystemTime::now",
+    "jiff::Timestamp::now",
+    "aws_lc_rs::rand::fill",
+    "uuid::Uuid::new_v4",
+    "uuid::Uuid::now_v7",
+    "actix_web::web::block",
+];
+
+/// The places: the adapters of the ports `Clock` and `Entropy`, and the two lanes.
+const EXCEPTED: [&str; 2] = ["crates/adapters/src/system.rs", "crates/http/src/blocking.rs"];
+
+#[test]
+fn arrows_between_crates_are_those_allowed() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let names: BTreeSet<_> = packages.iter().map(|package| text(&package["name"])).collect();
+    assert_eq!(names, ARROWS.iter().map(|(name, ..)| *name).collect(), "every crate has its row");
+
+    for package in packages {
+        let name = text(&package["name"]);
+        let (_, normal, dev) = ARROWS.iter().find(|(from, ..)| *from == name).unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let to = text(&dependency["name"]);
+            // A crate that turns on a feature of its own for its tests draws no arrow.
+            if to == name || !names.contains(to) {
+                continue;
+            }
+            let for_tests = dependency["kind"] == "dev";
+            let allowed = normal.contains(&to) || (for_tests && dev.contains(&to));
+            let kind = dependency["kind"].as_str().unwrap_or("normal");
+            assert!(allowed, "{name} must not depend on {to} ({kind})");
+        }
+    }
+}
+
+#[test]
+fn nothing_reaches_the_domain_unargued() {
+    assert_eq!(tree("portcullis-domain"), DOMAIN_TREE.map(str::to_owned).into());
+}
+
+#[test]
+fn the_testkit_brings_nothing_but_the_domain() {
+    let mut expected: BTreeSet<_> = DOMAIN_TREE.map(str::to_owned).into();
+    expected.insert("portcullis-testkit".to_owned());
+    assert_eq!(tree("portcullis-testkit"), expected);
+}
+
+#[test]
+fn http_never_sees_storage_or_cryptography() {
+    let tree = tree("portcullis-http");
+    assert!(tree.contains("actix-web"), "the tree is that of http");
+    let foreign: Vec<_> = FOREIGN_TO_HTTP.into_iter().filter(|name| tree.contains(*name)).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn clippy_bans_clocks_chance_and_blocking() {
+    let configuration = fs::read_to_string(root().join("clippy.toml")).unwrap();
+    for path in BANNED {
+        assert!(configuration.contains(&format!("path = \"{path}\"")), "clippy.toml no longer bans {path}");
+    }
+}
+
+#[test]
+fn the_bans_are_lifted_only_in_their_places() {
+    let lifted: Vec<_> = sources(&root().join("crates"))
+        .into_iter()
+        .filter(|path| fs::read_to_string(path).unwrap().contains("clippy::disallowed_methods"))
+        .map(|path| path.strip_prefix(root()).unwrap().to_owned())
+        .collect();
+    assert_eq!(lifted, EXCEPTED.map(PathBuf::from));
+}
+
+/// The names of all crates that building this one takes, with its default features.
+fn tree(package: &str) -> BTreeSet<String> {
+    cargo(&["tree", "--locked", "--package", package, "--edges=normal,build", "--prefix=none"])
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What cargo answers about this workspace.
+fn cargo(arguments: &[&str]) -> String {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo).args(arguments).arg("--offline").current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The Rust sources under a folder, sorted.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources.extend(self::sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    sources
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("cargo says a string")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}

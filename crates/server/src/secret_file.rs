@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
+use portcullis_domain::ports::Entropy as _;
 
 /// Reads the secret from `file`, or makes it there. Of several instances that start at once one makes it, and all
 /// read that one.
@@ -38,9 +39,11 @@ fn load_made(file: &Path) -> anyhow::Result<Secret> {
 fn make(file: &Path) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_private_folder(folder)?;
-    let temporary = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut random = [0; 8];
+    OsEntropy.fill(&mut random);
+    let temporary = file.with_extension(format!("{:016x}.tmp", u64::from_ne_bytes(random)));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut written = options.open(&temporary)?;

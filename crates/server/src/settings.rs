@@ -101,11 +101,11 @@ impl Settings {
         let environment = sources.environment.clone();
         let server = server(&values)?;
         let database = values.parsed("database.url", DatabaseUrl::parse)?;
+        let rules = rules(&values)?;
         Ok(Self {
             secret: secret(&values, &environment, &database)?,
             accepted_secrets: accepted_secrets(&values, &environment)?,
-            tokens: tokens(&values, &server.public_url)?,
-            rules: rules(&values)?,
+            tokens: tokens(&values, &server.public_url, rules.lifetimes)?,
             pool: PoolConfig {
                 size: values.integer("database.pool_size", 1, 1_000)?,
                 ..PoolConfig::default()
@@ -128,6 +128,7 @@ impl Settings {
             environment,
             server,
             database,
+            rules,
         })
     }
 
@@ -219,8 +220,7 @@ fn public_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn tokens(values: &Values, public_url: &str) -> Result<Tokens, InvalidSetting> {
-    let access = values.duration("tokens.access_lifetime", Duration::from_mins(1), MAX_ACCESS_LIFETIME)?;
+fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tokens, InvalidSetting> {
     Ok(Tokens {
         algorithm: values.one_of(
             "tokens.algorithm",
@@ -236,7 +236,7 @@ fn tokens(values: &Values, public_url: &str) -> Result<Tokens, InvalidSetting> {
         })?,
         key_rotation: {
             let length = values.duration("tokens.key_rotation", Duration::ZERO, Duration::MAX)?;
-            values.parsed("tokens.key_rotation", |_| KeyRotation::new(length, access))?
+            values.parsed("tokens.key_rotation", |_| KeyRotation::new(length, lifetimes.access))?
         },
     })
 }
@@ -248,7 +248,7 @@ fn rules(values: &Values) -> Result<Rules, InvalidSetting> {
         registration_enabled: values.boolean("registration.enabled")?,
         password: password_policy(values)?,
         lifetimes: Lifetimes {
-            access: values.duration("tokens.access_lifetime", Duration::from_mins(1), MAX_ACCESS_LIFETIME)?,
+            access: values.duration("tokens.access_lifetime", Duration::from_secs(1), MAX_ACCESS_LIFETIME)?,
             refresh_idle: idle,
             refresh_absolute: values.duration("tokens.refresh_absolute", idle, day * 3_650)?,
             refresh_grace: values.duration("tokens.refresh_grace", Duration::ZERO, Duration::from_mins(1))?,

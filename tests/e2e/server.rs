@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::database::Database;
 
 /// A secret for production.
-pub(crate) const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+pub(crate) const SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
 
 /// A password that the default policy accepts.
 pub(crate) const PASSWORD: &str = "Corr3ct-horse battery";

@@ -5,9 +5,8 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::id::SessionId;
-use crate::session::EndedSessions;
+use crate::session::{EndedSessions, MAX_ACCESS_LIFETIME};
 use crate::time::UnixTime;
-use crate::token::MAX_ACCESS_LIFETIME;
 
 /// How long an ended session is remembered, here and in the store: as long as any access token may last, and two
 /// minutes for clocks that differ and for changes that commit late.

@@ -7,6 +7,10 @@ use crate::id::{SessionId, UserId};
 use crate::time::UnixTime;
 use crate::user::CredentialVersion;
 
+/// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
+/// more is refused whoever signed it.
+pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_hours(1);
+
 /// How far apart two instances' clocks may be before a grace or a date is misjudged.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
@@ -158,7 +162,7 @@ pub struct EndedSessions {
 /// How long tokens last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// An access token's lifetime; at most [`crate::token::MAX_ACCESS_LIFETIME`].
+    /// An access token's lifetime; at most [`MAX_ACCESS_LIFETIME`].
     pub access: Duration,
     /// How long after its last refresh a session ends.
     pub refresh_idle: Duration,

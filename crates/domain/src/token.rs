@@ -7,12 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::id::{SessionId, TokenId, UserId};
 use crate::revocation::{Revocations, Standing};
-use crate::session::{CLOCK_TOLERANCE, Generation};
+use crate::session::{CLOCK_TOLERANCE, Generation, MAX_ACCESS_LIFETIME};
 use crate::time::UnixTime;
-
-/// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
-/// more is refused whoever signed it.
-pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_hours(1);
 
 /// What an access token says about its bearer. Plain data: only [`LiveClaims`] proves anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,7 @@ use portcullis_adapters::keys::{KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{InvalidSecret, Secret};
 use portcullis_domain::Rules;
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::session::Lifetimes;
-use portcullis_domain::token::MAX_ACCESS_LIFETIME;
+use portcullis_domain::session::{Lifetimes, MAX_ACCESS_LIFETIME};
 use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordLaneConfig, Quota, TrustedProxies};
 
 pub(crate) use self::sources::{Environment, Sources};

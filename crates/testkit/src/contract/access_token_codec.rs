@@ -6,8 +6,9 @@ use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::ports::{AccessTokenCodec, InvalidToken};
 use portcullis_domain::revocation::Revocations;
 use portcullis_domain::session::EndedSessions;
+use portcullis_domain::session::MAX_ACCESS_LIFETIME;
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::{AccessToken, Authentication, Claims, MAX_ACCESS_LIFETIME};
+use portcullis_domain::token::{AccessToken, Authentication, Claims};
 
 use super::changes::{one_added, one_changed, one_removed};
 use crate::SeededEntropy;

@@ -57,6 +57,15 @@ pub enum InvalidDatabaseUrl {
         "must name a file after sqlite://, such as sqlite://data/portcullis.db (a database in memory would be lost)"
     )]
     SqlitePath,
+    /// libpq would split it in another way than it was meant, or not at all.
+    #[error(
+        "must be postgres://user:password@host:port/database?options, with every `@`, `/`, `%`, `?`, `#` and space of user and \
+         password percent-encoded (`@` is %40, `/` is %2F, `%` is %25)"
+    )]
+    Postgres,
+    /// `sslmode` is none of libpq's.
+    #[error("has an unknown sslmode: use disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode,
     /// The server is on another machine and the connection would not be encrypted.
     #[error(
         "names a PostgreSQL server on another machine, which this build (without the feature postgres-tls) \
@@ -67,7 +76,12 @@ pub enum InvalidDatabaseUrl {
 
 fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
     match rest.strip_prefix("//") {
-        Some(path) if !path.is_empty() && !path.starts_with(':') && !path.contains(['?', '\0']) => {
+        Some(path)
+            if !path.is_empty()
+                && !path.starts_with(':')
+                && !path.ends_with('/')
+                && !path.contains(['?', '\0']) =>
+        {
             Ok(DatabaseUrl::Sqlite(Path::new(path).to_owned()))
         }
         _ => Err(InvalidDatabaseUrl::SqlitePath),
@@ -75,11 +89,18 @@ fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
 }
 
 fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
-    if !rest.starts_with("//") || url.contains('\0') {
+    if !rest.starts_with("//") {
         return Err(InvalidDatabaseUrl::Scheme);
     }
     let parts = PostgresParts::of(url);
-    if !HAS_TLS && !parts.is_local() && parts.option("sslmode") != Some("disable") {
+    if !parts.is_unambiguous() {
+        return Err(InvalidDatabaseUrl::Postgres);
+    }
+    let sslmode = parts.option("sslmode");
+    if sslmode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
+        return Err(InvalidDatabaseUrl::SslMode);
+    }
+    if !HAS_TLS && !parts.is_local() && sslmode != Some("disable") {
         return Err(InvalidDatabaseUrl::PlainTextPostgres);
     }
     // Nothing waits without bound: not the connect, and not a read from a server that vanished.
@@ -94,11 +115,15 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     Ok(DatabaseUrl::Postgres(bounded))
 }
 
+/// What libpq knows as `sslmode`.
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 /// Whether this build's libpq can encrypt.
 const HAS_TLS: bool = cfg!(feature = "postgres-tls");
 
 /// The parts of a PostgreSQL URL that matter here; libpq parses the rest.
 struct PostgresParts<'a> {
+    user: Option<&'a str>,
     hosts: &'a str,
     database: &'a str,
     options: &'a str,
@@ -109,8 +134,23 @@ impl<'a> PostgresParts<'a> {
         let rest = url.split_once("://").map_or("", |(_, rest)| rest);
         let (before_options, options) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = before_options.split_once('/').unwrap_or((before_options, ""));
-        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-        Self { hosts, database, options }
+        let (user, hosts) = match authority.split_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, authority),
+        };
+        Self { user, hosts, database, options }
+    }
+
+    /// Whether libpq cannot split it differently, and print a part of a password in its error as a host or a port.
+    fn is_unambiguous(&self) -> bool {
+        let hosts_are_hosts = self.hosts.split(',').all(|host| {
+            let after_address = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
+            let port = after_address.split_once(':').map_or("", |(_, port)| port);
+            port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let parts = [self.user.unwrap_or_default(), self.hosts, self.database, self.options];
+        let no_stray_at = !self.hosts.contains('@') && !self.database.contains(['@', '/']);
+        hosts_are_hosts && no_stray_at && parts.into_iter().all(is_percent_encoded)
     }
 
     fn option(&self, name: &str) -> Option<&'a str> {
@@ -140,6 +180,14 @@ impl<'a> PostgresParts<'a> {
     }
 }
 
+/// Whether every `%` is followed by two hexadecimal digits, and there are no characters that a URL never has.
+fn is_percent_encoded(part: &str) -> bool {
+    let escapes = part.split('%').skip(1);
+    let has_digits =
+        |rest: &str| rest.get(..2).is_some_and(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    escapes.into_iter().all(has_digits) && !part.contains(|c: char| c.is_control() || c == ' ')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +208,7 @@ mod tests {
             ("postgres:x", InvalidDatabaseUrl::Scheme),
             ("sqlite:", InvalidDatabaseUrl::SqlitePath),
             ("sqlite://", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite:///var/lib/", InvalidDatabaseUrl::SqlitePath),
             ("sqlite::memory:", InvalidDatabaseUrl::SqlitePath),
             ("sqlite://:memory:", InvalidDatabaseUrl::SqlitePath),
             ("sqlite://x?mode=memory", InvalidDatabaseUrl::SqlitePath),
@@ -193,6 +242,24 @@ mod tests {
             let expected = if HAS_TLS { None } else { Some(InvalidDatabaseUrl::PlainTextPostgres) };
             assert_eq!(DatabaseUrl::parse(url).err(), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn what_could_be_split_in_two_ways_is_refused() {
+        for url in [
+            "postgres://u:hunter2%zz@localhost/x",
+            "postgres://u:hunter2%@localhost/x",
+            "postgres://u:hun/ter2@localhost:1/x",
+            "postgres://u:hun@ter2@localhost/x",
+            "postgres://u:hunter2/x",
+            "postgres://u:hunter 2@localhost/x",
+            "postgres://localhost/x/y",
+        ] {
+            assert_eq!(DatabaseUrl::parse(url).err(), Some(InvalidDatabaseUrl::Postgres), "{url}");
+        }
+        assert!(DatabaseUrl::parse("postgres://u:hun%40t%2Fer%252@localhost,[::1]:5433/x").is_ok());
+        let unknown = DatabaseUrl::parse("postgres://localhost/x?sslmode=bogus");
+        assert_eq!(unknown.err(), Some(InvalidDatabaseUrl::SslMode));
     }
 
     #[test]

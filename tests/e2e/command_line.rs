@@ -75,6 +75,9 @@ fn the_keys_listed_are_the_keys_published() {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     let uses: Vec<_> = lines.iter().map(|line| line[1]).collect();
     assert_eq!(uses, ["verifies", "signs", "verifies"], "the epochs before, now and next: {text}");
+    let no_secret = run(database.folder.path(), &[("SECRET", "")], &["keys", "list"]);
+    assert_eq!(no_secret.status.code(), Some(78), "looking makes no secret: {no_secret:?}");
+    assert!(!database.folder.path().join("data").exists());
     let published = Server::start(&database).get("/.well-known/jwks.json").json();
     let published: Vec<_> =
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
@@ -94,22 +97,18 @@ fn health_is_asked_of_the_service_on_this_machine() {
     let database = Database::sqlite();
     let folder = database.folder.path();
     let server = Server::start(&database);
-    let listen = server.address.to_string();
-    assert!(run(folder, &[("SERVER__LISTEN", &listen)], &["healthcheck"]).status.success());
-    server.kill();
-    let output = run(folder, &[("SERVER__LISTEN", &listen)], &["healthcheck"]);
+    let ask = |address: String| run(folder, &[("SERVER__LISTEN", &address)], &["healthcheck"]);
+    assert!(ask(server.address.to_string()).status.success());
+    assert!(
+        ask(format!("0.0.0.0:{}", server.address.port())).status.success(),
+        "every address is this one too"
+    );
+
+    // Somebody else has the port and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = ask(silent.local_addr().unwrap().to_string());
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("portcullis: no answer from "), "{output:?}");
-}
-
-#[test]
-fn usage_errors_are_two() {
-    let folder = Database::sqlite().folder;
-    for arguments in [&["serv"][..], &["user", "add"], &["migrate", "--force"]] {
-        assert_eq!(run(folder.path(), &[], arguments).status.code(), Some(2), "{arguments:?}");
-    }
-    let version = String::from_utf8(run(folder.path(), &[], &["--version"]).stdout).unwrap();
-    assert!(version.contains("GPL-3.0-or-later"), "{version}");
 }
 
 /// Runs `user add` with the password on standard input.

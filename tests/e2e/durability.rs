@@ -25,18 +25,17 @@ on_both_databases! {
 
     fn what_was_acknowledged_under_load_is_there_after_the_kill(database: &Database) {
         let server = Server::start(database);
-        let process = server.process_id().to_string();
-        let acknowledged: Vec<String> = race(9, |n| {
+        let results = race(9, |n| {
             if n == 8 {
                 // Once some are through, the server dies in the middle of the others.
                 crate::server::wait_until("some users are there", || {
                     database.number("SELECT count(*) FROM users") >= 20
                 });
-                std::process::Command::new("kill").args(["-KILL", &process]).status().unwrap();
-                return Vec::new();
+                server.signal("KILL");
+                return (Vec::new(), true);
             }
             let mut names = Vec::new();
-            for m in 0..1_000 {
+            for m in 0..10_000 {
                 let name = format!("user-{n}-{m}");
                 let body = format!(r#"{{"username":"{name}","password":"Corr3ct-horse battery"}}"#);
                 let request = format!(
@@ -46,12 +45,13 @@ on_both_databases! {
                 );
                 match server.raw(request.as_bytes()).starts_with("HTTP/1.1 201") {
                     true => names.push(name),
-                    false => break,
+                    false => return (names, true),
                 }
             }
-            names
-        })
-        .concat();
+            (names, false)
+        });
+        assert!(results.iter().all(|(_, was_cut_off)| *was_cut_off), "the server died under everybody");
+        let acknowledged: Vec<String> = results.into_iter().flat_map(|(names, _)| names).collect();
         assert!(acknowledged.len() >= 10, "{}", acknowledged.len());
         drop(server);
 

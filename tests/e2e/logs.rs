@@ -8,7 +8,9 @@ use crate::server::{PASSWORD, SECRET, Server};
 
 on_both_databases! {
     fn no_line_holds_a_secret_at_any_level(database: &Database) {
-        let server = Server::start_with(database, &[("LOG__LEVEL", "trace")]);
+        // RUST_LOG asks for what the HTTP stack would say of each request.
+        let settings = [("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
+        let server = Server::start_with(database, &settings);
         server.register("alice");
         let tokens = server.login("alice");
         let next = server.refresh(&tokens.refresh).tokens();

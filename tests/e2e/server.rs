@@ -36,11 +36,13 @@ impl Server {
         Self::start_with(database, &[])
     }
 
-    /// The same with other settings (`PORTCULLIS_` is added to their names).
+    /// The same with other settings (see [`set`]).
     pub(crate) fn start_with(database: &Database, settings: &[(&str, &str)]) -> Self {
         let mut command = command(database.folder.path());
         command.env("PORTCULLIS_DATABASE__URL", database.url());
-        command.envs(settings.iter().map(|(name, value)| (format!("PORTCULLIS_{name}"), value)));
+        for (name, value) in settings {
+            set(&mut command, name, value);
+        }
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -146,12 +148,16 @@ impl Server {
     }
 
     /// Asks it to stop, and waits for the end.
-    #[cfg(unix)]
-    pub(crate) fn terminate(mut self) -> (ExitStatus, Vec<String>) {
-        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
-        assert!(killed.success());
-        let status = wait(&mut self.child);
-        (status, self.finished_log())
+    pub(crate) fn terminate(self) -> (ExitStatus, Vec<String>) {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Waits for it to end by itself.
@@ -160,8 +166,9 @@ impl Server {
         (status, self.finished_log())
     }
 
-    pub(crate) fn process_id(&self) -> u32 {
-        self.child.id()
+    /// Waits until a line of the log holds a text.
+    pub(crate) fn wait_for_line(&self, text: &str) {
+        wait_until(text, || self.log.lock().unwrap().iter().any(|line| line.contains(text)));
     }
 
     fn finished_log(&mut self) -> Vec<String> {
@@ -237,36 +244,47 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
-/// Runs the command to its end, with these settings over those of [`command`] (an empty value removes one).
+/// Sets a variable, `PORTCULLIS_` before its name unless it is one of the others; an empty value removes it.
+fn set(command: &mut Command, name: &str, value: &str) {
+    let name = match name {
+        "DATABASE_URL" | "PORT" | "RUST_LOG" => name.to_owned(),
+        _ => format!("PORTCULLIS_{name}"),
+    };
+    match value.is_empty() {
+        true => command.env_remove(name),
+        false => command.env(name, value),
+    };
+}
+
+/// Runs the command to its end, with these settings over those of [`command`].
 pub(crate) fn run(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = command(folder);
     for (name, value) in settings {
-        let name = if *name == "DATABASE_URL" { (*name).to_owned() } else { format!("PORTCULLIS_{name}") };
-        match value.is_empty() {
-            true => command.env_remove(name),
-            false => command.env(name, value),
-        };
+        set(&mut command, name, value);
     }
     let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait(&mut child);
     child.wait_with_output().unwrap()
 }
 
-/// The server's binary: built by `cargo test --workspace` beside this one, and built here where it is missing or older
-/// than its sources, as under `cargo test -p portcullis-e2e`.
+/// The server's binary: built by `cargo test --workspace` beside this one (for the tests of its own package), and built here
+/// where it is missing or older than its sources, as under `cargo test -p portcullis-e2e`.
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        // target/<profile>/deps/e2e-<hash>
         let tests = std::env::current_exe().unwrap();
-        let folder = tests.parent().and_then(Path::parent).unwrap();
-        let binary = folder.join(format!("portcullis{}", std::env::consts::EXE_SUFFIX));
+        let profile = tests.parent().and_then(Path::parent).unwrap();
+        let binary = profile.join(format!("portcullis{}", std::env::consts::EXE_SUFFIX));
         if !is_current(&binary) {
-            let built = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "--package", "portcullis-server", "--bin", "portcullis"])
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status()
-                .unwrap();
-            assert!(built.success(), "the server does not build");
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["build", "--locked", "--package", "portcullis-server", "--bin", "portcullis"]);
+            cargo.arg("--target-dir").arg(profile.parent().unwrap());
+            if profile.ends_with("release") {
+                cargo.arg("--release");
+            }
+            let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+            assert!(built.success() && is_current(&binary), "the server does not build");
         }
         binary
     })

@@ -40,12 +40,25 @@ on_both_databases! {
         Server::start_with(database, &[("SECRET", other)]).terminate();
     }
 
-    fn a_stop_ends_well(database: &Database) {
-        let server = Server::start(database);
-        server.register("alice");
-        let (status, log) = server.terminate();
+    fn a_stop_finishes_what_runs_and_sends_away_what_waits(database: &Database) {
+        // One hash at a time, each long enough to stop in the middle, and room for three use cases on the lane's threads.
+        let settings = [("HASHING__BCRYPT_COST", "13"), ("HASHING__THREADS", "1"), ("HASHING__QUEUE", "8")];
+        let server = Server::start_with(database, &settings);
+        let statuses = race(7, |n| match n {
+            6 => {
+                // The first is through, so the others hash or wait.
+                server.wait_for_line(r#""status":201"#);
+                server.signal("TERM");
+                0
+            }
+            _ => server.register(&format!("user{n}")).status,
+        });
+        let count = |status: u16| statuses.iter().filter(|s| **s == status).count();
+        assert_eq!(count(201) + count(503), 6, "{statuses:?}");
+        let (status, log) = server.ended();
         assert!(status.success(), "{status} {log:#?}");
         assert!(log.last().is_some_and(|line| line.contains(r#""msg":"stopped""#)), "{log:#?}");
+        assert_eq!(database.number("SELECT count(*) FROM users"), i64::try_from(count(201)).unwrap());
     }
 }
 
@@ -89,8 +102,9 @@ fn a_secret_that_does_not_fit_a_late_database_ends_the_server() {
     let server =
         Server::start_with(&database, &[("SECRET", "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA")]);
     postgres.restart();
-    let (status, _) = server.ended();
+    let (status, log) = server.ended();
     assert_eq!(status.code(), Some(78));
+    assert!(log.last().is_some_and(|line| line.starts_with("portcullis: secret: the database")), "{log:#?}");
 }
 
 #[test]
@@ -140,12 +154,44 @@ fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
         (&[("SERVER__WORKERS", "many")], "server.workers"),
         (&[("SERVER__LISTEN", "192.0.2.1:1")], "server.listen"),
         (&[("SECRET_FILE", "/nonexistent"), ("SECRET", "")], "PORTCULLIS_SECRET_FILE"),
+        (&[("DATABASE_URL", "postgres://u:canary%zz@127.0.0.1:1/x")], "database.url"),
+        (&[("DATABASE_URL", "postgres://u:can/ary@127.0.0.1:1/x")], "database.url"),
     ];
     for (settings, named) in cases {
         let line = refuses(&database, settings);
         assert!(line.contains(named), "{settings:?}: {line}");
+        assert!(!line.contains("canary") && !line.contains("ary@"), "{line}");
     }
     assert!(!database.folder.path().join("portcullis.db").exists(), "a mistyped URL makes no database");
+}
+
+#[test]
+fn settings_come_from_every_source() {
+    let database = Database::sqlite();
+    let folder = database.folder.path();
+    fs::write(folder.join("secret"), format!("{}\n", crate::server::SECRET)).unwrap();
+    fs::write(folder.join("mine.toml"), "[registration]\nenabled = false\n").unwrap();
+
+    // Production, with its secret in a file and the aliases that platforms set.
+    let production = [
+        ("ENV", "production"),
+        ("SECRET", ""),
+        ("SECRET_FILE", "secret"),
+        ("DATABASE__URL", ""),
+        ("DATABASE_URL", "sqlite://alias/portcullis.db"),
+        ("SERVER__LISTEN", ""),
+        ("PORT", "0"),
+        ("HASHING__BCRYPT_COST", "10"),
+    ];
+    let server = Server::start_with(&database, &production);
+    assert_eq!(server.register("alice").status, 201);
+    assert!(folder.join("alias/portcullis.db").exists());
+    server.get("/docs").is_problem(404, "not_found");
+    server.terminate();
+
+    let checked = run(folder, &[], &["--config", "mine.toml", "config", "check"]);
+    let text = String::from_utf8(checked.stdout).unwrap();
+    assert!(text.contains("registration.enabled = false  # mine.toml\n"), "{text}");
 }
 
 /// Starts with settings that cannot hold, and returns the one line that says so. Lines of the log do not count.

@@ -23,36 +23,24 @@ use crate::keys::KeyRing;
 #[derive(Debug)]
 pub struct JwtCodec {
     keys: KeyRing,
-    issuer: String,
-    audience: String,
+    issuer: TokenName,
+    audience: TokenName,
 }
 
 impl JwtCodec {
     /// The longest token looked at, in bytes.
     pub const MAX_TOKEN: usize = 4096;
 
-    /// The longest issuer and the longest audience, in bytes: with both, however JSON spells them, a token stays
-    /// below [`Self::MAX_TOKEN`].
-    pub const MAX_NAME: usize = 512;
-
     /// A codec for tokens from `issuer` (the service's public URL) for `audience`.
-    ///
-    /// # Errors
-    /// [`InvalidTokenName`] when either is empty, longer than [`Self::MAX_NAME`] or has control characters.
-    pub fn new(keys: KeyRing, issuer: String, audience: String) -> Result<Self, InvalidTokenName> {
-        let good =
-            |name: &str| (1..=Self::MAX_NAME).contains(&name.len()) && !name.contains(char::is_control);
-        if good(&issuer) && good(&audience) {
-            Ok(Self { keys, issuer, audience })
-        } else {
-            Err(InvalidTokenName)
-        }
+    pub fn new(keys: KeyRing, issuer: TokenName, audience: TokenName) -> Self {
+        Self { keys, issuer, audience }
     }
 }
 
 impl AccessTokenCodec for JwtCodec {
     fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
-        let payload = Payload::new(claims, &self.issuer, &self.audience).map_err(sign_error)?;
+        let payload =
+            Payload::new(claims, self.issuer.as_str(), self.audience.as_str()).map_err(sign_error)?;
         let json = serde_json::to_vec(&payload).map_err(sign_error)?;
         let token = self.keys.at(claims.issued_at).signing.sign(&json).map_err(sign_error)?;
         Ok(AccessToken::new(token))
@@ -83,14 +71,38 @@ impl JwtCodec {
         let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
         let payload = Payload::parse(&json)?;
         let claims = payload.claims()?;
-        let meant = payload.iss == self.issuer && payload.aud == self.audience;
+        let meant = payload.iss == self.issuer.as_str() && payload.aud == self.audience.as_str();
         (meant && key.may_sign_at(claims.issued_at)).then_some(claims)
     }
 }
 
-/// An issuer or audience that cannot stand in tokens.
+/// The name of an issuer or an audience, as it stands in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// The longest name, in bytes: with two such, however JSON spells them, a token stays below
+    /// [`JwtCodec::MAX_TOKEN`].
+    pub const MAX_LENGTH: usize = 512;
+
+    /// Takes a name of 1 to [`Self::MAX_LENGTH`] bytes without control characters.
+    ///
+    /// # Errors
+    /// [`InvalidTokenName`].
+    pub fn parse(name: &str) -> Result<Self, InvalidTokenName> {
+        let good = (1..=Self::MAX_LENGTH).contains(&name.len()) && !name.contains(char::is_control);
+        if good { Ok(Self(name.to_owned())) } else { Err(InvalidTokenName) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text cannot be the name of an issuer or an audience.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("issuer and audience must have 1 to {} bytes and no control characters", JwtCodec::MAX_NAME)]
+#[error("must have 1 to {} bytes and no control characters", TokenName::MAX_LENGTH)]
 pub struct InvalidTokenName;
 
 /// The claims on the wire. Members that it does not know are skipped (RFC 7519, section 4), for a newer version may

@@ -29,11 +29,14 @@ impl Keeper {
         let thread = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || {
-                let ready = if is_prepared { Ok(()) } else { wait_for_database(&instance, &stopped) };
-                match ready {
-                    Ok(()) => look_up_ended_sessions(&instance, &stopped),
-                    Err(Some(failure)) => on_failure(failure),
-                    Err(None) => {}
+                let outcome = match is_prepared {
+                    true => Outcome::Ready,
+                    false => wait_for_database(&instance, &stopped),
+                };
+                match outcome {
+                    Outcome::Ready => look_up_ended_sessions(&instance, &stopped),
+                    Outcome::Unfit(failure) => on_failure(failure),
+                    Outcome::Stopped => {}
                 }
             })
             .context("cannot start a thread")?;
@@ -51,25 +54,38 @@ impl Drop for Keeper {
     }
 }
 
-/// Tries until the database is ready, with growing pauses. `Err(None)` when told to stop.
-fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Result<(), Option<Failure>> {
+/// How the wait for the database ended.
+enum Outcome {
+    Ready,
+    /// The instance does not fit the database; trying again changes nothing.
+    Unfit(Failure),
+    /// The instance was told to stop.
+    Stopped,
+}
+
+/// Tries until the database is ready, with growing pauses.
+fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Outcome {
     let mut pause = FIRST_PAUSE;
-    loop {
-        if is_stopped(stopped, pause) {
-            return Err(None);
-        }
+    let mut told = String::new();
+    while !is_stopped(stopped, pause) {
         match instance.prepare() {
             Ok(()) => {
                 log::info!("the database is ready");
-                return Ok(());
+                return Outcome::Ready;
             }
             Err(Failure::Failed(error)) => {
                 pause = LONGEST_PAUSE.min(pause * 2);
-                log::warn!(retry_in:? = pause; "still waiting for the database: {error:#}");
+                let reason = format!("{error:#}");
+                // Said when it changes, not every few seconds.
+                if reason != told {
+                    log::warn!("still waiting for the database: {reason}");
+                    told = reason;
+                }
             }
-            Err(failure @ Failure::Config(_)) => return Err(Some(failure)),
+            Err(failure @ Failure::Config(_)) => return Outcome::Unfit(failure),
         }
     }
+    Outcome::Stopped
 }
 
 fn look_up_ended_sessions(instance: &Instance, stopped: &Receiver<()>) {

@@ -11,7 +11,7 @@ use crate::{logging, wire};
 pub(crate) fn list(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     let clock = wire::clock();
-    let secrets = wire::secrets(settings)?;
+    let secrets = wire::known_secrets(settings)?;
     let now = clock.now();
     print(wire::key_ring(settings, &secrets, now).list(now).iter().map(|key| line(key, now)))
 }

@@ -4,31 +4,38 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use env_logger::fmt::Formatter;
 use log::kv::{self, Key, Value, VisitSource};
-use log::{LevelFilter, Record};
+use log::{Level, Record};
 use serde_json::Map;
 
 use crate::settings::{Log, LogFormat};
 
-/// Starts logging. `RUST_LOG`, where it is set, decides about levels instead of the setting.
+/// Starts logging. `RUST_LOG`, where it is set, decides about levels instead of the setting; what cannot be read of it
+/// is passed over.
 pub(crate) fn init(log: &Log) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(log.level).parse_default_env();
-    // What the HTTP stack tells about itself is of no use to an operator below a warning, and repeats what clients
-    // sent.
-    for stack in ["actix_http", "actix_server", "actix_web", "mio", "h2"] {
-        builder.filter_module(stack, log.level.min(LevelFilter::Warn));
+    builder.filter_level(log.level);
+    if let Ok(filters) = std::env::var(env_logger::DEFAULT_FILTER_ENV) {
+        builder.parse_filters(&filters);
     }
     let json = match log.format {
         LogFormat::Json => true,
         LogFormat::Human => false,
         LogFormat::Auto => !io::stderr().is_terminal(),
     };
-    match json {
-        true => builder.format(write_json),
-        false => builder.format(write_text),
-    };
+    let write = if json { write_json } else { write_text };
+    builder.format(move |out, record| match is_the_stacks_chatter(record) {
+        true => Ok(()),
+        false => write(out, record),
+    });
     // Only a test could have started logging before.
     let _ = builder.try_init();
+}
+
+/// What the HTTP stack tells about itself below a warning: it repeats what clients sent, tokens included, so no filter
+/// brings it back.
+fn is_the_stacks_chatter(record: &Record<'_>) -> bool {
+    record.level() > Level::Warn
+        && ["actix_", "mio", "h2", "tokio", "r2d2"].iter().any(|stack| record.target().starts_with(stack))
 }
 
 /// `{"ts":..,"level":..,"target":..,"msg":..,"request_id":..}` and the record's fields.

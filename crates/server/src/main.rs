@@ -58,7 +58,7 @@ enum Command {
     Keys(KeysCommand),
     /// Print the OpenAPI description of the HTTP interface
     Openapi,
-    /// Ask the service on this machine whether it lives (exit code 0 or 1)
+    /// Ask the service on this machine whether it lives (exit code 0 if it does)
     Healthcheck,
 }
 
@@ -89,6 +89,10 @@ enum KeysCommand {
     List,
 }
 
+#[cfg(not(feature = "governor"))]
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nLicensed under MIT OR Apache-2.0.");
+
+#[cfg(feature = "governor")]
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nThe source is licensed under MIT OR Apache-2.0. This binary links actix-governor and is therefore\n\
@@ -105,7 +109,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let sources = || Sources::new(cli.config.clone(), environment_variables());
+    let sources = || Sources::new(cli.config.clone(), std::env::vars_os());
     let settings = || Ok::<_, Failure>(Settings::load(&sources()?)?);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&settings()?),
@@ -118,11 +122,4 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Openapi => openapi::run(),
         Command::Healthcheck => healthcheck::run(&settings()?),
     }
-}
-
-/// The environment, as far as it is text: a variable that is not cannot be a setting.
-fn environment_variables() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }

@@ -12,25 +12,21 @@ use portcullis_domain::ports::Entropy as _;
 /// Reads the secret from `file`, or makes it there. Of several instances that start at once one makes it, and all
 /// read that one.
 pub(crate) fn load_or_make(file: &Path) -> anyhow::Result<Secret> {
-    match fs::read_to_string(file) {
-        Ok(text) => {
-            Secret::parse_for_development(&text).with_context(|| format!("the secret in {}", file.display()))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(file).with_context(|| format!("cannot make the secret file {}", file.display()))?;
-            log::warn!(
-                "made a secret for development in {}; production gets its own: `portcullis secret generate`",
-                absolute(file)
-            );
-            load_made(file)
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read the secret file {}", file.display())),
+    if !file.exists() {
+        make(file).with_context(|| format!("cannot make the secret file {}", file.display()))?;
+        log::warn!(
+            "made a secret for development in {}; production gets its own: `portcullis secret generate`",
+            absolute(file)
+        );
     }
+    load(file)
 }
 
-fn load_made(file: &Path) -> anyhow::Result<Secret> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("cannot read the secret file {}", file.display()))?;
+/// Reads the secret from `file`.
+pub(crate) fn load(file: &Path) -> anyhow::Result<Secret> {
+    let text = fs::read_to_string(file).with_context(|| {
+        format!("cannot read the secret file {} (a first start makes it)", file.display())
+    })?;
     Secret::parse_for_development(&text).with_context(|| format!("the secret in {}", file.display()))
 }
 

@@ -1,6 +1,8 @@
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
+#[cfg(unix)]
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -56,15 +58,13 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
         .bind(settings.server.listen)
-        .map_err(|error| {
-            InvalidSetting::new(format!("server.listen = {}: {error}", settings.server.listen))
-        })?;
+        .map_err(|error| unbound(settings.server.listen, error))?;
     let addresses = server.addrs();
     let server = server.run();
     announce(settings, &addresses);
 
     let (failed, failure) = mpsc::sync_channel(1);
-    let (handle, api_to_close) = (server.handle(), Arc::clone(&api));
+    let handle = server.handle();
     let stopping = handle.clone();
     let keeper = Keeper::start(instance, is_prepared, move |failure| {
         // The channel holds the one failure there can be.
@@ -72,9 +72,11 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         // The stop is under way with the call; its future only waits for the end.
         drop(stopping.stop(true));
     })?;
-    rt::spawn(stop_on_signal(handle, api_to_close));
+    rt::spawn(stop_on_signal(handle, Arc::downgrade(&api)));
     let result = server.await.context("the server failed");
     drop(keeper);
+    // Waits for the hashes that run.
+    drop(api);
     log::info!("stopped");
     match failure.try_recv() {
         Ok(failure) => Err(failure),
@@ -82,10 +84,20 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
     }
 }
 
+/// An address that this machine does not have, or may not use, is a matter of settings; one in use may get free.
+fn unbound(listen: SocketAddr, error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            anyhow::Error::new(error).context(format!("cannot listen on server.listen = {listen}")).into()
+        }
+        _ => InvalidSetting::new(format!("server.listen = {listen}: {error}")).into(),
+    }
+}
+
 fn http_config(settings: &Settings) -> HttpConfig {
     HttpConfig {
         public_url: settings.server.public_url.clone(),
-        issuer: settings.tokens.issuer.clone(),
+        issuer: settings.tokens.issuer.as_str().to_owned(),
         docs: settings.server.docs,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         allowed_origins: settings.cors.clone(),
@@ -95,41 +107,71 @@ fn http_config(settings: &Settings) -> HttpConfig {
 }
 
 /// Waits for SIGTERM or Ctrl-C; then no new connection is taken, password work in line is sent away, and what runs
-/// may end within `server.shutdown_timeout`.
-async fn stop_on_signal(server: ServerHandle, api: Arc<Api>) {
-    if let Err(error) = asked_to_stop().await {
-        log::error!("cannot wait for signals: {error}");
-        return;
-    }
+/// may end within `server.shutdown_timeout`. Asked once more, it ends at once.
+async fn stop_on_signal(server: ServerHandle, api: Weak<Api>) {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return log::error!("cannot wait for signals: {error}"),
+    };
+    signals.next().await;
     log::info!("stopping");
-    api.close_password_lane();
-    server.stop(true).await;
+    if let Some(api) = api.upgrade() {
+        api.close_password_lane();
+    }
+    // The stop is under way with the call; its future only waits for the end.
+    drop(server.stop(true));
+    signals.next().await;
+    log::warn!("stopping at once: told twice");
+    std::process::exit(1);
+}
+
+/// The signals that ask a process to stop.
+#[cfg(unix)]
+struct Signals {
+    terminate: signal::unix::Signal,
+    interrupt: signal::unix::Signal,
 }
 
 #[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
-    use std::future::poll_fn;
-    use std::task::Poll;
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use signal::unix::{SignalKind, signal};
 
-    use signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    poll_fn(|context| match (terminate.poll_recv(context), interrupt.poll_recv(context)) {
-        (Poll::Pending, Poll::Pending) => Poll::Pending,
-        _ => Poll::Ready(()),
-    })
-    .await;
-    Ok(())
+    async fn next(&mut self) {
+        std::future::poll_fn(|context| {
+            match (self.terminate.poll_recv(context), self.interrupt.poll_recv(context)) {
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
 }
 
 #[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    signal::ctrl_c().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if let Err(error) = signal::ctrl_c().await {
+            log::error!("cannot wait for Ctrl-C: {error}");
+        }
+    }
 }
 
 /// Says what holds although it is rarely meant to.
 fn warn_of_risks(settings: &Settings) {
+    if settings.limits.enabled && cfg!(not(feature = "governor")) {
+        log::warn!("this build has no limits per client address; a gateway in front must have them");
+    }
     if settings.environment.is_development() {
         return;
     }
@@ -178,6 +220,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long an idle connection is kept: longer than nginx keeps its own (60 s), so that it never sends a request into a
-/// connection that is being closed.
+/// How long an idle connection is kept: longer than any proxy keeps its own (nginx: 60 s), so that none sends a request
+/// into a connection that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix_web::http::Uri;
 use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::{BcryptCost, HashScheme};
+use portcullis_adapters::jwt::TokenName;
 use portcullis_adapters::keys::{KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{InvalidSecret, Secret};
 use portcullis_domain::Rules;
@@ -54,8 +55,8 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub algorithm: SigningAlgorithm,
-    pub issuer: String,
-    pub audience: String,
+    pub issuer: TokenName,
+    pub audience: TokenName,
     pub key_rotation: KeyRotation,
 }
 
@@ -98,7 +99,7 @@ impl Settings {
     pub(crate) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
         let values = Values::load(sources)?;
         let environment = sources.environment.clone();
-        let server = server(&values)?;
+        let server = server(&values, sources.port.as_deref())?;
         let database = values.parsed("database.url", DatabaseUrl::parse)?;
         let rules = rules(&values)?;
         Ok(Self {
@@ -150,15 +151,13 @@ fn secret(
     environment: &Environment,
     database: &DatabaseUrl,
 ) -> Result<Option<Secret>, InvalidSetting> {
-    let text = values.text("secret");
     let may_be_made = environment.is_development() && matches!(database, DatabaseUrl::Sqlite(_));
-    match text.as_str() {
-        "" if may_be_made => Ok(None),
-        "" => Err(InvalidSetting::new(
+    match values.optional("secret", |text| parse_secret(text, environment))? {
+        None if !may_be_made => Err(InvalidSetting::new(
             "secret is not set: put one that `portcullis secret generate` prints into PORTCULLIS_SECRET or into the \
              file that PORTCULLIS_SECRET_FILE names",
         )),
-        _ => values.parsed("secret", |text| parse_secret(text, environment)).map(Some),
+        secret => Ok(secret),
     }
 }
 
@@ -175,17 +174,18 @@ fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, Invalid
     }
 }
 
-fn server(values: &Values) -> Result<Server, InvalidSetting> {
-    let listen: SocketAddr = values.parsed("server.listen", |text| {
+fn server(values: &Values, port: Option<&str>) -> Result<Server, InvalidSetting> {
+    let mut listen: SocketAddr = values.parsed("server.listen", |text| {
         text.parse().map_err(|_error| "must be an address and a port, such as 127.0.0.1:8080")
     })?;
-    let public_url = match values.text("server.public_url").as_str() {
-        "" => format!("http://{listen}"),
-        _ => values.parsed("server.public_url", public_url)?,
-    };
+    if let (Some(port), false) = (port, values.is_from_a_variable("server.listen")) {
+        let number =
+            port.parse().map_err(|_error| InvalidSetting::new("PORT must be a number from 0 to 65535"))?;
+        listen.set_port(number);
+    }
     Ok(Server {
         listen,
-        public_url,
+        public_url: values.parsed("server.public_url", public_url)?,
         workers: match values.integer("server.workers", 0, 1_024)? {
             0 => cores(),
             workers => workers,
@@ -210,7 +210,11 @@ fn server(values: &Values) -> Result<Server, InvalidSetting> {
 fn public_url(text: &str) -> Result<String, &'static str> {
     let advice = "must be a URL such as https://auth.example.com, without path, query or user";
     let uri: Uri = text.parse().map_err(|_error| advice)?;
-    let is_plain = uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#', '?']);
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let has_good_port = !authority.rsplit_once(':').is_some_and(|(_, port)| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_err()
+    });
+    let is_plain = uri.path() == "/" && !text.contains(['@', '#', '?']) && has_good_port;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if is_plain && !host.is_empty() => {
             Ok(text.trim_end_matches('/').to_owned())
@@ -220,23 +224,20 @@ fn public_url(text: &str) -> Result<String, &'static str> {
 }
 
 fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tokens, InvalidSetting> {
+    let issuer = values.optional("tokens.issuer", TokenName::parse)?;
+    let rotation = values.duration("tokens.key_rotation", Duration::ZERO, Duration::MAX)?;
     Ok(Tokens {
         algorithm: values.one_of(
             "tokens.algorithm",
-            &[("EdDSA", SigningAlgorithm::EdDsa), ("ES256", SigningAlgorithm::Es256)],
+            &[SigningAlgorithm::EdDsa, SigningAlgorithm::Es256]
+                .map(|algorithm| (algorithm.name(), algorithm)),
         )?,
-        issuer: match values.text("tokens.issuer") {
-            issuer if issuer.is_empty() => public_url.to_owned(),
-            issuer => issuer,
+        issuer: match issuer {
+            Some(issuer) => issuer,
+            None => values.checked("server.public_url", TokenName::parse(public_url))?,
         },
-        audience: values.parsed("tokens.audience", |audience| match audience {
-            "" => Err("must not be empty"),
-            audience => Ok(audience.to_owned()),
-        })?,
-        key_rotation: {
-            let length = values.duration("tokens.key_rotation", Duration::ZERO, Duration::MAX)?;
-            values.parsed("tokens.key_rotation", |_| KeyRotation::new(length, lifetimes.access))?
-        },
+        audience: values.parsed("tokens.audience", TokenName::parse)?,
+        key_rotation: values.checked("tokens.key_rotation", KeyRotation::new(rotation, lifetimes.access))?,
     })
 }
 
@@ -272,7 +273,8 @@ fn password_policy(values: &Values) -> Result<PasswordPolicy, InvalidSetting> {
 fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme, InvalidSetting> {
     let lowest = if environment.is_development() { BcryptCost::MIN } else { 10 };
     let cost = values.integer("hashing.bcrypt_cost", lowest, BcryptCost::MAX)?;
-    let cost = BcryptCost::new(cost).unwrap_or_default();
+    let cost =
+        values.checked("hashing.bcrypt_cost", BcryptCost::new(cost).ok_or("is not a cost of bcrypt"))?;
     values.one_of(
         "hashing.algorithm",
         &[("bcrypt", HashScheme::BcryptSha256 { cost }), ("argon2id", HashScheme::Argon2id)],

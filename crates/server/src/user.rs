@@ -30,7 +30,7 @@ pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> 
 
 fn read_password() -> Result<PasswordAttempt, Failure> {
     let password = match io::stdin().is_terminal() {
-        true => rpassword::prompt_password("Password: ").context("cannot ask for the password")?,
+        true => ask_twice()?,
         false => {
             let mut line = String::new();
             let mut bounded = io::stdin().lock().take(LONGEST_LINE);
@@ -40,6 +40,14 @@ fn read_password() -> Result<PasswordAttempt, Failure> {
         }
     };
     Ok(PasswordAttempt::new(password))
+}
+
+/// A password that nobody sees being typed may be mistyped.
+fn ask_twice() -> anyhow::Result<String> {
+    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the password");
+    let password = ask("Password: ")?;
+    anyhow::ensure!(password == ask("Once more: ")?, "the two passwords differ");
+    Ok(password)
 }
 
 /// In bytes: more than any password that is accepted.

@@ -1,5 +1,6 @@
-//! Puts the service together: the only file that names both the adapters and the ports.
+//! Puts the service together: where adapters meet ports.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use portcullis_adapters::hashing::SchemeHasher;
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
-use portcullis_adapters::secret::Secrets;
+use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
 use portcullis_domain::ports::Clock;
 use portcullis_domain::time::UnixTime;
@@ -38,8 +39,7 @@ impl Instance {
         let entropy = Arc::new(OsEntropy);
         let keys = key_ring(settings, &secrets, clock.now());
         let access_tokens =
-            JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone())
-                .map_err(|error| InvalidSetting::new(format!("tokens.issuer or tokens.audience: {error}")))?;
+            JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone());
         let ports = Ports {
             users: database.clone(),
             sessions: database.clone(),
@@ -88,11 +88,24 @@ impl Instance {
 }
 
 /// The settings' secrets, or the one that development makes for itself.
-pub(crate) fn secrets(settings: &Settings) -> Result<Secrets, Failure> {
+fn secrets(settings: &Settings) -> Result<Secrets, Failure> {
+    secrets_by(settings, secret_file::load_or_make)
+}
+
+/// The same, but nothing is made.
+pub(crate) fn known_secrets(settings: &Settings) -> Result<Secrets, Failure> {
+    secrets_by(settings, secret_file::load)
+}
+
+fn secrets_by(
+    settings: &Settings,
+    from_file: impl FnOnce(&Path) -> anyhow::Result<Secret>,
+) -> Result<Secrets, Failure> {
     let current = match (&settings.secret, settings.secret_file()) {
         (Some(secret), _) => secret.clone(),
-        (None, Some(file)) => secret_file::load_or_make(&file)
-            .map_err(|error| InvalidSetting::new(format!("secret: {error:#}")))?,
+        (None, Some(file)) => {
+            from_file(&file).map_err(|error| InvalidSetting::new(format!("secret: {error:#}")))?
+        }
         (None, None) => return Err(InvalidSetting::new("secret is not set").into()),
     };
     Ok(Secrets::new(current, settings.accepted_secrets.iter().cloned()))

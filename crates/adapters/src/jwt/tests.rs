@@ -24,7 +24,7 @@ fn secret() -> Secret {
 
 fn codec_of(algorithm: SigningAlgorithm) -> JwtCodec {
     let keys = KeyRing::new(&Secrets::new(secret(), []), algorithm, KeyRotation::default(), NOW);
-    JwtCodec::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned()).unwrap()
+    JwtCodec::new(keys, name(ISSUER), name(AUDIENCE))
 }
 
 fn codec() -> JwtCodec {
@@ -130,19 +130,19 @@ fn dates_before_1970_are_not_signed() {
     assert!(codec().sign(&Claims { expires_at: early, ..claims() }).is_err());
 }
 
+fn name(text: &str) -> TokenName {
+    TokenName::parse(text).unwrap()
+}
+
 #[test]
 fn issuer_and_audience_have_bounds_that_tokens_fit_in() {
-    let new = |issuer: &str, audience: &str| {
-        let keys =
-            KeyRing::new(&Secrets::new(secret(), []), SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
-        JwtCodec::new(keys, issuer.to_owned(), audience.to_owned())
-    };
-    assert_eq!(new("", "x").map(drop), Err(InvalidTokenName));
-    assert_eq!(new("x", "").map(drop), Err(InvalidTokenName));
-    assert_eq!(new(&"x".repeat(JwtCodec::MAX_NAME + 1), "x").map(drop), Err(InvalidTokenName));
-    assert_eq!(new("x", "\n").map(drop), Err(InvalidTokenName));
-    let longest = "\"".repeat(JwtCodec::MAX_NAME); // two bytes each in JSON
-    let codec = new(&longest, &longest).unwrap();
+    for bad in ["", "\n", &"x".repeat(TokenName::MAX_LENGTH + 1)] {
+        assert_eq!(TokenName::parse(bad), Err(InvalidTokenName));
+    }
+    let longest = name(&"\"".repeat(TokenName::MAX_LENGTH)); // two bytes each in JSON
+    let keys =
+        KeyRing::new(&Secrets::new(secret(), []), SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
+    let codec = JwtCodec::new(keys, longest.clone(), longest);
     assert_eq!(codec.read(&signed(&codec), NOW), Some(claims()));
 }
 
@@ -528,7 +528,7 @@ fn accepted_secrets_verify_and_do_not_sign() {
     let other = || Secret::parse_for_development("another secret").unwrap();
     let codec_over = |secrets: &Secrets| {
         let keys = KeyRing::new(secrets, SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
-        JwtCodec::new(keys, ISSUER.to_owned(), AUDIENCE.to_owned()).unwrap()
+        JwtCodec::new(keys, name(ISSUER), name(AUDIENCE))
     };
     let replacing = codec_over(&Secrets::new(other(), [secret()]));
     assert_eq!(replacing.read(&signed(&codec()), NOW), Some(claims()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jwt_compact::alg::{Ed25519, Es256};
 use jwt_compact::jwk::{JsonWebKey, JwkError};
 use jwt_compact::{Algorithm, AlgorithmExt, UntrustedToken};
-use portcullis_adapters::jwt::JwtCodec;
+use portcullis_adapters::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
@@ -25,7 +25,7 @@ fn secrets(text: &str) -> Secrets {
 
 fn codec(algorithm: SigningAlgorithm, secret: &str, issuer: &str, audience: &str) -> JwtCodec {
     let keys = KeyRing::new(&secrets(secret), algorithm, KeyRotation::default(), NOW);
-    JwtCodec::new(keys, issuer.to_owned(), audience.to_owned()).unwrap()
+    JwtCodec::new(keys, TokenName::parse(issuer).unwrap(), TokenName::parse(audience).unwrap())
 }
 
 macro_rules! access_token_contract {

@@ -1,10 +1,18 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use config::builder::DefaultState;
-use config::{ConfigBuilder, ConfigError, File, FileFormat, Map, Source, Value};
+use config::{Config, ConfigBuilder, ConfigError, File, FileFormat, Map, Source, Value};
 
 use super::InvalidSetting;
+use super::values::SECRETS;
+
+/// The file that lists every setting, as it is compiled in.
+pub(super) const DEFAULTS: &str = include_str!("../../../../config/default.toml");
+
+/// What differs in production, as it is compiled in: the binary runs alone there too.
+const PRODUCTION: &str = include_str!("../../../../config/production.toml");
 
 /// Where settings come from besides the defaults: a folder or a file, and environment variables.
 #[derive(Clone, Debug)]
@@ -14,7 +22,8 @@ pub(crate) struct Sources {
     pub file: Option<PathBuf>,
     /// The folder with `default.toml` and one file for each environment.
     pub folder: PathBuf,
-    port: Option<String>,
+    /// `PORT`: another port of the address that the files name.
+    pub port: Option<String>,
     variables: Vec<Variable>,
 }
 
@@ -45,12 +54,12 @@ impl Sources {
     /// The sources of a process with these environment variables.
     ///
     /// # Errors
-    /// A variable that contradicts another, or names a file that cannot be read.
+    /// A variable that is not UTF-8, contradicts another, or names a file that cannot be read.
     pub(crate) fn new(
         file: Option<PathBuf>,
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, InvalidSetting> {
-        let variables: BTreeMap<String, String> = variables.into_iter().collect();
+        let variables = ours(variables)?;
         let environment = match variables.get("PORTCULLIS_ENV").map(String::as_str) {
             None | Some("") => Environment("development".to_owned()),
             Some(name) if name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') => {
@@ -63,20 +72,21 @@ impl Sources {
                 ));
             }
         };
-        let port = variables.get("PORT").cloned();
         Ok(Self {
             environment,
             file,
             folder: PathBuf::from("config"),
-            port,
+            port: variables.get("PORT").cloned(),
             variables: settings_in(&variables)?,
         })
     }
 
     /// Everything, later sources over earlier ones. Not yet checked against the known settings.
-    pub(super) fn collect(&self) -> Result<config::Config, InvalidSetting> {
-        let mut builder =
-            config::Config::builder().add_source(File::from_str(super::values::DEFAULTS, FileFormat::Toml));
+    pub(super) fn collect(&self) -> Result<Config, InvalidSetting> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if self.environment.name() == "production" {
+            builder = builder.add_source(File::from_str(PRODUCTION, FileFormat::Toml));
+        }
         let named = self.folder.join(format!("{}.toml", self.environment.name()));
         let files: &[(&Path, bool)] = match &self.file {
             Some(file) => &[(file, true)],
@@ -85,20 +95,17 @@ impl Sources {
         for (file, required) in files {
             builder = builder.add_source(File::from(*file).format(FileFormat::Toml).required(*required));
         }
-        let build = |builder: ConfigBuilder<DefaultState>| {
-            builder.build().map_err(|error: ConfigError| InvalidSetting::new(one_line(&error)))
-        };
-        let mut variables = self.variables.clone();
-        if let Some(port) = &self.port {
-            // PORT moves the listener to another port of the address it has.
-            let listen = build(builder.clone())?.get_string("server.listen").unwrap_or_default();
-            let host = listen.rsplit_once(':').map_or("127.0.0.1", |(host, _)| host);
-            let value = format!("{host}:{port}");
-            variables
-                .insert(0, Variable { key: "server.listen".to_owned(), value, origin: "PORT".to_owned() });
-        }
-        build(builder.add_source(Variables(variables)))
+        build(builder.add_source(Variables(self.variables.clone())))
     }
+}
+
+/// Reads TOML that has no other source beside it.
+pub(super) fn parse_toml(text: &str) -> Result<Config, InvalidSetting> {
+    build(Config::builder().add_source(File::from_str(text, FileFormat::Toml)))
+}
+
+fn build(builder: ConfigBuilder<DefaultState>) -> Result<Config, InvalidSetting> {
+    builder.build().map_err(|error| InvalidSetting::new(without_excerpt(&error)))
 }
 
 /// The variables as a source that says of each value which variable it came from.
@@ -116,35 +123,40 @@ impl Source for Variables {
     }
 }
 
-/// Picks the settings out of all environment variables.
+/// The variables that concern this program. One that cannot be read must not pass for one that is not set.
+fn ours(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, InvalidSetting> {
+    let is_ours = |name: &str| name.starts_with("PORTCULLIS_") || name == "DATABASE_URL" || name == "PORT";
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok().filter(|name| is_ours(name))?, value)))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(InvalidSetting::new(format!("{name} is not UTF-8 text"))),
+        })
+        .collect()
+}
+
+/// Picks the settings out of our variables.
 fn settings_in(variables: &BTreeMap<String, String>) -> Result<Vec<Variable>, InvalidSetting> {
-    let mut found = Vec::new();
-    if let Some(url) = variables.get("DATABASE_URL") {
-        found.push(Variable {
-            key: "database.url".to_owned(),
-            value: url.clone(),
-            origin: "DATABASE_URL".to_owned(),
-        });
-    }
+    let alias = variables.get("DATABASE_URL").map(|url| Variable {
+        key: "database.url".to_owned(),
+        value: url.clone(),
+        origin: "DATABASE_URL".to_owned(),
+    });
+    let mut found: Vec<_> = alias.into_iter().collect();
     for (name, value) in variables {
         let Some(rest) = name.strip_prefix("PORTCULLIS_") else { continue };
-        if is_not_ours(rest) {
+        if is_not_a_setting(rest) {
             continue;
         }
-        let file_of = rest
-            .strip_suffix("_FILE")
-            .map(key_of)
-            .filter(|key| super::values::SECRETS.contains(&key.as_str()));
-        found.push(match file_of {
-            Some(key) => {
-                let plain = name.trim_end_matches("_FILE");
-                if variables.contains_key(plain) {
-                    return Err(InvalidSetting::new(format!(
-                        "{plain} and {name} are both set: leave one out"
-                    )));
-                }
-                Variable { key, value: read(name, Path::new(value))?, origin: name.clone() }
+        let secret = name.strip_suffix("_FILE").map(|plain| (plain, key_of(&plain["PORTCULLIS_".len()..])));
+        found.push(match secret.filter(|(_, key)| SECRETS.contains(&key.as_str())) {
+            Some((plain, _)) if variables.contains_key(plain) => {
+                return Err(InvalidSetting::new(format!("{plain} and {name} are both set: leave one out")));
             }
+            Some((_, key)) => Variable { key, value: read(name, Path::new(value))?, origin: name.clone() },
             None => Variable { key: key_of(rest), value: value.clone(), origin: name.clone() },
         });
     }
@@ -156,11 +168,22 @@ fn key_of(rest: &str) -> String {
     rest.to_ascii_lowercase().replace("__", ".")
 }
 
-/// What is not a setting: the environment's name, what tests go by, and what Kubernetes puts into every pod for a
-/// Service called `portcullis` (`PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_PORT`, `PORTCULLIS_PORT_8080_TCP`, ...).
-fn is_not_ours(rest: &str) -> bool {
-    let port = rest.strip_prefix("PORT_").is_some_and(|more| more.starts_with(|c: char| c.is_ascii_digit()));
-    matches!(rest, "ENV" | "PORT") || port || rest.starts_with("SERVICE_") || rest.starts_with("TEST_")
+/// What is not a setting: the environment's name, what the tests go by, and what Kubernetes puts into every pod for a
+/// Service called `portcullis` or `portcullis-db`: `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_DB_PORT_5432_TCP`, ...
+fn is_not_a_setting(rest: &str) -> bool {
+    let is_from_kubernetes = !rest.contains("__") && {
+        let after = |marker: &str| rest.find(marker).map(|at| &rest[at + marker.len()..]);
+        let is_port =
+            |more: &str| more.is_empty() || more.starts_with(|c: char| c == '_' || c.is_ascii_digit());
+        rest == "PORT"
+            || rest.ends_with("_PORT")
+            || rest.starts_with("PORT_")
+            || after("_PORT_").is_some_and(is_port)
+            || rest.ends_with("SERVICE_HOST")
+            || after("SERVICE_PORT").is_some_and(is_port)
+    };
+    let is_for_tests = matches!(rest, "TEST_POSTGRES_BIN" | "TEST_POSTGRES_INSTALL");
+    rest == "ENV" || is_from_kubernetes || is_for_tests
 }
 
 /// The content of a secret's file, without the newline that editors add.
@@ -173,7 +196,13 @@ fn read(variable: &str, file: &Path) -> Result<String, InvalidSetting> {
     }
 }
 
-fn one_line(error: &ConfigError) -> String {
+/// The error in one line, without the piece of the file that TOML's parser quotes: it may be a secret.
+fn without_excerpt(error: &ConfigError) -> String {
     let text = error.to_string();
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "|").collect::<Vec<_>>().join(" ")
+    let is_excerpt = |line: &&str| {
+        let rest = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.trim_start().starts_with('|')
+    };
+    let lines = text.lines().filter(|line| !is_excerpt(line)).map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(": ")
 }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs;
 
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ fn load(folder: Option<&TempDir>, variables: &[(&str, &str)]) -> Result<Settings
 }
 
 fn sources(folder: Option<&TempDir>, variables: &[(&str, &str)]) -> Result<Sources, String> {
-    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let mut sources = Sources::new(None, variables).map_err(|error| error.to_string())?;
     sources.folder = folder.map_or_else(|| PathBuf::from("/nonexistent"), |folder| folder.path().to_owned());
     Ok(sources)
@@ -29,8 +30,8 @@ const GOOD_SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
 fn the_binary_runs_alone() {
     let settings = load(None, &[]).unwrap();
     assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(settings.server.public_url, "http://127.0.0.1:8080");
-    assert_eq!(settings.tokens.issuer, "http://127.0.0.1:8080");
+    assert_eq!(settings.server.public_url, "http://localhost:8080");
+    assert_eq!(settings.tokens.issuer.as_str(), "http://localhost:8080");
     assert_eq!(settings.database.to_string(), "sqlite://data/portcullis.db");
     assert_eq!(settings.rules, Rules::default());
     assert_eq!(settings.limits, LimitsConfig::default());
@@ -119,7 +120,7 @@ fn numbers_stay_text_where_text_is_asked_for() {
     let settings =
         load(None, &[("PORTCULLIS_SECRET", secret), ("PORTCULLIS_TOKENS__AUDIENCE", "1e3")]).unwrap();
     assert_eq!(settings.secret.unwrap().expose(), secret);
-    assert_eq!(settings.tokens.audience, "1e3");
+    assert_eq!(settings.tokens.audience.as_str(), "1e3");
 }
 
 #[test]
@@ -143,6 +144,8 @@ fn unknown_settings_are_refused_with_the_nearest_known_one() {
     );
     let text = refusal(&[("PORTCULLIS_SECRETS", "x")]);
     assert!(text.ends_with("did you mean secret?"), "{text}");
+    let text = refusal(&[("PORTCULLIS_NOTHING__LIKE_IT", "x")]);
+    assert_eq!(text, "unknown setting nothing.like_it (from PORTCULLIS_NOTHING__LIKE_IT)");
 
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("development.toml"), "[hashing]\ncost = 3\n").unwrap();
@@ -157,6 +160,10 @@ fn what_kubernetes_injects_is_no_setting() {
         ("PORTCULLIS_SERVICE_PORT_HTTP", "8080"),
         ("PORTCULLIS_PORT", "tcp://10.0.0.1:8080"),
         ("PORTCULLIS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("PORTCULLIS_DB_SERVICE_HOST", "10.0.0.2"),
+        ("PORTCULLIS_DB_SERVICE_PORT", "5432"),
+        ("PORTCULLIS_DB_PORT", "tcp://10.0.0.2:5432"),
+        ("PORTCULLIS_DB_PORT_5432_TCP_PROTO", "tcp"),
     ];
     assert!(load(None, &injected).is_ok());
 }
@@ -222,6 +229,12 @@ fn what_cannot_hold_is_refused_by_name() {
         ("PORTCULLIS_CORS__ALLOWED_ORIGINS", "https://app.example.com/"),
         ("PORTCULLIS_TOKENS__KEY_ROTATION", "1h"),
         ("PORTCULLIS_TOKENS__REFRESH_ABSOLUTE", "1d"),
+        ("PORTCULLIS_SERVER__SHUTDOWN_TIMEOUT", "500ms"),
+        ("PORTCULLIS_SERVER__PUBLIC_URL", "https://a.example:99999"),
+        ("PORTCULLIS_TOKENS__ISSUER", "a\nb"),
+        ("PORTCULLIS_TOKENS__AUDIENCE", ""),
+        ("DATABASE_URL", "postgres://u:hun/ter2@localhost/x?sslmode=disable"),
+        ("PORT", "http"),
         ("PORTCULLIS_LOG__LEVEL", "loud"),
         ("PORTCULLIS_ENV", "../../etc"),
     ] {
@@ -264,4 +277,53 @@ fn the_description_masks_secrets_and_names_origins() {
         "{text}"
     );
     assert!(lines.contains(&"hashing.bcrypt_cost = 12  # the built-in defaults".to_owned()), "{text}");
+}
+
+#[test]
+fn production_has_its_defaults_without_any_file() {
+    let production =
+        load(None, &[("PORTCULLIS_ENV", "production"), ("PORTCULLIS_SECRET", GOOD_SECRET)]).unwrap();
+    assert!(!production.server.docs);
+    assert!(load(None, &[]).unwrap().server.docs);
+}
+
+#[test]
+fn a_wrong_type_does_not_pass_for_a_setting_that_is_not_there() {
+    for (text, named) in [
+        ("secret = [\"abc\"]", "secret"),
+        ("[secret]", "secret"),
+        ("[server]\npublic_url = [\"https://x\"]", "server.public_url"),
+        ("[server.listen]", "server.listen"),
+        ("[tokens]\nissuer = []", "tokens.issuer"),
+        ("[server]\ntrusted_proxies = 1", "server.trusted_proxies"),
+        ("[server]\nworkers = 1.5", "server.workers"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("development.toml"), text).unwrap();
+        let error = load(Some(&folder), &[]).unwrap_err();
+        assert!(error.starts_with(named) && error.contains("must be"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named_and_not_quoted() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("development.toml"), "[log]\nlevel = \"info\"\nsecret = \"hunter2hunter2\n")
+        .unwrap();
+    let error = load(Some(&folder), &[]).unwrap_err();
+    assert!(error.contains("line 3") && error.contains("development.toml"), "{error}");
+    assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_does_not_pass_for_one_that_is_not_set() {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    for name in ["PORTCULLIS_ENV", "PORTCULLIS_SECRET", "DATABASE_URL"] {
+        let value = OsString::from_vec(b"production\xff".to_vec());
+        let error = Sources::new(None, [(OsString::from(name), value.clone())]).unwrap_err();
+        assert_eq!(error.to_string(), format!("{name} is not UTF-8 text"));
+        assert!(Sources::new(None, [(OsString::from("LS_COLORS"), value)]).is_ok(), "what is not ours");
+    }
 }

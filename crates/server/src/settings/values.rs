@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use super::sources::{DEFAULTS, parse_toml};
 use super::{InvalidSetting, Sources};
-
-/// The file that lists every setting, as it is compiled in.
-pub(super) const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
 /// The settings that must not be shown and may come from a file of their own.
 pub(super) const SECRETS: &[&str] = &["secret", "accepted_secrets", "database.url"];
@@ -19,20 +17,11 @@ pub(super) struct Values(BTreeMap<String, Value>);
 impl Values {
     pub(super) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
         let collected = flatten(&sources.collect()?.cache);
-        let defaults = config::Config::builder()
-            .add_source(config::File::from_str(DEFAULTS, config::FileFormat::Toml))
-            .build()
-            .map_err(|error| InvalidSetting::new(error.to_string()))?;
-        let known = flatten(&defaults.cache);
+        let known = flatten(&parse_toml(DEFAULTS)?.cache);
         match collected.iter().find(|(key, _)| !known.contains_key(*key)) {
             Some((key, value)) => Err(unknown(key, value, known.keys())),
             None => Ok(Self(collected)),
         }
-    }
-
-    /// The value as text, as the sources have it.
-    pub(super) fn text(&self, key: &str) -> String {
-        self.value(key).clone().into_string().unwrap_or_default()
     }
 
     /// A value that `parse` understands.
@@ -46,8 +35,20 @@ impl Values {
             ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => {
                 Err(invalid(key, value, "must be a single value"))
             }
-            _ => parse(&self.text(key)).map_err(|reason| invalid(key, value, reason)),
+            _ => parse(&text(value)).map_err(|reason| invalid(key, value, reason)),
         }
+    }
+
+    /// A value that `parse` understands, or nothing where the text is empty.
+    pub(super) fn optional<T, E: Display>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, InvalidSetting> {
+        self.parsed(key, |text| match text {
+            "" => Ok(None),
+            text => parse(text).map(Some),
+        })
     }
 
     /// A list, in a file as such or separated by commas.
@@ -57,18 +58,15 @@ impl Values {
         parse: impl FnOnce(&[String]) -> Result<T, E>,
     ) -> Result<T, InvalidSetting> {
         let value = self.value(key);
-        let items = match &value.kind {
-            ValueKind::Array(items) => {
-                items.iter().map(|item| item.clone().into_string()).collect::<Result<_, _>>()
+        let items: Option<Vec<String>> = match &value.kind {
+            ValueKind::Array(items) => items.iter().map(|item| item.clone().into_string().ok()).collect(),
+            ValueKind::String(text) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Some(items.map(str::to_owned).collect())
             }
-            ValueKind::String(text) => Ok(text
-                .split(',')
-                .map(|item| item.trim().to_owned())
-                .filter(|item| !item.is_empty())
-                .collect()),
-            _ => return Err(invalid(key, value, "must be a list of texts")),
+            _ => None,
         };
-        let items: Vec<String> = items.map_err(|_error| invalid(key, value, "must be a list of texts"))?;
+        let items = items.ok_or_else(|| invalid(key, value, "must be a list of texts"))?;
         parse(&items).map_err(|reason| invalid(key, value, reason))
     }
 
@@ -96,22 +94,34 @@ impl Values {
         })
     }
 
-    /// A duration within bounds, both included.
+    /// A duration of whole seconds within bounds, both included.
     pub(super) fn duration(
         &self,
         key: &str,
         min: Duration,
         max: Duration,
     ) -> Result<Duration, InvalidSetting> {
+        let shown = humantime::format_duration;
         self.parsed(key, |text| match humantime::parse_duration(text) {
+            Ok(duration) if duration.subsec_nanos() != 0 => Err("must be whole seconds".to_owned()),
             Ok(duration) if duration >= min && duration <= max => Ok(duration),
-            Ok(_) => Err(format!(
-                "must be from {} to {}",
-                humantime::format_duration(min),
-                humantime::format_duration(max)
-            )),
+            Ok(_) => Err(format!("must be from {} to {}", shown(min), shown(max))),
             Err(_) => Err("must be a duration such as 30s, 15m, 12h or 30d".to_owned()),
         })
+    }
+
+    /// Whether a value comes from an environment variable rather than from a file or the defaults.
+    pub(super) fn is_from_a_variable(&self, key: &str) -> bool {
+        self.value(key).origin().is_some_and(|origin| origin.starts_with("PORTCULLIS_"))
+    }
+
+    /// Holds a value against something that needs more than its text.
+    pub(super) fn checked<T, E: Display>(
+        &self,
+        key: &str,
+        result: Result<T, E>,
+    ) -> Result<T, InvalidSetting> {
+        result.map_err(|reason| invalid(key, self.value(key), reason))
     }
 
     /// A line for each setting: its value, masked where it is a secret, and where it came from.
@@ -130,11 +140,12 @@ impl Values {
     }
 }
 
-/// `server.listen` and so on, with the values of all tables; lists are values.
+/// `server.listen` and so on, with the values of all tables. Lists are values, and so are empty tables: somebody may
+/// have meant something by one.
 fn flatten(value: &Value) -> BTreeMap<String, Value> {
     fn add(prefix: &str, value: &Value, flat: &mut BTreeMap<String, Value>) {
         match &value.kind {
-            ValueKind::Table(table) => {
+            ValueKind::Table(table) if !table.is_empty() => {
                 for (name, value) in table {
                     let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                     add(&key, value, flat);
@@ -151,8 +162,11 @@ fn flatten(value: &Value) -> BTreeMap<String, Value> {
 }
 
 fn unknown<'a>(key: &str, value: &Value, known: impl Iterator<Item = &'a String>) -> InvalidSetting {
-    let nearest = known.min_by_key(|candidate| strsim::damerau_levenshtein(candidate, key));
-    let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+    let distance = |candidate: &str| strsim::damerau_levenshtein(candidate, key);
+    let nearest = known.min_by_key(|candidate| distance(candidate));
+    // Beyond a third of its letters a name is no misspelling of another.
+    let hint = nearest.filter(|nearest| distance(nearest) * 3 <= nearest.len().max(key.len()));
+    let hint = hint.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
     InvalidSetting::new(format!("unknown setting {key} (from {}){hint}", origin(value)))
 }
 
@@ -183,11 +197,14 @@ fn shown(key: &str, value: &Value) -> String {
 
 /// A database's address without user and password; nothing at all of a secret.
 fn masked(key: &str, value: &Value) -> String {
-    let url = value.clone().into_string().unwrap_or_default();
-    match portcullis_adapters::db::DatabaseUrl::parse(&url) {
+    match portcullis_adapters::db::DatabaseUrl::parse(&text(value)) {
         Ok(url) if key == "database.url" => format!("\"{url}\""),
         _ => "********".to_owned(),
     }
+}
+
+fn text(value: &Value) -> String {
+    value.clone().into_string().unwrap_or_default()
 }
 
 fn origin(value: &Value) -> &str {

@@ -1,0 +1,33 @@
+//! What the command line says without doing anything. (Being here, this test has cargo build the binary that the tests of
+//! the package `portcullis-e2e` start.)
+
+#![expect(clippy::unwrap_used, reason = "in tests, and in their helpers, it fails the test")]
+
+use std::process::{Command, Output};
+
+fn portcullis(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).env_clear().output().unwrap()
+}
+
+#[test]
+fn usage_errors_are_two() {
+    for arguments in [&["serv"][..], &["user", "add"], &["migrate", "--force"]] {
+        assert_eq!(portcullis(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_long_version_names_the_licence_of_the_binary() {
+    let version = String::from_utf8(portcullis(&["--version"]).stdout).unwrap();
+    let licence = if cfg!(feature = "governor") { "GPL-3.0-or-later" } else { "MIT OR Apache-2.0" };
+    assert!(version.contains(licence), "{version}");
+}
+
+#[test]
+fn every_command_is_explained() {
+    let help = String::from_utf8(portcullis(&["--help"]).stdout).unwrap();
+    for command in ["serve", "migrate", "config", "user", "secret", "keys", "openapi", "healthcheck"] {
+        let line = help.lines().find(|line| line.trim_start().starts_with(command));
+        assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command}: {help}");
+    }
+}

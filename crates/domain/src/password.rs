@@ -30,6 +30,10 @@ impl PasswordAttempt {
     /// The longest password looked at, in code points after NFC.
     pub const MAX_LENGTH: usize = 256;
 
+    /// More bytes than any password of [`Self::MAX_LENGTH`] has: a code point takes at most four bytes and comes from at
+    /// most four (UAX #15, canonical decomposition). Beyond it nothing is normalised.
+    const MAX_BYTES: usize = Self::MAX_LENGTH * 4 * 4;
+
     /// Takes the password as received.
     pub fn new(raw: String) -> Self {
         Self(Zeroizing::new(raw))
@@ -48,6 +52,11 @@ impl PasswordAttempt {
         let mut nfc = Zeroizing::new(String::with_capacity(self.0.len() * 3));
         nfc.extend(self.0.nfc());
         nfc
+    }
+
+    /// Its length in code points after NFC; `None` when it has so many bytes that it is too long in any case.
+    pub(crate) fn length(&self) -> Option<usize> {
+        (self.0.len() <= Self::MAX_BYTES).then(|| self.expose_nfc().chars().count())
     }
 
     /// The password as it would be hashed, without a look at any policy: for a rehash of what just verified, and

@@ -33,8 +33,9 @@ pub struct Claims {
 pub struct SignedClaims(Claims);
 
 impl SignedClaims {
-    /// Vouches for `claims`: for codecs alone, after they verified signature, issuer, audience and type.
-    pub const fn new(claims: Claims) -> Self {
+    /// Vouches for `claims`, on which everything else relies: for codecs alone, after they verified signature, issuer,
+    /// audience and type.
+    pub const fn vouch_for(claims: Claims) -> Self {
         Self(claims)
     }
 
@@ -87,7 +88,8 @@ impl UnconfirmedClaims {
     }
 }
 
-/// Proof that somebody holds a good access token of a live session: made by this crate alone.
+/// Proof that somebody holds a good access token of a live session, as far as the codec that
+/// [vouched](SignedClaims::vouch_for) for it is right.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveClaims(Claims);
 
@@ -200,7 +202,7 @@ mod tests {
         let revocations = Revocations::new();
         revocations.merge(EndedSessions::default(), UnixTime::from_secs(1_000));
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict = SignedClaims::new(claims).judge(now, &revocations);
+            let verdict = SignedClaims::vouch_for(claims).judge(now, &revocations);
             assert_eq!(
                 matches!(verdict, Authentication::Live(_)),
                 good,

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
 
 /// A username as its owner registered it, with the form by which it is unique.
 ///
@@ -98,6 +99,11 @@ impl CanonicalName {
         }
         let composed: String = raw.nfc().collect();
         Self(composed.to_lowercase().nfc().collect())
+    }
+
+    /// The canonical form of a password, to look for a name in it.
+    pub(crate) fn of_secret(secret: &str) -> Zeroizing<String> {
+        Zeroizing::new(Self::of(secret).0)
     }
 
     /// The text, as stores index it.

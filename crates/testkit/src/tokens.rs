@@ -36,7 +36,7 @@ impl AccessTokenCodec for PlainAccessTokens {
         let &["access", user, session, token, issued_at, not_before, expires_at] = fields.as_slice() else {
             return Err(InvalidToken);
         };
-        Ok(SignedClaims::new(Claims {
+        Ok(SignedClaims::vouch_for(Claims {
             user: UserId::from_uuid(uuid(user)?),
             session: SessionId::from_uuid(uuid(session)?),
             token: TokenId::from_uuid(uuid(token)?),

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use zeroize::Zeroizing;
+
 /// Whether `password`, without regard to ASCII case, is one of the shipped common passwords.
 pub fn contains(password: &str) -> bool {
-    COMMON.contains(password.to_ascii_lowercase().as_str())
+    COMMON.contains(Zeroizing::new(password.to_ascii_lowercase()).as_str())
 }
 
 /// One lower-case password a line; lines that start with `#!` are comments. Its source is named at its top.

@@ -58,15 +58,17 @@ impl PasswordPolicy {
     /// Accepts `attempt` as a new password of the user called `username` (as typed; it need not be a valid name).
     ///
     /// # Errors
-    /// Every rule that the password breaks.
+    /// Every rule that the password breaks; of one of many thousand bytes, only that it is too long.
     pub fn accept(
         &self,
         attempt: &PasswordAttempt,
         username: &str,
     ) -> Result<AcceptedPassword, Vec<PasswordViolation>> {
+        let Some(length) = attempt.length() else {
+            return Err(vec![PasswordViolation::TooLong]);
+        };
         let password = attempt.to_hashable();
         let text = password.expose();
-        let length = text.chars().count();
         let has = |kind: fn(char) -> bool| text.chars().any(kind);
         let name = CanonicalName::of(username);
         let broken = [
@@ -144,7 +146,7 @@ fn is_special(c: char) -> bool {
 
 /// Names shorter than three code points are part of too much; nobody can register one.
 fn contains_name(password: &str, name: &CanonicalName) -> bool {
-    name.as_str().chars().count() >= 3 && CanonicalName::of(password).as_str().contains(name.as_str())
+    name.as_str().chars().count() >= 3 && CanonicalName::of_secret(password).contains(name.as_str())
 }
 
 #[cfg(test)]

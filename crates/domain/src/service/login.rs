@@ -129,7 +129,7 @@ fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
     if credentials.username.contains('\0') {
         rejections.username.push(UsernameViolation::InvalidCharacter);
     }
-    if credentials.password.expose_nfc().chars().count() > PasswordAttempt::MAX_LENGTH {
+    if credentials.password.length().is_none_or(|length| length > PasswordAttempt::MAX_LENGTH) {
         rejections.password.push(PasswordViolation::TooLong);
     }
     if credentials.password.expose().contains('\0') {

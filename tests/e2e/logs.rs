@@ -57,3 +57,12 @@ on_both_databases! {
         assert!(lines.iter().all(|line| line["ts"].is_string() && line["level"].is_string() && line["msg"].is_string()));
     }
 }
+
+#[test]
+fn people_get_text() {
+    let server = Server::start_with(&Database::sqlite(), &[("LOG__FORMAT", "human")]);
+    server.call("GET", "/health", &[("x-request-id", "mine")], None);
+    let (_, log) = server.terminate();
+    assert!(log.iter().all(|line| !line.starts_with('{') && line.contains("Z ")), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("INFO") && line.contains("request_id=mine")), "{log:#?}");
+}

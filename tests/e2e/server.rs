@@ -50,8 +50,8 @@ impl Server {
         let lines = Arc::clone(&log);
         let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let entry: Option<Value> = serde_json::from_str(&line).ok();
-                if let Some(address) = entry.as_ref().and_then(|entry| entry["address"].as_str()) {
+                if let Some((_, rest)) = line.split_once("listening on http://") {
+                    let address = rest.split(['"', ' ']).next().unwrap();
                     let _ = listening.send(address.parse().unwrap());
                 }
                 lines.lock().unwrap().push(line);

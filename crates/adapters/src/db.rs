@@ -5,12 +5,15 @@ mod deployment;
 mod error;
 mod event_log;
 mod migrations;
+mod prepare;
 mod schema;
 mod session_store;
+mod sqlite_file;
 mod store_health;
 mod types;
 mod url;
 mod user_store;
+mod writer_gate;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,16 +22,27 @@ use diesel::r2d2::{NopErrorHandler, Pool};
 use portcullis_domain::ports::StoreError;
 
 use self::connection::{AnyConnection, ConnectionFactory};
-pub use self::deployment::KeyCheckError;
+pub use self::error::DatabaseFailure;
 use self::error::store_error;
-pub use self::migrations::{MigrationState, PrepareError};
+pub use self::migrations::MigrationState;
+pub use self::prepare::PrepareError;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
+use self::writer_gate::{Turn, WriterGate};
+use crate::keys::KeyCheck;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
+///
+/// Calls fail as unavailable rather than wait: for a connection, for PostgreSQL's locks and statements, for a server
+/// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. Two waits
+/// have no bound of ours. A PostgreSQL server that stands still while its machine goes on (stopped by `SIGSTOP`, or
+/// waiting for its disk) keeps a call until it moves again, since TCP acknowledges in its name and its own timeouts
+/// stand still with it. And SQLite waits for its disk like any program.
 #[derive(Debug)]
 pub struct Database {
     url: DatabaseUrl,
     pool: Pool<ConnectionFactory>,
+    /// Where writers queue; PostgreSQL needs none.
+    writers: Option<WriterGate>,
     /// Whether the schema is known to be the one these queries are made for.
     prepared: AtomicBool,
 }
@@ -44,9 +58,15 @@ pub struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { size: 16, checkout_timeout: Duration::from_secs(2) }
+        Self { size: 16, checkout_timeout: CHECKOUT_TIMEOUT }
     }
 }
+
+/// How long a call waits for a connection, unless told otherwise.
+const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a write to SQLite waits for the writes before it in this process.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Database {
     /// A database that is not looked at yet: connections are made when they are needed, and until
@@ -61,18 +81,35 @@ impl Database {
             .error_handler(Box::new(NopErrorHandler))
             .test_on_check_out(true)
             .build_unchecked(factory);
-        Self { url, pool, prepared: AtomicBool::new(false) }
+        let writers = match url {
+            DatabaseUrl::Postgres(_) => None,
+            DatabaseUrl::Sqlite(_) => Some(WriterGate::new(WRITER_TIMEOUT)),
+        };
+        Self { url, pool, writers, prepared: AtomicBool::new(false) }
     }
 
-    /// Connects, brings the schema up to date under a lock, and opens the stores for use. Blocks while another
-    /// instance migrates, for a minute at most.
+    /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
+    /// database is used with: `current` is the check value of the secret in use, `accepted` those of the others it
+    /// takes. Then opens the stores for use. Blocks while another instance prepares, for a minute at most.
+    ///
+    /// The first instance of a database sets its secret; one that accepts the database's moves it to its own current
+    /// one. So a secret is replaced in two steps: first every instance accepts the new one, then every instance has
+    /// the new one and accepts the old.
     ///
     /// # Errors
     /// [`PrepareError`].
-    pub fn prepare(&self) -> Result<(), PrepareError> {
-        migrations::run(&self.url)?;
+    pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
+        prepare::prepare(&self.url, current, accepted)?;
         self.prepared.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Connects and brings the schema up to date under the same lock. Does not open the stores.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn migrate(&self) -> Result<(), PrepareError> {
+        prepare::migrate(&self.url)
     }
 
     /// Where it is, without user name and password.
@@ -102,20 +139,18 @@ impl Database {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        // Before the checkout: those who wait hold no connection, so that reads go on.
+        let _turn = self.turn_to_write()?;
         let mut connection = self.checkout()?;
-        let failed = |error: diesel::result::Error| store_error(error);
-        connection.begin().map_err(failed).inspect_err(|error| connection.distrust(error))?;
+        connection.begin().map_err(store_error).inspect_err(|error| connection.distrust(error))?;
         match work(&mut connection) {
-            Ok(value) => match connection.commit().map_err(failed) {
-                Ok(()) => Ok(value),
-                Err(error) => {
-                    connection.distrust(&error);
-                    Err(error.into())
-                }
-            },
+            Ok(value) => {
+                connection.commit().map_err(store_error).inspect_err(|error| connection.discard(error))?;
+                Ok(value)
+            }
             Err(error) => {
-                if let Err(rollback) = connection.rollback().map_err(failed) {
-                    connection.distrust(&rollback);
+                if let Err(rollback) = connection.rollback().map_err(store_error) {
+                    connection.discard(&rollback);
                 }
                 Err(error)
             }
@@ -136,10 +171,59 @@ impl Database {
         }
     }
 
+    fn turn_to_write(&self) -> Result<Option<Turn<'_>>, StoreError> {
+        match &self.writers {
+            None => Ok(None),
+            Some(gate) => match gate.enter() {
+                Some(turn) => Ok(Some(turn)),
+                None => Err(error::unavailable("too many writes wait for the database")),
+            },
+        }
+    }
+
     fn checkout(&self) -> Result<diesel::r2d2::PooledConnection<ConnectionFactory>, StoreError> {
         if !self.prepared.load(Ordering::Acquire) {
             return Err(error::unavailable("the database is not prepared yet"));
         }
         self.pool.get().map_err(error::unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_domain::event::EventKind;
+    use portcullis_domain::ports::{EventLog, StoreErrorKind};
+    use portcullis_testkit::fixtures::{NOW, event};
+    use portcullis_testkit::{SeededEntropy, postgres::ThrowawayPostgres};
+
+    use super::*;
+
+    /// The only connection and the writers' turn come back, and what was begun is undone.
+    fn survives_a_panic(url: DatabaseUrl) {
+        let config = PoolConfig { size: 1, checkout_timeout: Duration::from_secs(2) };
+        let database = Database::new(url, config);
+        database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+        let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            database.transaction(|connection| -> Result<(), StoreError> {
+                event_log::insert_event(connection, &event)?;
+                panic!("in the middle of a transaction");
+            })
+        }));
+        assert!(panicked.is_err());
+        database.record(&event).unwrap();
+        assert_eq!(database.record(&event).unwrap_err().kind(), StoreErrorKind::Internal, "it is there now");
+    }
+
+    #[test]
+    fn a_panic_inside_a_call_leaves_sqlite_usable() {
+        let folder = tempfile::tempdir().unwrap();
+        survives_a_panic(DatabaseUrl::Sqlite(folder.path().join("x.db")));
+    }
+
+    #[test]
+    fn a_panic_inside_a_call_leaves_postgres_usable() {
+        let url = ThrowawayPostgres::shared().create_database();
+        survives_a_panic(DatabaseUrl::parse(&url).unwrap());
     }
 }

@@ -5,12 +5,13 @@
 //! ```
 //! use std::sync::Arc;
 //! use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
+//! use portcullis_adapters::{keys::KeyCheck, secret::Secret, system::OsEntropy};
 //! use portcullis_domain::Ports;
 //!
 //! let folder = tempfile::tempdir()?;
 //! let url = DatabaseUrl::parse(&format!("sqlite://{}/portcullis.db", folder.path().display()))?;
 //! let database = Arc::new(Database::new(url, PoolConfig::default()));
-//! database.prepare()?;
+//! database.prepare(KeyCheck::of(&Secret::generate(&OsEntropy)), &[])?;
 //!
 //! // Real stores, all else fake.
 //! let ports = Ports { users: database.clone(), sessions: database.clone(), ..portcullis_testkit::ports() };

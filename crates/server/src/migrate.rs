@@ -8,7 +8,7 @@ use crate::settings::{InvalidSetting, Settings};
 pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     let database = Database::new(settings.database.clone(), settings.pool);
-    database.prepare().map_err(unprepared)?;
+    database.migrate().map_err(unprepared)?;
     list(&database)
 }
 
@@ -25,10 +25,13 @@ fn list(database: &Database) -> Result<(), Failure> {
     }))
 }
 
-/// What cannot be written is a matter of settings; what cannot be reached may come back.
+/// What cannot be used is a matter of settings; what cannot be reached may come back.
 pub(crate) fn unprepared(error: PrepareError) -> Failure {
     match error {
-        PrepareError::Unwritable(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
+        PrepareError::Unusable(..) | PrepareError::Encoding(_) => {
+            InvalidSetting::new(format!("database.url: {error}")).into()
+        }
+        PrepareError::OtherSecret => InvalidSetting::new(format!("secret: {error}")).into(),
         PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
     }
 }

@@ -202,6 +202,7 @@ macro_rules! store_contract {
                 imported_names_live,
                 upgrade_hash_does_not_change_the_credential_version,
                 rehash_never_undoes_a_password_change,
+                upgrade_hash_racing_set_password_leaves_the_new_password,
                 set_password_ends_the_sessions,
                 disable_ends_the_sessions,
                 changing_an_unknown_user_changes_nothing,
@@ -212,6 +213,9 @@ macro_rules! store_contract {
                 open_after_a_password_change_is_refused,
                 open_for_an_unknown_user_is_refused,
                 open_racing_disable_leaves_no_live_session,
+                open_racing_set_password_leaves_no_live_session,
+                rotate_racing_end_leaves_nothing_live,
+                rotate_racing_disable_leaves_nothing_live,
                 rotate_means_what_the_domain_says,
                 rotate_gives_many_callers_one_successor,
                 rotate_ends_the_session_on_a_reused_token,
@@ -224,7 +228,11 @@ macro_rules! store_contract {
                 ended_since_lists_ends_and_no_expiries,
                 raise_floor_ends_what_was_opened_before,
             }
-            event_log::{ record_keeps_everything, record_keeps_the_longest_and_the_least, }
+            event_log::{
+                record_keeps_everything,
+                record_keeps_the_longest_and_the_least,
+                a_change_whose_event_cannot_be_stored_does_not_happen,
+            }
             store_health::{ a_fresh_store_is_migrated, }
         }
     };

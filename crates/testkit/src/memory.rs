@@ -5,12 +5,13 @@ mod session_store;
 mod store_health;
 mod user_store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::User;
 use portcullis_domain::event::SecurityEvent;
-use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::id::{EventId, SessionId, UserId};
+use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{NewSession, Rotated};
 use portcullis_domain::time::UnixTime;
 
@@ -25,6 +26,8 @@ struct State {
     users: HashMap<UserId, User>,
     sessions: HashMap<SessionId, StoredSession>,
     events: Vec<SecurityEvent>,
+    /// The ids of the events.
+    recorded: HashSet<EventId>,
     floor: UnixTime,
 }
 
@@ -53,9 +56,25 @@ impl MemoryStore {
 }
 
 impl State {
+    /// Records an event, or refuses one that is recorded. A change records its event first, so that it does not happen
+    /// when that is refused.
+    fn record(&mut self, event: SecurityEvent) -> Result<(), StoreError> {
+        if !self.recorded.insert(event.id) {
+            return Err(StoreError::new(StoreErrorKind::Internal, "an event is recorded twice"));
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
     fn live_session(&mut self, id: SessionId, now: UnixTime) -> Option<&mut StoredSession> {
         let floor = self.floor;
         self.sessions.get_mut(&id).filter(|session| session.is_live(now, floor))
+    }
+
+    fn end(&mut self, session: SessionId, at: UnixTime) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.ended_at = Some(at);
+        }
     }
 
     /// Ends the live sessions of a user and says which they were.

@@ -45,9 +45,8 @@ CREATE INDEX security_events_user_id ON security_events (user_id, id);
 -- What all instances over this database share: one row.
 CREATE TABLE deployment (
     id integer NOT NULL PRIMARY KEY CHECK (id = 1),
-    -- One-way values of the secret in use and of the one it replaced: an instance with another secret refuses to start.
+    -- A one-way value of the secret in use: an instance that has or accepts another one only refuses to start.
     key_check bytea,
-    previous_key_check bytea,
     -- Sessions opened before this are ended.
     session_floor timestamptz NOT NULL DEFAULT 'epoch'
 );

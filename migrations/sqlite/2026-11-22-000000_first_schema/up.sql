@@ -46,9 +46,8 @@ CREATE INDEX security_events_user_id ON security_events (user_id, id);
 -- What all instances over this database share: one row.
 CREATE TABLE deployment (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    -- One-way values of the secret in use and of the one it replaced: an instance with another secret refuses to start.
+    -- A one-way value of the secret in use: an instance that has or accepts another one only refuses to start.
     key_check BLOB,
-    previous_key_check BLOB,
     -- Sessions opened before this are ended.
     session_floor INTEGER NOT NULL DEFAULT 0
 ) STRICT;

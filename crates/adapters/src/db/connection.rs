@@ -1,7 +1,5 @@
-use std::error::Error;
-use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -10,7 +8,9 @@ use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnectio
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::revocation::OVERLAP;
 
-use super::DatabaseUrl;
+use super::error::{DatabaseFailure, is_connection_loss};
+use super::sqlite_file::name_for_sqlite;
+use super::{CHECKOUT_TIMEOUT, DatabaseUrl};
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
 /// never called: [`ConnectionFactory`] goes by the scheme.)
@@ -22,7 +22,16 @@ pub(super) enum AnyConnection {
 
 impl AnyConnection {
     /// Connects and sets the session's limits.
-    pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+    pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
+        Self::connect_with(url, SQLITE_SESSION)
+    }
+
+    /// Connects to look at a database without a change, not even of a SQLite file's mode.
+    pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
+        Self::connect_with(url, SQLITE_LOOK)
+    }
+
+    fn connect_with(url: &DatabaseUrl, sqlite_session: &str) -> Result<Self, DatabaseFailure> {
         match url {
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(url)?;
@@ -30,8 +39,8 @@ impl AnyConnection {
                 Ok(Self::Postgres(connection))
             }
             DatabaseUrl::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
-                connection.batch_execute(SQLITE_SESSION)?;
+                let mut connection = SqliteConnection::establish(&name_for_sqlite(path)?)?;
+                connection.batch_execute(sqlite_session)?;
                 Ok(Self::Sqlite(connection))
             }
         }
@@ -39,7 +48,7 @@ impl AnyConnection {
 
     /// Begins a transaction that writes. SQLite's default would take the lock at the first write and fail where a
     /// reader turned writer meets another.
-    fn begin(&mut self) -> QueryResult<()> {
+    pub(super) fn begin(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => AnsiTransactionManager::begin_transaction(connection),
             Self::Sqlite(connection) => {
@@ -48,14 +57,14 @@ impl AnyConnection {
         }
     }
 
-    fn commit(&mut self) -> QueryResult<()> {
+    pub(super) fn commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => AnsiTransactionManager::commit_transaction(connection),
             Self::Sqlite(connection) => AnsiTransactionManager::commit_transaction(connection),
         }
     }
 
-    fn rollback(&mut self) -> QueryResult<()> {
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => AnsiTransactionManager::rollback_transaction(connection),
             Self::Sqlite(connection) => AnsiTransactionManager::rollback_transaction(connection),
@@ -66,26 +75,35 @@ impl AnyConnection {
 /// A connection in the pool.
 pub(super) struct Pooled {
     connection: AnyConnection,
+    /// When it last worked.
     last_used: Instant,
-    distrusted: bool,
+    condition: Condition,
+}
+
+enum Condition {
+    Sound,
+    /// It does not go back to the pool.
+    Suspect,
+    /// It broke, and whatever cut it off may have cut off the others too.
+    Lost,
 }
 
 impl Pooled {
-    pub(super) fn begin(&mut self) -> QueryResult<()> {
-        self.connection.begin()
+    fn new(connection: AnyConnection) -> Self {
+        Self { connection, last_used: Instant::now(), condition: Condition::Sound }
     }
 
-    pub(super) fn commit(&mut self) -> QueryResult<()> {
-        self.connection.commit()
-    }
-
-    pub(super) fn rollback(&mut self) -> QueryResult<()> {
-        self.connection.rollback()
-    }
-
-    /// Does not go back to the pool after an error that says something about the connection.
+    /// Keeps it from the pool after an error that says something about the connection.
     pub(super) fn distrust(&mut self, error: &StoreError) {
-        self.distrusted |= matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Internal);
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::Internal => self.discard(error),
+            StoreErrorKind::Full | StoreErrorKind::Corrupt => {}
+        }
+    }
+
+    /// Keeps it from the pool: nobody knows what state the error left it in.
+    pub(super) fn discard(&mut self, error: &StoreError) {
+        self.condition = if is_connection_loss(error) { Condition::Lost } else { Condition::Suspect };
     }
 }
 
@@ -107,65 +125,54 @@ impl DerefMut for Pooled {
 #[derive(Debug)]
 pub(super) struct ConnectionFactory {
     url: DatabaseUrl,
+    /// When a connection was last found broken. The pool asks one idle connection after the other, and a network that
+    /// swallows packets lets each wait out its timeout: so only the first is asked, and what has not worked since is
+    /// replaced.
+    lost_at: Mutex<Option<Instant>>,
 }
 
 impl ConnectionFactory {
     pub(super) fn new(url: DatabaseUrl) -> Self {
-        Self { url }
+        Self { url, lost_at: Mutex::default() }
+    }
+
+    fn note_loss(&self) {
+        *self.lost_at() = Some(Instant::now());
+    }
+
+    fn lost_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.lost_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ManageConnection for ConnectionFactory {
     type Connection = Pooled;
-    type Error = ConnectError;
+    type Error = DatabaseFailure;
 
-    fn connect(&self) -> Result<Pooled, ConnectError> {
-        let connection = AnyConnection::connect(&self.url)?;
-        Ok(Pooled { connection, last_used: Instant::now(), distrusted: false })
+    fn connect(&self) -> Result<Pooled, DatabaseFailure> {
+        AnyConnection::connect(&self.url).map(Pooled::new)
     }
 
     /// A connection that was idle for a while is asked first: its server may have restarted. Under load nothing is.
-    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectError> {
-        if pooled.last_used.elapsed() > TRUSTED_IDLE {
-            diesel::sql_query("SELECT 1").execute(&mut pooled.connection)?;
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), DatabaseFailure> {
+        if self.lost_at().is_some_and(|lost_at| pooled.last_used <= lost_at) {
+            return Err(DatabaseFailure::new("the connection to the database was lost"));
         }
-        pooled.last_used = Instant::now();
+        if pooled.last_used.elapsed() > TRUSTED_IDLE {
+            let asked = diesel::sql_query("SELECT 1").execute(&mut pooled.connection);
+            asked.inspect_err(|_error| self.note_loss())?;
+            pooled.last_used = Instant::now();
+        }
         Ok(())
     }
 
     fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        std::thread::panicking() || pooled.distrusted
-    }
-}
-
-/// No connection. The source is for the operator; it may name host and user, never a password.
-#[derive(Debug)]
-pub(super) struct ConnectError(Box<dyn Error + Send + Sync>);
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // libpq's messages end with a newline and span several.
-        f.write_str(self.0.to_string().trim().replace('\n', "; ").as_str())
-    }
-}
-
-impl Error for ConnectError {}
-
-impl From<diesel::ConnectionError> for ConnectError {
-    fn from(error: diesel::ConnectionError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<diesel::result::Error> for ConnectError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<std::io::Error> for ConnectError {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.into())
+        match pooled.condition {
+            Condition::Sound => pooled.last_used = Instant::now(),
+            Condition::Suspect => {}
+            Condition::Lost => self.note_loss(),
+        }
+        std::thread::panicking() || !matches!(pooled.condition, Condition::Sound)
     }
 }
 
@@ -179,11 +186,13 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a transaction may stand idle, should its instance freeze in the middle.
-const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-// A transaction is over before the look at ended sessions that would miss it.
+// A change is committed or rolled back before the look at ended sessions that would miss it. The longest transactions
+// are `set_password` and `disable`: two updates, an event and the commit, with an idle moment before each.
 const _: () = assert!(
-    3 * (STATEMENT_TIMEOUT.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs()) < OVERLAP.as_secs(),
+    CHECKOUT_TIMEOUT.as_secs() + 4 * (STATEMENT_TIMEOUT.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs())
+        < OVERLAP.as_secs(),
     "a slow transaction would reach beyond the overlap of the looks at ended sessions"
 );
 
@@ -212,21 +221,117 @@ const SQLITE_SESSION: &str = "
     PRAGMA trusted_schema = OFF;
 ";
 
-/// Makes the folder of a new database, for its owner alone.
-pub(super) fn make_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => make_private(parent),
-        _ => Ok(()),
+/// What a connection needs that changes nothing.
+const SQLITE_LOOK: &str = "
+    PRAGMA busy_timeout = 5000;
+    PRAGMA query_only = ON;
+    PRAGMA trusted_schema = OFF;
+";
+
+#[cfg(test)]
+mod tests {
+    use diesel::QueryableByName;
+    use diesel::result::DatabaseErrorKind;
+    use diesel::sql_types::{BigInt, Text};
+    use portcullis_testkit::postgres::ThrowawayPostgres;
+
+    use super::*;
+
+    #[test]
+    fn a_sqlite_connection_is_durable_strict_and_patient() {
+        #[derive(Debug, PartialEq, QueryableByName)]
+        struct Pragmas {
+            #[diesel(sql_type = Text)]
+            journal_mode: String,
+            #[diesel(sql_type = BigInt)]
+            synchronous: i64,
+            #[diesel(sql_type = BigInt)]
+            foreign_keys: i64,
+            #[diesel(sql_type = BigInt)]
+            timeout: i64,
+            #[diesel(sql_type = BigInt)]
+            trusted_schema: i64,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
+        let pragmas: Pragmas = diesel::sql_query(
+            "SELECT * FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys, pragma_busy_timeout,
+                           pragma_trusted_schema",
+        )
+        .get_result(&mut AnyConnection::connect(&url).unwrap())
+        .unwrap();
+        let expected = Pragmas {
+            journal_mode: "wal".to_owned(),
+            synchronous: 2,
+            foreign_keys: 1,
+            timeout: 5000,
+            trusted_schema: 0,
+        };
+        assert_eq!(pragmas, expected, "2 is FULL: an acknowledged commit survives a power cut");
     }
-}
 
-#[cfg(unix)]
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
+    #[derive(Debug, PartialEq, QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        setting: String,
+    }
 
-#[cfg(not(unix))]
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
+    fn setting(connection: &mut AnyConnection, name: &str) -> String {
+        let query = diesel::sql_query(format!("SELECT current_setting('{name}') AS setting"));
+        query.get_result::<Setting>(connection).unwrap().setting
+    }
+
+    #[test]
+    fn a_postgres_connection_is_durable_and_its_waits_are_bounded() {
+        let server = ThrowawayPostgres::shared();
+        let url = server.create_database();
+        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        for (configured, expected) in
+            [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")]
+        {
+            server.execute(&url, &format!("ALTER DATABASE {name} SET synchronous_commit TO {configured}"));
+            let mut connection = AnyConnection::connect(&DatabaseUrl::parse(&url).unwrap()).unwrap();
+            assert_eq!(setting(&mut connection, "synchronous_commit"), expected, "from {configured}");
+            assert_eq!(setting(&mut connection, "statement_timeout"), "5s");
+            assert_eq!(setting(&mut connection, "lock_timeout"), "3s");
+            assert_eq!(setting(&mut connection, "idle_in_transaction_session_timeout"), "3s");
+            assert_eq!(setting(&mut connection, "TimeZone"), "UTC");
+        }
+    }
+
+    #[test]
+    fn after_one_lost_connection_the_others_are_replaced_unasked() {
+        let server = ThrowawayPostgres::shared();
+        let url = server.create_database();
+        let factory = ConnectionFactory::new(DatabaseUrl::parse(&url).unwrap());
+        let [mut cut, mut idle, mut busy] = [(); 3].map(|()| factory.connect().unwrap());
+        factory.is_valid(&mut cut).unwrap();
+
+        let pid = diesel::sql_query("SELECT pg_backend_pid()::text AS setting");
+        let Setting { setting: pid } = pid.get_result(&mut *cut).unwrap();
+        server.execute(&url, &format!("SELECT pg_terminate_backend({pid}, 10000)"));
+        cut.last_used -= TRUSTED_IDLE * 2;
+        factory.is_valid(&mut cut).unwrap_err();
+
+        diesel::sql_query("SELECT 1").execute(&mut *idle).unwrap();
+        factory.is_valid(&mut idle).unwrap_err();
+        assert!(!factory.has_broken(&mut busy), "it worked after the loss");
+        factory.is_valid(&mut busy).unwrap();
+        factory.is_valid(&mut factory.connect().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_breaks_in_use_is_a_loss_and_a_timeout_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let factory = ConnectionFactory::new(DatabaseUrl::Sqlite(folder.path().join("x.db")));
+        let [mut suspect, mut lost] = [(); 2].map(|()| factory.connect().unwrap());
+        let said = |kind| {
+            let message = Box::new("x".to_owned());
+            super::super::error::store_error(diesel::result::Error::DatabaseError(kind, message))
+        };
+        suspect.distrust(&said(DatabaseErrorKind::Unknown));
+        assert!(factory.has_broken(&mut suspect) && factory.lost_at().is_none());
+        lost.distrust(&said(DatabaseErrorKind::ClosedConnection));
+        assert!(factory.has_broken(&mut lost) && factory.lost_at().is_some());
+    }
 }

@@ -1,55 +1,33 @@
 use diesel::prelude::*;
-use portcullis_domain::ports::StoreError;
 
-use super::Database;
-use super::error::store_error;
+use super::connection::AnyConnection;
 use super::schema::deployment;
 use crate::keys::KeyCheck;
 
-impl Database {
-    /// Holds this instance's secrets against the one the database is used with, by their one-way check values
-    /// (the current secret's and each accepted one's). The first instance of a database sets the value; the first one
-    /// that starts with a new secret, accepting the old, moves it on.
-    ///
-    /// # Errors
-    /// [`KeyCheckError::Mismatch`] when none matches.
-    pub fn check_key(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), KeyCheckError> {
-        self.transaction(|connection| {
-            // An update that changes nothing locks the row, so that instances starting together decide in turn.
-            let is = |stored: &Option<Vec<u8>>, check: &KeyCheck| stored.as_deref() == Some(check.as_bytes());
-            let (stored, previous): (Option<Vec<u8>>, Option<Vec<u8>>) = diesel::update(deployment::table)
-                .set(deployment::session_floor.eq(deployment::session_floor))
-                .returning((deployment::key_check, deployment::previous_key_check))
-                .get_result(connection)
-                .map_err(store_error)?;
-            let move_to_current = match &stored {
-                None => true,
-                stored if is(stored, &current) => false,
-                // An instance that still has the old secret, and already accepts the new one, must not move it back.
-                stored if accepted.iter().any(|check| is(stored, check)) => !is(&previous, &current),
-                Some(_) => return Err(KeyCheckError::Mismatch),
-            };
-            if move_to_current {
-                diesel::update(deployment::table)
-                    .set((
-                        deployment::key_check.eq(current.as_bytes().as_slice()),
-                        deployment::previous_key_check.eq(&stored),
-                    ))
-                    .execute(connection)
-                    .map_err(store_error)?;
-            }
-            Ok(())
-        })
+/// Holds this instance's secrets against the one the database is used with, by their one-way check values: the
+/// current secret's and each accepted one's. Says whether one of them is it. The first instance of a database sets
+/// the value, and whoever accepts the stored one moves it to its own current one. The caller holds the lock under
+/// which instances prepare, so they decide in turn.
+///
+/// While a secret is replaced, in two steps, a straggler of step one (old secret, accepts the new) that starts after
+/// an instance of step two (new secret, accepts the old) moves the value back. That is harmless as long as everybody
+/// who starts accepts both. Before the old secret is accepted no more, every instance must have started with step
+/// two: the last of these starts leaves the new value.
+pub(super) fn key_fits(
+    connection: &mut AnyConnection,
+    current: KeyCheck,
+    accepted: &[KeyCheck],
+) -> QueryResult<bool> {
+    let stored: Option<Vec<u8>> = deployment::table.select(deployment::key_check).first(&mut *connection)?;
+    let is_stored = |check: &KeyCheck| stored.as_deref() == Some(check.as_bytes());
+    if is_stored(&current) {
+        return Ok(true);
     }
-}
-
-/// The instance must not use this database.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyCheckError {
-    /// The database is used with another secret.
-    #[error("the database is used with another secret")]
-    Mismatch,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    if stored.is_some() && !accepted.iter().any(is_stored) {
+        return Ok(false);
+    }
+    diesel::update(deployment::table)
+        .set(deployment::key_check.eq(current.as_bytes().as_slice()))
+        .execute(connection)?;
+    Ok(true)
 }

@@ -70,8 +70,16 @@ diesel::table! {
     deployment (id) {
         id -> Integer,
         key_check -> Nullable<Binary>,
-        previous_key_check -> Nullable<Binary>,
         session_floor -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::Text;
+
+    /// Diesel's own: the migrations that were applied.
+    __diesel_schema_migrations (version) {
+        version -> Text,
     }
 }
 

@@ -105,8 +105,13 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     }
     // Nothing waits without bound: not the connect, and not a read from a server that vanished.
     let mut bounded = url.to_owned();
-    for (option, value) in [("connect_timeout", "3"), ("keepalives_idle", "5"), ("tcp_user_timeout", "10000")]
-    {
+    for (option, value) in [
+        ("connect_timeout", "3"),
+        ("keepalives_idle", "5"),
+        ("keepalives_interval", "3"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "3000"),
+    ] {
         if parts.option(option).is_none() {
             bounded.push(if bounded.contains('?') { '&' } else { '?' });
             bounded.extend([option, "=", value]);
@@ -270,6 +275,10 @@ mod tests {
             "postgres://localhost:5432/p DatabaseUrl(postgres://localhost:5432/p)"
         );
         let DatabaseUrl::Postgres(text) = url else { panic!("PostgreSQL") };
-        assert!(text.ends_with("/p?connect_timeout=1&keepalives_idle=5&tcp_user_timeout=10000"), "{text}");
+        let (_, options) = text.split_once('?').unwrap();
+        assert_eq!(
+            options,
+            "connect_timeout=1&keepalives_idle=5&keepalives_interval=3&keepalives_count=3&tcp_user_timeout=3000"
+        );
     }
 }

@@ -10,7 +10,7 @@ use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::contract::Stores;
 use portcullis_testkit::postgres::ThrowawayPostgres;
 
-use crate::stores::{EventRow, stores_over};
+use crate::stores::{EventRow, KEY, stores_over};
 
 portcullis_testkit::store_contract!(stores);
 
@@ -18,7 +18,7 @@ portcullis_testkit::store_contract!(stores);
 fn stores() -> Stores {
     let url = ThrowawayPostgres::shared().create_database();
     let database = Arc::new(database(&url));
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     stores_over(&database, move || {
         let mut connection = PgConnection::establish(&url).unwrap();
         diesel::sql_query(
@@ -42,7 +42,7 @@ fn database(url: &str) -> Database {
 fn many_may_prepare_one_empty_database_at_once() {
     let url = ThrowawayPostgres::shared().create_database();
     std::thread::scope(|scope| {
-        for handle in (0..8).map(|_| scope.spawn(|| database(&url).prepare())).collect::<Vec<_>>() {
+        for handle in (0..8).map(|_| scope.spawn(|| database(&url).prepare(KEY, &[]))).collect::<Vec<_>>() {
             handle.join().unwrap().unwrap();
         }
     });
@@ -52,15 +52,66 @@ fn many_may_prepare_one_empty_database_at_once() {
 
 #[test]
 fn a_database_goes_with_its_secret() {
-    let database = database(&ThrowawayPostgres::shared().create_database());
-    database.prepare().unwrap();
-    crate::stores::goes_with_its_secret(&database);
+    crate::stores::goes_with_its_secret(&database(&ThrowawayPostgres::shared().create_database()));
+}
+
+#[test]
+fn a_database_stays_closed_to_another_secret() {
+    let url = ThrowawayPostgres::shared().create_database();
+    crate::stores::stays_closed_to_another_secret(&database(&url), &database(&url));
+}
+
+#[test]
+fn migrating_needs_no_secret_and_opens_no_store() {
+    crate::stores::migrates_without_a_secret(&database(&ThrowawayPostgres::shared().create_database()));
+}
+
+#[test]
+fn asking_for_the_migrations_makes_no_table() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let states = database(&url).migrations().unwrap();
+    assert!(!states.is_empty() && states.iter().all(|state| !state.applied), "{states:?}");
+    let tables =
+        server.execute(&url, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace");
+    assert!(tables.is_empty(), "{tables:?}");
+}
+
+#[test]
+fn a_role_that_may_not_change_the_schema_can_serve() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    database(&url).migrate().unwrap();
+    server.execute(
+        &url,
+        "CREATE ROLE clerk LOGIN;
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO clerk",
+    );
+    let clerk = database(&url.replace("user=portcullis", "user=clerk"));
+    clerk.prepare(KEY, &[]).unwrap();
+    assert!(clerk.check().unwrap().migrated);
+    assert!(clerk.migrations().unwrap().iter().all(|state| state.applied));
+}
+
+#[test]
+fn a_database_that_cannot_hold_every_name_is_refused() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let latin = format!("{name}_latin");
+    server.execute(
+        "postgres",
+        &format!("CREATE DATABASE {latin} OWNER portcullis ENCODING 'LATIN1' TEMPLATE template0"),
+    );
+    let error = database(&url.replace(name, &latin)).prepare(KEY, &[]).unwrap_err();
+    assert!(matches!(&error, PrepareError::Encoding(encoding) if encoding == "LATIN1"), "{error}");
 }
 
 #[test]
 fn the_server_tells_the_time() {
     let database = database(&ThrowawayPostgres::shared().create_database());
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     let (first, second) = (database.check().unwrap().time.unwrap(), database.check().unwrap().time.unwrap());
     assert!(first.as_secs() > 1_700_000_000 && second > first, "{first:?} {second:?}");
 }
@@ -69,7 +120,7 @@ fn the_server_tells_the_time() {
 fn a_server_that_comes_back_is_used_again() {
     let server = ThrowawayPostgres::start();
     let database = database(&server.create_database());
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     let find = || database.find_by_name(&CanonicalName::of("alice"));
     assert!(find().unwrap().is_none());
 
@@ -77,7 +128,7 @@ fn a_server_that_comes_back_is_used_again() {
     let asked = Instant::now();
     assert_eq!(find().unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    let unreachable = database.prepare().unwrap_err();
+    let unreachable = database.prepare(KEY, &[]).unwrap_err();
     assert!(matches!(unreachable, PrepareError::Unreachable(_)), "{unreachable}");
 
     server.restart();
@@ -93,7 +144,7 @@ fn an_exhausted_pool_answers_in_time() {
     let url = ThrowawayPostgres::shared().create_database();
     let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(100) };
     let database = Database::new(DatabaseUrl::parse(&url).unwrap(), config);
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     // Another session holds the table, so the pool's one connection waits for it.
     let mut holder = PgConnection::establish(&url).unwrap();
     diesel::sql_query("BEGIN").execute(&mut holder).unwrap();

@@ -2,16 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use portcullis_adapters::db::{Database, DatabaseUrl, KeyCheckError, PoolConfig, PrepareError};
-use portcullis_adapters::keys::KeyCheck;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
+use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
+use portcullis_domain::event::EventKind;
+use portcullis_domain::id::SessionId;
 use portcullis_domain::ports::{StoreError, StoreErrorKind, UserStore};
+use portcullis_domain::session::{Generation, Presentation, Rotation};
 use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::contract::Stores;
+use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
 use tempfile::TempDir;
 
-use crate::stores::{EventRow, stores_over};
+use crate::stores::{EventRow, KEY, stores_over};
 
 portcullis_testkit::store_contract!(stores);
 
@@ -20,7 +26,7 @@ fn stores() -> Stores {
     let folder = Arc::new(TempDir::new().unwrap());
     let path = folder.path().join("deep/er/portcullis.db");
     let database = Arc::new(database(&path));
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     stores_over(&database, move || {
         let _kept = &folder;
         let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -56,7 +62,7 @@ fn nothing_is_served_before_the_schema_is_there() {
 fn many_may_prepare_one_empty_file_at_once() {
     let (_folder, path) = in_folder();
     std::thread::scope(|scope| {
-        for handle in (0..8).map(|_| scope.spawn(|| database(&path).prepare())).collect::<Vec<_>>() {
+        for handle in (0..8).map(|_| scope.spawn(|| database(&path).prepare(KEY, &[]))).collect::<Vec<_>>() {
             handle.join().unwrap().unwrap();
         }
     });
@@ -73,11 +79,30 @@ fn asking_for_the_migrations_makes_no_file() {
 }
 
 #[test]
+fn asking_for_the_migrations_changes_no_file() {
+    let (_folder, path) = in_folder();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    other.batch_execute("CREATE TABLE mine (x)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let states = database(&path).migrations().unwrap();
+    assert!(states.iter().all(|state| !state.applied), "{states:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before, "no table, and the journal's mode as it was");
+}
+
+/// Asserts that preparing fails for the file's sake, and says which it is.
+fn is_unusable(database: &Database, path: &Path) {
+    let error = database.prepare(KEY, &[]).unwrap_err();
+    assert!(matches!(&error, PrepareError::Unusable(..)), "{error:?}");
+    let start = format!("cannot use the database file {}: ", path.display());
+    assert!(error.to_string().starts_with(&start), "{error}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let (_folder, path) = in_folder();
     std::fs::write(&path, "not a folder").unwrap();
-    let error = database(&path.join("portcullis.db")).prepare().unwrap_err();
-    assert!(matches!(&error, PrepareError::Unwritable(text) if text.contains("portcullis.db")), "{error}");
+    let inside = path.join("portcullis.db");
+    is_unusable(&database(&inside), &inside);
 }
 
 #[test]
@@ -85,44 +110,93 @@ fn a_file_that_is_no_database_is_left_alone() {
     let (_folder, path) = in_folder();
     let text = "these are somebody's notes, ".repeat(100);
     std::fs::write(&path, &text).unwrap();
-    let error = database(&path).prepare().unwrap_err();
-    assert!(matches!(&error, PrepareError::Unwritable(_)), "{error}");
+    let database = database(&path);
+    is_unusable(&database, &path);
+    let asked = database.migrations().unwrap_err();
+    assert!(matches!(&asked, PrepareError::Unusable(..)), "{asked}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
 #[cfg(unix)]
 #[test]
-fn the_folder_is_its_owners_alone() {
+fn a_path_that_is_no_text_is_refused_not_mangled() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.db"));
+    is_unusable(&Database::new(DatabaseUrl::Sqlite(path.clone()), PoolConfig::default()), &path);
+}
+
+#[test]
+fn a_file_that_another_process_writes_may_be_tried_again() {
+    let (_folder, path) = in_folder();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    other.batch_execute("CREATE TABLE mine (x); BEGIN EXCLUSIVE").unwrap();
+    let error = database(&path).prepare(KEY, &[]).unwrap_err();
+    assert!(matches!(&error, PrepareError::Unreachable(_)), "{error}");
+    other.batch_execute("ROLLBACK").unwrap();
+    database(&path).prepare(KEY, &[]).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folder_and_its_files_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
-    database(&data.join("portcullis.db")).prepare().unwrap();
-    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    let database = database(&data.join("portcullis.db"));
+    database.prepare(KEY, &[]).unwrap();
+    assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let mut files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    let expected = ["portcullis.db", "portcullis.db-shm", "portcullis.db-wal", "portcullis.db.migrate.lock"];
+    assert_eq!(names, expected);
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
 }
 
+/// SQLite's own waiting has no order, and some wait on and on until they may wait no longer. In a queue all come as far
+/// as the fastest.
 #[test]
-fn acknowledged_commits_survive_a_power_cut() {
-    #[derive(QueryableByName)]
-    struct Pragma {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        journal_mode: String,
-    }
-    let (_folder, path) = in_folder();
-    database(&path).prepare().unwrap();
-    let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    let Pragma { journal_mode } =
-        diesel::sql_query("PRAGMA journal_mode").get_result(&mut connection).unwrap();
-    assert_eq!(journal_mode, "wal", "and every connection sets synchronous = FULL");
+fn no_writer_starves() {
+    let stores = stores();
+    let user = new_user("Alice", &*stores.entropy);
+    let registered = event(EventKind::UserRegistered, NOW, &*stores.entropy);
+    stores.users.insert(&user, &registered).unwrap();
+    let rotate = |session: SessionId, generation: u32| {
+        let generation = Generation::new(generation);
+        let presented = Presentation { session, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
+        let reused = event(EventKind::RefreshTokenReused, NOW, &*stores.entropy);
+        let rotation = stores.sessions.rotate(&presented, &reused).unwrap();
+        assert!(matches!(rotation, Rotation::Successor { .. }), "{rotation:?}");
+    };
+    let is_over = AtomicBool::new(false);
+    let work = || {
+        let session = new_session(user.id, NOW, &*stores.entropy);
+        let opened = event(EventKind::LoginSucceeded, NOW, &*stores.entropy);
+        stores.sessions.open(&session, &opened).unwrap();
+        let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
+        let done = done.map(|generation| rotate(session.id, generation)).count();
+        is_over.store(true, Ordering::Relaxed);
+        done
+    };
+    let done: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(done.iter().all(|done| *done > 200), "{done:?}");
 }
 
 #[test]
 fn a_row_that_does_not_parse_is_corrupt_and_concerns_its_user_alone() {
-    let stores = stores();
     let (_folder, path) = in_folder();
-    drop(stores);
     let database = Arc::new(database(&path));
-    database.prepare().unwrap();
+    database.prepare(KEY, &[]).unwrap();
     let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     for (id, shown, canonical) in [(1, "char(0)", "bad"), (2, "'good'", "good")] {
         diesel::sql_query(format!(
@@ -140,14 +214,17 @@ fn a_row_that_does_not_parse_is_corrupt_and_concerns_its_user_alone() {
 #[test]
 fn a_database_goes_with_its_secret() {
     let (_folder, path) = in_folder();
-    let database = database(&path);
-    database.prepare().unwrap();
-    crate::stores::goes_with_its_secret(&database);
+    crate::stores::goes_with_its_secret(&database(&path));
 }
 
 #[test]
-fn a_key_check_before_the_schema_says_unavailable() {
+fn a_database_stays_closed_to_another_secret() {
     let (_folder, path) = in_folder();
-    let result = database(&path).check_key(KeyCheck::from_bytes([1; 32]), &[]);
-    assert!(matches!(result, Err(KeyCheckError::Store(_))), "{result:?}");
+    crate::stores::stays_closed_to_another_secret(&database(&path), &database(&path));
+}
+
+#[test]
+fn migrating_needs_no_secret_and_opens_no_store() {
+    let (_folder, path) = in_folder();
+    crate::stores::migrates_without_a_secret(&database(&path));
 }

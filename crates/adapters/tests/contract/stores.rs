@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use portcullis_adapters::db::{Database, KeyCheckError};
+use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::keys::KeyCheck;
 use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::ports::{StoreErrorKind, UserStore};
 use portcullis_domain::time::UnixTime;
+use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::contract::{RecordedEvent, Stores};
 
@@ -61,23 +63,54 @@ impl From<EventRow> for RecordedEvent {
     }
 }
 
-/// The key check over its whole life: set by the first instance, moved by a replacement of the secret, never back.
+/// The check value that tests prepare their databases with.
+pub(crate) const KEY: KeyCheck = KeyCheck::from_bytes([1; 32]);
+
+/// The key check over its whole life: set by the first instance, moved by a replacement of the secret, and back by the
+/// next one.
 pub(crate) fn goes_with_its_secret(database: &Database) {
-    let [old, new, other] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
+    let [a, b, other] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
+    let accepts = |current, accepted: &[KeyCheck]| database.prepare(current, accepted).unwrap();
     let refuses = |current, accepted: &[KeyCheck]| {
-        let result = database.check_key(current, accepted);
-        assert!(matches!(result, Err(KeyCheckError::Mismatch)), "{result:?}");
+        let result = database.prepare(current, accepted);
+        assert!(matches!(result, Err(PrepareError::OtherSecret)), "{result:?}");
     };
-    database.check_key(old, &[]).unwrap();
-    database.check_key(old, &[]).unwrap();
-    refuses(new, &[]);
-    refuses(new, &[other]);
+    accepts(a, &[]);
+    accepts(a, &[]);
+    refuses(b, &[]);
+    refuses(b, &[other]);
 
     // Step one everywhere, then step two on the first instance.
-    database.check_key(old, &[new]).unwrap();
-    database.check_key(new, &[old]).unwrap();
-    // A straggler of step one restarts: it may go on, but does not move the value back.
-    database.check_key(old, &[new]).unwrap();
-    database.check_key(new, &[]).unwrap();
-    refuses(old, &[]);
+    accepts(a, &[b]);
+    accepts(b, &[a]);
+    // A straggler of step one moves the value back. That harms nobody who accepts both,
+    accepts(a, &[b]);
+    refuses(b, &[]);
+    // and the last start with step two sets it right.
+    accepts(b, &[a]);
+    accepts(b, &[]);
+    refuses(a, &[]);
+
+    // The old secret can return like any other.
+    accepts(b, &[a]);
+    accepts(a, &[b]);
+    accepts(a, &[]);
+    refuses(b, &[]);
+}
+
+/// A database that cannot be used with this secret is not opened.
+pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Database) {
+    prepared.prepare(KEY, &[]).unwrap();
+    other.prepare(KeyCheck::from_bytes([2; 32]), &[]).unwrap_err();
+    let error = other.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+/// The command's migration leaves the stores closed, and the secret open.
+pub(crate) fn migrates_without_a_secret(database: &Database) {
+    database.migrate().unwrap();
+    assert!(database.migrations().unwrap().iter().all(|state| state.applied));
+    let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    database.prepare(KeyCheck::from_bytes([9; 32]), &[]).unwrap();
 }

@@ -3,9 +3,14 @@
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::{EventKind, LoginFailure, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
+use portcullis_domain::session::{Generation, Presentation, Rotation};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::user::{CredentialVersion, UserStatus};
 
 use super::{RecordedEvent, Stores};
-use crate::fixtures::NOW;
+use crate::fixtures::{self, IDLE, NOW};
 
 /// Every field comes back as it was recorded.
 pub fn record_keeps_everything(stores: &Stores) {
@@ -27,4 +32,61 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
         stores.events.record(&event).unwrap();
         assert!((stores.recorded)().contains(&RecordedEvent::from(&event)));
     }
+}
+
+/// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
+/// and leaves all as it was.
+pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
+    let user = stores.user("Alice");
+    let session = stores.session(user.id);
+    // Three generations on, the first one is a copy.
+    for generation in 0..3 {
+        stores.present(session.id, generation, NOW);
+    }
+    let event = stores.event(EventKind::LoggedOut, NOW + IDLE / 2).of_user(user.id).in_session(session.id);
+    stores.events.record(&event).unwrap();
+    let before = (stores.recorded)();
+
+    let again = stores.events.record(&event);
+    assert!(again.is_err(), "{again:?}");
+
+    let bob = fixtures::new_user("Bob", &*stores.entropy);
+    let inserted = stores.users.insert(&bob, &event);
+    assert!(matches!(inserted, Err(InsertUserError::Store(_))), "{inserted:?}");
+    let new = PasswordHash::new("plain:1:new".to_owned());
+    let upgraded = stores.users.upgrade_hash(user.id, &user.password_hash, &new, &event);
+    assert!(upgraded.is_err(), "{upgraded:?}");
+    let changed = stores.users.set_password(user.id, &new, &event);
+    assert!(matches!(changed, Err(ChangeUserError::Store(_))), "{changed:?}");
+    let disabled = stores.users.disable(user.id, &event);
+    assert!(matches!(disabled, Err(ChangeUserError::Store(_))), "{disabled:?}");
+
+    let second = stores.new_session(user.id, NOW);
+    let opened = stores.sessions.open(&second, &event);
+    assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
+    let ended = stores.sessions.end(session.id, &event);
+    assert!(ended.is_err(), "{ended:?}");
+    let raised = stores.sessions.raise_floor(&event);
+    assert!(raised.is_err(), "{raised:?}");
+    let copy = Presentation {
+        session: session.id,
+        generation: Generation::FIRST,
+        now: event.at,
+        grace: std::time::Duration::ZERO,
+        idle: IDLE,
+    };
+    let rotated = stores.sessions.rotate(&copy, &event);
+    assert!(rotated.is_err(), "{rotated:?}");
+
+    assert_eq!((stores.recorded)(), before);
+    assert!(stores.users.find(bob.id).unwrap().is_none());
+    let found = stores.users.find(user.id).unwrap().expect("stored");
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
+    assert_eq!((found.credential_version, found.status), (CredentialVersion::FIRST, UserStatus::Enabled));
+    assert!(!stores.is_live(second.id, event.at));
+    assert!(stores.is_live(session.id, event.at));
+    let told = stores.ended_since(UnixTime::EPOCH);
+    assert_eq!((told.ended, told.floor), (vec![], UnixTime::EPOCH));
+    let next = stores.present(session.id, 3, event.at);
+    assert!(matches!(next, Rotation::Successor { .. }), "{next:?}");
 }

@@ -70,6 +70,62 @@ pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
     }
 }
 
+/// Whether a login commits before a new password or after it, no session of the old one is left.
+pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let sessions: Vec<_> = (0..4).map(|_| stores.new_session(user.id, NOW)).collect();
+        race(5, |n| match sessions.get(n) {
+            Some(session) => match stores.sessions.open(session, &stores.opening_of(session)) {
+                Ok(()) | Err(OpenSessionError::UserChanged) => {}
+                Err(error) => panic!("{error:?}"),
+            },
+            None => {
+                let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
+                let new = PasswordHash::new("plain:1:new".to_owned());
+                stores.users.set_password(user.id, &new, &event).unwrap();
+            }
+        });
+        let live: Vec<_> = sessions.iter().filter(|session| stores.is_live(session.id, NOW)).collect();
+        assert!(live.is_empty(), "{live:?}");
+    }
+}
+
+/// A rotation neither revives a session that ends meanwhile nor hides it from its end.
+pub fn rotate_racing_end_leaves_nothing_live(stores: &Stores) {
+    let user = stores.user("Alice");
+    for _ in 0..10 {
+        let session = stores.session(user.id);
+        rotate_racing(stores, session.id, &|| assert!(stores.end(session.id, NOW), "it was live"));
+    }
+}
+
+/// Nor does it revive one whose user is disabled meanwhile.
+pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let session = stores.session(user.id);
+        rotate_racing(stores, session.id, &|| {
+            let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
+            assert_eq!(stores.users.disable(user.id, &event).unwrap(), [session.id]);
+        });
+    }
+}
+
+fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
+    race(5, |n| match n {
+        0 => end(),
+        _ => {
+            let rotation = stores.present(session, 0, NOW);
+            assert!(matches!(rotation, Rotation::Successor { .. } | Rotation::Gone), "{rotation:?}");
+        }
+    });
+    assert!(!stores.is_live(session, NOW));
+    for generation in 0..2 {
+        assert_eq!(stores.present(session, generation, NOW), Rotation::Gone);
+    }
+}
+
 /// Every small case is judged as [`Presented::judge`] judges it, to the microsecond of the grace.
 pub fn rotate_means_what_the_domain_says(stores: &Stores) {
     let user = stores.user("Alice");

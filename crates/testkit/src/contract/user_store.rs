@@ -107,6 +107,28 @@ pub fn rehash_never_undoes_a_password_change(stores: &Stores) {
     );
 }
 
+/// Nor does one that races the change: the new password's hash is what is left.
+pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let changed = PasswordHash::new("plain:1:changed".to_owned());
+        let rehash = PasswordHash::new("plain:2:old password, rehashed".to_owned());
+        race(4, |n| match n {
+            0 => {
+                let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
+                stores.users.set_password(user.id, &changed, &event).map(drop).unwrap();
+            }
+            _ => {
+                let event = stores.event(EventKind::HashUpgraded, NOW).of_user(user.id);
+                stores.users.upgrade_hash(user.id, &user.password_hash, &rehash, &event).map(drop).unwrap();
+            }
+        });
+        let found = stores.users.find(user.id).unwrap().expect("stored");
+        assert_eq!(found.password_hash.expose(), changed.expose());
+        assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
+    }
+}
+
 /// A new password raises the version and ends the live sessions of this user, and of nobody else.
 pub fn set_password_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {

@@ -5,7 +5,6 @@ use super::MemoryStore;
 
 impl EventLog for MemoryStore {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
-        self.lock().events.push(event.clone());
-        Ok(())
+        self.lock().record(event.clone())
     }
 }

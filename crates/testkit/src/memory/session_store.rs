@@ -24,8 +24,8 @@ impl SessionStore for MemoryStore {
             expires_at: session.expires_at,
             ended_at: None,
         };
+        state.record(event.clone())?;
         state.sessions.insert(session.id, stored);
-        state.events.push(event.clone());
         Ok(())
     }
 
@@ -44,8 +44,8 @@ impl SessionStore for MemoryStore {
             Presented::Repeated => {}
             Presented::Ahead => return Ok(Rotation::Ahead),
             Presented::Reused => {
-                session.ended_at = Some(now);
-                state.events.push(on_reuse.clone().of_user(user));
+                state.record(on_reuse.clone().of_user(user))?;
+                state.end(presented.session, now);
                 return Ok(Rotation::Reused);
             }
         }
@@ -55,19 +55,19 @@ impl SessionStore for MemoryStore {
 
     fn end(&self, session: SessionId, event: &SecurityEvent) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let Some(session) = state.live_session(session, event.at) else {
+        let Some(live) = state.live_session(session, event.at) else {
             return Ok(false);
         };
-        session.ended_at = Some(event.at);
-        let user = session.opened.user;
-        state.events.push(event.clone().of_user(user));
+        let user = live.opened.user;
+        state.record(event.clone().of_user(user))?;
+        state.end(session, event.at);
         Ok(true)
     }
 
     fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         let mut state = self.lock();
+        state.record(event.clone())?;
         state.floor = state.floor.max(event.at);
-        state.events.push(event.clone());
         Ok(())
     }
 

@@ -14,8 +14,8 @@ impl UserStore for MemoryStore {
         if state.users.values().any(|other| other.username.canonical() == user.username.canonical()) {
             return Err(InsertUserError::UsernameTaken);
         }
+        state.record(event.clone())?;
         state.users.insert(user.id, user.clone().into_user());
-        state.events.push(event.clone());
         Ok(())
     }
 
@@ -35,11 +35,13 @@ impl UserStore for MemoryStore {
         event: &SecurityEvent,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let Some(user) = state.users.get_mut(&id).filter(|u| u.password_hash.expose() == old.expose()) else {
+        let found = state.users.get(&id).filter(|user| user.password_hash.expose() == old.expose());
+        let Some(mut user) = found.cloned() else {
             return Ok(false);
         };
+        state.record(event.clone())?;
         user.password_hash = new.clone();
-        state.events.push(event.clone());
+        state.users.insert(id, user);
         Ok(true)
     }
 
@@ -69,8 +71,10 @@ impl MemoryStore {
         change: impl FnOnce(&mut User),
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         let mut state = self.lock();
-        change(state.users.get_mut(&id).ok_or(ChangeUserError::NotFound)?);
-        state.events.push(event.clone());
+        let mut user = state.users.get(&id).cloned().ok_or(ChangeUserError::NotFound)?;
+        state.record(event.clone())?;
+        change(&mut user);
+        state.users.insert(id, user);
         Ok(state.end_sessions_of(id, event.at))
     }
 }

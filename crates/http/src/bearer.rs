@@ -2,8 +2,10 @@
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, dev};
 use portcullis_domain::token::{AccessToken, Authentication, LiveClaims};
 
@@ -17,24 +19,43 @@ pub(crate) struct Bearer(pub(crate) LiveClaims);
 
 impl FromRequest for Bearer {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Verdict;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         let api = Api::of(request);
         // Judged here and now, without a lookup; only what memory cannot tell goes to the store.
-        let judged = presented(request).and_then(|token| match token {
-            Some(token) => Ok(api.auth.authenticate(token)),
-            None => Err(ProblemCode::MissingToken.into()),
-        });
-        Box::pin(async move {
-            match judged? {
+        let known = match presented(request) {
+            Err(problem) => Err(problem),
+            Ok(None) => Err(ProblemCode::MissingToken.into()),
+            Ok(Some(token)) => match api.auth.authenticate(token) {
                 Authentication::Live(claims) => Ok(Self(claims)),
                 Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
                 Authentication::AskStore(claims) => {
-                    Ok(Self(api.blocking(Lane::Data, move |auth| auth.confirm(claims)).await??))
+                    let api = Data::clone(api);
+                    return Verdict::Asked(Box::pin(async move {
+                        Ok(Self(api.blocking(Lane::Data, move |auth| auth.confirm(claims)).await??))
+                    }));
                 }
-            }
-        })
+            },
+        };
+        Verdict::Known(ready(known))
+    }
+}
+
+/// What comes of a bearer token: known at once, as nearly always, or asked of the store.
+pub(crate) enum Verdict {
+    Known(Ready<Result<Bearer, Problem>>),
+    Asked(Pin<Box<dyn Future<Output = Result<Bearer, Problem>>>>),
+}
+
+impl Future for Verdict {
+    type Output = Result<Bearer, Problem>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Known(known) => Pin::new(known).poll(context),
+            Self::Asked(asked) => asked.as_mut().poll(context),
+        }
     }
 }
 

@@ -2,18 +2,23 @@
 //!
 //! A use case with a password in it keeps a processor busy for a good part of a second, on purpose. Such work
 //! stands in a bounded queue of its own, so that a storm of logins costs the storm an honest 503 and nobody else
-//! anything.
+//! anything. The rest waits for the store alone, on the threads of `web::block`; their queue has no bounds, so this
+//! lane sets them, in number and in time.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use actix_web::rt::time::timeout;
 use actix_web::web;
 use portcullis_domain::AuthService;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::Api;
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
@@ -69,50 +74,116 @@ impl Api {
         let auth = self.auth.clone();
         let work = move || work(&auth);
         match lane {
-            Lane::Data => on_data_lane(work).await,
+            Lane::Data => self.data_lane.run(work).await,
             Lane::Password => self.password_lane.run(work).await,
         }
     }
 }
 
-async fn on_data_lane<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, BlockingError> {
-    let request = current_request_id();
-    #[expect(clippy::disallowed_methods, reason = "the one place")]
-    let done = web::block(move || scope_blocking(request, work));
-    done.await.map_err(|_panicked| BlockingError::Panicked)
+/// The threads of `web::block`, with as many jobs as there are places, each of which waits only so long.
+#[derive(Debug)]
+pub(crate) struct DataLane {
+    places: Arc<Semaphore>,
+    longest_wait: Duration,
 }
+
+impl DataLane {
+    pub(crate) fn new() -> Self {
+        Self::with_bounds(DATA_LANE_PLACES, LONGEST_WAIT)
+    }
+
+    fn with_bounds(places: usize, longest_wait: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), longest_wait }
+    }
+
+    /// Does `work` when a thread is free. What has not begun by then is given up, and so is what nobody waits for.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        // The job holds its place until a thread has seen it: one that was given up is still in the queue.
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_all_taken| BlockingError::Overloaded)?;
+        let request = current_request_id();
+        let turn = Turn::default();
+        let turn_of_job = turn.clone();
+        #[expect(clippy::disallowed_methods, reason = "the one place")]
+        let done = web::block(move || {
+            let _place = place;
+            turn_of_job.take().then(|| scope_blocking(request, work))
+        });
+        let mut done = pin!(done);
+        let outcome = match timeout(self.longest_wait, done.as_mut()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) if turn.take() => return Err(BlockingError::Overloaded),
+            // It has begun, and is waited for.
+            Err(_elapsed) => done.await,
+        };
+        match outcome {
+            Ok(done) => done.ok_or(BlockingError::Overloaded),
+            Err(_panicked) => Err(BlockingError::Panicked),
+        }
+    }
+}
+
+/// Whether a job is done or given up, for whoever is the first to say: the thread that would do it, or the request
+/// that waits for it, by giving up or by going away.
+#[derive(Clone, Debug, Default)]
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// Takes it; `false` when it was taken before.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
+/// How many jobs of the data lane wait or run, in the whole process. Healthy stores do so many in far less time than
+/// [`LONGEST_WAIT`]; the bound keeps the memory that a blocked one costs within a few megabytes.
+const DATA_LANE_PLACES: usize = 1_024;
+
+/// How long a job may wait before it begins. Who would wait longer is served sooner by coming back.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A bounded queue before a few threads.
 ///
 /// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
 #[derive(Debug)]
-pub(crate) struct PasswordLane {
+pub(crate) struct ThreadLane {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl PasswordLane {
-    /// Starts the threads.
+impl ThreadLane {
+    /// The password lane.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(crate) fn start(config: PasswordLaneConfig) -> io::Result<Self> {
-        Self::with_threads(config.hashing_threads.max(1) + 2, config.queue.max(1))
+    pub(crate) fn for_passwords(config: PasswordLaneConfig) -> io::Result<Self> {
+        Self::start("password", config.hashing_threads.max(1) + 2, config.queue.max(1))
     }
 
-    fn with_threads(threads: usize, capacity: usize) -> io::Result<Self> {
+    /// Starts `threads` threads, before which `capacity` jobs may wait.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn start(name: &str, threads: usize, capacity: usize) -> io::Result<Self> {
         let queue = Arc::new(Queue { capacity, line: Mutex::new(Line::default()), changed: Condvar::new() });
         let threads = (0..threads).map(|n| {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("password-{n}")).spawn(move || queue.serve())
+            thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.serve())
         });
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, queue })
     }
 
     /// Does `work` when its turn comes.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
@@ -128,7 +199,7 @@ impl PasswordLane {
     }
 }
 
-impl Drop for PasswordLane {
+impl Drop for ThreadLane {
     fn drop(&mut self) {
         self.close();
         for thread in self.threads.drain(..) {
@@ -252,6 +323,10 @@ mod tests {
         (work, has_started, open)
     }
 
+    fn lane_of(threads: usize, capacity: usize) -> io::Result<ThreadLane> {
+        ThreadLane::start("test", threads, capacity)
+    }
+
     /// Polls once: enough for a job to take its place in the line.
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
@@ -259,7 +334,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_full_queue_refuses_before_anything_runs() {
-        let lane = PasswordLane::with_threads(1, 1).unwrap();
+        let lane = lane_of(1, 1).unwrap();
         let (work, has_started, open) = gate();
         let mut running = pin!(lane.run(work));
         assert!(poll(running.as_mut()).is_pending());
@@ -277,7 +352,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_job_whose_client_left_never_runs() {
-        let lane = PasswordLane::with_threads(1, 2).unwrap();
+        let lane = lane_of(1, 2).unwrap();
         let (work, has_started, open) = gate();
         let mut running = pin!(lane.run(work));
         assert!(poll(running.as_mut()).is_pending());
@@ -296,20 +371,101 @@ mod tests {
 
     #[actix_web::test]
     async fn a_panic_is_its_jobs_own() {
-        let lane = PasswordLane::with_threads(1, 1).unwrap();
+        let lane = lane_of(1, 1).unwrap();
         assert_eq!(lane.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
         assert_eq!(lane.run(|| "alive").await, Ok("alive"));
     }
 
     #[actix_web::test]
     async fn a_panic_on_the_data_lane_is_its_jobs_own() {
-        assert_eq!(on_data_lane(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
-        assert_eq!(on_data_lane(|| "alive").await, Ok("alive"));
+        let lane = DataLane::with_bounds(1, LONGEST_WAIT);
+        assert_eq!(lane.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
+        assert_eq!(lane.run(|| "alive").await, Ok("alive"));
+    }
+
+    /// Runs a test where `web::block` has one thread.
+    fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.max_blocking_threads(1).enable_time().build().unwrap().block_on(test)
+    }
+
+    #[test]
+    fn a_full_data_lane_refuses_before_anything_runs() {
+        on_one_thread(async {
+            let lane = DataLane::with_bounds(2, LONGEST_WAIT);
+            let (work, has_started, open) = gate();
+            let mut running = pin!(lane.run(work));
+            assert!(poll(running.as_mut()).is_pending());
+            has_started.recv().unwrap();
+            let mut waiting = pin!(lane.run(|| "second"));
+            assert!(poll(waiting.as_mut()).is_pending());
+
+            let refused = lane.run(|| -> &str { panic!("must not run") }).await;
+            assert_eq!(refused, Err(BlockingError::Overloaded));
+
+            open.send(()).unwrap();
+            assert_eq!(running.await, Ok("done"));
+            assert_eq!(waiting.await, Ok("second"));
+            assert_eq!(lane.run(|| "third").await, Ok("third"), "and has room again");
+        });
+    }
+
+    #[test]
+    fn what_waits_too_long_for_the_data_lane_is_given_up() {
+        on_one_thread(async {
+            let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+            let (work, has_started, open) = gate();
+            let mut running = pin!(lane.run(work));
+            assert!(poll(running.as_mut()).is_pending());
+            has_started.recv().unwrap();
+
+            let hurried = DataLane::with_bounds(8, Duration::ZERO);
+            let (ran, has_run) = sync_channel(1);
+            let given_up = hurried.run(move || ran.send(()).unwrap()).await;
+            assert_eq!(given_up, Err(BlockingError::Overloaded));
+
+            open.send(()).unwrap();
+            assert_eq!(running.await, Ok("done"));
+            assert_eq!(lane.run(|| "next").await, Ok("next"));
+            assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
+        });
+    }
+
+    #[test]
+    fn what_has_begun_on_the_data_lane_is_waited_for() {
+        let (thread, request) = (Turn::default(), Turn::default());
+        let waiting = thread.clone();
+        assert!(thread.take());
+        assert!(!waiting.take(), "it has begun, and cannot be given up");
+        let job = request.clone();
+        drop(request);
+        assert!(!job.take(), "nobody waits, so it does not begin");
+    }
+
+    #[test]
+    fn a_data_job_whose_client_left_never_runs() {
+        on_one_thread(async {
+            let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+            let (work, has_started, open) = gate();
+            let mut running = pin!(lane.run(work));
+            assert!(poll(running.as_mut()).is_pending());
+            has_started.recv().unwrap();
+
+            let (ran, has_run) = sync_channel(1);
+            {
+                let mut leaving = pin!(lane.run(move || ran.send(()).unwrap()));
+                assert!(poll(leaving.as_mut()).is_pending());
+            }
+            open.send(()).unwrap();
+            assert_eq!(running.await, Ok("done"));
+            assert_eq!(lane.run(|| "next").await, Ok("next"));
+            assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
+        });
     }
 
     #[actix_web::test]
     async fn closing_finishes_what_runs_and_refuses_what_waits() {
-        let lane = PasswordLane::with_threads(1, 2).unwrap();
+        let lane = lane_of(1, 2).unwrap();
         let (work, has_started, open) = gate();
         let mut running = pin!(lane.run(work));
         assert!(poll(running.as_mut()).is_pending());
@@ -326,7 +482,7 @@ mod tests {
 
     #[actix_web::test]
     async fn dropping_waits_for_what_runs() {
-        let lane = PasswordLane::with_threads(1, 1).unwrap();
+        let lane = lane_of(1, 1).unwrap();
         let (work, has_started, open) = gate();
         let (finished, has_finished) = sync_channel(1);
         {
@@ -344,12 +500,12 @@ mod tests {
 
     #[actix_web::test]
     async fn both_lanes_belong_to_the_request() {
-        let lane = PasswordLane::with_threads(1, 1).unwrap();
+        let lane = lane_of(1, 1).unwrap();
         let entropy = SeededEntropy::new(1);
         let id = RequestId::new(portcullis_testkit::fixtures::NOW, &entropy);
         request_id::scope(id, async {
             assert_eq!(lane.run(current_request_id).await, Ok(Some(id)));
-            assert_eq!(on_data_lane(current_request_id).await, Ok(Some(id)));
+            assert_eq!(DataLane::new().run(current_request_id).await, Ok(Some(id)));
         })
         .await;
         assert_eq!(lane.run(current_request_id).await, Ok(None), "and leave it again");

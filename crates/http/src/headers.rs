@@ -40,4 +40,5 @@ const FIXED: [(HeaderName, HeaderValue); 5] = [
 const NO_CONTENT: HeaderValue =
     HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox");
 
-const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+/// Of this host alone: what its subdomains serve is not for this service to say.
+const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");

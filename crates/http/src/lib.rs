@@ -31,10 +31,13 @@ mod envelope;
 mod headers;
 mod limits;
 mod openapi;
+mod panics;
 mod problem;
+mod readiness;
 mod request_id;
 mod routes;
 mod strict_json;
+mod unread;
 
 use std::io;
 use std::sync::Arc;
@@ -45,8 +48,8 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
-use blocking::PasswordLane;
 pub use blocking::PasswordLaneConfig;
+use blocking::{DataLane, ThreadLane};
 pub use client_ip::{Cidr, InvalidCidr, TrustedProxies};
 pub use cors::{AllowedOrigins, InvalidOrigin, Origin};
 use envelope::Envelope;
@@ -57,6 +60,7 @@ pub use openapi::openapi;
 use portcullis_domain::AuthService;
 use portcullis_domain::ports::{Clock, Entropy};
 pub use problem::{ProblemCode, ViolationCode};
+use readiness::LastReadiness;
 pub use request_id::{RequestId, current_request_id};
 use routes::Documents;
 pub use strict_json::{BODY_DEADLINE, MAX_BODY};
@@ -102,7 +106,9 @@ pub struct Api {
     auth: AuthService,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    password_lane: PasswordLane,
+    data_lane: DataLane,
+    password_lane: ThreadLane,
+    readiness: LastReadiness,
     proxies: TrustedProxies,
     origins: AllowedOrigins,
     limits: Limits,
@@ -115,7 +121,7 @@ impl Api {
     /// name those that come without an id.
     ///
     /// # Errors
-    /// When the threads of the password lane cannot be started.
+    /// When the threads of the password lane, or the one of `/ready`, cannot be started.
     pub fn new(
         auth: AuthService,
         config: HttpConfig,
@@ -126,7 +132,9 @@ impl Api {
             auth,
             clock,
             entropy,
-            password_lane: PasswordLane::start(config.password_lane)?,
+            data_lane: DataLane::new(),
+            password_lane: ThreadLane::for_passwords(config.password_lane)?,
+            readiness: LastReadiness::new()?,
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
             documents: Documents::new(&config),
@@ -142,9 +150,9 @@ impl Api {
     }
 
     /// The API that a request of [`app`] belongs to.
-    fn of(request: &HttpRequest) -> Data<Self> {
+    fn of(request: &HttpRequest) -> &Data<Self> {
         #[expect(clippy::expect_used, reason = "`app` puts it there, and no route exists without `app`")]
-        request.app_data::<Data<Self>>().expect("the application has its API").clone()
+        request.app_data::<Data<Self>>().expect("the application has its API")
     }
 }
 

@@ -12,13 +12,16 @@ pub(crate) mod refresh;
 pub(crate) mod register;
 pub(crate) mod well_known;
 
+use actix_web::dev::{HttpServiceFactory, RequestHead};
 use actix_web::guard::{self, Guard, GuardContext};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, ResponseError, Route};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError, Route};
 
 use crate::limits::Limit;
+use crate::panics;
 use crate::problem::{Problem, ProblemCode};
 use crate::{Api, HttpConfig};
 
@@ -58,9 +61,15 @@ pub(crate) fn configure(config: &mut ServiceConfig, api: &Api) {
     }
 }
 
-/// What answers where no path matches.
+/// What answers where no path matches, and what is no request for an origin server.
 pub(crate) fn not_found() -> Route {
-    web::to(async || Problem::new(ProblemCode::NotFound).error_response())
+    web::to(async |request: HttpRequest| {
+        let problem = match is_well_formed(request.head()) {
+            true => Problem::new(ProblemCode::NotFound),
+            false => Problem::new(ProblemCode::MalformedRequest).closing(),
+        };
+        problem.error_response()
+    })
 }
 
 /// Documents that are the same for every request, made once.
@@ -97,15 +106,16 @@ impl At {
         self.verbs.iter().map(|verb| verb.allow).collect::<Vec<_>>().join(", ")
     }
 
-    fn into_resource(self) -> Resource {
+    fn into_resource(self) -> impl HttpServiceFactory + use<> {
         let allow = HeaderValue::from_str(&self.allow()).unwrap_or(HeaderValue::from_static(""));
-        let resource = web::resource(self.path).guard(Plain);
+        let resource = web::resource(self.path).guard(Proper);
         let resource = self.verbs.into_iter().fold(resource, |resource, verb| resource.route(verb.route));
-        resource.default_service(web::to(move || {
+        let resource = resource.default_service(web::to(move || {
             let mut response = Problem::new(ProblemCode::MethodNotAllowed).error_response();
             response.headers_mut().insert(header::ALLOW, allow.clone());
             async { response }
-        }))
+        }));
+        resource.wrap(from_fn(panics::answer_500))
     }
 }
 
@@ -141,13 +151,30 @@ where
     Verb { allow: "POST", route: web::method(Method::POST).to(handler) }
 }
 
-/// Passes only paths without percent-encoding: none of ours needs it, and one resource has one path.
-struct Plain;
+/// Passes only well-formed requests for paths without percent-encoding: none of ours needs it, and one resource has
+/// one path. The rest is for [`not_found`].
+struct Proper;
 
-impl Guard for Plain {
+impl Guard for Proper {
     fn check(&self, context: &GuardContext<'_>) -> bool {
-        !context.head().uri.path().contains('%')
+        !context.head().uri.path().contains('%') && is_well_formed(context.head())
     }
+}
+
+/// Refuses what no client of an origin server sends: a target in the form for proxies, and a `Host` with user
+/// information, a path or the like. (Nothing here believes `Host`, but something in front might.) Refuses WebSocket
+/// too: it is not spoken here, and the HTTP parser would take whatever follows the head for a body without end.
+fn is_well_formed(head: &RequestHead) -> bool {
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
+    head.uri.scheme().is_none()
+        && head
+            .headers()
+            .get_all(header::HOST)
+            .all(|host| !host.is_empty() && host.as_bytes().iter().all(is_host))
+        && !head
+            .headers()
+            .get_all(header::UPGRADE)
+            .any(|protocol| protocol.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The type of what most routes return.

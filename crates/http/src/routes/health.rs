@@ -4,7 +4,6 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
-use portcullis_domain::AuthService;
 use portcullis_domain::service::{Check, Readiness};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +11,6 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::Api;
 use crate::answer;
-use crate::blocking::Lane;
 use crate::openapi::problems;
 
 /// Says that the process lives
@@ -27,17 +25,19 @@ pub(crate) async fn health() -> HttpResponse {
 }
 
 /// Says whether the service can do its work
+///
+/// An answer holds for a second. Checks that take longer than two count as failing.
 #[utoipa::path(
     get, path = "/ready", tag = "operation",
     responses(
         (status = 200, description = "Every check passes.", body = ReadyResponse),
-        (status = 503, description = "A check fails.", body = ReadyResponse,
+        (status = 503, description = "A check fails, or none answers in time (`not_ready`).", body = ReadyResponse,
             headers(("Retry-After" = u64, description = "Seconds."))),
         Problems,
     ),
 )]
 pub(crate) async fn ready(api: Data<Api>) -> Answer {
-    let readiness = api.blocking(Lane::Data, AuthService::readiness).await?;
+    let readiness = api.readiness().await?;
     Ok(ReadyResponse::from(readiness).into_answer(readiness.is_ready()))
 }
 

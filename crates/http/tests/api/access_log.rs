@@ -75,7 +75,7 @@ async fn each_request_has_one_line_by_its_pattern() {
             TestRequest::default().method("EVIL".parse().unwrap()).uri("/login"),
             "method=- route=/login status=405",
         ),
-        ("log-6", TestRequest::get().uri("http://evil/health"), "method=GET route=- status=400"),
+        ("log-6", TestRequest::get().uri("http://evil/health"), "method=GET route=/health status=400"),
     ];
     for (id, request, expected) in cases {
         rig.send(request.insert_header(("x-request-id", id))).await;

@@ -49,6 +49,13 @@ async fn a_listed_origin_reads_answers_and_errors() {
         let expected = ["ratelimit", "ratelimit-policy", "retry-after", "www-authenticate", "x-request-id"];
         assert_eq!(exposed, expected);
     }
+    for malformed in
+        [from(APP, "/health").insert_header(("host", "a b")), from(APP, "http://evil.example/health")]
+    {
+        let answer = rig.send(malformed).await;
+        answer.check_problem(ProblemCode::MalformedRequest);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+    }
     let answer = rig.send(post("/login", "{").insert_header(("origin", APP))).await;
     answer.check_problem(ProblemCode::MalformedJson);
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::test::TestRequest;
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
@@ -14,7 +15,7 @@ use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
 use portcullis_domain::user::{NewUser, User};
 use portcullis_domain::username::CanonicalName;
-use portcullis_http::ProblemCode;
+use portcullis_http::{AllowedOrigins, ProblemCode};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
@@ -172,6 +173,25 @@ async fn a_panic_is_one_requests_500() {
     let rig = setup.start().await;
     rig.get_as("/protected", "x").await.check_problem(ProblemCode::InternalError);
     assert_eq!(rig.get("/health").await.status, 200, "the worker lives on");
+}
+
+#[actix_web::test]
+async fn a_panic_is_logged_with_its_route_and_may_be_read_by_pages() {
+    let mut setup = Setup::new();
+    setup.ports.access_tokens = Arc::new(BrokenTokens);
+    setup.config.allowed_origins = AllowedOrigins::Any;
+    let rig = setup.start().await;
+    let request = TestRequest::get()
+        .uri("/protected?secret")
+        .insert_header(("x-request-id", "panic"))
+        .insert_header(("origin", "https://app.example.com"))
+        .insert_header(("authorization", "Bearer x"));
+    let answer = rig.send(request).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (500, Some("*")));
+    let lines = logged("panic");
+    let is_named = |line: &String| line.contains("a request handler panicked route=/protected");
+    assert_eq!(lines.iter().filter(|line| is_named(line)).count(), 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("method=GET route=/protected status=500")), "{lines:?}");
 }
 
 #[actix_web::test]

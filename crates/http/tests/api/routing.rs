@@ -124,6 +124,12 @@ async fn targets_and_hosts_are_those_of_an_origin_server() {
         let request = named(TestRequest::get()).uri("/health").insert_header(("host", host));
         rig.send(request).await.check_problem(ProblemCode::MalformedRequest);
     }
+    for protocol in ["websocket", "WebSocket"] {
+        let request = named(TestRequest::get()).uri("/health").insert_header(("upgrade", protocol));
+        rig.send(request).await.check_problem(ProblemCode::MalformedRequest);
+    }
+    let request = named(TestRequest::get()).uri("/health").insert_header(("upgrade", "h2c"));
+    assert_eq!(rig.send(request).await.status, 200, "an offer that may be ignored");
     for host in ["auth.example", "auth.example:8080", "[::1]:8080", "127.0.0.1"] {
         let request = named(TestRequest::get()).uri("/health").insert_header(("host", host));
         assert_eq!(rig.send(request).await.status, 200, "{host}");

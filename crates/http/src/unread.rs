@@ -1,0 +1,68 @@
+//! Chunked request bodies that nobody reads to their end.
+//!
+//! actix-http closes a connection on which an unread body is left, after a second in which the client may read the
+//! answer. But a chunked body that was dropped it goes on to read, for as long as the client likes: a request without
+//! its last chunk would hold its connection for ever. So such a body lives as long as the answer to it.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::HttpMessage;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::web::Bytes;
+use futures_core::Stream;
+
+/// The chunked body of a request, which is read through another handle.
+#[derive(Clone)]
+pub(crate) struct Unread(Rc<RefCell<Payload>>);
+
+impl Unread {
+    /// Takes hold of the body of a request, if it is chunked.
+    pub(crate) fn of(request: &mut ServiceRequest) -> Option<Self> {
+        if !request.headers().contains_key(header::TRANSFER_ENCODING) {
+            return None;
+        }
+        let unread = Self(Rc::new(RefCell::new(request.take_payload())));
+        request.set_payload(Payload::Stream { payload: Box::pin(unread.clone()) });
+        Some(unread)
+    }
+
+    /// The body of the answer, which keeps hold.
+    pub(crate) fn outlive<B: MessageBody + 'static>(self, answer: B) -> BoxBody {
+        BoxBody::new(Answer { body: Box::pin(answer), _unread: self })
+    }
+}
+
+impl Stream for Unread {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(context)
+    }
+}
+
+/// The body of an answer, and that of its request.
+struct Answer<B> {
+    body: Pin<Box<B>>,
+    _unread: Unread,
+}
+
+impl<B: MessageBody> MessageBody for Answer<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        self.body.as_mut().poll_next(context)
+    }
+}

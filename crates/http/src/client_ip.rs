@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use portcullis_domain::client::ClientInfo;
 
 use crate::Api;
@@ -22,7 +22,7 @@ impl FromRequest for Client {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let address = Api::of(request).proxies.client_address(request.head());
+        let address = Api::of(request).proxies.client_of(request);
         let agent = request.headers().get(header::USER_AGENT);
         // The bytes of an agent are anybody's; what is not UTF-8 is shown as such.
         let agent = agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()));
@@ -48,24 +48,33 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// The address of the client of a request, found out once per request.
+    pub(crate) fn client_of(&self, request: &HttpRequest) -> Option<IpAddr> {
+        if let Some(ClientAddress(known)) = request.extensions().get() {
+            return *known;
+        }
+        let address = self.client_address(request.head());
+        request.extensions_mut().insert(ClientAddress(address));
+        address
+    }
+
     /// The address of the client: the peer's, unless the peer is trusted. Then `X-Forwarded-For` is walked from its
     /// right end, which the peer wrote, past every hop that is trusted too; what stands further left is what the
     /// client claims. An entry that is no address ends the walk. No other header counts.
     ///
     /// `None` when the peer has no address.
-    pub(crate) fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
+    fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
         let mut address = head.peer_addr?.ip().to_canonical();
         if !self.trusts(address) {
             return Some(address);
         }
         // A proxy that adds a field of its own adds it after the others.
-        let fields = head.headers().get_all(header::X_FORWARDED_FOR);
-        let entries = fields.flat_map(|field| field.to_str().unwrap_or(UNREADABLE).split(','));
-        let mut hops: Vec<_> = entries.map(address_of).collect();
-        while self.trusts(address) {
-            match hops.pop() {
-                Some(Some(hop)) => address = hop,
-                Some(None) | None => break,
+        let fields = head.headers().get_all(header::X_FORWARDED_FOR).rev();
+        let mut entries = fields.flat_map(|field| field.to_str().unwrap_or(UNREADABLE).rsplit(','));
+        while let Some(hop) = entries.next().and_then(address_of) {
+            address = hop;
+            if !self.trusts(address) {
+                break;
             }
         }
         Some(address)
@@ -75,6 +84,10 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(address))
     }
 }
+
+/// What was found out about a request.
+#[derive(Clone, Copy)]
+struct ClientAddress(Option<IpAddr>);
 
 /// The address in an entry of `X-Forwarded-For`; some proxies write the port too.
 fn address_of(entry: &str) -> Option<IpAddr> {
@@ -173,6 +186,18 @@ mod tests {
         check("10.0.0.1", &["6.6.6.6,192.0.2.1 , 10.9.9.9"], "192.0.2.1");
         check("10.0.0.1", &["6.6.6.6", "192.0.2.1", "10.9.9.9"], "192.0.2.1");
         check("10.0.0.1", &["10.1.1.1, 10.2.2.2"], "10.1.1.1");
+    }
+
+    #[test]
+    fn the_address_is_found_out_once_per_request() {
+        let request = TestRequest::default()
+            .peer_addr("10.0.0.1:1".parse().unwrap())
+            .insert_header((header::X_FORWARDED_FOR, "192.0.2.1"))
+            .to_http_request();
+        let trusting = TrustedProxies::new(vec!["10.0.0.1".parse().unwrap()]);
+        let expected = Some("192.0.2.1".parse().unwrap());
+        assert_eq!(trusting.client_of(&request), expected);
+        assert_eq!(TrustedProxies::default().client_of(&request), expected, "it was kept");
     }
 
     #[test]

@@ -5,9 +5,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How often one address may call the routes that cost most.
+///
+/// A build without the feature `governor` has no limits, whatever is set here: its OpenAPI description promises none, and
+/// a gateway in front must have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Whether there are limits at all; a gateway in front may have its own.
+    /// Whether there are limits at all, in a build that can have them; a gateway in front may have its own.
     pub enabled: bool,
     /// `POST /register`.
     pub register: Quota,
@@ -144,13 +147,16 @@ mod by_address {
         /// The slot in which an address is counted.
         ///
         /// The number of slots is fixed, so no number of addresses takes more memory, and none pushes another's
-        /// count out. Two addresses may share a slot, but which ones nobody can tell: the hash has a random key.
+        /// count out. Two addresses may share a slot, and then its calls; which ones nobody can tell, for the hash
+        /// has a random key. But who calls from very many addresses can use up many slots, and IPv6 prefixes come
+        /// cheap by the million: each family has its own half, so that they cost IPv4 nothing.
         fn slot(&self, address: IpAddr) -> u64 {
-            let hash = match address.to_canonical() {
-                IpAddr::V4(address) => self.hasher.hash_one(address),
-                IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> 64),
-            };
-            hash % LIMIT_SLOTS
+            match address.to_canonical() {
+                IpAddr::V4(address) => self.hasher.hash_one(address) % SLOTS_PER_FAMILY,
+                IpAddr::V6(address) => {
+                    SLOTS_PER_FAMILY + self.hasher.hash_one(address.to_bits() >> 64) % SLOTS_PER_FAMILY
+                }
+            }
         }
     }
 
@@ -163,7 +169,7 @@ mod by_address {
         }
 
         fn extract(&self, request: &ServiceRequest) -> Result<u64, Problem> {
-            let address = self.proxies.client_address(request.head());
+            let address = self.proxies.client_of(request.request());
             Ok(self.slot(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
         }
 
@@ -236,8 +242,9 @@ mod by_address {
         duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
     }
 
-    /// 2¹⁷ slots are about 4 MiB a limit when all are in use, and let ten thousand busy addresses share hardly any.
-    const LIMIT_SLOTS: u64 = 1 << 17;
+    /// 2¹⁷ slots for IPv4 and as many for IPv6 are about 8 MiB a limit when all are in use, and let ten thousand busy
+    /// addresses share hardly any.
+    const SLOTS_PER_FAMILY: u64 = 1 << 17;
 
     const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
     const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -267,8 +274,16 @@ mod by_address {
             let addresses = || (0..1_000_u32).map(|n| IpAddr::V4(Ipv4Addr::from_bits(n << 8)));
             let slots: std::collections::HashSet<_> = addresses().map(|address| one.slot(address)).collect();
             assert!(slots.len() > 950, "{}", slots.len());
-            assert!(slots.iter().all(|slot| *slot < LIMIT_SLOTS));
+            assert!(slots.iter().all(|slot| *slot < SLOTS_PER_FAMILY));
             assert!(addresses().any(|address| one.slot(address) != other.slot(address)));
+        }
+
+        #[test]
+        fn no_number_of_ipv6_prefixes_takes_a_slot_of_ipv4() {
+            let extractor = extractor();
+            let slots = (0..10_000_u128).map(|n| extractor.slot(IpAddr::V6((n << 64).into())));
+            let is_theirs = |slot| (SLOTS_PER_FAMILY..2 * SLOTS_PER_FAMILY).contains(&slot);
+            assert!(slots.skip(1).all(is_theirs));
         }
 
         #[test]

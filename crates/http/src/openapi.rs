@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response,
-    ResponseBuilder, Schema, Type,
+    ContentBuilder, Header, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required,
+    Response, ResponseBuilder, Schema, Type,
 };
 use utoipa::{Modify, OpenApi, ToSchema};
 
@@ -28,7 +28,8 @@ pub fn openapi() -> Document {
         version = "1",
         description = "Registers users, logs them in, and gives out tokens that others verify.\n\n\
             Every error is a problem document (RFC 9457); `GET /problems` explains them all. Every answer carries \
-            `x-request-id`. HEAD works where GET does. Within version 1, changes are additive only.",
+            `x-request-id`. HEAD works where GET does; another method than those listed is a 405 (the response \
+            `MethodNotAllowed`). Within version 1, changes are additive only: lists of codes may grow.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
@@ -57,7 +58,7 @@ pub fn openapi() -> Document {
         docs::file,
     ),
     components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode)),
-    modifiers(&AccessTokens, &StrictRequests, &OptionalBody),
+    modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &CommonFields),
 )]
 struct Description;
 
@@ -101,6 +102,66 @@ impl Modify for OptionalBody {
     }
 }
 
+/// Says which header fields come with every answer, and what answers a method that is not there.
+struct CommonFields;
+
+impl Modify for CommonFields {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let codes = [ProblemCode::MethodNotAllowed];
+        let response = problem_response(codes[0].status().as_u16(), &codes);
+        components.responses.insert("MethodNotAllowed".to_owned(), RefOr::T(response));
+        for (name, meaning) in COMMON_FIELDS.iter().chain(LIMIT_FIELDS) {
+            components.headers.insert((*name).to_owned(), RefOr::T(header(Type::String, meaning)));
+        }
+        for response in components.responses.values_mut() {
+            add_fields(response, COMMON_FIELDS);
+        }
+        for operation in document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]) {
+            let Some(operation) = operation else { continue };
+            let responses = &mut operation.responses.responses;
+            let is_limited = responses.contains_key("429");
+            for response in responses.values_mut() {
+                add_fields(response, COMMON_FIELDS);
+                if is_limited {
+                    add_fields(response, LIMIT_FIELDS);
+                }
+            }
+        }
+    }
+}
+
+fn add_fields(response: &mut RefOr<Response>, fields: &[(&str, &str)]) {
+    let RefOr::T(response) = response else { return };
+    for (name, _) in fields {
+        let reference = Ref::new(format!("#/components/headers/{name}"));
+        response.headers.insert((*name).to_owned(), RefOr::Ref(reference));
+    }
+}
+
+fn header(kind: Type, meaning: &str) -> Header {
+    let schema = ObjectBuilder::new().schema_type(kind);
+    HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build()
+}
+
+/// What every answer carries.
+const COMMON_FIELDS: &[(&str, &str)] = &[
+    ("x-request-id", "Names the request: the client's own id where it sent a good one."),
+    ("Cache-Control", "`no-store` for tokens, accounts and errors; what anybody may keep says for how long."),
+];
+
+/// What the answers of a limited route carry (draft-ietf-httpapi-ratelimit-headers).
+const LIMIT_FIELDS: &[(&str, &str)] = &[
+    (
+        "RateLimit",
+        "How many calls are left to this address (`r`), and in how many seconds all are back (`t`).",
+    ),
+    (
+        "RateLimit-Policy",
+        "How many calls may come at once (`q`), and in how many seconds so many are back (`w`).",
+    ),
+];
+
 /// Declares the problems with which the routes of a file answer, as `Problems` among their responses.
 macro_rules! problems {
     ($($codes:expr),* $(,)?) => {
@@ -136,19 +197,15 @@ fn problem_response(status: u16, codes: &[ProblemCode]) -> Response {
     let response = ResponseBuilder::new()
         .description(meanings.join(" "))
         .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build());
-    let header = |name, kind, meaning: &str| {
-        let schema = ObjectBuilder::new().schema_type(kind);
-        (name, HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build())
+    let response = match status {
+        401 => response.header("WWW-Authenticate", header(Type::String, "How to authenticate (RFC 6750).")),
+        405 => response.header("Allow", header(Type::String, "The methods that are there.")),
+        429 | 503 => {
+            response.header("Retry-After", header(Type::Integer, "After how many seconds to try again."))
+        }
+        _ => response,
     };
-    let header = match status {
-        401 => Some(header("WWW-Authenticate", Type::String, "How to authenticate (RFC 6750).")),
-        429 | 503 => Some(header("Retry-After", Type::Integer, "After how many seconds to try again.")),
-        _ => None,
-    };
-    match header {
-        Some((name, header)) => response.header(name, header).build(),
-        None => response.build(),
-    }
+    response.build()
 }
 
 /// What any route may answer.
@@ -163,18 +220,21 @@ pub(crate) const WITH_BODY: &[ProblemCode] = &[
     ProblemCode::InvalidRequest,
 ];
 
-/// What a route with a limit may answer.
-pub(crate) const LIMITED: &[ProblemCode] = &[ProblemCode::RateLimited];
-
-/// What a route that hashes passwords may answer.
-pub(crate) const PASSWORD_WORK: &[ProblemCode] = &[ProblemCode::Overloaded];
+/// What a route with a limit may answer, in a build that has limits.
+pub(crate) const LIMITED: &[ProblemCode] =
+    if cfg!(feature = "governor") { &[ProblemCode::RateLimited] } else { &[] };
 
 /// What a route that writes may answer.
-pub(crate) const STORE: &[ProblemCode] = &[ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
+pub(crate) const STORE: &[ProblemCode] =
+    &[ProblemCode::Overloaded, ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
 
 /// What a route behind an access token may answer.
-pub(crate) const BEARER: &[ProblemCode] =
-    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::StorageUnavailable];
+pub(crate) const BEARER: &[ProblemCode] = &[
+    ProblemCode::MissingToken,
+    ProblemCode::InvalidToken,
+    ProblemCode::Overloaded,
+    ProblemCode::StorageUnavailable,
+];
 
 #[cfg(test)]
 mod tests {
@@ -222,8 +282,12 @@ mod tests {
         assert_eq!(listed, &serde_json::json!(words));
 
         let descriptions: Vec<_> = all(&document, "responses").into_iter().map(Value::to_string).collect();
-        // The rest comes from what surrounds the routes: no route, no such method, CORS, a start under way.
-        let around = ["forbidden", "method_not_allowed", "not_ready"];
+        // The rest comes from what surrounds the routes: CORS, and limits where the build has them. `not_ready` is said
+        // in words beside the other 503 of `/ready`.
+        let around: &[&str] = match cfg!(feature = "governor") {
+            true => &["forbidden", "not_ready"],
+            false => &["forbidden", "not_ready", "rate_limited"],
+        };
         for word in words.iter().filter(|word| !around.contains(word)) {
             let marked = format!("`{word}`: ");
             assert!(descriptions.iter().any(|text| text.contains(&marked)), "{word}");
@@ -244,12 +308,36 @@ mod tests {
                 if operation["security"].is_array() {
                     expected.extend(["401", "503"]);
                 }
-                if ["/register", "/login", "/refresh"].contains(&path.as_str()) {
+                let is_limited = cfg!(feature = "governor")
+                    && ["/register", "/login", "/refresh"].contains(&path.as_str());
+                if is_limited {
                     expected.insert("429");
                 }
                 assert!(statuses.is_superset(&expected), "{method} {path}: {statuses:?}");
+                assert_eq!(statuses.contains("429"), is_limited, "{method} {path}");
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    let has = |field| response["headers"][field].is_object();
+                    assert!(has("x-request-id") && has("Cache-Control"), "{method} {path} {status}");
+                    let has_limit = (has("RateLimit"), has("RateLimit-Policy"));
+                    assert_eq!(has_limit, (is_limited, is_limited), "{method} {path} {status}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_method_that_is_not_there_is_documented_once() {
+        let document = document();
+        let response = &document["components"]["responses"]["MethodNotAllowed"];
+        assert!(response["headers"]["Allow"].is_object() && response["headers"]["x-request-id"].is_object());
+        assert!(document["info"]["description"].as_str().unwrap().contains("`MethodNotAllowed`"));
+    }
+
+    #[test]
+    fn what_a_logout_ends_is_a_list_of_one() {
+        let document = document();
+        let schema = &document["paths"]["/logout"]["post"]["parameters"][0]["schema"];
+        assert_eq!(all(schema, "enum"), [&serde_json::json!(["current"])], "{schema}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ catalogue! {
     RefreshTokenReused = UNAUTHORIZED, "refresh_token_reused", "The refresh token was used before",
         "A copy of an old refresh token was presented, so the session has been ended. Sign in again.";
     Forbidden = FORBIDDEN, "forbidden", "This is not allowed",
-        "Who asks may not do this.";
+        "A page of this origin may not send such a request; the operator lists the origins that may.";
     RegistrationClosed = FORBIDDEN, "registration_closed", "Registration is closed",
         "New users cannot register here; ask the operator.";
     NotFound = NOT_FOUND, "not_found", "There is nothing here",
@@ -120,7 +120,7 @@ impl PartialSchema for ProblemCode {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("The stable word for programs."))
+            .description(Some("The stable word for programs. The list is open: take a new word by the status of the answer."))
             .enum_values(Some(Self::ALL.iter().map(|code| code.word())))
             .into()
     }
@@ -218,22 +218,19 @@ impl From<StoreError> for Problem {
             StoreErrorKind::Full => ProblemCode::StorageFull,
             StoreErrorKind::Internal => ProblemCode::InternalError,
         };
-        log::error!("{}", Chain(&error));
-        code.into()
+        logged(&error, code)
     }
 }
 
 impl From<HashError> for Problem {
     fn from(error: HashError) -> Self {
-        log::error!("{}", Chain(&error));
-        ProblemCode::InternalError.into()
+        logged(&error, ProblemCode::InternalError)
     }
 }
 
 impl From<SignError> for Problem {
     fn from(error: SignError) -> Self {
-        log::error!("{}", Chain(&error));
-        ProblemCode::InternalError.into()
+        logged(&error, ProblemCode::InternalError)
     }
 }
 
@@ -241,10 +238,7 @@ impl From<BlockingError> for Problem {
     fn from(error: BlockingError) -> Self {
         match error {
             BlockingError::Overloaded => ProblemCode::Overloaded.into(),
-            BlockingError::Panicked => {
-                log::error!("{error}");
-                ProblemCode::InternalError.into()
-            }
+            BlockingError::Panicked => logged(&error, ProblemCode::InternalError),
         }
     }
 }
@@ -284,10 +278,7 @@ impl From<RefreshError> for Problem {
         match error {
             RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
             RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
-            RefreshError::Ahead => {
-                log::error!("{error}");
-                ProblemCode::InvalidRefreshToken.into()
-            }
+            RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
             RefreshError::Store(error) => error.into(),
             RefreshError::Sign(error) => error.into(),
         }
@@ -358,7 +349,8 @@ impl Violation {
     }
 }
 
-/// What can be wrong with a part of a request: the words of the contract, for routes of today and tomorrow.
+/// What can be wrong with a part of a request: the words of the contract, for routes of today and tomorrow. The list is
+/// open: clients show the message of a word that they do not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ViolationCode {
@@ -445,6 +437,12 @@ pub(crate) struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
     #[schema(value_type = Vec<Violation>, required = false)]
     errors: &'a [Violation],
+}
+
+/// Logs an error with its causes; what is left of it is the code.
+fn logged(error: &dyn Error, code: ProblemCode) -> Problem {
+    log::error!("{}", Chain(error));
+    code.into()
 }
 
 /// An error with its causes, for the log.

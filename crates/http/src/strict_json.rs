@@ -14,6 +14,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes};
 use actix_web::{FromRequest, HttpRequest, dev};
+use portcullis_domain::password::PasswordAttempt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -93,6 +94,13 @@ impl Fields {
         }
     }
 
+    /// Takes the name and the password that must be there.
+    pub(crate) fn credentials(&mut self) -> Option<(String, PasswordAttempt)> {
+        let username = self.text("username");
+        let password = self.text("password").map(PasswordAttempt::new);
+        username.zip(password)
+    }
+
     /// Everything that is wrong, the fields nobody asked for included.
     fn into_violations(self) -> Vec<Violation> {
         let mut violations = self.violations;
@@ -107,7 +115,8 @@ impl Fields {
     }
 }
 
-/// A body that is wiped when it is done with, for it may hold a password.
+/// A body that is wiped when it is done with, for it may hold a password. Only this copy can be: what the connection
+/// was read into belongs to actix-web, which uses it again or frees it as it is.
 struct Body(Bytes);
 
 impl Drop for Body {
@@ -186,7 +195,8 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Reads any value, down to its last leaf: what is wrong deep inside is wrong too.
+/// Reads any value, down to its last leaf: what is wrong deep inside is wrong too. (What `serde_json` cannot read
+/// is malformed, although the grammar of JSON allows it: a number beyond an `f64`, or more than 127 levels.)
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {

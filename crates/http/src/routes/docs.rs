@@ -66,13 +66,14 @@ struct File {
 
 impl Docs {
     pub(super) fn new() -> Self {
-        // Relative, so that it works below a prefix. `none`: no validator of somebody else's is asked about us.
-        let config = Arc::new(utoipa_swagger_ui::Config::new(["openapi.json"]).validator_url("none"));
+        let config = Arc::new(utoipa_swagger_ui::Config::default());
         let files = FILES.iter().filter_map(|(name, content_type)| {
-            let file = utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten()?;
-            let content = match file.bytes {
-                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                Cow::Owned(bytes) => Bytes::from(bytes),
+            let content = match *name {
+                INITIALIZER => Bytes::from_static(include_bytes!("docs.js")),
+                _ => match utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten()?.bytes {
+                    Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                    Cow::Owned(bytes) => Bytes::from(bytes),
+                },
             };
             Some((*name, File { content_type: HeaderValue::from_static(content_type), content }))
         });
@@ -88,14 +89,16 @@ impl fmt::Debug for Docs {
 }
 
 /// The parts that the page asks for.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 5] = [
     ("favicon-32x32.png", "image/png"),
     ("index.css", "text/css; charset=utf-8"),
-    ("swagger-initializer.js", "text/javascript; charset=utf-8"),
+    (INITIALIZER, "text/javascript; charset=utf-8"),
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
-    ("swagger-ui-standalone-preset.js", "text/javascript; charset=utf-8"),
     ("swagger-ui.css", "text/css; charset=utf-8"),
 ];
+
+/// Ours: the one that comes along brings a bar in which any other description could be loaded.
+const INITIALIZER: &str = "swagger-initializer.js";
 
 const PAGE: &str = include_str!("docs.html");
 
@@ -128,9 +131,9 @@ mod tests {
     #[test]
     fn the_page_asks_nobody_else() {
         let docs = Docs::new();
-        let initializer = String::from_utf8_lossy(&docs.files["swagger-initializer.js"].content).into_owned();
-        assert!(initializer.contains(r#""validatorUrl": "none""#), "{initializer}");
-        assert!(initializer.contains(r#""url": "openapi.json""#), "{initializer}");
+        let initializer = String::from_utf8_lossy(&docs.files[INITIALIZER].content).into_owned();
+        assert!(initializer.contains(r#"validatorUrl: "none""#), "{initializer}");
+        assert!(initializer.contains(r#"url: "openapi.json""#), "{initializer}");
         assert!(!PAGE.contains("http"));
     }
 }

@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
+use actix_web::http::header;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use portcullis_domain::service::LogoutToken;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::Answer;
 use crate::Api;
+use crate::answer::NO_STORE;
 use crate::bearer::UnverifiedBearer;
 use crate::blocking::Lane;
 use crate::client_ip::Client;
@@ -25,7 +27,7 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 /// bearer. Ending a session that is over already succeeds.
 #[utoipa::path(
     post, path = "/logout", tag = "public",
-    params(("scope" = Option<String>, Query, example = "current",
+    params(("scope" = inline(Option<Scope>), Query, example = "current",
         description = "Which sessions to end: `current`, the one of the token, is all there is.")),
     request_body = LogoutRequest,
     responses((status = 204, description = "The session is over."), Problems),
@@ -40,7 +42,7 @@ pub(crate) async fn logout(
 ) -> Answer {
     let token = one_of(bearer, body.0)?;
     api.blocking(Lane::Data, move |auth| auth.logout(&token, &client.0)).await??;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, NO_STORE)).finish())
 }
 
 fn one_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, Problem> {
@@ -73,12 +75,20 @@ impl FromFields for LogoutRequest {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct LogoutQuery {
-    scope: Option<String>,
+#[derive(Deserialize)]
+struct ScopeQuery {
+    scope: Option<Scope>,
 }
 
-/// The scope `current`, which is also meant where none is given.
+/// Which sessions to end.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Scope {
+    /// The one of the token, which is also meant where none is given.
+    Current,
+}
+
+/// The scope `current`.
 #[derive(Debug)]
 pub(crate) struct CurrentSession;
 
@@ -87,10 +97,10 @@ impl FromRequest for CurrentSession {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = Query::<LogoutQuery>::from_query(request.query_string()).map(Query::into_inner);
-        ready(match query {
-            Ok(LogoutQuery { scope }) if scope.as_deref().is_none_or(|scope| scope == "current") => Ok(Self),
-            _ => Err(Problem::invalid(vec![Violation::new(
+        let query = Query::<ScopeQuery>::from_query(request.query_string());
+        ready(match query.map(|query| query.into_inner().scope) {
+            Ok(None | Some(Scope::Current)) => Ok(Self),
+            Err(_unknown) => Err(Problem::invalid(vec![Violation::new(
                 "#/scope",
                 ViolationCode::WrongType,
                 "must be `current`",

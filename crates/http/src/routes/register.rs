@@ -11,7 +11,7 @@ use crate::Api;
 use crate::answer::{self, UserBody};
 use crate::blocking::Lane;
 use crate::client_ip::Client;
-use crate::openapi::{LIMITED, PASSWORD_WORK, STORE, WITH_BODY, problems};
+use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
@@ -42,16 +42,8 @@ pub(crate) struct RegisterRequest {
 
 impl FromFields for RegisterRequest {
     fn read(fields: &mut Fields) -> Option<Self> {
-        let username = fields.text("username");
-        let password = fields.text("password").map(PasswordAttempt::new);
-        Some(Self { username: username?, password: password? })
+        fields.credentials().map(|(username, password)| Self { username, password })
     }
 }
 
-problems!(
-    WITH_BODY,
-    LIMITED,
-    PASSWORD_WORK,
-    STORE,
-    &[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken,]
-);
+problems!(WITH_BODY, LIMITED, STORE, &[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken,]);

@@ -56,6 +56,8 @@ async fn what_is_not_one_json_object_is_malformed() {
         b"{\"a\":.5}",
         b"{\"a\":0x10}",
         b"{\"a\":tru}",
+        // The grammar allows it, but no program can hold it.
+        b"{\"a\":1e400}",
         b"\0",
         bomb.as_bytes(),
         deep.as_bytes(),
@@ -174,4 +176,12 @@ async fn a_body_has_sixteen_kibibytes() {
         let announced = post(route, "{}").insert_header(("content-length", "104857600"));
         rig.send(announced).await.check_problem(ProblemCode::PayloadTooLarge);
     }
+}
+
+#[actix_web::test]
+async fn nesting_has_its_end_at_127_levels() {
+    let rig = Rig::new().await;
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+    assert_eq!(rig.post("/logout", nested(127)).await.status, 422);
+    rig.post("/logout", nested(128)).await.check_problem(ProblemCode::MalformedJson);
 }

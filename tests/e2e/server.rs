@@ -262,9 +262,11 @@ pub(crate) fn run(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) 
     for (name, value) in settings {
         set(&mut command, name, value);
     }
-    let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait(&mut child);
-    child.wait_with_output().unwrap()
+    let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // On a thread, so that a command that never ends fails the test; its output may be longer than a pipe holds.
+    let (ended, output) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    output.recv_timeout(PATIENCE).expect("the command ends in time").unwrap()
 }
 
 /// The server's binary: built by `cargo test --workspace` beside this one (for the tests of its own package), and built here

@@ -31,7 +31,10 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
         PrepareError::Unusable(..) | PrepareError::Encoding(_) => {
             InvalidSetting::new(format!("database.url: {error}")).into()
         }
-        PrepareError::OtherSecret => InvalidSetting::new(format!("secret: {error}")).into(),
+        PrepareError::OtherSecret => InvalidSetting::new(format!(
+            "secret: {error}; set that one, or add it to accepted_secrets to replace it"
+        ))
+        .into(),
         PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use portcullis_adapters::db::{Database, PrepareError};
+use portcullis_adapters::db::Database;
 use portcullis_adapters::hashing::SchemeHasher;
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
@@ -65,15 +65,7 @@ impl Instance {
     /// # Errors
     /// [`Failure::Config`] when trying again changes nothing.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
-        self.database.prepare(self.current_key, &self.accepted_keys).map_err(|error| match error {
-            PrepareError::OtherSecret => InvalidSetting::new(format!(
-                "secret: the database {} is used with another secret; set that one, or add it to accepted_secrets \
-                 to replace it",
-                self.database.url()
-            ))
-            .into(),
-            error => unprepared(error),
-        })?;
+        self.database.prepare(self.current_key, &self.accepted_keys).map_err(unprepared)?;
         self.service.poll_revocations().context("cannot look up ended sessions")?;
         Ok(())
     }

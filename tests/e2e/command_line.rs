@@ -5,9 +5,11 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::database::Database;
+use crate::database::{Database, Kind};
 use crate::on_both_databases;
-use crate::server::{PASSWORD, SECRET, Server, command, run, wait};
+use crate::server::{PASSWORD, SECRET, Server, Tokens, command, run, wait, wait_until};
+
+const OTHER_SECRET: &str = "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA";
 
 on_both_databases! {
     fn an_operator_adds_users(database: &Database) {
@@ -22,6 +24,184 @@ on_both_databases! {
         let (code, _, error) = add_user(database, "x", "short");
         assert_eq!(code, 1);
         assert!(error.starts_with("portcullis: the username must be at least 3 characters long; the password must be"), "{error}");
+    }
+
+    fn a_disabled_user_is_signed_out_and_stays_out_until_enabled(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        server.register("bob");
+        let (first, second, other) = (server.login("alice"), server.login("alice"), server.login("bob"));
+        assert_eq!(
+            done(database, &["user", "disable", "Alice"]),
+            "disabled Alice: 2 sessions ended; running instances refuse their tokens within a second\n"
+        );
+        is_over(&server, &first);
+        is_over(&server, &second);
+        lives(&server, &other);
+        server.try_login("alice", PASSWORD).is_problem(401, "invalid_credentials");
+        assert_eq!(done(database, &["user", "disable", "alice"]), "disabled alice: no session was live\n");
+
+        assert_eq!(done(database, &["user", "enable", "alice"]), "enabled alice\n");
+        lives(&server, &server.login("alice"));
+        is_over(&server, &first);
+    }
+
+    fn a_deleted_user_is_signed_out_and_the_name_is_free(database: &Database) {
+        let server = Server::start(database);
+        let old = server.register("alice").json();
+        let tokens = server.login("alice");
+        let (code, _, error) = operate(database, &[], &["user", "delete", "alice"], "y");
+        assert_eq!(code, 2, "nobody is at a terminal: {error}");
+        lives(&server, &tokens);
+
+        let told = done(database, &["user", "delete", "alice", "--yes"]);
+        assert!(told.starts_with("deleted alice, whose name is free now: 1 session ended; "), "{told}");
+        is_over(&server, &tokens);
+        server.try_login("alice", PASSWORD).is_problem(401, "invalid_credentials");
+        let new = server.register("ALICE");
+        assert_eq!(new.status, 201, "{new:?}");
+        assert_ne!(new.json()["id"], old["id"]);
+    }
+
+    fn a_password_is_set_and_the_one_before_is_not_good_any_more(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let tokens = server.login("alice");
+        let set = |password| operate(database, &[], &["user", "set-password", "alice"], password);
+        let (code, _, error) = set("alice");
+        assert_eq!(code, 1);
+        let rules = error.matches("the password must").count();
+        assert!(error.starts_with("portcullis: the password must be at least 8") && rules > 1, "{error}");
+        lives(&server, &tokens);
+
+        let (code, told, _) = set("An0ther-good one");
+        assert_eq!(code, 0);
+        assert!(told.starts_with("set the password of alice: 1 session ended; "), "{told}");
+        is_over(&server, &tokens);
+        server.try_login("alice", PASSWORD).is_problem(401, "invalid_credentials");
+        lives(&server, &server.try_login("alice", "An0ther-good one").tokens());
+    }
+
+    fn the_sessions_of_a_user_are_listed_and_ended(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        server.register("bob");
+        let (first, second, other) = (server.login("alice"), server.login("alice"), server.login("bob"));
+        let list = done(database, &["user", "sessions", "alice"]);
+        let lines: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
+        let ids: Vec<_> = lines.iter().map(|line| line[0]).collect();
+        assert_eq!(ids, [&second.session, &first.session], "{list}");
+        for line in &lines {
+            let is_time = |text: &str| text.len() == 20 && text.ends_with('Z');
+            assert!(line[1..4].iter().all(|time| is_time(time)) && line[2] < line[3], "{list}");
+            assert_eq!((line.len(), line[4], line[5].starts_with("ureq/")), (6, "127.0.0.1", true), "{list}");
+        }
+        assert_eq!(
+            done(database, &["user", "sessions", "alice", "--end"]),
+            "alice: 2 sessions ended; running instances refuse their tokens within a second\n"
+        );
+        is_over(&server, &first);
+        is_over(&server, &second);
+        lives(&server, &other);
+        assert_eq!(done(database, &["user", "sessions", "alice"]), "");
+        lives(&server, &server.login("alice"));
+    }
+
+    fn nothing_is_done_to_a_user_who_is_not_there(database: &Database) {
+        for (arguments, expected) in [
+            (&["disable", "nobody"][..], "disable nobody"),
+            (&["enable", "nobody"], "enable nobody"),
+            (&["delete", "nobody", "--yes"], "delete nobody"),
+            (&["set-password", "nobody"], "set the password of nobody"),
+            (&["sessions", "nobody"], "list the sessions of nobody"),
+            (&["sessions", "nobody", "--end"], "end the sessions of nobody"),
+        ] {
+            let outcome = operate(database, &[], &[&["user"], arguments].concat(), PASSWORD);
+            let error = format!("portcullis: cannot {expected}: there is no such user\n");
+            assert_eq!(outcome, (1, String::new(), error), "{arguments:?}");
+        }
+    }
+
+    fn everybodys_sessions_end_at_once(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        server.register("bob");
+        let sessions = [server.login("alice"), server.login("bob"), server.login("bob")];
+        let told = done(database, &["sessions", "end", "--all", "--yes"]);
+        assert_eq!(told, "every session ended; running instances refuse their tokens within a second\n");
+        for tokens in &sessions {
+            is_over(&server, tokens);
+        }
+        let new = server.login("alice");
+        lives(&server, &new);
+        assert_eq!(server.refresh(&new.refresh).status, 200);
+    }
+
+    fn a_leaked_secret_is_replaced_under_running_instances(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let old = server.login("alice");
+        let adopt = |settings: &[_], arguments: &[_]| {
+            operate(database, settings, &[&["secret", "adopt"], arguments].concat(), "y")
+        };
+        let new = ("SECRET", OTHER_SECRET);
+        assert_eq!(adopt(&[new], &[]).0, 2, "nobody is at a terminal");
+        let (code, _, error) = adopt(&[new, ("ACCEPTED_SECRETS", SECRET)], &["--yes"]);
+        assert_eq!((code, error.starts_with("portcullis: accepted_secrets: ")), (78, true), "{error}");
+        lives(&server, &old);
+
+        let (code, told, _) = adopt(&[new], &["--yes"]);
+        assert_eq!((code, told.contains("every session ended")), (0, true), "{told}");
+        let (status, log) = server.ended();
+        assert_eq!(status.code(), Some(78), "{log:#?}");
+        let reason = log.last().unwrap();
+        assert!(reason.starts_with("portcullis: secret: the database is used with another "), "{log:#?}");
+        let (code, _, error) = operate(database, &[], &[], "");
+        assert_eq!((code, error.trim_end()), (78, reason.as_str()), "what a start says too");
+        assert!(error.contains("`portcullis secret adopt`"), "{error}");
+
+        let server = Server::start_with(database, &[new]);
+        server.get_as("/protected", &old.access).is_problem(401, "invalid_token");
+        server.refresh(&old.refresh).is_problem(401, "invalid_refresh_token");
+        lives(&server, &server.login("alice"));
+        let events = "SELECT count(*) FROM security_events WHERE kind = 'secret_adopted'";
+        assert_eq!(database.number(events), 1);
+    }
+
+    fn adopting_the_secret_in_use_ends_the_sessions_and_no_instance(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let tokens = server.login("alice");
+        done(database, &["secret", "adopt", "--yes"]);
+        is_over(&server, &tokens);
+        lives(&server, &server.login("alice"));
+    }
+
+    fn a_clock_that_is_off_keeps_no_operator_from_locking_somebody_out(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        server.kill();
+        let an_hour_ahead = match database.kind {
+            Kind::Sqlite => "(unixepoch() + 3600) * 1000000",
+            Kind::Postgres { .. } => "now() + interval '1 hour'",
+        };
+        database.execute(&format!("UPDATE deployment SET newest_mark = {an_hour_ahead}"));
+        let (code, told, warning) = operate(database, &[], &["user", "disable", "alice"], "");
+        assert_eq!((code, told.as_str()), (0, "disabled alice: no session was live\n"), "{warning}");
+        for part in ["ahead of the database's", "docs/security.md"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+        assert_eq!(operate(database, &[], &["user", "enable", "alice"], "").0, 0);
+
+        // What the documentation advises.
+        let advice = include_str!("../../docs/security.md");
+        let dialect = match database.kind {
+            Kind::Sqlite => "-- SQLite\n",
+            Kind::Postgres { .. } => "-- PostgreSQL\n",
+        };
+        database.execute(advice.split(dialect).nth(1).unwrap().split(';').next().unwrap());
+        let server = Server::start(database);
+        lives(&server, &server.login("alice"));
     }
 
     fn migrations_are_listed_and_run(database: &Database) {
@@ -63,6 +243,14 @@ fn the_settings_are_shown_without_secrets() {
     assert!(text.contains("database.url = \"postgres://localhost/p\"  # DATABASE_URL\n"), "{text}");
     assert!(text.contains("secret = ********  # PORTCULLIS_SECRET\n"), "{text}");
     assert!(!text.contains("hunter2") && !text.contains(SECRET), "{text}");
+    assert!(text.contains("sessions.max_per_user = 50  # the built-in defaults\n"), "{text}");
+    for kept in [
+        "# kept: users: until they are deleted\n",
+        "# kept: sessions: 62 minutes after they ended or expired\n",
+        "# kept: security events: for ever\n",
+    ] {
+        assert!(text.contains(kept), "{text}");
+    }
     let refused = run(folder.path(), &[("LOG__LEVEL", "loud")], &["config", "check"]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(78), 0));
 }
@@ -113,13 +301,48 @@ fn health_is_asked_of_the_service_on_this_machine() {
 
 /// Runs `user add` with the password on standard input.
 fn add_user(database: &Database, name: &str, password: &str) -> (i32, String, String) {
+    operate(database, &[], &["user", "add", name], password)
+}
+
+/// Runs a command that succeeds and has nothing to remark, and returns what it says.
+#[track_caller]
+fn done(database: &Database, arguments: &[&str]) -> String {
+    let (code, out, error) = operate(database, &[], arguments, "");
+    assert_eq!((code, error.as_str()), (0, ""), "{arguments:?}");
+    out
+}
+
+/// Runs a command over a database, with a line on standard input. Returns the exit code and what it says on
+/// standard output and on standard error.
+fn operate(
+    database: &Database,
+    settings: &[(&str, &str)],
+    arguments: &[&str],
+    line: &str,
+) -> (i32, String, String) {
     let mut command = command(database.folder.path());
     command.env("PORTCULLIS_DATABASE__URL", database.url()).env("PORTCULLIS_LOG__LEVEL", "warn");
-    command.args(["user", "add", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, value) in settings {
+        command.env(format!("PORTCULLIS_{name}"), value);
+    }
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+    // A command that asks for nothing may be gone before it is answered.
+    let _ = writeln!(child.stdin.take().unwrap(), "{line}");
     let status = wait(&mut child);
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Waits until a running server, which was told nothing, refuses what is left of a session.
+#[track_caller]
+fn is_over(server: &Server, tokens: &Tokens) {
+    server.refresh(&tokens.refresh).is_problem(401, "invalid_refresh_token");
+    wait_until("the access token is refused", || server.get_as("/protected", &tokens.access).status == 401);
+}
+
+#[track_caller]
+fn lives(server: &Server, tokens: &Tokens) {
+    assert_eq!(server.get_as("/protected", &tokens.access).status, 200);
 }

@@ -68,6 +68,14 @@ impl Database {
         }
     }
 
+    /// An id as SQL has it.
+    pub(crate) fn id(&self, id: &str) -> String {
+        match &self.kind {
+            Kind::Sqlite => format!("x'{}'", id.replace('-', "")),
+            Kind::Postgres { .. } => format!("'{id}'"),
+        }
+    }
+
     /// Changes something, as an import or somebody with access to the database would.
     pub(crate) fn execute(&self, sql: &str) {
         match &self.kind {

@@ -1,5 +1,7 @@
 //! Everything acknowledged survives `kill -9` and a restart.
 
+use std::time::Duration;
+
 use crate::database::Database;
 use crate::on_both_databases;
 use crate::server::{Server, race};
@@ -21,6 +23,45 @@ on_both_databases! {
         // The reply of the rotation could have been lost with the server: the retry gets the same successor.
         assert_eq!(server.refresh(&kept.refresh).tokens().refresh, rotated.refresh);
         assert_eq!(server.refresh(&rotated.refresh).status, 200);
+    }
+
+    fn a_rotation_whose_answer_died_with_the_server_is_answered_alike(database: &Database) {
+        // From before the request is read to after it is answered, and wherever the database may have committed.
+        for round in 0..20_u64 {
+            let server = Server::start(database);
+            if round == 0 {
+                server.register("alice");
+            }
+            let tokens = server.login("alice");
+            let body = format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh);
+            let request = format!(
+                "POST /refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let generation = format!("SELECT max(generation) FROM sessions WHERE id = {}", database.id(&tokens.session));
+            let answers = race(2, |n| {
+                if n == 0 {
+                    return server.raw(request.as_bytes());
+                }
+                match round % 2 {
+                    // As soon as the commit can be seen.
+                    0 => crate::server::wait_until("it is committed", || database.number(&generation) == 1),
+                    _ => std::thread::sleep(Duration::from_micros(round * 250)),
+                }
+                server.signal("KILL");
+                String::new()
+            });
+            drop(server);
+
+            let server = Server::start(database);
+            let successor = server.refresh(&tokens.refresh).tokens();
+            assert_eq!(database.number(&generation), 1, "moved once, by the first call or by the second");
+            if answers[0].starts_with("HTTP/1.1 200") {
+                assert!(answers[0].contains(&successor.refresh), "the same successor");
+            }
+            assert_eq!(server.get_as("/protected", &successor.access).status, 200);
+        }
     }
 
     fn what_was_acknowledged_under_load_is_there_after_the_kill(database: &Database) {

@@ -159,7 +159,8 @@ on_both_databases! {
         let server = Server::start(database);
         for (method, path, allow) in [
             ("GET", "/register", "POST"), ("PUT", "/login", "POST"), ("DELETE", "/refresh", "POST"),
-            ("POST", "/protected", "GET, HEAD"), ("PATCH", "/me", "GET, HEAD"), ("PROPFIND", "/health", "GET, HEAD"),
+            ("POST", "/protected", "GET, HEAD"), ("PATCH", "/me", "GET, HEAD, DELETE"), ("POST", "/me/password", "PUT"),
+            ("GET", "/me/sessions/x", "DELETE"), ("DELETE", "/me/sessions", "GET, HEAD"), ("PROPFIND", "/health", "GET, HEAD"),
             ("TRACE", "/health", "GET, HEAD"), ("OPTIONS", "/login", "POST"),
         ] {
             let answer = server.call(method, path, &[("x-http-method-override", "POST")], None);

@@ -5,6 +5,7 @@
     reason = "in tests, and in their helpers, it fails the test"
 )]
 
+mod clock;
 mod command_line;
 mod database;
 mod durability;
@@ -14,7 +15,10 @@ mod imports;
 mod logs;
 mod open_standards;
 mod races;
+mod replacement;
+mod revocation;
 mod server;
+mod sessions;
 mod startup;
 
 /// Makes one test for each database of functions that take one.

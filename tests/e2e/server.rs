@@ -104,6 +104,13 @@ impl Server {
         self.call("POST", path, &[("content-type", "application/json")], Some(&body.to_string()))
     }
 
+    /// Sends a body with an access token.
+    pub(crate) fn send_as(&self, method: &str, path: &str, access_token: &str, body: &Value) -> Answer {
+        let headers =
+            [("content-type", "application/json"), ("authorization", &format!("Bearer {access_token}"))];
+        self.call(method, path, &headers, Some(&body.to_string()))
+    }
+
     pub(crate) fn register(&self, username: &str) -> Answer {
         self.post("/register", &json!({"username": username, "password": PASSWORD}))
     }
@@ -119,6 +126,11 @@ impl Server {
 
     pub(crate) fn refresh(&self, refresh_token: &str) -> Answer {
         self.post("/refresh", &json!({"refresh_token": refresh_token}))
+    }
+
+    pub(crate) fn change_password(&self, access_token: &str, current: &str, new: &str) -> Answer {
+        let body = json!({"current_password": current, "new_password": new});
+        self.send_as("PUT", "/me/password", access_token, &body)
     }
 
     pub(crate) fn logout(&self, refresh_token: &str) -> Answer {

@@ -33,6 +33,7 @@ on_both_databases! {
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let line = refuses(database, &settings);
         assert!(line.starts_with("portcullis: secret: the database ") && line.contains("another secret"), "{line}");
+        assert!(line.contains("accepted_secrets") && line.contains("`portcullis secret adopt`"), "{line}");
 
         // While the secret is being replaced both are known, and then the new one alone.
         let accepting = [("SECRET", other), ("ACCEPTED_SECRETS", crate::server::SECRET)];

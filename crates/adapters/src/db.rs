@@ -13,27 +13,36 @@ mod store_health;
 mod types;
 mod url;
 mod user_store;
+mod watch;
 mod writer_gate;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use diesel::r2d2::{NopErrorHandler, Pool};
+use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::ports::StoreError;
+use portcullis_domain::time::UnixTime;
 
 use self::connection::{AnyConnection, ConnectionFactory};
+use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
 use self::error::store_error;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
+use self::watch::Watch;
 use self::writer_gate::{Turn, WriterGate};
 use crate::keys::KeyCheck;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
 ///
+/// What the other instances did is asked for over one more connection, which no other call keeps waiting. That look
+/// also sees when the database is used with another secret from now on ([`Database::is_foreign`]).
+///
 /// Calls fail as unavailable rather than wait: for a connection, for PostgreSQL's locks and statements, for a server
-/// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. Two waits
+/// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. And what
+/// took too long in all is rolled back rather than committed: no other instance would look for it any more. Two waits
 /// have no bound of ours. A PostgreSQL server that stands still while its machine goes on (stopped by `SIGSTOP`, or
 /// waiting for its disk) keeps a call until it moves again, since TCP acknowledges in its name and its own timeouts
 /// stand still with it. And SQLite waits for its disk like any program.
@@ -41,16 +50,27 @@ use crate::keys::KeyCheck;
 pub struct Database {
     url: DatabaseUrl,
     pool: Pool<ConnectionFactory>,
+    watch: Watch,
     /// Where writers queue; PostgreSQL needs none.
     writers: Option<WriterGate>,
-    /// Whether the schema is known to be the one these queries are made for.
-    prepared: AtomicBool,
+    access: RwLock<Access>,
+}
+
+/// Whether the stores may be used.
+#[derive(Debug)]
+enum Access {
+    /// Nobody knows yet whether the schema is the one these queries are made for, and the secret the database's.
+    Unprepared,
+    /// They may, as long as the database is used with a secret of one of these check values.
+    Open(Vec<KeyCheck>),
+    /// The database is used with another secret.
+    Foreign,
 }
 
 /// How many connections there are and how long to wait for one.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolConfig {
-    /// The most connections open at once.
+    /// The most connections that callers have open at once. One more is used to look at what other instances did.
     pub size: u32,
     /// How long a call waits for a free connection before it fails as unavailable.
     pub checkout_timeout: Duration,
@@ -67,6 +87,9 @@ const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a write to SQLite waits for the writes before it in this process.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after a call began its transaction may still commit, however many statements it has.
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(30);
 
 impl Database {
     /// A database that is not looked at yet: connections are made when they are needed, and until
@@ -85,7 +108,7 @@ impl Database {
             DatabaseUrl::Postgres(_) => None,
             DatabaseUrl::Sqlite(_) => Some(WriterGate::new(WRITER_TIMEOUT)),
         };
-        Self { url, pool, writers, prepared: AtomicBool::new(false) }
+        Self { url, pool, watch: Watch::default(), writers, access: RwLock::new(Access::Unprepared) }
     }
 
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
@@ -100,8 +123,32 @@ impl Database {
     /// [`PrepareError`].
     pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
         prepare::prepare(&self.url, current, accepted)?;
-        self.prepared.store(true, Ordering::Release);
+        *self.access_mut() = Access::Open([&[current], accepted].concat());
         Ok(())
+    }
+
+    /// Whether somebody put another secret in the place of this instance's ([`Database::adopt`]) after it prepared. No
+    /// call of a store succeeds from then on: the process had better end.
+    pub fn is_foreign(&self) -> bool {
+        matches!(*self.access(), Access::Foreign)
+    }
+
+    /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
+    /// that one. Connects, brings the schema up to date and, in one transaction, replaces the check value, ends every
+    /// session and records the event. Does not open the stores.
+    ///
+    /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
+    /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
+    /// taken for old ones. Instances that run see it with their next look ([`Database::is_foreign`]).
+    ///
+    /// # Errors
+    /// [`PrepareError`]; nothing was changed then but the schema.
+    pub fn adopt(
+        &self,
+        current: KeyCheck,
+        event: impl FnOnce(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        prepare::adopt(&self.url, current, event)
     }
 
     /// Connects and brings the schema up to date under the same lock. Does not open the stores.
@@ -139,11 +186,27 @@ impl Database {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.transaction_since(Instant::now(), work)
+    }
+
+    /// The same as a part of a call that began before. What takes longer than [`LONGEST_TRANSACTION`] from then on is
+    /// rolled back.
+    fn transaction_since<T, E: From<StoreError>>(
+        &self,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         // Before the checkout: those who wait hold no connection, so that reads go on.
         let _turn = self.turn_to_write()?;
         let mut connection = self.checkout()?;
         connection.begin().map_err(store_error).inspect_err(|error| connection.distrust(error))?;
-        match work(&mut connection) {
+        let worked = work(&mut connection).and_then(|value| {
+            if begun.elapsed() > LONGEST_TRANSACTION {
+                return Err(error::unavailable("the transaction took too long").into());
+            }
+            Ok(value)
+        });
+        match worked {
             Ok(value) => {
                 connection.commit().map_err(store_error).inspect_err(|error| connection.discard(error))?;
                 Ok(value)
@@ -181,11 +244,52 @@ impl Database {
         }
     }
 
-    fn checkout(&self) -> Result<diesel::r2d2::PooledConnection<ConnectionFactory>, StoreError> {
-        if !self.prepared.load(Ordering::Acquire) {
-            return Err(error::unavailable("the database is not prepared yet"));
+    /// Runs queries that read over a connection outside the pool, which no other work keeps waiting, after a look at
+    /// what all instances share.
+    fn watch<T>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.may_be_used()?;
+        self.watch.look(&self.url, |connection| {
+            let shared = deployment::look(connection).map_err(store_error)?;
+            self.compare_secrets(&shared);
+            self.may_be_used()?;
+            work(connection, &shared)
+        })
+    }
+
+    /// Closes the stores when the database is used with a secret that this instance neither has nor accepts.
+    fn compare_secrets(&self, shared: &Shared) {
+        let is_stored = |check: &KeyCheck| shared.key_check.as_deref() == Some(check.as_bytes());
+        let is_ours = match &*self.access() {
+            Access::Open(checks) => checks.iter().any(is_stored),
+            Access::Unprepared | Access::Foreign => return,
+        };
+        if !is_ours {
+            *self.access_mut() = Access::Foreign;
         }
+    }
+
+    fn checkout(&self) -> Result<diesel::r2d2::PooledConnection<ConnectionFactory>, StoreError> {
+        self.may_be_used()?;
         self.pool.get().map_err(error::unavailable)
+    }
+
+    fn may_be_used(&self) -> Result<(), StoreError> {
+        match *self.access() {
+            Access::Open(_) => Ok(()),
+            Access::Unprepared => Err(error::unavailable("the database is not prepared yet")),
+            Access::Foreign => Err(error::unavailable("the database is used with another secret now")),
+        }
+    }
+
+    fn access(&self) -> RwLockReadGuard<'_, Access> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
+        self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -213,6 +317,24 @@ mod tests {
         assert!(panicked.is_err());
         database.record(&event).unwrap();
         assert_eq!(database.record(&event).unwrap_err().kind(), StoreErrorKind::Internal, "it is there now");
+    }
+
+    #[test]
+    fn what_took_too_long_is_rolled_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let postgres = ThrowawayPostgres::shared().create_database();
+        for url in [DatabaseUrl::Sqlite(folder.path().join("x.db")), DatabaseUrl::parse(&postgres).unwrap()] {
+            let database = Database::new(url, PoolConfig::default());
+            database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+            let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
+            let record = |begun| {
+                database.transaction_since(begun, |connection| event_log::insert_event(connection, &event))
+            };
+            let begun = |ago| Instant::now().checked_sub(ago).unwrap();
+            let error = record(begun(LONGEST_TRANSACTION + Duration::from_millis(1))).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+            record(begun(LONGEST_TRANSACTION / 2)).unwrap();
+        }
     }
 
     #[test]

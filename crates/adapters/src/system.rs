@@ -1,31 +1,50 @@
 //! The machine's clock and source of randomness: the one place that reads either.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+mod clock;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_domain::ports::{Clock, Entropy};
-use portcullis_domain::time::{UnixTime, micros};
+use portcullis_domain::time::{StoreTime, UnixTime, micros};
 
-/// The clock of the operating system, held where it would run backwards.
+use self::clock::Alignment;
+
+/// A clock that runs by the machine's monotonic one and shows what the store's clock shows: it is set at the first
+/// [`Clock::align`] and follows from then on, but never backwards: where it would, it stands still. Who sets the clock
+/// of the operating system does not move it. Who sets the store's by more than a minute moves it a minute later, if
+/// that was not put right meanwhile.
+///
+/// Before it is aligned it shows the time of the operating system. To read it takes no lock.
 #[derive(Debug)]
 pub struct SystemClock {
-    /// The latest answer, in microseconds since 1970.
-    latest: AtomicI64,
+    started: Instant,
+    alignment: Alignment,
 }
 
 impl SystemClock {
-    /// A clock that never shows a time before `earliest`: what the store holds already happened, whatever the
-    /// operating system says after a cold start without a network.
-    pub const fn starting_at_least(earliest: UnixTime) -> Self {
-        Self { latest: AtomicI64::new(earliest.as_micros()) }
+    /// A clock that is not aligned yet.
+    pub fn new() -> Self {
+        Self { started: Instant::now(), alignment: Alignment::default() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
-        let read = operating_system_time();
-        let latest = self.latest.fetch_max(read.as_micros(), Ordering::SeqCst);
-        read.max(UnixTime::from_micros(latest))
+        self.alignment.time_at(self.uptime()).unwrap_or_else(operating_system_time)
+    }
+
+    fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn align(&self, store: StoreTime, asked: Duration) {
+        self.alignment.align(store, asked, self.uptime());
     }
 }
 
@@ -52,21 +71,25 @@ fn operating_system_time() -> UnixTime {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
-    fn the_clock_shows_the_time_of_the_machine() {
-        let clock = SystemClock::starting_at_least(UnixTime::EPOCH);
+    fn an_unaligned_clock_shows_the_time_of_the_machine() {
+        let clock = SystemClock::new();
         let (before, shown, after) = (operating_system_time(), clock.now(), operating_system_time());
         assert!(before <= shown && shown <= after, "{before:?} {shown:?} {after:?}");
     }
 
     #[test]
-    fn the_clock_starts_no_earlier_than_what_already_happened() {
-        let future = operating_system_time() + Duration::from_secs(1_000_000);
-        let clock = SystemClock::starting_at_least(future);
-        assert_eq!(clock.now(), future);
+    fn an_aligned_clock_runs_on_from_the_time_of_the_store() {
+        let clock = SystemClock::new();
+        let store = StoreTime { now: UnixTime::from_secs(1_000), newest: UnixTime::EPOCH };
+        clock.align(store, clock.uptime());
+        let (first, aligned) = (clock.now(), clock.uptime());
+        while clock.uptime() < aligned + Duration::from_micros(2) {
+            std::hint::spin_loop();
+        }
+        let later = clock.now();
+        assert!(store.now <= first && first < later && later < store.now + Duration::from_mins(10));
     }
 }

@@ -39,6 +39,12 @@ impl SecurityEvent {
     pub fn in_session(self, session: SessionId) -> Self {
         Self { session: Some(session), ..self }
     }
+
+    /// The same event of one of several sessions, with an id of its own.
+    #[must_use]
+    pub fn of_each(&self, session: SessionId) -> Self {
+        Self { id: self.id.of_each(session), ..self.clone() }.in_session(session)
+    }
 }
 
 /// What happened.
@@ -53,16 +59,34 @@ pub enum EventKind {
     LoginFailed(LoginFailure),
     /// A password's hash was replaced by a stronger one of the same password.
     HashUpgraded,
-    /// A user logged out of a session.
-    LoggedOut,
+    /// A user logged out.
+    LoggedOut(LogoutScope),
+    /// A user ended one of the own sessions from another one.
+    SessionEnded,
+    /// A session ended to make room for a new one.
+    SessionEvicted,
     /// A copy of an old refresh token was presented and ended its session.
     RefreshTokenReused,
-    /// A user's password was changed, which ended the sessions of old.
+    /// A user changed the own password, which ended the sessions of old and opened a new one.
     PasswordChanged,
-    /// A user was disabled, which ended the sessions.
+    /// A logged-in user did not know the password when asked for it again.
+    PasswordNotConfirmed,
+    /// A user deleted the own account, which ended the sessions.
+    AccountDeleted,
+    /// An operator set a user's password, which ended the sessions.
+    PasswordSet,
+    /// An operator disabled a user, which ended the sessions.
     UserDisabled,
-    /// All sessions opened before were ended at once.
+    /// An operator enabled a user.
+    UserEnabled,
+    /// An operator deleted a user, which ended the sessions.
+    UserDeleted,
+    /// An operator ended all sessions of a user.
+    UserSessionsEnded,
+    /// An operator ended all sessions of everybody.
     AllSessionsEnded,
+    /// An operator put a new secret in the place of one that is known to others, which ended all sessions.
+    SecretAdopted,
 }
 
 impl EventKind {
@@ -73,11 +97,20 @@ impl EventKind {
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed(_) => "login_failed",
             Self::HashUpgraded => "hash_upgraded",
-            Self::LoggedOut => "logged_out",
+            Self::LoggedOut(_) => "logged_out",
+            Self::SessionEnded => "session_ended",
+            Self::SessionEvicted => "session_evicted",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordNotConfirmed => "password_not_confirmed",
+            Self::AccountDeleted => "account_deleted",
+            Self::PasswordSet => "password_set",
             Self::UserDisabled => "user_disabled",
+            Self::UserEnabled => "user_enabled",
+            Self::UserDeleted => "user_deleted",
+            Self::UserSessionsEnded => "user_sessions_ended",
             Self::AllSessionsEnded => "all_sessions_ended",
+            Self::SecretAdopted => "secret_adopted",
         }
     }
 
@@ -85,7 +118,30 @@ impl EventKind {
     pub const fn detail(self) -> Option<&'static str> {
         match self {
             Self::LoginFailed(failure) => Some(failure.name()),
+            Self::LoggedOut(scope) => Some(scope.name()),
             _ => None,
+        }
+    }
+}
+
+/// Which of a user's sessions a logout ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// The one of the token.
+    #[default]
+    Current,
+    /// All but the one of the token.
+    Others,
+    /// All.
+    All,
+}
+
+impl LogoutScope {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Others => "others",
+            Self::All => "all",
         }
     }
 }

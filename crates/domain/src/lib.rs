@@ -6,6 +6,7 @@ pub mod event;
 pub mod id;
 pub mod password;
 pub mod ports;
+pub mod retention;
 pub mod revocation;
 pub mod service;
 pub mod session;

@@ -1,22 +1,36 @@
 //! The use cases: one verb of [`AuthService`] each, in a file of its name.
 
 mod authenticate;
+mod catch_up;
+mod change_password;
+mod delete_account;
 mod login;
 mod logout;
 mod me;
+mod operator;
 mod readiness;
 mod refresh;
 mod register;
+mod sessions;
+mod sweep;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 pub use authenticate::ConfirmError;
+use catch_up::Skew;
+pub use catch_up::{CatchUpError, ClockNotTrusted, MAX_SKEW};
+pub use change_password::{ChangePasswordError, PasswordChange};
+pub use delete_account::DeleteAccountError;
 pub use login::{Credentials, LoginError};
 pub use logout::{LogoutError, LogoutToken};
 pub use me::MeError;
+pub use operator::{OperatorError, SetPasswordError};
 pub use readiness::{Check, Readiness};
 pub use refresh::RefreshError;
 pub use register::{RegisterError, Registration};
+pub use sessions::EndSessionError;
+pub use sweep::Sweeper;
 
 use crate::client::ClientInfo;
 use crate::event::{EventKind, SecurityEvent};
@@ -24,12 +38,16 @@ use crate::id::{SessionId, TokenId, UserId};
 use crate::password::policy::{PasswordPolicy, PasswordViolation};
 use crate::ports::{Ports, SignError};
 use crate::revocation::Revocations;
-use crate::session::{Generation, Lifetimes};
+use crate::session::{Generation, Lifetimes, NewSession};
 use crate::time::UnixTime;
 use crate::token::{Claims, RefreshClaims, TokenSet, VerificationKey};
+use crate::user::User;
 use crate::username::UsernameViolation;
 
 /// Registers, logs in, refreshes, logs out and authenticates, over [`Ports`].
+///
+/// It gives out and accepts no tokens before the first [`AuthService::catch_up`], which is to be called a few times
+/// a second from then on.
 ///
 /// Every method blocks except [`AuthService::authenticate`], [`AuthService::rules`] and
 /// [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
@@ -38,6 +56,7 @@ pub struct AuthService {
     ports: Ports,
     rules: Arc<Rules>,
     revocations: Arc<Revocations>,
+    skew: Arc<Skew>,
 }
 
 /// What an operator decides about the use cases.
@@ -49,6 +68,8 @@ pub struct Rules {
     pub password: PasswordPolicy,
     /// How long tokens and sessions last.
     pub lifetimes: Lifetimes,
+    /// How many live sessions a user may have; a login beyond it ends the oldest.
+    pub max_sessions_per_user: NonZeroU32,
 }
 
 impl Default for Rules {
@@ -57,14 +78,18 @@ impl Default for Rules {
             registration_enabled: true,
             password: PasswordPolicy::default(),
             lifetimes: Lifetimes::default(),
+            max_sessions_per_user: MAX_SESSIONS_PER_USER,
         }
     }
 }
 
+/// More devices than anybody has; and a bound on what one account can make the store keep.
+const MAX_SESSIONS_PER_USER: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
 impl AuthService {
     /// A service over these ports, by these rules.
     pub fn new(ports: Ports, rules: Rules) -> Self {
-        Self { ports, rules: Arc::new(rules), revocations: Arc::new(Revocations::new()) }
+        Self { ports, rules: Arc::new(rules), revocations: Arc::default(), skew: Arc::default() }
     }
 
     /// The rules it goes by.
@@ -81,32 +106,70 @@ impl AuthService {
         SecurityEvent::new(kind, at, client, self.ports.entropy.as_ref())
     }
 
-    /// The tokens of `session` at `generation`, issued at `now`: the time that the store was given.
-    fn issue(
-        &self,
-        user: UserId,
-        session: SessionId,
-        generation: Generation,
-        expires_at: UnixTime,
-        now: UnixTime,
-    ) -> Result<TokenSet, SignError> {
-        let access_expires_in = self.rules.lifetimes.access;
+    /// A new session of `user`, as it was when the password was verified.
+    fn new_session(&self, user: &User, now: UnixTime, client: &ClientInfo) -> NewSession {
+        let lifetimes = self.rules.lifetimes;
+        let absolute_expires_at = now + lifetimes.refresh_absolute;
+        NewSession {
+            id: SessionId::new(now, self.ports.entropy.as_ref()),
+            user: user.id,
+            credential_version: user.credential_version,
+            opened_at: now,
+            expires_at: absolute_expires_at.min(now + lifetimes.refresh_idle),
+            absolute_expires_at,
+            max_per_user: self.rules.max_sessions_per_user,
+            client: client.clone(),
+        }
+    }
+
+    /// The first tokens of a session just opened.
+    fn first_tokens(&self, session: &NewSession) -> Result<TokenSet, SignError> {
+        let carried_on = CarriedOn {
+            user: session.user,
+            session: session.id,
+            generation: Generation::FIRST,
+            opened_at: session.opened_at,
+            expires_at: session.expires_at,
+        };
+        self.issue(&carried_on, session.opened_at)
+    }
+
+    /// The tokens of a session, issued at `now`: the time that the store was given. No token outlives its session.
+    fn issue(&self, session: &CarriedOn, now: UnixTime) -> Result<TokenSet, SignError> {
+        let refresh_expires_in = session.expires_at.since(now);
+        let access_expires_in = self.rules.lifetimes.access.min(refresh_expires_in);
         let claims = Claims {
-            user,
-            session,
+            user: session.user,
+            session: session.session,
             token: TokenId::new(now, self.ports.entropy.as_ref()),
+            opened_at: session.opened_at,
             issued_at: now,
             not_before: now,
             expires_at: now + access_expires_in,
         };
+        let refresh = RefreshClaims { session: session.session, generation: session.generation };
         Ok(TokenSet {
             access: self.ports.access_tokens.sign(&claims)?,
             access_expires_in,
-            refresh: self.ports.refresh_tokens.seal(RefreshClaims { session, generation }),
-            refresh_expires_in: expires_at.since(now),
-            session,
+            refresh: self.ports.refresh_tokens.seal(refresh),
+            refresh_expires_in,
+            session: session.session,
         })
     }
+
+    /// Takes sessions for ended from now on: after the store committed, and before anybody is told.
+    fn mark_ended(&self, ended: impl IntoIterator<Item = SessionId>, at: UnixTime) {
+        self.revocations.insert(ended, at, self.ports.clock.uptime());
+    }
+}
+
+/// A session that gets tokens.
+struct CarriedOn {
+    user: UserId,
+    session: SessionId,
+    generation: Generation,
+    opened_at: UnixTime,
+    expires_at: UnixTime,
 }
 
 /// What is wrong with a username and a password, all of it.

@@ -1,10 +1,11 @@
 //! Sessions: one login on one device, carried on by refresh tokens of which only the newest is good.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
-use crate::time::UnixTime;
+use crate::time::{StoreTime, UnixTime};
 use crate::user::CredentialVersion;
 
 /// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
@@ -29,8 +30,38 @@ pub struct NewSession {
     pub expires_at: UnixTime,
     /// When it ends however often it is refreshed.
     pub absolute_expires_at: UnixTime,
+    /// How many live sessions its user may have with it; the oldest end to make room.
+    pub max_per_user: NonZeroU32,
     /// Who opened it.
     pub client: ClientInfo,
+}
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it was opened.
+    pub opened_at: UnixTime,
+    /// The newest of its refresh tokens, and since when: the last use of the session that the store knows of.
+    pub newest: Rotated,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: UnixTime,
+    /// Who opened it.
+    pub client: ClientInfo,
+}
+
+/// What became of a session that was to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// This call ended it.
+    Ended,
+    /// It was over before.
+    WasOver,
+    /// There is no such session, or it is somebody else's, or it has been over for so long that it is forgotten.
+    Unknown,
 }
 
 /// Which of a session's refresh tokens one is: each rotation adds one.
@@ -139,6 +170,8 @@ pub enum Rotation {
         user: UserId,
         /// The generation to give out.
         generation: Generation,
+        /// When the session was opened.
+        opened_at: UnixTime,
         /// When the session ends unless it is refreshed before.
         expires_at: UnixTime,
     },
@@ -150,13 +183,15 @@ pub enum Rotation {
     Gone,
 }
 
-/// Sessions that ended lately, as one instance tells the others through the store.
+/// What an instance has to know of the others' doings, as the store tells it.
 #[derive(Clone, Debug, Default)]
-pub struct EndedSessions {
-    /// The sessions and when they ended.
+pub struct News {
+    /// The sessions that ended lately, and when.
     pub ended: Vec<(SessionId, UnixTime)>,
-    /// Every session opened before this is ended; [`UnixTime::EPOCH`] where that never happened.
+    /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
     pub floor: UnixTime,
+    /// What time it is for the store, when it has a clock.
+    pub time: Option<StoreTime>,
 }
 
 /// How long tokens last.

@@ -45,6 +45,12 @@ impl UnixTime {
         self.0.div_euclid(1_000_000)
     }
 
+    /// The first whole second after this moment.
+    #[must_use]
+    pub const fn next_second(self) -> Self {
+        Self::from_secs(self.as_secs().saturating_add(1))
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -73,6 +79,15 @@ impl fmt::Debug for UnixTime {
     }
 }
 
+/// What time it is for a store that many instances share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreTime {
+    /// What its clock shows.
+    pub now: UnixTime,
+    /// The newest moment that an instance left in it as a mark: no time before this comes back.
+    pub newest: UnixTime,
+}
+
 /// A duration in microseconds, as databases and the arithmetic above count; saturates.
 pub fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
@@ -88,6 +103,19 @@ mod tests {
         assert_eq!(end + Duration::from_secs(1), end);
         assert_eq!(UnixTime::from_secs(i64::MAX), end);
         assert_eq!(UnixTime::EPOCH + Duration::MAX, end);
+    }
+
+    #[test]
+    fn the_next_second_lies_ahead() {
+        let check = |micros, secs| {
+            assert_eq!(UnixTime::from_micros(micros).next_second(), UnixTime::from_secs(secs), "{micros}");
+        };
+        check(0, 1);
+        check(999_999, 1);
+        check(1_000_000, 2);
+        check(-1, 0);
+        check(-1_000_000, 0);
+        check(-1_000_001, -1);
     }
 
     #[test]

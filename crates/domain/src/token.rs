@@ -19,6 +19,8 @@ pub struct Claims {
     pub session: SessionId,
     /// The token's own id (`jti`).
     pub token: TokenId,
+    /// When the session was opened (`auth_time`), in whole seconds on the wire.
+    pub opened_at: UnixTime,
     /// When it was issued (`iat`), in whole seconds on the wire.
     pub issued_at: UnixTime,
     /// Before when it must not be used (`nbf`).
@@ -40,17 +42,20 @@ impl SignedClaims {
     }
 
     /// Judges dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
-    pub fn judge(self, now: UnixTime, revocations: &Revocations) -> Authentication {
+    ///
+    /// `uptime` is [`Clock::uptime`](crate::ports::Clock::uptime), by which `revocations` knows how old it is.
+    pub fn judge(self, now: UnixTime, uptime: Duration, revocations: &Revocations) -> Authentication {
         let Self(claims) = self;
         let lifetime_allowed = claims.expires_at <= claims.issued_at + MAX_ACCESS_LIFETIME;
         let begun = claims.issued_at.max(claims.not_before) <= now + CLOCK_TOLERANCE;
         if now >= claims.expires_at || !begun || !lifetime_allowed {
             return Authentication::Refused;
         }
-        match revocations.standing(claims.session, claims.issued_at, now) {
+        match revocations.standing(claims.session, claims.opened_at, uptime) {
             Standing::Live => Authentication::Live(LiveClaims(claims)),
             Standing::Ended => Authentication::Refused,
             Standing::Unknown => Authentication::AskStore(UnconfirmedClaims(claims)),
+            Standing::NotReady => Authentication::NotReady,
         }
     }
 
@@ -70,6 +75,8 @@ pub enum Authentication {
     /// It is genuine and in its time, but this instance cannot tell whether its session ended meanwhile: ask with
     /// [`AuthService::confirm`](crate::AuthService::confirm), which blocks.
     AskStore(UnconfirmedClaims),
+    /// It is genuine and in its time, but this instance does not know yet which sessions ended: it has just started.
+    NotReady,
 }
 
 /// Claims proven genuine and in their time, of a session that still has to be looked up.
@@ -184,13 +191,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::session::EndedSessions;
+    use crate::session::News;
 
     fn claims(issued_at: i64, expires_at: i64) -> Claims {
         Claims {
             user: UserId::from_uuid(Uuid::from_u128(1)),
             session: SessionId::from_uuid(Uuid::from_u128(2)),
             token: TokenId::from_uuid(Uuid::from_u128(3)),
+            opened_at: UnixTime::from_secs(issued_at),
             issued_at: UnixTime::from_secs(issued_at),
             not_before: UnixTime::from_secs(issued_at),
             expires_at: UnixTime::from_secs(expires_at),
@@ -199,10 +207,10 @@ mod tests {
 
     #[test]
     fn dates_are_judged_to_the_microsecond() {
-        let revocations = Revocations::new();
-        revocations.merge(EndedSessions::default(), UnixTime::from_secs(1_000));
+        let revocations = Revocations::default();
+        revocations.merge(News::default(), UnixTime::from_secs(1_000), Duration::ZERO);
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict = SignedClaims::vouch_for(claims).judge(now, &revocations);
+            let verdict = SignedClaims::vouch_for(claims).judge(now, Duration::ZERO, &revocations);
             assert_eq!(
                 matches!(verdict, Authentication::Live(_)),
                 good,

@@ -1,6 +1,6 @@
 //! Users.
 
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
 use crate::time::UnixTime;
 use crate::username::Username;
@@ -56,6 +56,15 @@ pub enum UserStatus {
     Enabled,
     /// May not; the answer to a login is that of a wrong password.
     Disabled,
+}
+
+/// On what a user's own wish to delete the account stands: the session it came in, and the password confirmed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The session, live until then.
+    pub session: SessionId,
+    /// The user's version when the password was verified.
+    pub credential_version: CredentialVersion,
 }
 
 /// How often a user's password was changed. A rehash of the same password does not count.

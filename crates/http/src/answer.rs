@@ -19,6 +19,11 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     response.body(to_json(body))
 }
 
+/// The answer where there is nothing to say.
+pub(crate) fn no_content() -> HttpResponse {
+    HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, NO_STORE)).finish()
+}
+
 /// An answer that anybody may keep for an hour.
 pub(crate) fn cacheable(content_type: HeaderValue, body: Bytes) -> HttpResponse {
     let mut response = HttpResponse::Ok();
@@ -53,7 +58,7 @@ impl<'a> From<&'a User> for UserBody<'a> {
     }
 }
 
-/// What a login or a refresh gives out.
+/// What a login, a refresh or a change of password gives out.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TokenSet)]
 pub(crate) struct TokenSetBody<'a> {

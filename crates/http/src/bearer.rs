@@ -30,6 +30,7 @@ impl FromRequest for Bearer {
             Ok(Some(token)) => match api.auth.authenticate(token) {
                 Authentication::Live(claims) => Ok(Self(claims)),
                 Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
+                Authentication::NotReady => Err(ProblemCode::NotReady.into()),
                 Authentication::AskStore(claims) => {
                     let api = Data::clone(api);
                     return Verdict::Asked(Box::pin(async move {

@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! The service gives out and accepts no tokens before it has caught up with its store. Whoever runs it calls
+//! [`AuthService::catch_up`] a few times a second.
+//!
 //! The crate knows the domain and nothing of databases: whatever needs one is a use case, called through
 //! `blocking`.
 

@@ -18,9 +18,12 @@ pub struct LimitsConfig {
     pub login: Quota,
     /// `POST /refresh`.
     pub refresh: Quota,
+    /// `PUT /me/password` and `DELETE /me` together: what asks for the current password.
+    pub password: Quota,
 }
 
 /// Registrations: 30 an hour, 10 at once. Logins: 30 a minute, 10 at once. Refreshes: 120 a minute, 60 at once.
+/// Current passwords: 10 a minute, 10 at once.
 impl Default for LimitsConfig {
     fn default() -> Self {
         let quota = |count, per, burst| Quota { count: at_least_one(count), per, burst: at_least_one(burst) };
@@ -29,6 +32,7 @@ impl Default for LimitsConfig {
             register: quota(30, Duration::from_hours(1), 10),
             login: quota(30, Duration::from_mins(1), 10),
             refresh: quota(120, Duration::from_mins(1), 60),
+            password: quota(10, Duration::from_mins(1), 10),
         }
     }
 }
@@ -77,6 +81,7 @@ mod by_address {
         pub(crate) register: Limit,
         pub(crate) login: Limit,
         pub(crate) refresh: Limit,
+        pub(crate) password: Limit,
     }
 
     impl Limits {
@@ -86,11 +91,12 @@ mod by_address {
                 register: limit("register", config.register),
                 login: limit("login", config.login),
                 refresh: limit("refresh", config.refresh),
+                password: limit("password", config.password),
             }
         }
     }
 
-    /// The limit of one route, or none.
+    /// The limit of one route or of several together, or none.
     #[derive(Debug)]
     pub(crate) struct Limit(Option<Bucketed>);
 
@@ -316,11 +322,12 @@ mod by_address {
         pub(crate) register: Limit,
         pub(crate) login: Limit,
         pub(crate) refresh: Limit,
+        pub(crate) password: Limit,
     }
 
     impl Limits {
         pub(crate) fn new(_: LimitsConfig, _: &TrustedProxies) -> Self {
-            Self { register: Limit, login: Limit, refresh: Limit }
+            Self { register: Limit, login: Limit, refresh: Limit, password: Limit }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The API described, gathered from the routes: what `/openapi.json` serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -13,7 +13,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::problem::{ProblemBody, ProblemCode, Violation, ViolationCode};
 use crate::routes;
 use crate::routes::{
-    docs, health, login, logout, me, password_policy, protected, refresh, register, well_known,
+    change_password, delete_account, docs, end_session, health, login, logout, me, password_policy,
+    protected, refresh, register, sessions, well_known,
 };
 
 /// The description of the whole API, as `/openapi.json` serves it.
@@ -45,6 +46,10 @@ pub fn openapi() -> Document {
         logout::logout,
         protected::protected,
         me::me,
+        delete_account::delete_account,
+        change_password::change_password,
+        sessions::sessions,
+        end_session::end_session,
         password_policy::password_policy,
         health::health,
         health::ready,
@@ -108,8 +113,8 @@ struct CommonFields;
 impl Modify for CommonFields {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
-        let codes = [ProblemCode::MethodNotAllowed];
-        let response = problem_response(codes[0].status().as_u16(), &codes);
+        let code = ProblemCode::MethodNotAllowed;
+        let response = problem_response(code.status().as_u16(), [code]);
         components.responses.insert("MethodNotAllowed".to_owned(), RefOr::T(response));
         for (name, meaning) in COMMON_FIELDS.iter().chain(LIMIT_FIELDS) {
             components.headers.insert((*name).to_owned(), RefOr::T(header(Type::String, meaning)));
@@ -117,8 +122,12 @@ impl Modify for CommonFields {
         for response in components.responses.values_mut() {
             add_fields(response, COMMON_FIELDS);
         }
-        for operation in document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]) {
-            let Some(operation) = operation else { continue };
+        let operations = document
+            .paths
+            .paths
+            .values_mut()
+            .flat_map(|item| [&mut item.get, &mut item.post, &mut item.put, &mut item.delete]);
+        for operation in operations.flatten() {
             let responses = &mut operation.responses.responses;
             let is_limited = responses.contains_key("429");
             for response in responses.values_mut() {
@@ -181,18 +190,19 @@ pub(crate) use problems;
 
 /// A response for each status among the codes, which says what they mean.
 pub(crate) fn problem_responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<u16, Vec<ProblemCode>> = BTreeMap::new();
+    let mut by_status: BTreeMap<u16, BTreeSet<ProblemCode>> = BTreeMap::new();
     for code in groups.iter().copied().flatten() {
-        by_status.entry(code.status().as_u16()).or_default().push(*code);
+        by_status.entry(code.status().as_u16()).or_default().insert(*code);
     }
     let responses = by_status
         .into_iter()
-        .map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(status, &codes))));
+        .map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(status, codes))));
     responses.collect()
 }
 
-fn problem_response(status: u16, codes: &[ProblemCode]) -> Response {
-    let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
+fn problem_response(status: u16, codes: impl IntoIterator<Item = ProblemCode>) -> Response {
+    let meanings: Vec<_> =
+        codes.into_iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
     let schema = Ref::from_schema_name(ProblemBody::name());
     let response = ResponseBuilder::new()
         .description(meanings.join(" "))
@@ -228,18 +238,20 @@ pub(crate) const LIMITED: &[ProblemCode] =
 pub(crate) const STORE: &[ProblemCode] =
     &[ProblemCode::Overloaded, ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
 
+/// What a route that gives out tokens may answer.
+pub(crate) const TOKENS: &[ProblemCode] = &[ProblemCode::NotReady];
+
 /// What a route behind an access token may answer.
 pub(crate) const BEARER: &[ProblemCode] = &[
     ProblemCode::MissingToken,
     ProblemCode::InvalidToken,
     ProblemCode::Overloaded,
     ProblemCode::StorageUnavailable,
+    ProblemCode::NotReady,
 ];
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::Value;
 
     use super::*;
@@ -282,17 +294,24 @@ mod tests {
         assert_eq!(listed, &serde_json::json!(words));
 
         let descriptions: Vec<_> = all(&document, "responses").into_iter().map(Value::to_string).collect();
-        // The rest comes from what surrounds the routes: CORS, and limits where the build has them. `not_ready` is said
-        // in words beside the other 503 of `/ready`.
+        // The rest comes from what surrounds the routes: CORS, and limits where the build has them.
         let around: &[&str] = match cfg!(feature = "governor") {
-            true => &["forbidden", "not_ready"],
-            false => &["forbidden", "not_ready", "rate_limited"],
+            true => &["forbidden"],
+            false => &["forbidden", "rate_limited"],
         };
         for word in words.iter().filter(|word| !around.contains(word)) {
             let marked = format!("`{word}`: ");
             assert!(descriptions.iter().any(|text| text.contains(&marked)), "{word}");
         }
     }
+
+    const LIMITED_ROUTES: [(&str, &str); 5] = [
+        ("post", "/register"),
+        ("post", "/login"),
+        ("post", "/refresh"),
+        ("put", "/me/password"),
+        ("delete", "/me"),
+    ];
 
     #[test]
     fn every_operation_says_what_can_go_wrong() {
@@ -302,14 +321,14 @@ mod tests {
                 let statuses: BTreeSet<_> =
                     operation["responses"].as_object().unwrap().keys().map(String::as_str).collect();
                 let mut expected = BTreeSet::from(["400", "500"]);
-                if method == "post" {
+                if operation["requestBody"].is_object() {
                     expected.extend(["408", "413", "415", "422", "503"]);
                 }
                 if operation["security"].is_array() {
                     expected.extend(["401", "503"]);
                 }
-                let is_limited = cfg!(feature = "governor")
-                    && ["/register", "/login", "/refresh"].contains(&path.as_str());
+                let is_limited =
+                    cfg!(feature = "governor") && LIMITED_ROUTES.contains(&(method.as_str(), path.as_str()));
                 if is_limited {
                     expected.insert("429");
                 }
@@ -334,10 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_logout_ends_is_a_list_of_one() {
+    fn what_a_logout_ends_is_a_list_of_three() {
         let document = document();
         let schema = &document["paths"]["/logout"]["post"]["parameters"][0]["schema"];
-        assert_eq!(all(schema, "enum"), [&serde_json::json!(["current"])], "{schema}");
+        assert_eq!(all(schema, "enum"), [&serde_json::json!(["current", "others", "all"])], "{schema}");
     }
 
     #[test]
@@ -366,8 +385,10 @@ mod tests {
     fn only_a_logout_may_come_without_its_body() {
         let document = document();
         for (path, item) in document["paths"].as_object().unwrap() {
-            if let Some(body) = item["post"].get("requestBody") {
-                assert_eq!(body["required"], path != "/logout", "{path}");
+            for operation in item.as_object().unwrap().values() {
+                if let Some(body) = operation.get("requestBody") {
+                    assert_eq!(body["required"], path != "/logout", "{path}");
+                }
             }
         }
     }
@@ -377,7 +398,7 @@ mod tests {
         let document = document();
         let schemas = document["components"]["schemas"].as_object().unwrap();
         let requests: Vec<_> = schemas.iter().filter(|(name, _)| name.ends_with("Request")).collect();
-        assert_eq!(requests.len(), 4);
+        assert_eq!(requests.len(), 6);
         for (name, schema) in requests {
             assert_eq!(schema["additionalProperties"], false, "{name}");
         }

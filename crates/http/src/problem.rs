@@ -11,7 +11,8 @@ use actix_web::{HttpResponse, ResponseError};
 use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::ports::{HashError, SignError, StoreError, StoreErrorKind};
 use portcullis_domain::service::{
-    ConfirmError, LoginError, LogoutError, MeError, RefreshError, RegisterError, Rejections,
+    ChangePasswordError, ClockNotTrusted, ConfirmError, DeleteAccountError, EndSessionError, LoginError,
+    LogoutError, MeError, RefreshError, RegisterError, Rejections,
 };
 use portcullis_domain::username::UsernameViolation;
 use serde::Serialize;
@@ -234,6 +235,12 @@ impl From<SignError> for Problem {
     }
 }
 
+impl From<ClockNotTrusted> for Problem {
+    fn from(error: ClockNotTrusted) -> Self {
+        logged(&error, ProblemCode::NotReady)
+    }
+}
+
 impl From<BlockingError> for Problem {
     fn from(error: BlockingError) -> Self {
         match error {
@@ -268,6 +275,7 @@ impl From<LoginError> for Problem {
             LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
             LoginError::Store(error) => error.into(),
             LoginError::Hash(error) => error.into(),
+            LoginError::Clock(error) => error.into(),
             LoginError::Sign(error) => error.into(),
         }
     }
@@ -280,6 +288,7 @@ impl From<RefreshError> for Problem {
             RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
             RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
             RefreshError::Store(error) => error.into(),
+            RefreshError::Clock(error) => error.into(),
             RefreshError::Sign(error) => error.into(),
         }
     }
@@ -290,6 +299,7 @@ impl From<LogoutError> for Problem {
         match error {
             LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
             LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
+            LogoutError::NotReady => ProblemCode::NotReady.into(),
             LogoutError::Store(error) => error.into(),
         }
     }
@@ -313,15 +323,48 @@ impl From<MeError> for Problem {
     }
 }
 
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::NotFound => ProblemCode::NotFound.into(),
+            EndSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
+            ChangePasswordError::Incorrect => incorrect_password(),
+            ChangePasswordError::Rejected(violations) => {
+                Self::invalid(of_password("#/new_password", &violations).collect())
+            }
+            ChangePasswordError::Store(error) => error.into(),
+            ChangePasswordError::Hash(error) => error.into(),
+            ChangePasswordError::Clock(error) => error.into(),
+            ChangePasswordError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteAccountError> for Problem {
+    fn from(error: DeleteAccountError) -> Self {
+        match error {
+            DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
+            DeleteAccountError::Incorrect => incorrect_password(),
+            DeleteAccountError::Store(error) => error.into(),
+            DeleteAccountError::Hash(error) => error.into(),
+        }
+    }
+}
+
 impl From<Rejections> for Problem {
     fn from(rejections: Rejections) -> Self {
         let username = rejections.username.iter().map(|violation| {
             Violation::new("#/username", ViolationCode::from(violation), violation.to_string())
         });
-        let password = rejections.password.iter().map(|violation| {
-            Violation::new("#/password", ViolationCode::from(violation), violation.to_string())
-        });
-        Self::invalid(username.chain(password).collect())
+        Self::invalid(username.chain(of_password("#/password", &rejections.password)).collect())
     }
 }
 
@@ -412,6 +455,20 @@ impl From<&PasswordViolation> for ViolationCode {
             PasswordViolation::InvalidCharacter => Self::InvalidCharacter,
         }
     }
+}
+
+/// What is wrong with a new password that stands at `pointer`.
+fn of_password(pointer: &'static str, violations: &[PasswordViolation]) -> impl Iterator<Item = Violation> {
+    violations
+        .iter()
+        .map(move |violation| Violation::new(pointer, ViolationCode::from(violation), violation.to_string()))
+}
+
+/// Somebody who is logged in was asked for the password and gave another one.
+fn incorrect_password() -> Problem {
+    let violation =
+        Violation::new("#/current_password", ViolationCode::Incorrect, "is not the current password");
+    Problem::invalid(vec![violation])
 }
 
 /// A problem document (RFC 9457).

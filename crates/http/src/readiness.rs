@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix_web::rt::time::timeout;
 use portcullis_domain::AuthService;
 use portcullis_domain::service::Readiness;
-use portcullis_domain::time::UnixTime;
 use tokio::sync::Mutex;
 
 use crate::Api;
@@ -20,7 +19,8 @@ use crate::problem::{Problem, ProblemCode};
 /// The outcome of the last check, and the thread for the next.
 #[derive(Debug)]
 pub(crate) struct LastReadiness {
-    last: Mutex<Option<(UnixTime, Readiness)>>,
+    /// With when it came, by the clock that nobody sets.
+    last: Mutex<Option<(Duration, Readiness)>>,
     lane: ThreadLane,
 }
 
@@ -51,10 +51,8 @@ impl Api {
 
     async fn last_or_next(&self) -> Result<Readiness, Problem> {
         let mut last = self.readiness.last.lock().await;
-        let now = self.clock.now();
         if let Some((then, readiness)) = *last
-            && then <= now
-            && now.since(then) < LASTS
+            && self.clock.uptime().saturating_sub(then) < LASTS
         {
             return Ok(readiness);
         }
@@ -62,7 +60,7 @@ impl Api {
         let readiness = self.readiness.lane.run(move || AuthService::readiness(&auth)).await;
         // The thread is still busy with a check that nobody waits for any more.
         let readiness = readiness.map_err(|_busy| Problem::new(ProblemCode::NotReady))?;
-        *last = Some((self.clock.now(), readiness));
+        *last = Some((self.clock.uptime(), readiness));
         Ok(readiness)
     }
 }
@@ -84,6 +82,7 @@ mod tests {
 
     use actix_web::ResponseError;
     use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
+    use portcullis_domain::time::StoreTime;
     use portcullis_testkit::FixedClock;
     use portcullis_testkit::fixtures::NOW;
 
@@ -104,7 +103,7 @@ mod tests {
             self.checks.fetch_add(1, Ordering::SeqCst);
             self.started.send(()).unwrap();
             self.opened.lock().unwrap().recv().unwrap();
-            Ok(StoreStatus { migrated: true, time: Some(NOW) })
+            Ok(StoreStatus { migrated: true, time: Some(StoreTime { now: NOW, newest: NOW }) })
         }
     }
 

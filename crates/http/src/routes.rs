@@ -1,6 +1,9 @@
 //! The URL table.
 
+pub(crate) mod change_password;
+pub(crate) mod delete_account;
 pub(crate) mod docs;
+pub(crate) mod end_session;
 pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -10,6 +13,7 @@ pub(crate) mod problems;
 pub(crate) mod protected;
 pub(crate) mod refresh;
 pub(crate) mod register;
+pub(crate) mod sessions;
 pub(crate) mod well_known;
 
 use actix_web::dev::{HttpServiceFactory, RequestHead};
@@ -34,7 +38,10 @@ fn table(api: &Api) -> Vec<At> {
         At::new("/refresh", [post(refresh::refresh).limited(&limits.refresh)]),
         At::new("/logout", [post(logout::logout)]),
         At::new("/protected", [get(protected::protected)]),
-        At::new("/me", [get(me::me)]),
+        At::new("/me", [get(me::me), delete(delete_account::delete_account).limited(&limits.password)]),
+        At::new("/me/password", [put(change_password::change_password).limited(&limits.password)]),
+        At::new("/me/sessions", [get(sessions::sessions)]),
+        At::new("/me/sessions/{id}", [delete(end_session::end_session)]),
         At::new("/password-policy", [get(password_policy::password_policy)]),
         At::new("/health", [get(health::health)]),
         At::new("/ready", [get(health::ready)]),
@@ -149,6 +156,24 @@ where
     F::Output: Responder + 'static,
 {
     Verb { allow: "POST", route: web::method(Method::POST).to(handler) }
+}
+
+fn put<F, Args>(handler: F) -> Verb
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Verb { allow: "PUT", route: web::method(Method::PUT).to(handler) }
+}
+
+fn delete<F, Args>(handler: F) -> Verb
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Verb { allow: "DELETE", route: web::method(Method::DELETE).to(handler) }
 }
 
 /// Passes only well-formed requests for paths without percent-encoding: none of ours needs it, and one resource has

@@ -94,10 +94,15 @@ impl Fields {
         }
     }
 
+    /// Takes a password that must be there.
+    pub(crate) fn password(&mut self, name: &'static str) -> Option<PasswordAttempt> {
+        self.text(name).map(PasswordAttempt::new)
+    }
+
     /// Takes the name and the password that must be there.
     pub(crate) fn credentials(&mut self) -> Option<(String, PasswordAttempt)> {
         let username = self.text("username");
-        let password = self.text("password").map(PasswordAttempt::new);
+        let password = self.password("password");
         username.zip(password)
     }
 

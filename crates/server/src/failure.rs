@@ -2,13 +2,19 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
+
 use crate::settings::InvalidSetting;
 
 /// Why a command ends badly.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// The command line asks for something that it must not; exit code 2, as of clap's own refusals.
+    Usage(String),
     /// A setting cannot hold; exit code 78 (`EX_CONFIG` of sysexits.h). Trying again changes nothing.
     Config(InvalidSetting),
+    /// The clocks of this instance and of the database are too far apart; exit code 1. They may be put right.
+    Clock(ClockNotTrusted),
     /// Anything else; exit code 1.
     Failed(anyhow::Error),
 }
@@ -19,8 +25,9 @@ impl Failure {
         // Nothing is left to do about a stderr that is gone.
         let _ = writeln!(io::stderr(), "portcullis: {self}");
         match self {
+            Self::Usage(_) => ExitCode::from(2),
             Self::Config(_) => ExitCode::from(78),
-            Self::Failed(_) => ExitCode::FAILURE,
+            Self::Clock(_) | Self::Failed(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -28,7 +35,13 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Usage(text) => f.write_str(text),
             Self::Config(error) => error.fmt(f),
+            Self::Clock(error) => write!(
+                f,
+                "{error}; put the clock right, or, where it is right now, take the mark of the wrong time out \
+                 of the database (docs/security.md, \"The clock\")"
+            ),
             Self::Failed(error) => write!(f, "{error:#}"),
         }
     }
@@ -40,17 +53,19 @@ impl From<InvalidSetting> for Failure {
     }
 }
 
+impl From<CatchUpError> for Failure {
+    fn from(error: CatchUpError) -> Self {
+        match error {
+            CatchUpError::Clock(error) => Self::Clock(error),
+            CatchUpError::Store(error) => {
+                Self::Failed(anyhow::Error::new(error).context("cannot look up ended sessions"))
+            }
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// Prints lines of data on standard output.
-pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    written.map_err(|error| {
-        Failure::Failed(anyhow::Error::new(error).context("cannot write to standard output"))
-    })
 }

@@ -1,17 +1,19 @@
-//! Keeps an instance in step with its database, on a thread of its own: waits for it at the start, then looks up ended
-//! sessions a few times a second.
+//! Keeps an instance in step with its database, on threads of its own: one waits for it at the start and then looks
+//! up ended sessions a few times a second, and one sweeps out those that have been over for long.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use portcullis_domain::service::{CatchUpError, Sweeper};
 
 use crate::failure::Failure;
 use crate::wire::Instance;
 
-/// The running thread. Dropping it stops the thread and waits for it.
+/// The running threads. Dropping it stops them and waits for them.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     stop: Option<SyncSender<()>>,
@@ -26,20 +28,12 @@ impl Keeper {
         on_failure: impl FnOnce(Failure) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
-        let thread = thread::Builder::new()
-            .name("keeper".to_owned())
-            .spawn(move || {
-                let outcome = match is_prepared {
-                    true => Outcome::Ready,
-                    false => wait_for_database(&instance, &stopped),
-                };
-                match outcome {
-                    Outcome::Ready => look_up_ended_sessions(&instance, &stopped),
-                    Outcome::Unfit(failure) => on_failure(failure),
-                    Outcome::Stopped => {}
-                }
-            })
-            .context("cannot start a thread")?;
+        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            if let Err(failure) = keep(&instance, is_prepared, &stopped) {
+                on_failure(failure);
+            }
+        });
+        let thread = thread.context("cannot start a thread")?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -54,24 +48,39 @@ impl Drop for Keeper {
     }
 }
 
+/// Returns when it is told to stop, or fails when the instance does not fit its database.
+fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Result<(), Failure> {
+    if !is_prepared && wait_for_database(instance, stopped)? == Waited::ToldToStop {
+        return Ok(());
+    }
+    thread::scope(|scope| {
+        let (stop_sweeping, told_to_stop) = mpsc::sync_channel(0);
+        let sweeper = instance.service.sweeper();
+        // On a thread of its own: however long it takes, ended sessions are looked up in time.
+        let thread = thread::Builder::new().name("sweeper".to_owned());
+        thread.spawn_scoped(scope, move || sweep(sweeper, &told_to_stop)).context("cannot start a thread")?;
+        let result = look_up_ended_sessions(instance, stopped);
+        drop(stop_sweeping);
+        result
+    })
+}
+
 /// How the wait for the database ended.
-enum Outcome {
-    Ready,
-    /// The instance does not fit the database; trying again changes nothing.
-    Unfit(Failure),
-    /// The instance was told to stop.
-    Stopped,
+#[derive(PartialEq, Eq)]
+enum Waited {
+    DatabaseIsReady,
+    ToldToStop,
 }
 
 /// Tries until the database is ready, with growing pauses.
-fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Outcome {
+fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Result<Waited, Failure> {
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while !is_stopped(stopped, pause) {
         match instance.prepare() {
-            Ok(()) => {
+            Ok(()) | Err(Failure::Clock(_)) => {
                 log::info!("the database is ready");
-                return Outcome::Ready;
+                return Ok(Waited::DatabaseIsReady);
             }
             Err(Failure::Failed(error)) => {
                 pause = LONGEST_PAUSE.min(pause * 2);
@@ -82,28 +91,73 @@ fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Outcome {
                     told = reason;
                 }
             }
-            Err(failure @ Failure::Config(_)) => return Outcome::Unfit(failure),
+            Err(failure) => return Err(failure),
         }
     }
-    Outcome::Stopped
+    Ok(Waited::ToldToStop)
 }
 
-fn look_up_ended_sessions(instance: &Instance, stopped: &Receiver<()>) {
-    let mut failing = false;
+fn look_up_ended_sessions(instance: &Instance, stopped: &Receiver<()>) -> Result<(), Failure> {
+    let (mut clock, mut store) = (Trouble::default(), Trouble::default());
     while !is_stopped(stopped, LOOK_EVERY) {
-        let result = instance.service.poll_revocations();
-        // Said once when it begins and once when it ends, not four times a second.
-        if result.is_err() != failing {
-            failing = result.is_err();
-            match result {
-                Ok(()) => log::info!("ended sessions can be looked up again"),
-                Err(error) => {
-                    let error = anyhow::Error::new(error);
-                    log::warn!(
-                        "ended sessions cannot be looked up; every token is asked of the database: {error:#}"
-                    );
-                }
+        let result = instance.service.catch_up();
+        instance.check_secret()?;
+        if !matches!(result, Err(CatchUpError::Store(_))) {
+            store.ends(|| log::info!("ended sessions can be looked up again"));
+        }
+        match result {
+            Ok(()) => clock.ends(|| log::info!("the clock can be relied on again")),
+            Err(CatchUpError::Clock(error)) => {
+                clock.begins(|| log::error!("no new token is given out: {}", Failure::Clock(error)));
             }
+            Err(CatchUpError::Store(error)) => store.begins(|| {
+                let error = anyhow::Error::new(error);
+                log::warn!(
+                    "ended sessions cannot be looked up; every token is asked of the database: {error:#}"
+                );
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn sweep(mut sweeper: Sweeper, stopped: &Receiver<()>) {
+    let mut trouble = Trouble::default();
+    let mut step = || match sweeper.step() {
+        Ok(pause) => {
+            trouble.ends(|| log::info!("old sessions can be deleted again"));
+            pause
+        }
+        Err(error) => {
+            // Whoever looks up ended sessions tells of a clock that is off.
+            if let CatchUpError::Store(error) = error {
+                trouble.begins(|| {
+                    log::warn!("old sessions cannot be deleted: {:#}", anyhow::Error::new(error));
+                });
+            }
+            Sweeper::PAUSE
+        }
+    };
+    // The first step comes at once: it leaves a mark of the time in the database.
+    while !is_stopped(stopped, step()) {}
+}
+
+/// Something that goes wrong for a while: told once when it begins and once when it ends.
+#[derive(Default)]
+struct Trouble {
+    lasts: bool,
+}
+
+impl Trouble {
+    fn begins(&mut self, tell: impl FnOnce()) {
+        if !mem::replace(&mut self.lasts, true) {
+            tell();
+        }
+    }
+
+    fn ends(&mut self, tell: impl FnOnce()) {
+        if mem::replace(&mut self.lasts, false) {
+            tell();
         }
     }
 }

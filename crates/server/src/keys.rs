@@ -1,18 +1,18 @@
-use jiff::Timestamp;
 use portcullis_adapters::keys::{KeyUse, ListedKey};
+use portcullis_adapters::system::SystemClock;
 use portcullis_domain::ports::Clock as _;
 use portcullis_domain::time::UnixTime;
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::terminal::{print, rfc3339};
 use crate::{logging, wire};
 
 /// Prints the keys of the ring: those of the epoch before, of this one and of the next, for each secret.
 pub(crate) fn list(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
-    let clock = wire::clock();
     let secrets = wire::known_secrets(settings)?;
-    let now = clock.now();
+    let now = SystemClock::new().now();
     print(wire::key_ring(settings, &secrets, now).list(now).iter().map(|key| line(key, now)))
 }
 
@@ -23,9 +23,4 @@ fn line(key: &ListedKey, now: UnixTime) -> String {
         (KeyUse::Signs, false) | (KeyUse::Verifies, _) => "verifies",
     };
     format!("{}  {key_use:8}  {} to {}", key.key.id, rfc3339(key.from), rfc3339(key.until))
-}
-
-fn rfc3339(time: UnixTime) -> String {
-    Timestamp::from_second(time.as_secs())
-        .map_or_else(|_| "the end of time".to_owned(), |time| time.to_string())
 }

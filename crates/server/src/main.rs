@@ -11,7 +11,9 @@ mod openapi;
 mod secret;
 mod secret_file;
 mod serve;
+mod sessions;
 mod settings;
+mod terminal;
 mod user;
 mod wire;
 
@@ -50,6 +52,9 @@ enum Command {
     /// Look after users
     #[command(subcommand)]
     User(UserCommand),
+    /// Look after everybody's sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// Look after the secret
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -75,12 +80,62 @@ enum UserCommand {
         /// The user's name
         username: String,
     },
+    /// Disable a user, who cannot log in then, and end the user's sessions
+    Disable {
+        /// The user's name
+        username: String,
+    },
+    /// Let a disabled user log in again
+    Enable {
+        /// The user's name
+        username: String,
+    },
+    /// Delete a user, whose name is free then, and end the user's sessions
+    Delete {
+        /// The user's name
+        username: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set a user's password, which is asked for or read from standard input, and end the user's sessions
+    SetPassword {
+        /// The user's name
+        username: String,
+    },
+    /// Print a user's sessions, a line each: id, when opened, last refreshed and over, address, user agent
+    Sessions {
+        /// The user's name
+        username: String,
+        /// End all of them instead
+        #[arg(long)]
+        end: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// End sessions: everybody has to log in again
+    End {
+        /// End all sessions of all users
+        #[arg(long, required = true)]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum SecretCommand {
     /// Print a new secret
     Generate,
+    /// Put the configured secret in the place of the database's, which others know, and end all sessions
+    Adopt {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,10 +171,24 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate { status: false } => migrate::run(&settings()?),
         Command::Migrate { status: true } => migrate::status(&settings()?),
         Command::Config(ConfigCommand::Check) => config_check::run(&sources()?),
-        Command::User(UserCommand::Add { username }) => user::add(&settings()?, username),
+        Command::User(command) => run_on_user(command, &settings()?),
+        Command::Sessions(SessionsCommand::End { all: _, yes }) => sessions::end_all(&settings()?, yes),
         Command::Secret(SecretCommand::Generate) => secret::generate(),
+        Command::Secret(SecretCommand::Adopt { yes }) => secret::adopt(&settings()?, yes),
         Command::Keys(KeysCommand::List) => keys::list(&settings()?),
         Command::Openapi => openapi::run(),
         Command::Healthcheck => healthcheck::run(&settings()?),
+    }
+}
+
+fn run_on_user(command: UserCommand, settings: &Settings) -> Result<(), Failure> {
+    match command {
+        UserCommand::Add { username } => user::add(settings, username),
+        UserCommand::Disable { username } => user::disable(settings, &username),
+        UserCommand::Enable { username } => user::enable(settings, &username),
+        UserCommand::Delete { username, yes } => user::delete(settings, &username, yes),
+        UserCommand::SetPassword { username } => user::set_password(settings, &username),
+        UserCommand::Sessions { username, end: false } => user::sessions(settings, &username),
+        UserCommand::Sessions { username, end: true } => user::end_sessions(settings, &username),
     }
 }

@@ -1,8 +1,9 @@
 use portcullis_adapters::db::{Database, PrepareError};
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
 use crate::logging;
 use crate::settings::{InvalidSetting, Settings};
+use crate::terminal::print;
 
 /// Brings the schema up to date. The service does the same at its start.
 pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
@@ -32,7 +33,8 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
             InvalidSetting::new(format!("database.url: {error}")).into()
         }
         PrepareError::OtherSecret => InvalidSetting::new(format!(
-            "secret: {error}; set that one, or add it to accepted_secrets to replace it"
+            "secret: {error}; set that one, or add it to accepted_secrets to replace it; if others know it, \
+             `portcullis secret adopt` puts this one in its place and signs everybody out"
         ))
         .into(),
         PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),

@@ -1,6 +1,7 @@
 use anyhow::Context as _;
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
+use crate::terminal::print;
 
 /// Prints the OpenAPI description, which does not depend on any setting.
 pub(crate) fn run() -> Result<(), Failure> {

@@ -1,9 +1,34 @@
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 
-use crate::failure::{Failure, print};
+use crate::failure::Failure;
+use crate::logging;
+use crate::settings::{InvalidSetting, Settings};
+use crate::terminal::{confirm, print};
+use crate::wire::Instance;
 
 /// Prints a new secret.
 pub(crate) fn generate() -> Result<(), Failure> {
     print([Secret::generate(&OsEntropy).expose()])
+}
+
+/// Puts the configured secret in the place of the one that the database is used with, and ends all sessions.
+pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
+    if !settings.accepted_secrets.is_empty() {
+        return Err(InvalidSetting::new(
+            "accepted_secrets: must be empty to adopt a secret, or whoever knows one of these could go on forging \
+             tokens",
+        )
+        .into());
+    }
+    logging::init(&settings.log);
+    confirm(
+        &format!("Use {} with the configured secret alone, and end all sessions?", settings.database),
+        yes,
+    )?;
+    Instance::wire(settings)?.adopt()?;
+    print([
+        "the database is used with the configured secret alone, and every session ended; running instances \
+         with another secret end by themselves within a second",
+    ])
 }

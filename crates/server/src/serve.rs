@@ -21,14 +21,15 @@ use crate::wire::Instance;
 
 /// Runs the service until it is told to stop.
 ///
-/// A database that cannot be reached yet is waited for, while `/health` answers; one that this instance must not use
-/// ends it, at the start or as soon as that turns out.
+/// A database that cannot be reached yet is waited for, while `/health` answers, and so is a clock that is off. A
+/// database that this instance must not use ends it, at the start or as soon as that turns out.
 pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     warn_of_risks(settings);
     let instance = Arc::new(Instance::wire(settings)?);
     let is_prepared = match instance.prepare() {
-        Ok(()) => true,
+        // The keeper says what is wrong with a clock, and waits until it is put right.
+        Ok(()) | Err(Failure::Clock(_)) => true,
         Err(Failure::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
             log::warn!("waiting for the database: {error:#}");
             false

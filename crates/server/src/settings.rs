@@ -253,6 +253,7 @@ fn rules(values: &Values) -> Result<Rules, InvalidSetting> {
             refresh_absolute: values.duration("tokens.refresh_absolute", idle, day * 3_650)?,
             refresh_grace: values.duration("tokens.refresh_grace", Duration::ZERO, Duration::from_mins(1))?,
         },
+        max_sessions_per_user: values.integer("sessions.max_per_user", NonZeroU32::MIN, MOST_SESSIONS)?,
     })
 }
 
@@ -305,8 +306,12 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
         register: quota("register")?,
         login: quota("login")?,
         refresh: quota("refresh")?,
+        password: quota("password")?,
     })
 }
+
+/// What one user can list in one answer.
+const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 
 /// Far beyond what one address can ask for; higher means no limit.
 const MOST_REQUESTS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();

@@ -1,23 +1,20 @@
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+//! What an operator does to users. Whatever ends sessions here, running instances notice within a second.
 
 use anyhow::{Context as _, anyhow};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::service::{RegisterError, Registration};
+use portcullis_domain::service::{RegisterError, Registration, SetPasswordError};
+use portcullis_domain::session::Session;
 
-use crate::failure::{Failure, print};
-use crate::logging;
+use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::wire::Instance;
+use crate::terminal::{confirm, print, read_password, rfc3339};
+use crate::wire;
 
-/// Adds a user, also while registration is closed and under a reserved name. Passwords never stand on the command
-/// line, where other users of the machine can read them.
+/// Adds a user, also while registration is closed and under a reserved name.
 pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> {
-    logging::init(&settings.log);
-    let instance = Instance::wire(settings)?;
-    instance.prepare()?;
+    let service = wire::for_command(settings)?;
     let form = Registration { username, password: read_password()? };
-    match instance.service.add_user(&form, &ClientInfo::default()) {
+    match service.add_user(&form, &ClientInfo::default()) {
         Ok(user) => print([format!("added {} ({})", user.username.as_str(), user.id)]),
         Err(RegisterError::Rejected(rejections)) => {
             let names = rejections.username.iter().map(|violation| format!("the username {violation}"));
@@ -28,27 +25,74 @@ pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> 
     }
 }
 
-fn read_password() -> Result<PasswordAttempt, Failure> {
-    let password = match io::stdin().is_terminal() {
-        true => ask_twice()?,
-        false => {
-            let mut line = String::new();
-            let mut bounded = io::stdin().lock().take(LONGEST_LINE);
-            bounded.read_line(&mut line).context("cannot read the password from standard input")?;
-            line.truncate(line.trim_end_matches(['\r', '\n']).len());
-            line
+/// Disables a user.
+pub(crate) fn disable(settings: &Settings, username: &str) -> Result<(), Failure> {
+    let ended = wire::for_command(settings)?.disable_user(username);
+    let ended = ended.with_context(|| format!("cannot disable {username}"))?;
+    print([format!("disabled {username}: {}", told(ended))])
+}
+
+/// Enables a user who was disabled.
+pub(crate) fn enable(settings: &Settings, username: &str) -> Result<(), Failure> {
+    let enabled = wire::for_command(settings)?.enable_user(username);
+    enabled.with_context(|| format!("cannot enable {username}"))?;
+    print([format!("enabled {username}")])
+}
+
+/// Deletes a user.
+pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), Failure> {
+    confirm(&format!("Delete the user {username} for good?"), yes)?;
+    let ended = wire::for_command(settings)?.delete_user(username);
+    let ended = ended.with_context(|| format!("cannot delete {username}"))?;
+    print([format!("deleted {username}, whose name is free now: {}", told(ended))])
+}
+
+/// Sets a user's password.
+pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), Failure> {
+    let service = wire::for_command(settings)?;
+    match service.set_password(username, &read_password()?) {
+        Ok(ended) => print([format!("set the password of {username}: {}", told(ended))]),
+        Err(SetPasswordError::Rejected(violations)) => {
+            let violations = violations.iter().map(|violation| format!("the password {violation}"));
+            Err(anyhow!("{}", violations.collect::<Vec<_>>().join("; ")).into())
         }
-    };
-    Ok(PasswordAttempt::new(password))
+        Err(error) => {
+            Err(anyhow::Error::new(error).context(format!("cannot set the password of {username}")).into())
+        }
+    }
 }
 
-/// A password that nobody sees being typed may be mistyped.
-fn ask_twice() -> anyhow::Result<String> {
-    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the password");
-    let password = ask("Password: ")?;
-    anyhow::ensure!(password == ask("Once more: ")?, "the two passwords differ");
-    Ok(password)
+/// Lists a user's live sessions, the latest opened first.
+pub(crate) fn sessions(settings: &Settings, username: &str) -> Result<(), Failure> {
+    let sessions = wire::for_command(settings)?.sessions_of(username);
+    print(sessions.with_context(|| format!("cannot list the sessions of {username}"))?.iter().map(line))
 }
 
-/// In bytes: more than any password that is accepted.
-const LONGEST_LINE: u64 = 16 * 1024;
+/// Ends a user's sessions.
+pub(crate) fn end_sessions(settings: &Settings, username: &str) -> Result<(), Failure> {
+    let ended = wire::for_command(settings)?.end_sessions_of(username);
+    let ended = ended.with_context(|| format!("cannot end the sessions of {username}"))?;
+    print([format!("{username}: {}", told(ended))])
+}
+
+/// Separated by tabs, which no user agent holds.
+fn line(session: &Session) -> String {
+    let address = session.client.address().map(|address| address.to_string());
+    [
+        session.id.to_string().as_str(),
+        &rfc3339(session.opened_at),
+        &rfc3339(session.newest.at),
+        &rfc3339(session.expires_at),
+        address.as_deref().unwrap_or("-"),
+        session.client.agent().unwrap_or("-"),
+    ]
+    .join("\t")
+}
+
+fn told(ended: usize) -> String {
+    match ended {
+        0 => "no session was live".to_owned(),
+        1 => "1 session ended; running instances refuse its tokens within a second".to_owned(),
+        ended => format!("{ended} sessions ended; running instances refuse their tokens within a second"),
+    }
+}

@@ -3,22 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use portcullis_adapters::db::Database;
+use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::hashing::SchemeHasher;
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
-use portcullis_domain::ports::Clock;
+use portcullis_domain::client::ClientInfo;
+use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::ports::Clock as _;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
 use crate::failure::Failure;
 use crate::migrate::unprepared;
-use crate::secret_file;
 use crate::settings::{InvalidSetting, Settings};
+use crate::{logging, secret_file};
 
 /// The parts of one instance.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Instance {
     pub(crate) fn wire(settings: &Settings) -> Result<Self, Failure> {
         let database = Arc::new(Database::new(settings.database.clone(), settings.pool));
         let secrets = secrets(settings)?;
-        let clock = Arc::new(clock());
+        let clock = Arc::new(SystemClock::new());
         let entropy = Arc::new(OsEntropy);
         let keys = key_ring(settings, &secrets, clock.now());
         let access_tokens =
@@ -60,15 +61,43 @@ impl Instance {
         })
     }
 
-    /// Makes the database ready and holds the secret against it.
+    /// Makes the database ready, holds the secret against it, and sets the clock by it.
     ///
     /// # Errors
-    /// [`Failure::Config`] when trying again changes nothing.
+    /// [`Failure::Config`] when trying again changes nothing; [`Failure::Clock`] when only the clock is not ready.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         self.database.prepare(self.current_key, &self.accepted_keys).map_err(unprepared)?;
-        self.service.poll_revocations().context("cannot look up ended sessions")?;
-        Ok(())
+        Ok(self.service.catch_up()?)
     }
+
+    /// Fails as a start would once the database is used with another secret.
+    pub(crate) fn check_secret(&self) -> Result<(), Failure> {
+        match self.database.is_foreign() {
+            true => Err(unprepared(PrepareError::OtherSecret)),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the database one that is used with this instance's secret, and ends all sessions.
+    pub(crate) fn adopt(&self) -> Result<(), Failure> {
+        let event = |now| {
+            let entropy = self.ports.entropy.as_ref();
+            SecurityEvent::new(EventKind::SecretAdopted, now, &ClientInfo::default(), entropy)
+        };
+        self.database.adopt(self.current_key, event).map_err(unprepared)
+    }
+}
+
+/// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.
+pub(crate) fn for_command(settings: &Settings) -> Result<AuthService, Failure> {
+    logging::init(&settings.log);
+    let instance = Instance::wire(settings)?;
+    match instance.prepare() {
+        Ok(()) => {}
+        Err(error @ Failure::Clock(_)) => log::warn!("{error}"),
+        Err(error) => return Err(error),
+    }
+    Ok(instance.service)
 }
 
 /// The settings' secrets, or the one that development makes for itself.
@@ -97,8 +126,4 @@ fn secrets_by(
 
 pub(crate) fn key_ring(settings: &Settings, secrets: &Secrets, now: UnixTime) -> KeyRing {
     KeyRing::new(secrets, settings.tokens.algorithm, settings.tokens.key_rotation, now)
-}
-
-pub(crate) fn clock() -> SystemClock {
-    SystemClock::starting_at_least(UnixTime::EPOCH)
 }

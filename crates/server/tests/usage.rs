@@ -11,8 +11,30 @@ fn portcullis(arguments: &[&str]) -> Output {
 
 #[test]
 fn usage_errors_are_two() {
-    for arguments in [&["serv"][..], &["user", "add"], &["migrate", "--force"]] {
+    for arguments in [&["serv"][..], &["user", "add"], &["migrate", "--force"], &["sessions", "end", "--yes"]]
+    {
         assert_eq!(portcullis(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_not_done_unasked() {
+    for arguments in [&["user", "delete", "alice"][..], &["sessions", "end", "--all"], &["secret", "adopt"]] {
+        let output = portcullis(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), error.as_str()),
+            (Some(2), "portcullis: nobody can be asked here; say --yes\n"),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn no_password_stands_on_the_command_line() {
+    for command in ["add", "set-password"] {
+        let output = portcullis(&["user", command, "alice", "Corr3ct-horse"]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
     }
 }
 
@@ -26,7 +48,9 @@ fn the_long_version_names_the_licence_of_the_binary() {
 #[test]
 fn every_command_is_explained() {
     let help = String::from_utf8(portcullis(&["--help"]).stdout).unwrap();
-    for command in ["serve", "migrate", "config", "user", "secret", "keys", "openapi", "healthcheck"] {
+    for command in
+        ["serve", "migrate", "config", "user", "sessions", "secret", "keys", "openapi", "healthcheck"]
+    {
         let line = help.lines().find(|line| line.trim_start().starts_with(command));
         assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command}: {help}");
     }

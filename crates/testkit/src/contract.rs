@@ -21,15 +21,16 @@ pub mod password_hasher;
 pub mod refresh_token_codec;
 pub mod session_store;
 pub mod store_health;
+pub mod sweep;
 pub mod user_store;
 
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::event::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{EventLog, SessionStore, StoreHealth, UserStore};
-use portcullis_domain::session::{EndedSessions, Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::ports::{EventLog, OpenSessionError, SessionStore, StoreHealth, UserStore};
+use portcullis_domain::session::{Ending, Generation, NewSession, News, Presentation, Rotation, Session};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::NewUser;
 
@@ -130,8 +131,12 @@ impl Stores {
     }
 
     fn open(&self, session: &NewSession) {
-        let event = self.opening_of(session);
-        self.sessions.open(session, &event).expect("the user did not change");
+        self.try_open(session).expect("the user did not change");
+    }
+
+    fn try_open(&self, session: &NewSession) -> Result<Vec<SessionId>, OpenSessionError> {
+        let evicted = self.event(EventKind::SessionEvicted, session.opened_at).of_user(session.user);
+        self.sessions.open(session, &self.opening_of(session), &evicted)
     }
 
     fn opening_of(&self, session: &NewSession) -> SecurityEvent {
@@ -151,25 +156,46 @@ impl Stores {
         self.sessions.rotate(&presented, &on_reuse).expect("the store answers")
     }
 
+    /// Ends a session and says whether it was live.
     fn end(&self, session: SessionId, at: UnixTime) -> bool {
-        let event = self.event(EventKind::LoggedOut, at).in_session(session);
-        self.sessions.end(session, &event).expect("the store answers")
+        self.end_of(None, session, at) == Ending::Ended
+    }
+
+    fn end_of(&self, owner: Option<UserId>, session: SessionId, at: UnixTime) -> Ending {
+        let event = self.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session);
+        self.sessions.end(session, owner, &event).expect("the store answers")
     }
 
     fn is_live(&self, session: SessionId, now: UnixTime) -> bool {
-        self.sessions.is_live(session, now).expect("the store answers")
+        self.find(session, now).is_some()
     }
 
-    fn ended_since(&self, since: UnixTime) -> EndedSessions {
-        let mut ended = self.sessions.ended_since(since).expect("the store answers");
-        ended.ended.sort();
-        ended
+    fn find(&self, session: SessionId, now: UnixTime) -> Option<Session> {
+        self.sessions.find(session, now).expect("the store answers")
     }
 
-    /// The names of the recorded events that are about ends of sessions or changes of users.
+    /// The ids of a user's live sessions, in the store's order.
+    fn list(&self, user: UserId, now: UnixTime) -> Vec<SessionId> {
+        let live = self.sessions.list(user, now).expect("the store answers");
+        live.into_iter().map(|session| session.id).collect()
+    }
+
+    fn news(&self, since: UnixTime) -> News {
+        let mut news = self.sessions.news(since, u32::MAX).expect("the store answers");
+        news.ended.sort();
+        news
+    }
+
+    /// The names of the recorded events.
     fn recorded_names(&self) -> Vec<String> {
         (self.recorded)().into_iter().map(|event| event.name).collect()
     }
+}
+
+fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<_> = items.into_iter().collect();
+    items.sort();
+    items
 }
 
 /// Runs `work` on `threads` threads that start together, and collects what it returns.
@@ -203,8 +229,20 @@ macro_rules! store_contract {
                 upgrade_hash_does_not_change_the_credential_version,
                 rehash_never_undoes_a_password_change,
                 upgrade_hash_racing_set_password_leaves_the_new_password,
+                change_password_leaves_the_new_session_alone,
+                change_password_after_a_change_is_refused,
+                change_password_from_no_live_session_is_refused,
+                change_password_lets_exactly_one_racer_win,
+                change_password_racing_open_leaves_the_new_session_alone,
+                change_password_racing_disable_leaves_no_live_session,
                 set_password_ends_the_sessions,
                 disable_ends_the_sessions,
+                enable_revives_no_session,
+                delete_ends_the_sessions,
+                delete_frees_the_name,
+                delete_after_a_change_is_refused,
+                delete_from_no_live_session_is_refused,
+                delete_is_acknowledged_once,
                 changing_an_unknown_user_changes_nothing,
             }
             session_store::{
@@ -214,8 +252,14 @@ macro_rules! store_contract {
                 open_for_an_unknown_user_is_refused,
                 open_racing_disable_leaves_no_live_session,
                 open_racing_set_password_leaves_no_live_session,
+                open_racing_delete_leaves_no_live_session,
+                open_ends_the_oldest_beyond_the_bound,
+                open_counts_live_sessions_alone,
+                open_keeps_the_bound_when_callers_race,
                 rotate_racing_end_leaves_nothing_live,
                 rotate_racing_disable_leaves_nothing_live,
+                rotate_racing_change_password_leaves_nothing_live,
+                rotate_racing_raise_floor_leaves_nothing_live,
                 rotate_means_what_the_domain_says,
                 rotate_gives_many_callers_one_successor,
                 rotate_ends_the_session_on_a_reused_token,
@@ -224,9 +268,24 @@ macro_rules! store_contract {
                 rotate_extends_the_session_up_to_its_absolute_end,
                 end_is_acknowledged_once,
                 end_is_not_for_expired_sessions,
+                end_is_for_the_owner_alone,
+                end_all_ends_the_live_sessions_of_one_user,
+                end_all_spares_the_excepted_session,
                 live_ends_to_the_microsecond,
-                ended_since_lists_ends_and_no_expiries,
+                find_tells_what_a_session_is,
+                list_tells_the_live_sessions_latest_first,
+                news_lists_ends_and_no_expiries,
+                news_tells_no_more_than_asked_for,
+                news_does_not_wait_for_the_work_of_others,
                 raise_floor_ends_what_was_opened_before,
+                raise_floor_leaves_the_next_whole_second,
+            }
+            sweep::{
+                sweep_deletes_only_what_has_been_over_for_long,
+                sweep_walks_to_the_end_and_begins_anew,
+                sweep_is_done_by_one_instance_at_a_time,
+                sweep_lets_exactly_one_racer_step,
+                sweep_leaves_its_time_as_a_mark,
             }
             event_log::{
                 record_keeps_everything,

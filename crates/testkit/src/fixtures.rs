@@ -1,5 +1,6 @@
 //! People and things that tests need again and again.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use portcullis_domain::client::ClientInfo;
@@ -53,6 +54,7 @@ pub fn new_session(user: UserId, opened_at: UnixTime, entropy: &dyn Entropy) -> 
         opened_at,
         expires_at: opened_at + IDLE,
         absolute_expires_at: opened_at + ABSOLUTE,
+        max_per_user: NonZeroU32::MAX,
         client: client(),
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use clock::FixedClock;
 pub use entropy::SeededEntropy;
 pub use hasher::PlainHasher;
-pub use memory::MemoryStore;
+pub use memory::{Backup, MemoryStore};
 use portcullis_domain::Ports;
 pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
 

@@ -5,15 +5,17 @@ mod session_store;
 mod store_health;
 mod user_store;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::User;
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{NewSession, Rotated};
-use portcullis_domain::time::UnixTime;
+use portcullis_domain::session::{Generation, NewSession, Rotated, Session};
+use portcullis_domain::time::{StoreTime, UnixTime};
+use portcullis_domain::user::UserStatus;
+use uuid::Uuid;
 
 /// Users, sessions and events in memory, behind one lock: every method is a transaction.
 #[derive(Debug, Default)]
@@ -21,17 +23,27 @@ pub struct MemoryStore {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+/// What a [`MemoryStore`] held at some time.
+#[derive(Clone, Debug)]
+pub struct Backup(State);
+
+#[derive(Clone, Debug, Default)]
 struct State {
     users: HashMap<UserId, User>,
-    sessions: HashMap<SessionId, StoredSession>,
+    sessions: BTreeMap<SessionId, StoredSession>,
     events: Vec<SecurityEvent>,
     /// The ids of the events.
     recorded: HashSet<EventId>,
     floor: UnixTime,
+    /// What time its clock shows, if it has one.
+    time: Option<UnixTime>,
+    /// The newest mark that a sweep left.
+    newest: UnixTime,
+    /// Who sweeps, and until when nobody else does.
+    sweeper: Option<(Uuid, UnixTime)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct StoredSession {
     opened: NewSession,
     newest: Rotated,
@@ -50,6 +62,26 @@ impl MemoryStore {
         self.lock().events.clone()
     }
 
+    /// Gives it a clock, or sets the one it has. A new store has none.
+    pub fn set_time(&self, time: UnixTime) {
+        self.lock().time = Some(time);
+    }
+
+    /// All that it holds, as a backup would keep it.
+    pub fn backup(&self) -> Backup {
+        Backup(self.lock().clone())
+    }
+
+    /// Holds what it held when the backup was made.
+    pub fn restore(&self, backup: &Backup) {
+        *self.lock() = backup.0.clone();
+    }
+
+    /// How many sessions it keeps, live or not.
+    pub fn session_rows(&self) -> usize {
+        self.lock().sessions.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,10 +91,16 @@ impl State {
     /// Records an event, or refuses one that is recorded. A change records its event first, so that it does not happen
     /// when that is refused.
     fn record(&mut self, event: SecurityEvent) -> Result<(), StoreError> {
-        if !self.recorded.insert(event.id) {
+        self.record_all(vec![event])
+    }
+
+    /// Records all of these events or none.
+    fn record_all(&mut self, events: Vec<SecurityEvent>) -> Result<(), StoreError> {
+        if events.iter().any(|event| self.recorded.contains(&event.id)) {
             return Err(StoreError::new(StoreErrorKind::Internal, "an event is recorded twice"));
         }
-        self.events.push(event);
+        self.recorded.extend(events.iter().map(|event| event.id));
+        self.events.extend(events);
         Ok(())
     }
 
@@ -77,20 +115,65 @@ impl State {
         }
     }
 
-    /// Ends the live sessions of a user and says which they were.
-    fn end_sessions_of(&mut self, user: UserId, at: UnixTime) -> Vec<SessionId> {
-        let floor = self.floor;
-        let live = self.sessions.values_mut().filter(|s| s.opened.user == user && s.is_live(at, floor));
-        live.map(|session| {
-            session.ended_at = Some(at);
-            session.opened.id
+    /// Ends live sessions of a user, but for one, and says which they were.
+    fn end_sessions_of(&mut self, user: UserId, except: Option<SessionId>, at: UnixTime) -> Vec<SessionId> {
+        let ended: Vec<_> = self.live_sessions_of(user, at).map(|session| session.opened.id).collect();
+        let ended: Vec<_> = ended.into_iter().filter(|session| Some(*session) != except).collect();
+        for session in &ended {
+            self.end(*session, at);
+        }
+        ended
+    }
+
+    /// The live sessions of a user, the earliest opened first.
+    fn live_sessions_of(&self, user: UserId, now: UnixTime) -> impl Iterator<Item = &StoredSession> {
+        let mut live: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| session.opened.user == user && session.is_live(now, self.floor))
+            .collect();
+        live.sort_by_key(|session| (session.opened.opened_at, session.opened.id));
+        live.into_iter()
+    }
+
+    fn is_unchanged(&self, session: &NewSession) -> bool {
+        self.users.get(&session.user).is_some_and(|user| {
+            user.status == UserStatus::Enabled && user.credential_version == session.credential_version
         })
-        .collect()
+    }
+
+    fn is_live_and_of(&self, session: SessionId, user: UserId, now: UnixTime) -> bool {
+        self.live_sessions_of(user, now).any(|live| live.opened.id == session)
+    }
+
+    fn insert_session(&mut self, session: &NewSession) {
+        let stored = StoredSession {
+            opened: session.clone(),
+            newest: Rotated { generation: Generation::FIRST, at: session.opened_at },
+            expires_at: session.expires_at,
+            ended_at: None,
+        };
+        self.sessions.insert(session.id, stored);
+    }
+
+    fn store_time(&self) -> Option<StoreTime> {
+        self.time.map(|now| StoreTime { now, newest: self.newest })
     }
 }
 
 impl StoredSession {
     fn is_live(&self, now: UnixTime, floor: UnixTime) -> bool {
         self.ended_at.is_none() && now < self.expires_at && self.opened.opened_at >= floor
+    }
+
+    fn to_session(&self) -> Session {
+        Session {
+            id: self.opened.id,
+            user: self.opened.user,
+            opened_at: self.opened.opened_at,
+            newest: self.newest,
+            expires_at: self.expires_at,
+            client: self.opened.client.clone(),
+        }
     }
 }

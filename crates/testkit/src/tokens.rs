@@ -9,7 +9,7 @@ use portcullis_domain::token::{
 };
 use uuid::Uuid;
 
-/// Access tokens in clear text with a checksum: `access.<user>.<session>.<token>.<iat>.<nbf>.<exp>.<sum>`.
+/// Access tokens in clear text with a checksum: `access.<user>.<session>.<token>.<auth_time>.<iat>.<nbf>.<exp>.<sum>`.
 #[derive(Debug)]
 pub struct PlainAccessTokens {
     issuer: String,
@@ -24,8 +24,9 @@ impl PlainAccessTokens {
 
 impl AccessTokenCodec for PlainAccessTokens {
     fn sign(&self, claims: &Claims) -> Result<AccessToken, SignError> {
-        let Claims { user, session, token, issued_at, not_before, expires_at } = claims;
-        let dates = [issued_at, not_before, expires_at].map(|date| date.as_secs().to_string()).join(".");
+        let Claims { user, session, token, opened_at, issued_at, not_before, expires_at } = claims;
+        let dates =
+            [opened_at, issued_at, not_before, expires_at].map(|date| date.as_secs().to_string()).join(".");
         let text = format!("access.{user}.{session}.{token}.{dates}");
         Ok(AccessToken::new(with_checksum(&self.issuer, &text)))
     }
@@ -33,13 +34,16 @@ impl AccessTokenCodec for PlainAccessTokens {
     fn verify(&self, token: &str, _now: UnixTime) -> Result<SignedClaims, InvalidToken> {
         let fields =
             without_checksum(&self.issuer, token).ok_or(InvalidToken)?.split('.').collect::<Vec<_>>();
-        let &["access", user, session, token, issued_at, not_before, expires_at] = fields.as_slice() else {
+        let &["access", user, session, token, opened_at, issued_at, not_before, expires_at] =
+            fields.as_slice()
+        else {
             return Err(InvalidToken);
         };
         Ok(SignedClaims::vouch_for(Claims {
             user: UserId::from_uuid(uuid(user)?),
             session: SessionId::from_uuid(uuid(session)?),
             token: TokenId::from_uuid(uuid(token)?),
+            opened_at: UnixTime::from_secs(number(opened_at)?),
             issued_at: UnixTime::from_secs(number(issued_at)?),
             not_before: UnixTime::from_secs(number(not_before)?),
             expires_at: UnixTime::from_secs(number(expires_at)?),

@@ -40,6 +40,9 @@ fn plain_hasher() {
 #[test]
 fn fixed_clock_and_seeded_entropy() {
     clock::never_goes_backwards(&FixedClock::at(NOW));
+    clock::never_shows_a_time_before_the_newest_mark(&FixedClock::at(NOW));
+    let clock = FixedClock::at(NOW);
+    clock::uptime_advances_with_real_time(&clock, &|time| clock.advance(time));
     entropy::gives_different_bytes_each_time(&SeededEntropy::new(1));
     entropy::fills_buffers_of_any_length(&SeededEntropy::new(1));
 }

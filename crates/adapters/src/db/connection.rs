@@ -10,7 +10,7 @@ use portcullis_domain::revocation::OVERLAP;
 
 use super::error::{DatabaseFailure, is_connection_loss};
 use super::sqlite_file::name_for_sqlite;
-use super::{CHECKOUT_TIMEOUT, DatabaseUrl};
+use super::{DatabaseUrl, LONGEST_TRANSACTION};
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
 /// never called: [`ConnectionFactory`] goes by the scheme.)
@@ -23,19 +23,28 @@ pub(super) enum AnyConnection {
 impl AnyConnection {
     /// Connects and sets the session's limits.
     pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        Self::connect_with(url, SQLITE_SESSION)
+        Self::connect_with(url, STATEMENT_TIMEOUT, SQLITE_SESSION)
     }
 
     /// Connects to look at a database without a change, not even of a SQLite file's mode.
     pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        Self::connect_with(url, SQLITE_LOOK)
+        Self::connect_with(url, STATEMENT_TIMEOUT, SQLITE_LOOK)
     }
 
-    fn connect_with(url: &DatabaseUrl, sqlite_session: &str) -> Result<Self, DatabaseFailure> {
+    /// Connects to look at a database again and again, and to wait for nothing.
+    pub(super) fn connect_to_watch(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
+        Self::connect_with(url, WATCH_TIMEOUT, SQLITE_LOOK)
+    }
+
+    fn connect_with(
+        url: &DatabaseUrl,
+        statement_timeout: Duration,
+        sqlite_session: &str,
+    ) -> Result<Self, DatabaseFailure> {
         match url {
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(url)?;
-                connection.batch_execute(&postgres_session())?;
+                connection.batch_execute(&postgres_session(statement_timeout))?;
                 Ok(Self::Postgres(connection))
             }
             DatabaseUrl::Sqlite(path) => {
@@ -188,17 +197,20 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a transaction may stand idle, should its instance freeze in the middle.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-// A change is committed or rolled back before the look at ended sessions that would miss it. The longest transactions
-// are `set_password` and `disable`: two updates, an event and the commit, with an idle moment before each.
+/// How long a look at what the others did may take; shorter, since the next one comes soon.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
+
+// A change is committed or rolled back before the look at ended sessions that would miss it: a transaction that began
+// too long ago is not committed, and the last moment before the commit and the commit have bounds of their own.
 const _: () = assert!(
-    CHECKOUT_TIMEOUT.as_secs() + 4 * (STATEMENT_TIMEOUT.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs())
+    LONGEST_TRANSACTION.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs()
         < OVERLAP.as_secs(),
     "a slow transaction would reach beyond the overlap of the looks at ended sessions"
 );
 
 /// `synchronous_commit` is raised where the server would acknowledge commits that a crash can lose; a stricter
 /// setting of the server (`remote_apply`) stays.
-fn postgres_session() -> String {
+fn postgres_session(statement_timeout: Duration) -> String {
     format!(
         "SET timezone TO 'UTC';
          SET statement_timeout TO {};
@@ -206,7 +218,7 @@ fn postgres_session() -> String {
          SET idle_in_transaction_session_timeout TO {};
          SELECT set_config('synchronous_commit', 'on', false)
           WHERE current_setting('synchronous_commit') IN ('off', 'local');",
-        STATEMENT_TIMEOUT.as_millis(),
+        statement_timeout.as_millis(),
         LOCK_TIMEOUT.as_millis(),
         IDLE_IN_TRANSACTION_TIMEOUT.as_millis(),
     )
@@ -297,6 +309,9 @@ mod tests {
             assert_eq!(setting(&mut connection, "idle_in_transaction_session_timeout"), "3s");
             assert_eq!(setting(&mut connection, "TimeZone"), "UTC");
         }
+        let mut watch = AnyConnection::connect_to_watch(&DatabaseUrl::parse(&url).unwrap()).unwrap();
+        assert_eq!(setting(&mut watch, "statement_timeout"), "2s");
+        assert_eq!(setting(&mut watch, "TimeZone"), "UTC");
     }
 
     #[test]

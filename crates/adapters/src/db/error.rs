@@ -97,6 +97,14 @@ impl From<Error> for DatabaseFailure {
     }
 }
 
+/// Keeps the cause alone, which says more than its kind.
+impl From<StoreError> for DatabaseFailure {
+    fn from(error: StoreError) -> Self {
+        let cause = StdError::source(&error).map(ToString::to_string);
+        Self::new(cause.unwrap_or_else(|| error.to_string()))
+    }
+}
+
 impl From<std::io::Error> for DatabaseFailure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error)

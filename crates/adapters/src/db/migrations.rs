@@ -121,6 +121,9 @@ fn embedded(url: &DatabaseUrl) -> Result<Vec<Embedded>, DatabaseFailure> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_domain::time::UnixTime;
+    use portcullis_testkit::postgres::ThrowawayPostgres;
+
     use super::*;
 
     #[test]
@@ -129,5 +132,32 @@ mod tests {
         let postgres = embedded(&DatabaseUrl::parse("postgres://localhost/x").unwrap()).unwrap();
         assert_eq!(sqlite, postgres);
         assert!(!sqlite.is_empty());
+    }
+
+    /// Down to nothing and up again.
+    fn can_be_undone(url: &DatabaseUrl) {
+        let mut connection = AnyConnection::connect(url).unwrap();
+        assert!(run(&mut connection).unwrap() > 0);
+        let undone = match &mut connection {
+            AnyConnection::Postgres(connection) => connection.revert_all_migrations(POSTGRES).map(|_| ()),
+            AnyConnection::Sqlite(connection) => connection.revert_all_migrations(SQLITE).map(|_| ()),
+        };
+        undone.unwrap();
+        assert!(states(url, &mut connection).unwrap().iter().all(|state| !state.applied));
+        run(&mut connection).unwrap();
+        let look = super::super::deployment::look(&mut connection).unwrap();
+        assert_eq!((look.floor, look.time.newest), (UnixTime::EPOCH, UnixTime::EPOCH));
+    }
+
+    #[test]
+    fn the_history_of_sqlite_can_be_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        can_be_undone(&DatabaseUrl::Sqlite(folder.path().join("x.db")));
+    }
+
+    #[test]
+    fn the_history_of_postgres_can_be_undone() {
+        let url = ThrowawayPostgres::shared().create_database();
+        can_be_undone(&DatabaseUrl::parse(&url).unwrap());
     }
 }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, RunQueryDsl};
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::time::UnixTime;
 
 use super::connection::AnyConnection;
-use super::error::DatabaseFailure;
+use super::error::{DatabaseFailure, store_error};
+use super::event_log::insert_event;
 use super::{DatabaseUrl, deployment, migrations, sqlite_file};
 use crate::keys::KeyCheck;
 
@@ -61,6 +64,27 @@ pub(super) fn prepare(
         Ok(false) => Err(PrepareError::OtherSecret),
         Err(error) => Err(PrepareError::of(url, error.into())),
     }
+}
+
+/// Brings the schema up to date, puts the check value of another secret in the place of the database's and ends all
+/// sessions. `event` is told the time that an aligned clock would show.
+pub(super) fn adopt(
+    url: &DatabaseUrl,
+    current: KeyCheck,
+    event: impl FnOnce(UnixTime) -> SecurityEvent,
+) -> Result<(), PrepareError> {
+    let mut alone = Alone::with(url)?;
+    alone.migrate()?;
+    // What fails in the middle is rolled back with the end of the connection.
+    let adopted = alone.connection.begin().map_err(store_error).and_then(|()| {
+        deployment::set_key_check(&mut alone.connection, current).map_err(store_error)?;
+        let time = deployment::look(&mut alone.connection).map_err(store_error)?.time;
+        let event = event(time.now.max(time.newest));
+        deployment::raise_floor(&mut alone.connection, event.at).map_err(store_error)?;
+        insert_event(&mut alone.connection, &event)?;
+        alone.connection.commit().map_err(store_error)
+    });
+    adopted.map_err(|error| PrepareError::of(url, error.into()))
 }
 
 /// A connection outside the pool, whose owner alone prepares the database. The fields are dropped in this order.

@@ -65,12 +65,15 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::{Binary, Integer, Nullable};
-    use super::sql_types::Moment;
+    use super::sql_types::{Id, Moment};
 
     deployment (id) {
         id -> Integer,
         key_check -> Nullable<Binary>,
         session_floor -> Moment,
+        newest_mark -> Moment,
+        sweeper -> Nullable<Id>,
+        sweeper_until -> Moment,
     }
 }
 

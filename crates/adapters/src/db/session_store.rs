@@ -1,106 +1,171 @@
+use std::time::Instant;
+
 use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::{OpenSessionError, SessionStore, StoreError};
+use portcullis_domain::retention::{Sweep, Swept};
 use portcullis_domain::session::{
-    CLOCK_TOLERANCE, EndedSessions, Generation, NewSession, Presentation, Rotation,
+    CLOCK_TOLERANCE, Ending, Generation, NewSession, News, Presentation, Rotated, Rotation, Session,
 };
 use portcullis_domain::time::UnixTime;
+use uuid::Uuid;
 
-use super::Database;
 use super::connection::AnyConnection;
 use super::error::{CorruptRow, store_error};
 use super::event_log::insert_event;
 use super::schema::sql_types::Moment;
 use super::schema::{deployment, sessions, users};
 use super::types::{DbId, DbTime};
+use super::{Database, deployment as shared};
 
 impl SessionStore for Database {
-    fn open(&self, session: &NewSession, event: &SecurityEvent) -> Result<(), OpenSessionError> {
+    fn open(
+        &self,
+        session: &NewSession,
+        opened: &SecurityEvent,
+        evicted: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
         self.transaction(|connection| {
             if !lock_unchanged_user(connection, session).map_err(store_error)? {
                 return Err(OpenSessionError::UserChanged);
             }
-            let row = (
-                sessions::id.eq(DbId(session.id.as_uuid())),
-                sessions::user_id.eq(DbId(session.user.as_uuid())),
-                sessions::generation.eq(i64::from(Generation::FIRST.get())),
-                sessions::opened_at.eq(DbTime(session.opened_at)),
-                sessions::rotated_at.eq(DbTime(session.opened_at)),
-                sessions::expires_at.eq(DbTime(session.expires_at)),
-                sessions::absolute_expires_at.eq(DbTime(session.absolute_expires_at)),
-                sessions::address.eq(session.client.address().map(|address| address.to_string())),
-                sessions::agent.eq(session.client.agent()),
-            );
-            diesel::insert_into(sessions::table).values(row).execute(connection).map_err(store_error)?;
-            Ok(insert_event(connection, event)?)
+            let too_many = evict(connection, session, evicted.at)?;
+            insert_session(connection, session)?;
+            insert_event(connection, opened)?;
+            for session in &too_many {
+                insert_event(connection, &evicted.of_each(*session))?;
+            }
+            Ok(too_many)
         })
     }
 
     /// The good cases are one statement and one round trip. What it does not match is looked at again by
     /// `end_reused`, one statement under the same lock too; a rotation in between only makes an old token older.
     fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError> {
+        let begun = Instant::now();
         match self.statement(|connection| succeed(connection, presented))? {
             Some(row) => row.into_successor(presented.session),
-            None => self.transaction(|connection| match end_reused(connection, presented)? {
+            None => self.transaction_since(begun, |connection| match end_reused(connection, presented)? {
                 Some(user) => {
                     insert_event(connection, &on_reuse.clone().of_user(user))?;
                     Ok(Rotation::Reused)
                 }
-                None => match is_live_now(connection, presented.session, presented.now)? {
-                    true => Ok(Rotation::Ahead),
-                    false => Ok(Rotation::Gone),
+                None => match find_live(connection, presented.session, presented.now)? {
+                    Some(_live) => Ok(Rotation::Ahead),
+                    None => Ok(Rotation::Gone),
                 },
             }),
         }
     }
 
-    fn end(&self, session: SessionId, event: &SecurityEvent) -> Result<bool, StoreError> {
+    fn end(
+        &self,
+        session: SessionId,
+        owner: Option<UserId>,
+        event: &SecurityEvent,
+    ) -> Result<Ending, StoreError> {
         self.transaction(|connection| {
-            let live = sessions::table.find(DbId(session.as_uuid())).filter(is_live(event.at));
-            let ended: Option<DbId> = diesel::update(live)
+            let is_theirs = || {
+                let owner = owner.map(|owner| DbId(owner.as_uuid()));
+                owner.is_none().into_sql::<Bool>().or(sessions::user_id.nullable().eq(owner))
+            };
+            let theirs = || sessions::table.find(DbId(session.as_uuid())).filter(is_theirs());
+            let ended: Option<DbId> = diesel::update(theirs().filter(is_live(event.at)))
                 .set(sessions::ended_at.eq(DbTime(event.at)))
                 .returning(sessions::user_id)
                 .get_result(connection)
                 .optional()
                 .map_err(store_error)?;
-            match ended {
-                Some(DbId(user)) => {
-                    insert_event(connection, &event.clone().of_user(UserId::from_uuid(user)))?;
-                    Ok(true)
-                }
-                None => Ok(false),
+            if let Some(DbId(user)) = ended {
+                insert_event(connection, &event.clone().of_user(UserId::from_uuid(user)))?;
+                return Ok(Ending::Ended);
             }
+            let over: Option<DbId> =
+                theirs().select(sessions::id).first(connection).optional().map_err(store_error)?;
+            Ok(over.map_or(Ending::Unknown, |_id| Ending::WasOver))
+        })
+    }
+
+    fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.transaction(|connection| {
+            lock_user(connection, user).map_err(store_error)?;
+            let ended = end_sessions_of(connection, user, except, event.at)?;
+            insert_event(connection, event)?;
+            Ok(ended)
         })
     }
 
     fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         self.transaction(|connection| {
-            diesel::update(deployment::table.filter(deployment::session_floor.lt(DbTime(event.at))))
-                .set(deployment::session_floor.eq(DbTime(event.at)))
-                .execute(connection)
-                .map_err(store_error)?;
+            shared::raise_floor(connection, event.at).map_err(store_error)?;
             insert_event(connection, event)
         })
     }
 
-    fn is_live(&self, session: SessionId, now: UnixTime) -> Result<bool, StoreError> {
-        self.read(|connection| is_live_now(connection, session, now))
+    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
+        self.read(|connection| find_live(connection, session, now)?.map(Session::try_from).transpose())
     }
 
-    fn ended_since(&self, since: UnixTime) -> Result<EndedSessions, StoreError> {
+    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
         self.read(|connection| {
-            let DbTime(floor) =
-                deployment::table.select(deployment::session_floor).first(connection).map_err(store_error)?;
+            let live: Vec<SessionRow> = sessions::table
+                .filter(sessions::user_id.eq(DbId(user.as_uuid())))
+                .filter(is_live(now))
+                .order((sessions::opened_at.desc(), sessions::id.desc()))
+                .select(SessionRow::as_select())
+                .load(connection)
+                .map_err(store_error)?;
+            live.into_iter().map(Session::try_from).collect()
+        })
+    }
+
+    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
+        self.watch(|connection, seen| {
             let ended: Vec<(DbId, Option<DbTime>)> = sessions::table
                 .filter(sessions::ended_at.ge(DbTime(since)))
+                .limit(most.into())
                 .select((sessions::id, sessions::ended_at))
                 .load(connection)
                 .map_err(store_error)?;
             let ended =
                 ended.into_iter().filter_map(|(DbId(id), at)| Some((SessionId::from_uuid(id), at?.0)));
-            Ok(EndedSessions { ended: ended.collect(), floor })
+            Ok(News { ended: ended.collect(), floor: seen.floor, time: Some(seen.time) })
+        })
+    }
+
+    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+        self.transaction(|connection| {
+            if !shared::take_turn(connection, sweep).map_err(store_error)? {
+                return Ok(Swept::NotOurTurn);
+            }
+            // No session has the nil id.
+            let after = DbId(sweep.after.map_or(Uuid::nil(), SessionId::as_uuid));
+            let step: Vec<DbId> = sessions::table
+                .filter(sessions::id.gt(after))
+                .order(sessions::id)
+                .limit(sweep.batch.into())
+                .select(sessions::id)
+                .load(connection)
+                .map_err(store_error)?;
+            let Some(&last) = step.last() else {
+                return Ok(Swept::Step { deleted: 0, next: None });
+            };
+            let over = sessions::table
+                .filter(sessions::id.gt(after))
+                .filter(sessions::id.le(last))
+                .filter(coalesce(sessions::ended_at, sessions::expires_at).lt(DbTime(sweep.over_before)));
+            let deleted = diesel::delete(over).execute(connection).map_err(store_error)?;
+            let is_full = step.len() == sweep.batch as usize;
+            Ok(Swept::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
         })
     }
 }
@@ -118,6 +183,86 @@ fn lock_unchanged_user(connection: &mut AnyConnection, session: &NewSession) -> 
         AnyConnection::Sqlite(connection) => unchanged.first(connection).optional()?,
     };
     Ok(found.is_some())
+}
+
+/// Locks a user, if there is one, so that logins and other ends of the user's sessions go before or after.
+fn lock_user(connection: &mut AnyConnection, user: UserId) -> QueryResult<()> {
+    if let AnyConnection::Postgres(connection) = connection {
+        let user = users::table.find(DbId(user.as_uuid())).select(users::id).for_update();
+        let _none_where_the_user_is_deleted: Option<DbId> = user.first(connection).optional()?;
+    }
+    Ok(())
+}
+
+/// Ends the oldest live sessions of the user, so that one more is not too many. The caller has locked the user: no
+/// other login counts meanwhile.
+fn evict(
+    connection: &mut AnyConnection,
+    session: &NewSession,
+    now: UnixTime,
+) -> Result<Vec<SessionId>, StoreError> {
+    let live = diesel::alias!(sessions as live);
+    let floor = deployment::table.select(deployment::session_floor).single_value();
+    let user = DbId(session.user.as_uuid());
+    let others = session.max_per_user.get() - 1;
+    let beyond_the_newest = live
+        .filter(live.field(sessions::user_id).eq(user))
+        .filter(live.field(sessions::ended_at).is_null())
+        .filter(live.field(sessions::expires_at).gt(DbTime(now)))
+        .filter(live.field(sessions::opened_at).nullable().ge(floor))
+        .order((live.field(sessions::opened_at).desc(), live.field(sessions::id).desc()))
+        .limit(i64::MAX)
+        .offset(others.into())
+        .select(live.field(sessions::id));
+    // Judged again under the rows' locks: who ends meanwhile is not ended twice.
+    let too_many = sessions::table.filter(is_live(now)).filter(sessions::id.eq_any(beyond_the_newest));
+    let evicted: Vec<DbId> = diesel::update(too_many)
+        .set(sessions::ended_at.eq(DbTime(now)))
+        .returning(sessions::id)
+        .get_results(connection)
+        .map_err(store_error)?;
+    Ok(session_ids(evicted))
+}
+
+pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSession) -> Result<(), StoreError> {
+    let row = (
+        sessions::id.eq(DbId(session.id.as_uuid())),
+        sessions::user_id.eq(DbId(session.user.as_uuid())),
+        sessions::generation.eq(i64::from(Generation::FIRST.get())),
+        sessions::opened_at.eq(DbTime(session.opened_at)),
+        sessions::rotated_at.eq(DbTime(session.opened_at)),
+        sessions::expires_at.eq(DbTime(session.expires_at)),
+        sessions::absolute_expires_at.eq(DbTime(session.absolute_expires_at)),
+        sessions::address.eq(session.client.address().map(|address| address.to_string())),
+        sessions::agent.eq(session.client.agent()),
+    );
+    diesel::insert_into(sessions::table).values(row).execute(connection).map_err(store_error)?;
+    Ok(())
+}
+
+/// Ends the live sessions of a user, but for one. The caller has locked the user, so that no login is in flight.
+pub(super) fn end_sessions_of(
+    connection: &mut AnyConnection,
+    user: UserId,
+    except: Option<SessionId>,
+    at: UnixTime,
+) -> Result<Vec<SessionId>, StoreError> {
+    let except = except.map(|session| DbId(session.as_uuid()));
+    let is_other = except.is_none().into_sql::<Bool>().or(sessions::id.nullable().ne(except));
+    let others = sessions::table
+        .filter(sessions::user_id.eq(DbId(user.as_uuid())))
+        .filter(is_live(at))
+        .filter(is_other);
+    let ended: Vec<DbId> = diesel::update(others)
+        .set(sessions::ended_at.eq(DbTime(at)))
+        .returning(sessions::id)
+        .get_results(connection)
+        .map_err(store_error)?;
+    Ok(session_ids(ended))
+}
+
+fn session_ids(ids: Vec<DbId>) -> Vec<SessionId> {
+    ids.into_iter().map(|DbId(id)| SessionId::from_uuid(id)).collect()
 }
 
 /// Gives the successor where the presented generation is current, or the one before within the grace: in SQL what
@@ -144,7 +289,7 @@ fn succeed(
                 .otherwise(sessions::rotated_at)),
             sessions::expires_at.eq(case_when(is_current(), expires_at).otherwise(sessions::expires_at)),
         ))
-        .returning((sessions::user_id, sessions::generation, sessions::expires_at))
+        .returning((sessions::user_id, sessions::generation, sessions::opened_at, sessions::expires_at))
         .get_result(connection)
         .optional()
         .map_err(store_error)
@@ -170,13 +315,13 @@ fn end_reused(
     Ok(user.map(|DbId(user)| UserId::from_uuid(user)))
 }
 
-fn is_live_now(
+fn find_live(
     connection: &mut AnyConnection,
     session: SessionId,
     now: UnixTime,
-) -> Result<bool, StoreError> {
-    let query = sessions::table.find(DbId(session.as_uuid())).filter(is_live(now)).select(sessions::id);
-    Ok(query.first::<DbId>(connection).optional().map_err(store_error)?.is_some())
+) -> Result<Option<SessionRow>, StoreError> {
+    let live = sessions::table.find(DbId(session.as_uuid())).filter(is_live(now));
+    live.select(SessionRow::as_select()).first(connection).optional().map_err(store_error)
 }
 
 fn generations(presented: &Presentation) -> (i64, i64) {
@@ -186,7 +331,7 @@ fn generations(presented: &Presentation) -> (i64, i64) {
 
 /// A session that has not ended, has not expired, and was not opened before the floor.
 #[diesel::dsl::auto_type(no_type_alias)]
-pub(super) fn is_live(now: UnixTime) -> _ {
+fn is_live(now: UnixTime) -> _ {
     let floor = deployment::table.select(deployment::session_floor).single_value();
     let now: DbTime = DbTime(now);
     sessions::ended_at
@@ -202,22 +347,65 @@ fn in_grace(presented: &Presentation) -> _ {
     sessions::rotated_at.between(earliest, latest)
 }
 
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// The first that is there.
+    fn coalesce(first: diesel::sql_types::Nullable<Moment>, second: Moment) -> Moment;
+}
+
 #[derive(Queryable)]
 struct SuccessorRow {
     user_id: DbId,
     generation: i64,
+    opened_at: DbTime,
     expires_at: DbTime,
 }
 
 impl SuccessorRow {
     fn into_successor(self, session: SessionId) -> Result<Rotation, StoreError> {
-        let generation = u32::try_from(self.generation).map_err(|_too_large| {
-            StoreError::from(CorruptRow { table: "sessions", column: "generation", id: session.as_uuid() })
-        })?;
         Ok(Rotation::Successor {
             user: UserId::from_uuid(self.user_id.0),
-            generation: Generation::new(generation),
+            generation: generation(self.generation, session.as_uuid())?,
+            opened_at: self.opened_at.0,
             expires_at: self.expires_at.0,
         })
     }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    id: DbId,
+    user_id: DbId,
+    generation: i64,
+    opened_at: DbTime,
+    rotated_at: DbTime,
+    expires_at: DbTime,
+    address: Option<String>,
+    agent: Option<String>,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Self, StoreError> {
+        let DbId(id) = row.id;
+        let address = row.address.map(|address| address.parse()).transpose();
+        let address = address.map_err(|_unparsed| CorruptRow { table: "sessions", column: "address", id })?;
+        Ok(Self {
+            id: SessionId::from_uuid(id),
+            user: UserId::from_uuid(row.user_id.0),
+            opened_at: row.opened_at.0,
+            newest: Rotated { generation: generation(row.generation, id)?, at: row.rotated_at.0 },
+            expires_at: row.expires_at.0,
+            client: ClientInfo::new(address, row.agent.as_deref()),
+        })
+    }
+}
+
+fn generation(stored: i64, id: Uuid) -> Result<Generation, CorruptRow> {
+    let generation = u32::try_from(stored);
+    let generation =
+        generation.map_err(|_too_large| CorruptRow { table: "sessions", column: "generation", id })?;
+    Ok(Generation::new(generation))
 }

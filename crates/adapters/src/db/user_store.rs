@@ -1,17 +1,20 @@
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use portcullis_domain::User;
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, StoreError, UserStore};
-use portcullis_domain::user::{CredentialVersion, NewUser, UserStatus};
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError, StoreError, UserStore};
+use portcullis_domain::session::NewSession;
+use portcullis_domain::user::{Confirmed, CredentialVersion, NewUser, UserStatus};
 use portcullis_domain::username::{CanonicalName, Username};
 
 use super::Database;
 use super::connection::AnyConnection;
 use super::error::{CorruptRow, is_unique_violation, store_error};
 use super::event_log::insert_event;
-use super::schema::{sessions, users};
+use super::schema::users;
+use super::session_store::{end_sessions_of, insert_session};
 use super::types::{DbId, DbTime};
 
 impl UserStore for Database {
@@ -69,6 +72,32 @@ impl UserStore for Database {
         })
     }
 
+    fn change_password(
+        &self,
+        acting: SessionId,
+        new: &PasswordHash,
+        session: &NewSession,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        self.transaction(|connection| {
+            let unchanged = users::table
+                .find(DbId(session.user.as_uuid()))
+                .filter(users::credential_version.eq(session.credential_version.get()))
+                .filter(users::disabled_at.is_null());
+            let changed = diesel::update(unchanged).set(new_password(new)).execute(connection);
+            if changed.map_err(store_error)? == 0 {
+                return Err(OpenSessionError::UserChanged);
+            }
+            let ended = end_sessions_of(connection, session.user, None, event.at)?;
+            if !ended.contains(&acting) {
+                return Err(OpenSessionError::UserChanged);
+            }
+            insert_session(connection, session)?;
+            insert_event(connection, event)?;
+            Ok(ended)
+        })
+    }
+
     fn set_password(
         &self,
         id: UserId,
@@ -76,12 +105,8 @@ impl UserStore for Database {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         self.transaction(|connection| {
-            let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
-                .set((
-                    users::password_hash.eq(new.expose()),
-                    users::credential_version.eq(users::credential_version + 1),
-                ))
-                .execute(connection);
+            let user = users::table.find(DbId(id.as_uuid()));
+            let changed = diesel::update(user).set(new_password(new)).execute(connection);
             end_sessions_of_changed(connection, changed, id, event)
         })
     }
@@ -94,6 +119,46 @@ impl UserStore for Database {
             end_sessions_of_changed(connection, changed, id, event)
         })
     }
+
+    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+        self.transaction(|connection| {
+            let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
+                .set(users::disabled_at.eq(None::<DbTime>))
+                .execute(connection);
+            if changed.map_err(store_error)? == 0 {
+                return Err(ChangeUserError::NotFound);
+            }
+            Ok(insert_event(connection, event)?)
+        })
+    }
+
+    fn delete(
+        &self,
+        id: UserId,
+        confirmed: Option<Confirmed>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.transaction(|connection| {
+            let version = confirmed.map(|confirmed| confirmed.credential_version.get());
+            let is_as_confirmed = version
+                .is_none()
+                .into_sql::<Bool>()
+                .or(users::credential_version.nullable().eq(version).and(users::disabled_at.is_null()));
+            let user = users::table.find(DbId(id.as_uuid())).filter(is_as_confirmed);
+            let deleted = diesel::delete(user).execute(connection);
+            let ended = end_sessions_of_changed(connection, deleted, id, event)?;
+            match confirmed {
+                Some(confirmed) if !ended.contains(&confirmed.session) => Err(ChangeUserError::NotFound),
+                _ => Ok(ended),
+            }
+        })
+    }
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn new_password(new: &PasswordHash) -> _ {
+    let hash: String = new.expose().to_owned();
+    (users::password_hash.eq(hash), users::credential_version.eq(users::credential_version + 1_i64))
 }
 
 /// Ends the live sessions of a user whose row was just changed, and is thereby locked against logins in flight.
@@ -106,16 +171,9 @@ fn end_sessions_of_changed(
     if changed.map_err(store_error)? == 0 {
         return Err(ChangeUserError::NotFound);
     }
-    let live = sessions::table
-        .filter(sessions::user_id.eq(DbId(id.as_uuid())))
-        .filter(super::session_store::is_live(event.at));
-    let ended: Vec<DbId> = diesel::update(live)
-        .set(sessions::ended_at.eq(DbTime(event.at)))
-        .returning(sessions::id)
-        .get_results(connection)
-        .map_err(store_error)?;
+    let ended = end_sessions_of(connection, id, None, event.at)?;
     insert_event(connection, event)?;
-    Ok(ended.into_iter().map(|DbId(id)| SessionId::from_uuid(id)).collect())
+    Ok(ended)
 }
 
 #[derive(Queryable, Selectable)]

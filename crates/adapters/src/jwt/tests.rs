@@ -36,6 +36,7 @@ fn claims() -> Claims {
         user: UserId::from_uuid(Uuid::from_u128(1)),
         session: SessionId::from_uuid(Uuid::from_u128(2)),
         token: TokenId::from_uuid(Uuid::from_u128(0xabc)),
+        opened_at: UnixTime::from_secs(NOW.as_secs() - 1_000),
         issued_at: UnixTime::from_secs(NOW.as_secs()),
         not_before: UnixTime::from_secs(NOW.as_secs()),
         expires_at: UnixTime::from_secs(NOW.as_secs() + 900),
@@ -50,7 +51,8 @@ fn signed(codec: &JwtCodec) -> String {
 const PAYLOAD: &str = concat!(
     r#"{"iss":"https://id.example.org","aud":"portcullis","sub":"00000000-0000-0000-0000-000000000001","#,
     r#""client_id":"portcullis","sid":"00000000-0000-0000-0000-000000000002","#,
-    r#""jti":"00000000-0000-0000-0000-000000000abc","iat":1800000000,"nbf":1800000000,"exp":1800000900}"#,
+    r#""jti":"00000000-0000-0000-0000-000000000abc","auth_time":1799999000,"#,
+    r#""iat":1800000000,"nbf":1800000000,"exp":1800000900}"#,
 );
 
 /// The header of [`signed`].
@@ -105,6 +107,43 @@ fn the_unchanged_token_is_accepted() {
     assert_eq!(signed(&codec()), forged(header(), PAYLOAD));
 }
 
+/// The tokens of [`claims`] as the Python package `cryptography` makes them of a secret.
+#[test]
+fn tokens_are_what_they_were_in_every_version() {
+    const PAYLOAD: &str = concat!(
+        "eyJpc3MiOiJodHRwczovL2lkLmV4YW1wbGUub3JnIiwiYXVkIjoicG9ydGN1bGxpcyIsInN1YiI6IjAwMDAwMDAwLTAwMDAtMDAwMC0w",
+        "MDAwLTAwMDAwMDAwMDAwMSIsImNsaWVudF9pZCI6InBvcnRjdWxsaXMiLCJzaWQiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAw",
+        "MDAwMDAwMDIiLCJqdGkiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDBhYmMiLCJhdXRoX3RpbWUiOjE3OTk5OTkwMDAs",
+        "ImlhdCI6MTgwMDAwMDAwMCwibmJmIjoxODAwMDAwMDAwLCJleHAiOjE4MDAwMDA5MDB9",
+    );
+    let codec_of = |algorithm| {
+        let secret =
+            Secret::parse_for_development("pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap();
+        let keys = KeyRing::new(&Secrets::new(secret, []), algorithm, KeyRotation::default(), NOW);
+        JwtCodec::new(keys, name(ISSUER), name(AUDIENCE))
+    };
+
+    let eddsa = codec_of(SigningAlgorithm::EdDsa);
+    let header = concat!(
+        "eyJhbGciOiJFZERTQSIsImtpZCI6ImJ4blJPRi05UW0yV3N5UUp1MVFvZGtGeVlhaFNPMXptSG1xZm52eVhyZVki",
+        "LCJ0eXAiOiJhdCtqd3QifQ",
+    );
+    let signature = "Ak068sxDUfq1NGUohEZbkC2VZn_yF8obQTHPaByg2NULkU_gwO0wKxQ-tCe4k_Ek-urGPBoOC2KcIBzIc-xiBw";
+    let token = format!("{header}.{PAYLOAD}.{signature}");
+    assert_eq!(signed(&eddsa), token);
+    assert_eq!(eddsa.read(&token, NOW), Some(claims()));
+
+    // A signature with ES256 is another one each time.
+    let es256 = codec_of(SigningAlgorithm::Es256);
+    let header = concat!(
+        "eyJhbGciOiJFUzI1NiIsImtpZCI6Ik54bU9RSXhTTC00MVRkaFRZS1dIdDZwZGpOUE85ajBmUkRTYVJ3a05Ta1EiLC",
+        "J0eXAiOiJhdCtqd3QifQ",
+    );
+    let signature = "F3Mr_lkEmZlRVXq1aoPdtogyoS0lJSKfvXC48Z9ys-tRwaUKvYDkqydv46CQF1JzpJIN_v5XlOxYFgfRohsjRg";
+    assert_eq!(signed(&es256).rsplit_once('.').unwrap().0, format!("{header}.{PAYLOAD}"));
+    assert_eq!(es256.read(&format!("{header}.{PAYLOAD}.{signature}"), NOW), Some(claims()));
+}
+
 #[test]
 fn es256_tokens_carry_the_same_claims() {
     let codec = codec_of(SigningAlgorithm::Es256);
@@ -116,8 +155,13 @@ fn es256_tokens_carry_the_same_claims() {
 
 #[test]
 fn dates_are_cut_to_whole_seconds() {
-    let precise =
-        Claims { issued_at: NOW, not_before: NOW, expires_at: NOW + Duration::from_mins(15), ..claims() };
+    let precise = Claims {
+        opened_at: NOW - Duration::from_secs(1_000),
+        issued_at: NOW,
+        not_before: NOW,
+        expires_at: NOW + Duration::from_mins(15),
+        ..claims()
+    };
     let token = codec().sign(&precise).unwrap();
     assert_eq!(codec().read(token.expose(), NOW), Some(claims()));
 }
@@ -125,6 +169,7 @@ fn dates_are_cut_to_whole_seconds() {
 #[test]
 fn dates_before_1970_are_not_signed() {
     let early = UnixTime::from_secs(-1);
+    assert!(codec().sign(&Claims { opened_at: early, ..claims() }).is_err());
     assert!(codec().sign(&Claims { issued_at: early, ..claims() }).is_err());
     assert!(codec().sign(&Claims { not_before: early, ..claims() }).is_err());
     assert!(codec().sign(&Claims { expires_at: early, ..claims() }).is_err());
@@ -155,9 +200,9 @@ fn members_that_a_newer_version_writes_are_skipped() {
 fn the_payload_is_an_object_with_all_its_members() {
     let id = "00000000-0000-0000-0000-000000000001";
     refuses(&with_payload(format!(
-        r#"["{ISSUER}","{AUDIENCE}","{id}","portcullis","{id}","{id}",1800000000,1800000000,1800000900]"#
+        r#"["{ISSUER}","{AUDIENCE}","{id}","portcullis","{id}","{id}",1799999000,1800000000,1800000000,1800000900]"#
     )));
-    for member in ["iss", "aud", "sub", "client_id", "sid", "jti", "iat", "nbf", "exp"] {
+    for member in ["iss", "aud", "sub", "client_id", "sid", "jti", "auth_time", "iat", "nbf", "exp"] {
         let payload = PAYLOAD.replace(&format!(r#""{member}":"#), r#""other":"#);
         assert_ne!(payload, PAYLOAD);
         refuses(&with_payload(payload));
@@ -349,7 +394,7 @@ fn jw_13_duplicate_members() {
     ] {
         refuses(&with_header(header().replace(member, duplicate)));
     }
-    for member in ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp"] {
+    for member in ["iss", "aud", "sub", "sid", "jti", "auth_time", "iat", "nbf", "exp"] {
         let value = PAYLOAD.split_once(&format!(r#""{member}":"#)).unwrap().1;
         let value = value.split([',', '}']).next().unwrap();
         let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
@@ -362,7 +407,7 @@ fn jw_13_duplicate_members() {
 
 #[test]
 fn jw_14_dates_are_integers() {
-    for date in ["iat", "nbf", "exp"] {
+    for date in ["auth_time", "iat", "nbf", "exp"] {
         let (start, rest) = PAYLOAD.split_once(&format!(r#""{date}":"#)).unwrap();
         let end = &rest[rest.find([',', '}']).unwrap()..];
         for value in [

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 /// | label | 32 bytes for |
 /// |---|---|
 /// | `<alg>/<epoch start>/<epoch length>` | the private key of an epoch; both numbers in seconds |
+/// | `ES256/<epoch start>/<epoch length>/<n>` | the same, `n` from 1 on, where those before are no keys of P-256 |
 /// | `refresh` | the MAC of refresh tokens |
 /// | `check` | [`KeyCheck`] |
 #[derive(Clone)]
@@ -99,6 +100,10 @@ mod tests {
         check("refresh", "af53aeb3df35855ce225030f42ae62049b706081104b827152c8717d29945b60");
         check("EdDSA/1799884800/604800", "0bdcb36266ebfa735947c7f2d5b863f706682ed0302ba8e52e7c3e114d2886a1");
         check("ES256/1799884800/604800", "ce376d556e64fc78c04cc8e56dbd677ae67e38cc3ed388115cec90257cf204b2");
+        check(
+            "ES256/1799884800/604800/1",
+            "f27fb056001298fb9ccd03a58fc0ce2befa48e0074edf0a52ea1b494322ee5cf",
+        );
         assert_eq!(KeyCheck::of(&secret).as_bytes()[..], root.derive("check")[..]);
     }
 

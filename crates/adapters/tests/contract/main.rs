@@ -4,6 +4,7 @@
 
 mod hashing;
 mod postgres;
+mod schedules;
 mod sqlite;
 mod stores;
 mod system;

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
-use portcullis_domain::ports::{StoreErrorKind, StoreHealth, UserStore};
+use portcullis_domain::ports::{SessionStore, StoreErrorKind, StoreHealth, UserStore};
+use portcullis_domain::time::UnixTime;
 use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::contract::Stores;
+use portcullis_testkit::fixtures::NOW;
 use portcullis_testkit::postgres::ThrowawayPostgres;
 
+use crate::schedules::all_sessions;
 use crate::stores::{EventRow, KEY, stores_over};
 
 portcullis_testkit::store_contract!(stores);
@@ -86,7 +90,7 @@ fn a_role_that_may_not_change_the_schema_can_serve() {
         &url,
         "CREATE ROLE clerk LOGIN;
          REVOKE CREATE ON SCHEMA public FROM PUBLIC;
-         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO clerk",
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk",
     );
     let clerk = database(&url.replace("user=portcullis", "user=clerk"));
     clerk.prepare(KEY, &[]).unwrap();
@@ -106,14 +110,6 @@ fn a_database_that_cannot_hold_every_name_is_refused() {
     );
     let error = database(&url.replace(name, &latin)).prepare(KEY, &[]).unwrap_err();
     assert!(matches!(&error, PrepareError::Encoding(encoding) if encoding == "LATIN1"), "{error}");
-}
-
-#[test]
-fn the_server_tells_the_time() {
-    let database = database(&ThrowawayPostgres::shared().create_database());
-    database.prepare(KEY, &[]).unwrap();
-    let (first, second) = (database.check().unwrap().time.unwrap(), database.check().unwrap().time.unwrap());
-    assert!(first.as_secs() > 1_700_000_000 && second > first, "{first:?} {second:?}");
 }
 
 #[test]
@@ -164,4 +160,90 @@ fn an_exhausted_pool_answers_in_time() {
     });
     diesel::sql_query("ROLLBACK").execute(&mut holder).unwrap();
     assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+}
+
+#[test]
+fn the_server_tells_the_time() {
+    crate::stores::tells_the_time(&database(&ThrowawayPostgres::shared().create_database()));
+}
+
+/// Other tests put a clock of their own before the server's.
+#[test]
+fn the_time_is_that_of_the_clock_found_first() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let database = database(&format!("{url}&options=-csearch_path%3Dother,pg_catalog,public"));
+    server.execute(
+        &url,
+        "CREATE SCHEMA other;
+         GRANT USAGE ON SCHEMA other TO PUBLIC;
+         CREATE FUNCTION other.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+             RETURN timestamptz '2027-01-15T08:00:00.123456Z'",
+    );
+    server.execute(&url, "GRANT CREATE ON SCHEMA other TO PUBLIC");
+    database.prepare(KEY, &[]).unwrap();
+    assert_eq!(database.check().unwrap().time.unwrap().now, NOW);
+    assert_eq!(database.news(NOW, 1).unwrap().time.unwrap().now, NOW);
+}
+
+#[test]
+fn another_secret_is_noticed() {
+    let url = ThrowawayPostgres::shared().create_database();
+    crate::stores::notices_another_secret(&database(&url), &database(&url));
+}
+
+#[test]
+fn another_secret_can_be_adopted() {
+    crate::stores::adopts_another_secret(&database(&ThrowawayPostgres::shared().create_database()));
+}
+
+#[test]
+fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let mut other = PgConnection::establish(&url).unwrap();
+    let moment = |time: UnixTime| format!("timestamptz 'epoch' + {} * interval '1us'", time.as_micros());
+    crate::stores::finds_what_commits_late(&database(&url), |sql| other.batch_execute(sql).unwrap(), moment);
+}
+
+#[test]
+fn news_needs_no_connection_of_the_pool() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50) };
+    let database = Database::new(DatabaseUrl::parse(&url).unwrap(), config);
+    let mut other = PgConnection::establish(&url).unwrap();
+    let sql = |sql: &str| other.batch_execute(sql).unwrap();
+    let lock = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
+    crate::stores::looks_past_an_exhausted_pool(&database, sql, lock, |database| {
+        assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+    });
+}
+
+/// The look at the others' doings goes over a connection of its own, which heals like those of the pool.
+#[test]
+fn news_comes_again_when_the_server_does() {
+    let server = ThrowawayPostgres::start();
+    let database = database(&server.create_database());
+    database.prepare(KEY, &[]).unwrap();
+    let news = || database.news(NOW, 1);
+    news().unwrap();
+    server.crash();
+    for _ in 0..2 {
+        assert_eq!(news().unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    server.restart();
+    news().unwrap();
+    assert!(!database.is_foreign());
+}
+
+#[test]
+fn random_schedules_of_two_instances_keep_every_promise() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let instances = [database(&url), database(&url)];
+    for instance in &instances {
+        instance.prepare(KEY, &[]).unwrap();
+    }
+    crate::schedules::keep_every_promise(instances.each_ref(), || {
+        let mut connection = PgConnection::establish(&url).unwrap();
+        diesel::sql_query(all_sessions("replace(id::text, '-', '')")).load(&mut connection).unwrap()
+    });
 }

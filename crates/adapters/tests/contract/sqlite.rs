@@ -10,13 +10,15 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
 use portcullis_domain::event::EventKind;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{StoreError, StoreErrorKind, UserStore};
+use portcullis_domain::ports::{EventLog, StoreError, StoreErrorKind, UserStore};
 use portcullis_domain::session::{Generation, Presentation, Rotation};
 use portcullis_domain::username::CanonicalName;
+use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::contract::Stores;
 use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
 use tempfile::TempDir;
 
+use crate::schedules::all_sessions;
 use crate::stores::{EventRow, KEY, stores_over};
 
 portcullis_testkit::store_contract!(stores);
@@ -178,8 +180,9 @@ fn no_writer_starves() {
     let is_over = AtomicBool::new(false);
     let work = || {
         let session = new_session(user.id, NOW, &*stores.entropy);
-        let opened = event(EventKind::LoginSucceeded, NOW, &*stores.entropy);
-        stores.sessions.open(&session, &opened).unwrap();
+        let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted]
+            .map(|kind| event(kind, NOW, &*stores.entropy));
+        stores.sessions.open(&session, &opened, &evicted).unwrap();
         let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
         let done = done.map(|generation| rotate(session.id, generation)).count();
         is_over.store(true, Ordering::Relaxed);
@@ -227,4 +230,59 @@ fn a_database_stays_closed_to_another_secret() {
 fn migrating_needs_no_secret_and_opens_no_store() {
     let (_folder, path) = in_folder();
     crate::stores::migrates_without_a_secret(&database(&path));
+}
+
+#[test]
+fn the_file_tells_the_time() {
+    let (_folder, path) = in_folder();
+    crate::stores::tells_the_time(&database(&path));
+}
+
+#[test]
+fn another_secret_is_noticed() {
+    let (_folder, path) = in_folder();
+    crate::stores::notices_another_secret(&database(&path), &database(&path));
+}
+
+#[test]
+fn another_secret_can_be_adopted() {
+    let (_folder, path) = in_folder();
+    crate::stores::adopts_another_secret(&database(&path));
+}
+
+#[test]
+fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
+    let (_folder, path) = in_folder();
+    let database = database(&path);
+    database.prepare(KEY, &[]).unwrap();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let sql = |sql: &str| other.batch_execute(sql).unwrap();
+    crate::stores::finds_what_commits_late(&database, sql, |time| time.as_micros().to_string());
+}
+
+#[test]
+fn news_needs_no_connection_of_the_pool() {
+    let (_folder, path) = in_folder();
+    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50) };
+    let database = Database::new(DatabaseUrl::Sqlite(path.clone()), config);
+    database.prepare(KEY, &[]).unwrap();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let sql = |sql: &str| other.batch_execute(sql).unwrap();
+    crate::stores::looks_past_an_exhausted_pool(&database, sql, "BEGIN IMMEDIATE", |database| {
+        let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(4));
+        database.record(&event).unwrap();
+    });
+}
+
+#[test]
+fn random_schedules_of_two_instances_keep_every_promise() {
+    let (_folder, path) = in_folder();
+    let instances = [database(&path), database(&path)];
+    for instance in &instances {
+        instance.prepare(KEY, &[]).unwrap();
+    }
+    crate::schedules::keep_every_promise(instances.each_ref(), || {
+        let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        diesel::sql_query(all_sessions("lower(hex(id))")).load(&mut connection).unwrap()
+    });
 }

@@ -1,17 +1,24 @@
 //! What both databases' tests share.
 
+use std::error::Error as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::keys::KeyCheck;
+use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{StoreErrorKind, UserStore};
+use portcullis_domain::ports::{EventLog, SessionStore, StoreErrorKind, StoreHealth, UserStore};
+use portcullis_domain::retention::Sweep;
+use portcullis_domain::revocation::{Revocations, Standing};
+use portcullis_domain::session::NewSession;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::contract::{RecordedEvent, Stores};
+use portcullis_testkit::fixtures::{NOW, event, new_session, new_user};
 
 /// The stores of a prepared database, with its way of reading events.
 pub(crate) fn stores_over(
@@ -112,5 +119,158 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
     assert!(database.migrations().unwrap().iter().all(|state| state.applied));
     let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let error = database.news(NOW, 1).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
     database.prepare(KeyCheck::from_bytes([9; 32]), &[]).unwrap();
+}
+
+/// The database's clock, as both ports tell it.
+pub(crate) fn tells_the_time(database: &Database) {
+    database.prepare(KEY, &[]).unwrap();
+    let time = || database.check().unwrap().time.unwrap();
+    let first = time();
+    assert!(first.now.as_secs() > 1_700_000_000, "{first:?}");
+    assert_eq!(first.newest, UnixTime::EPOCH, "no mark yet");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while time().now <= first.now {
+        assert!(Instant::now() < deadline, "it stands still");
+    }
+    assert!(database.news(first.now, 1).unwrap().time.unwrap().now > first.now);
+}
+
+/// An end whose transaction stays open while others look for it twice. `sql` runs over a connection of its own,
+/// `moment` writes a time as the database does.
+pub(crate) fn finds_what_commits_late(
+    database: &Database,
+    mut sql: impl FnMut(&str),
+    moment: impl Fn(UnixTime) -> String,
+) {
+    database.prepare(KEY, &[]).unwrap();
+    let session = open_session(database, NOW);
+    let revocations = Revocations::default();
+    let look = |seconds| {
+        let (at, uptime) = (NOW + Duration::from_secs(seconds), Duration::from_secs(seconds));
+        let since = revocations.look_from(at, uptime).unwrap();
+        revocations.merge(database.news(since, revocations.most()).unwrap(), at, uptime);
+        revocations.standing(session.id, session.opened_at, uptime)
+    };
+    assert_eq!(look(1), Standing::Live);
+    sql("BEGIN");
+    sql(&format!("UPDATE sessions SET ended_at = {}", moment(NOW + Duration::from_secs(2))));
+    assert_eq!([look(3), look(4)], [Standing::Live; 2]);
+    sql("COMMIT");
+    assert_eq!(look(5), Standing::Ended);
+}
+
+/// A database with one pooled connection, which waits for a lock that `sql` takes over a connection of its own.
+pub(crate) fn looks_past_an_exhausted_pool(
+    database: &Database,
+    mut sql: impl FnMut(&str),
+    lock: &str,
+    wait: impl FnOnce(&Database) + Send,
+) {
+    database.prepare(KEY, &[]).unwrap();
+    let session = open_session(database, NOW);
+    let is_exhausted = || SessionStore::find(database, session.id, NOW).is_err();
+    sql(lock);
+    std::thread::scope(|scope| {
+        scope.spawn(|| wait(database));
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while !is_exhausted() {
+            assert!(Instant::now() < deadline, "nobody waits for the lock");
+        }
+        for _ in 0..3 {
+            let asked = Instant::now();
+            assert!(database.news(NOW, 10).unwrap().ended.is_empty());
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        }
+        assert!(is_exhausted(), "that was the test");
+        sql("ROLLBACK");
+    });
+    assert!(!is_exhausted());
+}
+
+/// An instance sees that its secret was replaced by one it does not accept, and none that is its own.
+pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
+    let [old, new, adopted] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
+    running.prepare(old, &[new]).unwrap();
+    let works = || (running.news(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
+    assert_eq!(works(), (true, true, true));
+    other.prepare(new, &[old]).unwrap();
+    assert_eq!(works(), (true, true, true), "it accepts the new one");
+
+    let entropy = SeededEntropy::new(3);
+    other.adopt(adopted, |time| event(EventKind::SecretAdopted, time, &entropy)).unwrap();
+    assert!(running.check().is_ok(), "before the next look");
+    let error = running.news(NOW, 1).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(error.source().unwrap().to_string(), "the database is used with another secret now");
+    assert_eq!(works(), (false, false, false));
+    let failed = running.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap_err();
+    assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
+    running.prepare(new, &[old]).unwrap_err();
+    assert!(running.is_foreign());
+}
+
+/// Adopting a secret closes the database to every other, ends what was opened before and nothing that comes after.
+pub(crate) fn adopts_another_secret(database: &Database) {
+    let entropy = SeededEntropy::new(3);
+    let adopted = KeyCheck::from_bytes([2; 32]);
+    let adopt = || {
+        let mut told = UnixTime::EPOCH;
+        let event = |time| {
+            told = time;
+            event(EventKind::SecretAdopted, time, &entropy)
+        };
+        database.adopt(adopted, event).map(|()| told)
+    };
+    let time = || database.check().unwrap().time.unwrap();
+
+    adopt().unwrap();
+    database.prepare(adopted, &[]).unwrap();
+    database.adopt(KEY, |time| event(EventKind::SecretAdopted, time, &entropy)).unwrap();
+    let refused = database.prepare(adopted, &[]);
+    assert!(matches!(refused, Err(PrepareError::OtherSecret)), "{refused:?}");
+    database.prepare(KEY, &[]).unwrap();
+    let old = open_session(database, time().now.max(time().newest));
+    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
+
+    // All or nothing: this event is there already.
+    let known = event(EventKind::SecretAdopted, NOW, &entropy);
+    database.record(&known).unwrap();
+    database.adopt(adopted, |_| known).unwrap_err();
+    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
+    database.prepare(KEY, &[]).unwrap();
+
+    // The newest mark may lie ahead of the database's clock.
+    let ahead = time().now + Duration::from_hours(1);
+    let sweep = Sweep {
+        instance: SessionId::new(NOW, &entropy).as_uuid(),
+        now: ahead,
+        turn: Duration::ZERO,
+        over_before: UnixTime::EPOCH,
+        after: None,
+        batch: 1,
+    };
+    database.sweep(&sweep).unwrap();
+    assert_eq!(adopt().unwrap(), ahead);
+    database.prepare(adopted, &[]).unwrap();
+    let news = database.news(ahead, 10).unwrap();
+    assert_eq!(news.floor, ahead.next_second());
+    assert_eq!(news.time.unwrap().newest, news.floor, "so that clocks show no time before the floor");
+    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_none());
+    let new = open_session(database, news.floor);
+    assert!(SessionStore::find(database, new.id, new.opened_at).unwrap().is_some());
+}
+
+/// A session of a new user.
+fn open_session(database: &Database, at: UnixTime) -> NewSession {
+    let entropy = SeededEntropy::new(u64::try_from(at.as_micros()).unwrap());
+    let user = new_user(&UserId::new(at, &entropy).to_string(), &entropy);
+    database.insert(&user, &event(EventKind::UserRegistered, at, &entropy)).unwrap();
+    let session = new_session(user.id, at, &entropy);
+    let [opened, evicted] =
+        [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| event(kind, at, &entropy));
+    assert!(database.open(&session, &opened, &evicted).unwrap().is_empty());
+    session
 }

@@ -127,6 +127,7 @@ where
         user: UserId::new(NOW, &entropy),
         session: SessionId::new(NOW, &entropy),
         token: TokenId::new(NOW, &entropy),
+        opened_at: NOW - Duration::from_hours(1),
         issued_at: NOW,
         not_before: NOW,
         expires_at: NOW + Duration::from_mins(15),
@@ -149,6 +150,7 @@ where
         "client_id": "portcullis",
         "sid": claims.session.to_string(),
         "jti": claims.token.to_string(),
+        "auth_time": NOW.as_secs() - 3_600,
     });
     assert_eq!(verified.claims().custom, expected);
     assert_eq!(verified.claims().issued_at.unwrap().timestamp(), seconds);

@@ -2,8 +2,9 @@ use std::fmt;
 
 use super::StoreError;
 use crate::event::SecurityEvent;
-use crate::id::SessionId;
-use crate::session::{EndedSessions, NewSession, Presentation, Rotation};
+use crate::id::{SessionId, UserId};
+use crate::retention::{Sweep, Swept};
+use crate::session::{Ending, NewSession, News, Presentation, Rotation, Session};
 use crate::time::UnixTime;
 
 /// Stores sessions: one row each, however often it is refreshed. Every method happens completely, with its event,
@@ -12,14 +13,22 @@ use crate::time::UnixTime;
 /// A session is *live* until it is ended or expires, or the floor is raised above its opening.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionStore: fmt::Debug + Send + Sync {
-    /// Opens a session, under a lock on its user.
+    /// Opens a session, under a lock on its user, and records `opened`. Where the user has more live sessions then
+    /// than [`NewSession::max_per_user`], the oldest end at `evicted.at`, and `evicted` is recorded
+    /// [of each](SecurityEvent::of_each). Returns the sessions it ended.
     ///
     /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
     /// credential version, also when a change commits while the call runs.
+    /// MUST keep the bound on live sessions also when callers race.
     ///
     /// # Errors
     /// [`OpenSessionError`].
-    fn open(&self, session: &NewSession, event: &SecurityEvent) -> Result<(), OpenSessionError>;
+    fn open(
+        &self,
+        session: &NewSession,
+        opened: &SecurityEvent,
+        evicted: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError>;
 
     /// Judges a presented refresh token as [`Presented::judge`](crate::session::Presented::judge) does, and acts on
     /// it, decided under the lock of the session's row.
@@ -32,30 +41,69 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError>;
 
-    /// Ends a live session at `event.at` and records `event` with the session's user. Says whether it was live;
-    /// ending what is not live changes nothing and records nothing.
+    /// Ends a live session at `event.at` and records `event` with the session's user. Ending what is not live
+    /// changes nothing and records nothing. With an `owner`, sessions of others are as unknown as those that never
+    /// were.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn end(&self, session: SessionId, event: &SecurityEvent) -> Result<bool, StoreError>;
+    fn end(
+        &self,
+        session: SessionId,
+        owner: Option<UserId>,
+        event: &SecurityEvent,
+    ) -> Result<Ending, StoreError>;
 
-    /// Ends every session opened before `event.at` by raising the floor, which never sinks.
+    /// Ends the live sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions
+    /// it ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Ends every session opened before the [next whole second](UnixTime::next_second) after `event.at`, by raising
+    /// the floor, which never sinks. (Tokens tell their session's opening in whole seconds.) The floor is also left as
+    /// a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)), so that no clock opens sessions before it.
     ///
     /// # Errors
     /// [`StoreError`].
     fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError>;
 
-    /// Whether a session is live at `now`.
+    /// Finds a session that is live at `now`; `None` for any other.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn is_live(&self, session: SessionId, now: UnixTime) -> Result<bool, StoreError>;
+    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
 
-    /// The sessions that were ended (not those that expired) at or after `since`, and the floor.
+    /// The sessions of a user that are live at `now`, the latest opened first.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn ended_since(&self, since: UnixTime) -> Result<EndedSessions, StoreError>;
+    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
+
+    /// The sessions that were ended (not those that expired) at or after `since`, but at most `most` of them; the
+    /// floor; and the time. Unlike every other method it is called all the time, by one thread.
+    ///
+    /// MUST NOT wait for the work of others: where connections are pooled, it has its own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError>;
+
+    /// Deletes some of the sessions that have been over for long, and leaves `sweep.now` as a mark
+    /// ([`StoreTime::newest`](crate::time::StoreTime::newest)), unless it is another instance's turn.
+    ///
+    /// MUST delete nothing that is over since [`Sweep::over_before`] or later.
+    /// MUST be done by one instance at a time: for [`Sweep::turn`] after a step, nobody else's is made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
 }
 
 /// A session was not opened.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::StoreError;
-use crate::time::UnixTime;
+use crate::time::StoreTime;
 
 /// Whether the stores can do their work.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -19,5 +19,5 @@ pub struct StoreStatus {
     /// Whether its schema is the one this build was made for.
     pub migrated: bool,
     /// What time the store thinks it is, when it has a clock of its own.
-    pub time: Option<UnixTime>,
+    pub time: Option<StoreTime>,
 }

@@ -1,10 +1,11 @@
 use std::fmt;
 
-use super::StoreError;
+use super::{OpenSessionError, StoreError};
 use crate::event::SecurityEvent;
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
-use crate::user::{NewUser, User};
+use crate::session::NewSession;
+use crate::user::{Confirmed, NewUser, User};
 use crate::username::CanonicalName;
 
 /// Stores users. Every method happens completely, with its event, or not at all.
@@ -45,8 +46,26 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<bool, StoreError>;
 
-    /// Sets a new password: raises the credential version and ends the user's live sessions at `event.at`. Returns
-    /// the sessions it ended.
+    /// Sets the password of the session's user, who verified the one before: raises the credential version, ends the
+    /// user's live sessions at `event.at`, and opens `session` as the only one. Returns the sessions it ended.
+    ///
+    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
+    /// credential version, and `acting`, the session that asks for it, is live and the user's; also when callers
+    /// race: exactly one wins.
+    /// MUST end the sessions in the same transaction.
+    ///
+    /// # Errors
+    /// [`OpenSessionError`].
+    fn change_password(
+        &self,
+        acting: SessionId,
+        new: &PasswordHash,
+        session: &NewSession,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError>;
+
+    /// Sets a new password in an operator's name: raises the credential version and ends the user's live sessions at
+    /// `event.at`. Returns the sessions it ended.
     ///
     /// MUST end the sessions in the same transaction.
     ///
@@ -66,6 +85,28 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ChangeUserError`].
     fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError>;
+
+    /// Enables a user. Sessions that ended stay ended.
+    ///
+    /// # Errors
+    /// [`ChangeUserError`].
+    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
+
+    /// Deletes a user, whose name is free then, and ends the user's live sessions at `event.at`. Returns the
+    /// sessions it ended. Their rows stay until they are swept out.
+    ///
+    /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it is
+    /// live and the user's. An operator confirms nothing.
+    /// MUST end the sessions in the same transaction.
+    ///
+    /// # Errors
+    /// [`ChangeUserError`]; [`ChangeUserError::NotFound`] also for a user who changed since.
+    fn delete(
+        &self,
+        id: UserId,
+        confirmed: Option<Confirmed>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError>;
 }
 
 /// A user was not added.

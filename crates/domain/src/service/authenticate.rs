@@ -1,6 +1,5 @@
 use super::AuthService;
 use crate::ports::StoreError;
-use crate::revocation::REMEMBERED;
 use crate::token::{Authentication, LiveClaims, UnconfirmedClaims};
 
 impl AuthService {
@@ -9,7 +8,7 @@ impl AuthService {
     pub fn authenticate(&self, token: &str) -> Authentication {
         let now = self.ports.clock.now();
         match self.ports.access_tokens.verify(token, now) {
-            Ok(claims) => claims.judge(now, &self.revocations),
+            Ok(claims) => claims.judge(now, self.ports.clock.uptime(), &self.revocations),
             Err(_) => Authentication::Refused,
         }
     }
@@ -20,23 +19,10 @@ impl AuthService {
     /// [`ConfirmError`].
     pub fn confirm(&self, claims: UnconfirmedClaims) -> Result<LiveClaims, ConfirmError> {
         let now = self.ports.clock.now();
-        match self.ports.sessions.is_live(claims.session(), now)? {
-            true => Ok(claims.confirmed()),
-            false => Err(ConfirmError::Refused),
+        match self.ports.sessions.find(claims.session(), now)? {
+            Some(_live) => Ok(claims.confirmed()),
+            None => Err(ConfirmError::Refused),
         }
-    }
-
-    /// Looks up which sessions ended lately, so that [`Self::authenticate`] need not ask. To be called a few times a
-    /// second; until the first success and after five seconds without one, every token is looked up.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store did not answer; the next call catches up.
-    pub fn poll_revocations(&self) -> Result<(), StoreError> {
-        let started = self.ports.clock.now();
-        let since = self.revocations.look_from(started).max(started - REMEMBERED);
-        let news = self.ports.sessions.ended_since(since)?;
-        self.revocations.merge(news, started);
-        Ok(())
     }
 }
 

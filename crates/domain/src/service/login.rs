@@ -1,11 +1,9 @@
-use super::{AuthService, Rejections};
+use super::{AuthService, ClockNotTrusted, Rejections};
 use crate::client::ClientInfo;
 use crate::event::{EventKind, LoginFailure};
-use crate::id::SessionId;
 use crate::password::policy::PasswordViolation;
 use crate::password::{PasswordAttempt, PasswordHash};
 use crate::ports::{HashError, OpenSessionError, SignError, StoreError, StoreErrorKind, Verdict};
-use crate::session::{Generation, NewSession};
 use crate::time::UnixTime;
 use crate::token::TokenSet;
 use crate::user::{User, UserStatus};
@@ -30,6 +28,8 @@ impl AuthService {
     /// [`LoginError`].
     pub fn login(&self, credentials: &Credentials, client: &ClientInfo) -> Result<TokenSet, LoginError> {
         check_size(credentials)?;
+        // Before the hash: nothing would come of it.
+        self.trusted_time()?;
         let name = CanonicalName::of(&credentials.username);
         let user = match self.ports.users.find_by_name(&name) {
             Ok(user) => user,
@@ -65,22 +65,15 @@ impl AuthService {
     }
 
     fn open_session(&self, user: &User, client: &ClientInfo) -> Result<TokenSet, LoginError> {
-        let now = self.ports.clock.now();
-        let lifetimes = self.rules.lifetimes;
-        let absolute_expires_at = now + lifetimes.refresh_absolute;
-        let session = NewSession {
-            id: SessionId::new(now, self.ports.entropy.as_ref()),
-            user: user.id,
-            credential_version: user.credential_version,
-            opened_at: now,
-            expires_at: absolute_expires_at.min(now + lifetimes.refresh_idle),
-            absolute_expires_at,
-            client: client.clone(),
-        };
-        let event =
-            self.event(EventKind::LoginSucceeded, now, client).of_user(user.id).in_session(session.id);
-        match self.ports.sessions.open(&session, &event) {
-            Ok(()) => Ok(self.issue(user.id, session.id, Generation::FIRST, session.expires_at, now)?),
+        let now = self.trusted_time()?;
+        let session = self.new_session(user, now, client);
+        let event = |kind| self.event(kind, now, client).of_user(user.id);
+        let opened = event(EventKind::LoginSucceeded).in_session(session.id);
+        match self.ports.sessions.open(&session, &opened, &event(EventKind::SessionEvicted)) {
+            Ok(evicted) => {
+                self.mark_ended(evicted, now);
+                Ok(self.first_tokens(&session)?)
+            }
             Err(OpenSessionError::UserChanged) => {
                 Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)
             }
@@ -156,6 +149,9 @@ pub enum LoginError {
     /// The hasher failed.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// No token can be given out now.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
     /// The access token could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),

@@ -9,13 +9,13 @@ impl AuthService {
         let store = self.ports.health.check();
         // Read after the store: the store's time is then no later than ours but for skew.
         let now = self.ports.clock.now();
-        let revocations = Check::of(self.revocations.is_fresh(now));
+        let revocations = Check::of(self.revocations.is_fresh(self.ports.clock.uptime()));
         match store {
             Ok(StoreStatus { migrated, time }) => Readiness {
                 database: Check::Ok,
                 migrations: Check::of(migrated),
                 revocations,
-                clock: Check::of(time.is_none_or(|time| is_close(time, now))),
+                clock: Check::of(time.is_none_or(|time| is_close(time.now, now))),
             },
             Err(_) => Readiness {
                 database: Check::Failing,

@@ -1,4 +1,4 @@
-use super::AuthService;
+use super::{AuthService, CarriedOn, ClockNotTrusted};
 use crate::client::ClientInfo;
 use crate::event::EventKind;
 use crate::ports::{InvalidToken, SignError, StoreError};
@@ -15,7 +15,7 @@ impl AuthService {
     /// [`RefreshError`].
     pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
         let claims = self.ports.refresh_tokens.open(token)?;
-        let now = self.ports.clock.now();
+        let now = self.trusted_time()?;
         let presented = Presentation {
             session: claims.session,
             generation: claims.generation,
@@ -25,11 +25,12 @@ impl AuthService {
         };
         let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
         match self.ports.sessions.rotate(&presented, &on_reuse)? {
-            Rotation::Successor { user, generation, expires_at } => {
-                Ok(self.issue(user, claims.session, generation, expires_at, now)?)
+            Rotation::Successor { user, generation, opened_at, expires_at } => {
+                let session = claims.session;
+                Ok(self.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
             }
             Rotation::Reused => {
-                self.revocations.insert([claims.session], now);
+                self.mark_ended([claims.session], now);
                 Err(RefreshError::Reused)
             }
             Rotation::Ahead => Err(RefreshError::Ahead),
@@ -53,6 +54,9 @@ pub enum RefreshError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No token can be given out now.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
     /// The access token could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use portcullis_domain::Ports;
+use portcullis_domain::event::LogoutScope;
 use portcullis_domain::ports::{AccessTokenCodec, SessionStore, UserStore};
 use portcullis_domain::service::{ConfirmError, LogoutToken};
 use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
@@ -9,15 +10,9 @@ use portcullis_testkit::PlainAccessTokens;
 
 use super::{World, client};
 
-/// A second instance over the same store.
-fn other_instance(world: &World) -> AuthService {
-    let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
-    AuthService::new(ports, Rules::default())
-}
-
 fn log_out(service: &AuthService, tokens: &TokenSet) {
     let token = LogoutToken::Refresh(RefreshToken::new(tokens.refresh.expose().to_owned()));
-    service.logout(&token, &client()).unwrap();
+    service.logout(&token, LogoutScope::Current, &client()).unwrap();
 }
 
 #[test]
@@ -25,7 +20,7 @@ fn after_a_look_at_the_store_tokens_are_judged_without_it() {
     let world = World::new();
     let user = world.register("alice");
     let tokens = world.login("alice");
-    world.service.poll_revocations().unwrap();
+    world.service.catch_up().unwrap();
     let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
@@ -38,18 +33,12 @@ fn what_this_instance_cannot_know_is_asked_of_the_store() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    for _ in 0..2 {
-        let Authentication::AskStore(open) = world.service.authenticate(tokens.access.expose()) else {
-            panic!("no look at the store yet, or none for long")
-        };
-        assert_eq!(world.service.confirm(open).unwrap().claims().session, tokens.session);
-        world.service.poll_revocations().unwrap();
-        world.wait(6);
-    }
+    world.wait(6);
     let Authentication::AskStore(open) = world.service.authenticate(tokens.access.expose()) else {
-        panic!("stale")
+        panic!("the last look was too long ago")
     };
-    log_out(&other_instance(&world), &tokens);
+    assert_eq!(world.service.confirm(open).unwrap().claims().session, tokens.session);
+    log_out(&world.other_instance(), &tokens);
     assert!(matches!(world.service.confirm(open), Err(ConfirmError::Refused)));
 }
 
@@ -58,11 +47,11 @@ fn the_end_of_a_session_reaches_other_instances_with_their_next_look() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    let other = other_instance(&world);
-    other.poll_revocations().unwrap();
+    let other = world.other_instance();
+    other.catch_up().unwrap();
     assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Live(_)));
     log_out(&world.service, &tokens);
-    other.poll_revocations().unwrap();
+    other.catch_up().unwrap();
     assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
@@ -82,7 +71,7 @@ fn tokens_of_another_issuer_and_rubbish_are_refused() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    world.service.poll_revocations().unwrap();
+    world.service.catch_up().unwrap();
     let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
@@ -98,7 +87,7 @@ fn a_token_of_a_disabled_user_is_refused_after_the_next_look() {
     let user = world.register("alice");
     let tokens = world.login("alice");
     world.disable(&user);
-    world.service.poll_revocations().unwrap();
+    world.service.catch_up().unwrap();
     assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
@@ -111,10 +100,10 @@ fn raising_the_floor_ends_every_token_from_before() {
     let kind = portcullis_domain::event::EventKind::AllSessionsEnded;
     let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
     world.store.raise_floor(&event).unwrap();
-    world.service.poll_revocations().unwrap();
+    world.service.catch_up().unwrap();
     assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused));
     world.wait(1);
-    world.service.poll_revocations().unwrap();
+    world.service.catch_up().unwrap();
     let new = world.login("alice");
     assert!(matches!(world.service.authenticate(new.access.expose()), Authentication::Live(_)));
 }
@@ -128,7 +117,7 @@ fn a_user_who_is_gone_is_nobody() {
     let ports =
         Ports { users: empty, clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
     let service = AuthService::new(ports, Rules::default());
-    service.poll_revocations().unwrap();
+    service.catch_up().unwrap();
     let Authentication::Live(live) = service.authenticate(tokens.access.expose()) else { panic!("live") };
     assert!(service.me(&live).is_err());
 }

@@ -1,11 +1,12 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::event::{EventKind, LoginFailure};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{
-    EventLog, HashError, MockEventLog, MockPasswordHasher, MockSessionStore, MockUserStore, OpenSessionError,
-    StoreError, StoreErrorKind, UserStore, Verdict,
+    EventLog, HashError, MockEventLog, MockPasswordHasher, MockUserStore, OpenSessionError, StoreError,
+    StoreErrorKind, UserStore, Verdict,
 };
 use portcullis_domain::service::LoginError;
 use portcullis_domain::user::NewUser;
@@ -13,7 +14,7 @@ use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{MemoryStore, PlainHasher};
 
-use super::{World, broken_store, entropy};
+use super::{World, broken_store, entropy, mock_sessions};
 
 /// Stores a user as an import would: with any name and any hash.
 fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
@@ -159,11 +160,31 @@ fn a_corrupt_row_answers_like_an_unknown_name() {
 
 #[test]
 fn a_user_who_changes_during_the_login_gets_no_session() {
-    let mut sessions = MockSessionStore::new();
-    sessions.expect_open().once().returning(|_, _| Err(OpenSessionError::UserChanged));
+    let mut sessions = mock_sessions();
+    sessions.expect_open().once().returning(|_, _, _| Err(OpenSessionError::UserChanged));
     let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
     world.register("alice");
     assert_refused(&world, "alice", PASSWORD, LoginFailure::UserChanged);
+}
+
+#[test]
+fn a_login_beyond_the_bound_ends_the_oldest_session_at_once() {
+    let rules = Rules { max_sessions_per_user: NonZeroU32::MIN.saturating_add(1), ..Rules::default() };
+    let world = World::with(rules, |ports| ports);
+    let user = world.register("alice");
+    let [oldest, old, new] = [(); 3].map(|()| {
+        world.wait(1);
+        world.login("alice")
+    });
+    super::assert_refused(&world.service, &oldest);
+    world.assert_over(&oldest);
+    for tokens in [&old, &new] {
+        world.live(tokens);
+    }
+    let mut evicted = world.store.events();
+    evicted.retain(|event| event.kind == EventKind::SessionEvicted);
+    let [event] = &evicted[..] else { panic!("one: {evicted:?}") };
+    assert_eq!((event.user, event.session, event.at), (Some(user.id), Some(oldest.session), world.now()));
 }
 
 #[test]

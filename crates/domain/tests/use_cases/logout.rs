@@ -1,8 +1,8 @@
-use portcullis_domain::event::EventKind;
+use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::service::{LogoutError, LogoutToken, RefreshError};
 use portcullis_domain::token::{AccessToken, Authentication, RefreshToken, TokenSet};
 
-use super::{World, client};
+use super::{World, assert_refused, client};
 
 fn by_access(tokens: &TokenSet) -> LogoutToken {
     LogoutToken::Access(AccessToken::new(tokens.access.expose().to_owned()))
@@ -18,7 +18,7 @@ fn either_token_ends_its_session_and_no_other() {
         let world = World::new();
         let user = world.register("alice");
         let (here, there) = (world.login("alice"), world.login("alice"));
-        world.service.logout(&token(&here), &client()).unwrap();
+        world.service.logout(&token(&here), LogoutScope::Current, &client()).unwrap();
 
         assert!(matches!(world.service.authenticate(here.access.expose()), Authentication::Refused));
         assert!(matches!(world.service.refresh(&here.refresh, &client()), Err(RefreshError::Invalid)));
@@ -26,7 +26,7 @@ fn either_token_ends_its_session_and_no_other() {
         let event = world.store.events().pop().unwrap();
         assert_eq!(
             (event.kind, event.user, event.session),
-            (EventKind::LoggedOut, Some(user.id), Some(here.session))
+            (EventKind::LoggedOut(LogoutScope::Current), Some(user.id), Some(here.session))
         );
     }
 }
@@ -37,9 +37,12 @@ fn logging_out_twice_is_fine() {
     world.register("alice");
     let tokens = world.login("alice");
     for token in [by_refresh(&tokens), by_refresh(&tokens), by_access(&tokens)] {
-        world.service.logout(&token, &client()).unwrap();
+        world.service.logout(&token, LogoutScope::Current, &client()).unwrap();
     }
-    assert_eq!(world.events().iter().filter(|kind| **kind == EventKind::LoggedOut).count(), 1);
+    assert_eq!(
+        world.events().iter().filter(|kind| **kind == EventKind::LoggedOut(LogoutScope::Current)).count(),
+        1
+    );
 }
 
 #[test]
@@ -50,15 +53,118 @@ fn old_tokens_still_end_their_session() {
     let new = world.service.refresh(&old.refresh, &client()).unwrap();
     world.wait(3_600);
     assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused), "expired");
-    world.service.logout(&by_access(&old), &client()).unwrap();
+    world.service.logout(&by_access(&old), LogoutScope::Current, &client()).unwrap();
     assert!(matches!(world.service.refresh(&new.refresh, &client()), Err(RefreshError::Invalid)));
+}
+
+#[test]
+fn either_token_ends_all_the_other_sessions_of_its_user_or_all() {
+    for token in [by_access, by_refresh] {
+        for scope in [LogoutScope::Others, LogoutScope::All] {
+            let world = World::new();
+            let user = world.register("alice");
+            world.register("bob");
+            let (here, bobs) = (world.login("alice"), world.login("bob"));
+            let others = [world.login("alice"), world.login("alice")];
+            world.service.logout(&token(&here), scope, &client()).unwrap();
+
+            for other in &others {
+                world.assert_over(other);
+            }
+            match scope {
+                LogoutScope::All => world.assert_over(&here),
+                _ => assert_eq!(world.live(&here).claims().user, user.id),
+            }
+            world.live(&bobs);
+            let event = world.store.events().pop().unwrap();
+            assert_eq!(
+                (event.kind, event.user, event.session),
+                (EventKind::LoggedOut(scope), Some(user.id), Some(here.session))
+            );
+        }
+    }
+}
+
+/// Asserts that a token is good for nothing but the end of its own session.
+fn assert_ends_its_own_session_alone(world: &World, token: impl Fn() -> LogoutToken, other: &TokenSet) {
+    let before = world.events();
+    for scope in [LogoutScope::Others, LogoutScope::All] {
+        let result = world.service.logout(&token(), scope, &client());
+        assert!(
+            matches!(result, Err(LogoutError::InvalidAccessToken | LogoutError::InvalidRefreshToken)),
+            "{result:?}"
+        );
+    }
+    assert_eq!(world.events(), before);
+    world.live(other);
+    world.service.logout(&token(), LogoutScope::Current, &client()).unwrap();
+    world.live(other);
+}
+
+#[test]
+fn a_token_that_is_good_for_nothing_else_ends_no_other_session() {
+    let world = World::new();
+    world.register("alice");
+    let old = world.login("alice");
+    world.wait(16 * 60);
+    let other = world.login("alice");
+    assert_ends_its_own_session_alone(&world, || by_access(&old), &other);
+    assert_ends_its_own_session_alone(&world, || by_refresh(&old), &other);
+
+    let ended = world.login("alice");
+    world.service.logout(&by_access(&ended), LogoutScope::Current, &client()).unwrap();
+    assert_ends_its_own_session_alone(&world, || by_access(&ended), &other);
+
+    let copied = world.login("alice");
+    world.service.refresh(&copied.refresh, &client()).unwrap();
+    world.wait(30);
+    world.service.logout(&by_refresh(&copied), LogoutScope::Others, &client()).unwrap();
+    let other = world.login("alice");
+    world.wait(1);
+    assert_ends_its_own_session_alone(&world, || by_refresh(&copied), &other);
+}
+
+#[test]
+fn where_the_instance_cannot_know_the_store_is_asked() {
+    let world = World::new();
+    world.register("alice");
+    let (here, there) = (world.login("alice"), world.login("alice"));
+    world.wait(6);
+    world.service.logout(&by_access(&here), LogoutScope::Others, &client()).unwrap();
+    world.assert_over(&there);
+
+    world.wait(6);
+    world.other_instance().logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
+    let result = world.service.logout(&by_access(&here), LogoutScope::All, &client());
+    assert!(matches!(result, Err(LogoutError::InvalidAccessToken)), "{result:?}");
+}
+
+#[test]
+fn an_instance_that_just_started_ends_the_session_of_the_token_and_no_other() {
+    let world = World::new();
+    world.register("alice");
+    let (here, there) = (world.login("alice"), world.login("alice"));
+    let fresh = world.other_instance();
+    let result = fresh.logout(&by_access(&here), LogoutScope::All, &client());
+    assert!(matches!(result, Err(LogoutError::NotReady)), "{result:?}");
+    fresh.logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
+    assert_refused(&fresh, &here);
+    world.live(&there);
 }
 
 #[test]
 fn tokens_of_others_end_nothing() {
     let world = World::new();
-    let result = world.service.logout(&LogoutToken::Access(AccessToken::new("x".into())), &client());
+    let result = world.service.logout(
+        &LogoutToken::Access(AccessToken::new("x".into())),
+        LogoutScope::Current,
+        &client(),
+    );
     assert!(matches!(result, Err(LogoutError::InvalidAccessToken)), "{result:?}");
-    let result = world.service.logout(&LogoutToken::Refresh(RefreshToken::new("x".into())), &client());
+    let result = world.service.logout(
+        &LogoutToken::Refresh(RefreshToken::new("x".into())),
+        LogoutScope::Current,
+        &client(),
+    );
     assert!(matches!(result, Err(LogoutError::InvalidRefreshToken)), "{result:?}");
 }

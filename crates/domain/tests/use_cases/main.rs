@@ -6,11 +6,18 @@
 )]
 
 mod authenticate;
+mod catch_up;
+mod change_password;
+mod delete_account;
 mod login;
 mod logout;
+mod model;
+mod operator;
 mod readiness;
 mod refresh;
 mod register;
+mod sessions;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +25,11 @@ use std::time::Duration;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::EventKind;
 use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::ports::{Clock, StoreError, StoreErrorKind, UserStore};
-use portcullis_domain::service::{LoginError, Registration};
+use portcullis_domain::ports::{Clock, MockSessionStore, StoreError, StoreErrorKind, UserStore};
+use portcullis_domain::service::{LoginError, RefreshError, Registration};
+use portcullis_domain::session::News;
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::TokenSet;
+use portcullis_domain::token::{Authentication, LiveClaims, TokenSet};
 use portcullis_domain::{AuthService, Ports, Rules, User};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
@@ -46,7 +54,15 @@ impl World {
         let hasher = Arc::new(PlainHasher::new());
         let ports =
             Ports { clock: clock.clone(), hasher: hasher.clone(), ..portcullis_testkit::ports_over(&store) };
-        Self { service: AuthService::new(swap(ports), rules), store, clock, hasher }
+        let service = AuthService::new(swap(ports), rules);
+        service.catch_up().expect("the store answers");
+        Self { service, store, clock, hasher }
+    }
+
+    /// Another instance over the same store, by the same clock and rules, that has just started.
+    fn other_instance(&self) -> AuthService {
+        let ports = Ports { clock: self.clock.clone(), ..portcullis_testkit::ports_over(&self.store) };
+        AuthService::new(ports, self.service.rules().clone())
     }
 
     fn now(&self) -> UnixTime {
@@ -70,9 +86,34 @@ impl World {
         self.try_login(username, PASSWORD).expect("the right password")
     }
 
+    /// The proof that a token is live on this instance.
+    fn live(&self, tokens: &TokenSet) -> LiveClaims {
+        self.service.catch_up().expect("the store answers");
+        match self.service.authenticate(tokens.access.expose()) {
+            Authentication::Live(live) => live,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asserts that nothing of a session works on any instance: at once here, after the next look elsewhere.
+    fn assert_over(&self, tokens: &TokenSet) {
+        let other = self.other_instance();
+        other.catch_up().expect("the store answers");
+        for service in [&self.service, &other] {
+            assert_refused(service, tokens);
+            let refreshed = service.refresh(&tokens.refresh, &client());
+            assert!(matches!(refreshed, Err(RefreshError::Invalid)), "{refreshed:?}");
+        }
+    }
+
     /// The kinds of the recorded events, in order.
     fn events(&self) -> Vec<EventKind> {
         self.store.events().into_iter().map(|event| event.kind).collect()
+    }
+
+    /// How many recorded events are of this kind.
+    fn count(&self, kind: EventKind) -> usize {
+        self.events().into_iter().filter(|other| *other == kind).count()
     }
 
     fn disable(&self, user: &User) {
@@ -81,8 +122,17 @@ impl World {
     }
 }
 
+fn assert_refused(service: &AuthService, tokens: &TokenSet) {
+    let verdict = service.authenticate(tokens.access.expose());
+    assert!(matches!(verdict, Authentication::Refused), "{verdict:?}");
+}
+
+fn password(text: &str) -> PasswordAttempt {
+    PasswordAttempt::new(text.to_owned())
+}
+
 fn registration(username: &str, password: &str) -> Registration {
-    Registration { username: username.to_owned(), password: PasswordAttempt::new(password.to_owned()) }
+    Registration { username: username.to_owned(), password: self::password(password) }
 }
 
 fn client() -> ClientInfo {
@@ -91,6 +141,13 @@ fn client() -> ClientInfo {
 
 fn entropy() -> Arc<dyn portcullis_domain::ports::Entropy> {
     Arc::new(portcullis_testkit::SeededEntropy::new(99))
+}
+
+/// Sessions that fail where they are told to, but have no news.
+fn mock_sessions() -> MockSessionStore {
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_news().returning(|_, _| Ok(News::default()));
+    sessions
 }
 
 fn broken_store() -> StoreError {

@@ -1,16 +1,17 @@
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use portcullis_domain::Rules;
 use portcullis_domain::event::EventKind;
-use portcullis_domain::ports::{MockSessionStore, RefreshTokenCodec};
+use portcullis_domain::ports::RefreshTokenCodec;
 use portcullis_domain::service::RefreshError;
 use portcullis_domain::session::{Generation, Rotation};
 use portcullis_domain::token::{RefreshClaims, RefreshToken, TokenSet};
 use portcullis_domain::{Ports, token::Authentication};
 use portcullis_testkit::PlainRefreshTokens;
 
-use super::{World, broken_store, client};
+use super::{World, broken_store, client, mock_sessions};
 
 fn refresh(world: &World, tokens: &TokenSet) -> Result<TokenSet, RefreshError> {
     world.service.refresh(&tokens.refresh, &client())
@@ -26,7 +27,8 @@ fn a_refresh_gives_the_next_tokens_of_the_session() {
     assert_eq!(second.session, first.session);
     assert_ne!(second.refresh.expose(), first.refresh.expose());
     assert_ne!(second.access.expose(), first.access.expose());
-    assert!(matches!(world.service.authenticate(second.access.expose()), Authentication::AskStore(_)));
+    world.service.catch_up().unwrap();
+    assert!(matches!(world.service.authenticate(second.access.expose()), Authentication::Live(_)));
     assert_eq!(world.events().len(), 2, "successful refreshes are no events");
 }
 
@@ -97,6 +99,37 @@ fn endless_refreshing_stops_at_the_absolute_end() {
 }
 
 #[test]
+fn no_access_token_outlives_its_session() {
+    let mut rules = Rules::default();
+    rules.lifetimes.refresh_idle = Duration::from_mins(10);
+    rules.lifetimes.refresh_absolute = Duration::from_mins(25);
+    let world = World::with(rules, |ports| ports);
+    world.register("alice");
+    let mut tokens = world.login("alice");
+    for (minutes_left, grants) in [(25, 10), (16, 10), (7, 7)] {
+        assert_eq!(tokens.access_expires_in, Duration::from_mins(grants), "{minutes_left}");
+        assert_eq!(tokens.refresh_expires_in, Duration::from_mins(grants), "{minutes_left}");
+        world.wait(9 * 60);
+        if minutes_left > 9 {
+            tokens = refresh(&world, &tokens).unwrap();
+        }
+    }
+    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
+}
+
+#[test]
+fn a_repeated_reply_promises_no_more_than_the_first() {
+    let world = World::new();
+    world.register("alice");
+    let first = world.login("alice");
+    let lost = refresh(&world, &first).unwrap();
+    world.wait(30);
+    let again = refresh(&world, &first).unwrap();
+    assert_eq!(again.refresh_expires_in, lost.refresh_expires_in - Duration::from_secs(30));
+}
+
+#[test]
 fn disabling_the_user_ends_the_session() {
     let world = World::new();
     let user = world.register("alice");
@@ -107,7 +140,7 @@ fn disabling_the_user_ends_the_session() {
 
 #[test]
 fn a_token_that_is_not_ours_never_reaches_the_store() {
-    let mut sessions = MockSessionStore::new();
+    let mut sessions = mock_sessions();
     sessions.expect_rotate().never();
     let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
     let session = portcullis_domain::id::SessionId::new(world.now(), &*super::entropy());
@@ -131,8 +164,8 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
 
 #[test]
 fn a_store_that_fails_is_reported_as_such() {
-    let mut sessions = MockSessionStore::new();
-    sessions.expect_open().returning(|_, _| Ok(()));
+    let mut sessions = mock_sessions();
+    sessions.expect_open().returning(|_, _, _| Ok(vec![]));
     sessions.expect_rotate().once().returning(|_, _| -> Result<Rotation, _> { Err(broken_store()) });
     let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
     world.register("alice");

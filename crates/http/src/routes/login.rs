@@ -11,13 +11,14 @@ use crate::Api;
 use crate::answer::{self, TokenSetBody};
 use crate::blocking::Lane;
 use crate::client_ip::Client;
-use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
+use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
 /// Logs in: opens a session
 ///
-/// A wrong name, a wrong password and a disabled user get one and the same answer.
+/// A wrong name, a wrong password and a disabled user get one and the same answer. A user may have only so
+/// many live sessions (50 by default): a login beyond that ends the oldest.
 #[utoipa::path(
     post, path = "/login", tag = "public",
     request_body = LoginRequest,
@@ -45,4 +46,4 @@ impl FromFields for LoginRequest {
     }
 }
 
-problems!(WITH_BODY, LIMITED, STORE, &[ProblemCode::InvalidCredentials]);
+problems!(WITH_BODY, LIMITED, STORE, TOKENS, &[ProblemCode::InvalidCredentials]);

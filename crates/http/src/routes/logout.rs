@@ -3,9 +3,9 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
 use actix_web::web::{Data, Query};
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest};
+use portcullis_domain::event::LogoutScope;
 use portcullis_domain::service::LogoutToken;
 use portcullis_domain::token::RefreshToken;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Answer;
 use crate::Api;
-use crate::answer::NO_STORE;
+use crate::answer;
 use crate::bearer::UnverifiedBearer;
 use crate::blocking::Lane;
 use crate::client_ip::Client;
@@ -21,28 +21,31 @@ use crate::openapi::{STORE, WITH_BODY, problems};
 use crate::problem::{Problem, ProblemCode, Violation, ViolationCode};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Logs out: ends the session of a token
+/// Logs out: ends the session of a token, or others of its user
 ///
-/// Any genuine token of the session will do: its refresh token in the body, or an access token, expired or not, as
-/// bearer. Ending a session that is over already succeeds.
+/// The token is a refresh token in the body, or an access token as bearer. For `current` any genuine token of
+/// the session will do, expired or not, and ending a session that is over already succeeds. For `others` and
+/// `all` it must be an access token that is good now, or a refresh token that could be refreshed. After a
+/// lost answer, repeat: a repeated `all` gets a 401 where the first one succeeded.
 #[utoipa::path(
     post, path = "/logout", tag = "public",
     params(("scope" = inline(Option<Scope>), Query, example = "current",
-        description = "Which sessions to end: `current`, the one of the token, is all there is.")),
+        description = "Which sessions to end: `current`, the one of the token; `others`, all others of its \
+            user; or `all`. Without it, `current`.")),
     request_body = LogoutRequest,
-    responses((status = 204, description = "The session is over."), Problems),
+    responses((status = 204, description = "The sessions are over."), Problems),
     security((), ("access_token" = [])),
 )]
 pub(crate) async fn logout(
     api: Data<Api>,
     client: Client,
-    _scope: CurrentSession,
+    scope: Scoped,
     bearer: UnverifiedBearer,
     body: StrictJson<LogoutRequest>,
 ) -> Answer {
     let token = one_of(bearer, body.0)?;
-    api.blocking(Lane::Data, move |auth| auth.logout(&token, &client.0)).await??;
-    Ok(HttpResponse::NoContent().insert_header((header::CACHE_CONTROL, NO_STORE)).finish())
+    api.blocking(Lane::Data, move |auth| auth.logout(&token, scope.0, &client.0)).await??;
+    Ok(answer::no_content())
 }
 
 fn one_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, Problem> {
@@ -84,26 +87,40 @@ struct ScopeQuery {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Scope {
-    /// The one of the token, which is also meant where none is given.
+    /// The one of the token.
     Current,
+    /// All of its user but the one of the token.
+    Others,
+    /// All of its user.
+    All,
 }
 
-/// The scope `current`.
-#[derive(Debug)]
-pub(crate) struct CurrentSession;
+impl From<Scope> for LogoutScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Current => Self::Current,
+            Scope::Others => Self::Others,
+            Scope::All => Self::All,
+        }
+    }
+}
 
-impl FromRequest for CurrentSession {
+/// The scope that the query asks for.
+#[derive(Debug)]
+pub(crate) struct Scoped(LogoutScope);
+
+impl FromRequest for Scoped {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let query = Query::<ScopeQuery>::from_query(request.query_string());
-        ready(match query.map(|query| query.into_inner().scope) {
-            Ok(None | Some(Scope::Current)) => Ok(Self),
+        ready(match query {
+            Ok(query) => Ok(Self(query.into_inner().scope.map(LogoutScope::from).unwrap_or_default())),
             Err(_unknown) => Err(Problem::invalid(vec![Violation::new(
                 "#/scope",
                 ViolationCode::WrongType,
-                "must be `current`",
+                "must be `current`, `others` or `all`",
             )])),
         })
     }
@@ -112,5 +129,10 @@ impl FromRequest for CurrentSession {
 problems!(
     WITH_BODY,
     STORE,
-    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::InvalidRefreshToken,]
+    &[
+        ProblemCode::MissingToken,
+        ProblemCode::InvalidToken,
+        ProblemCode::InvalidRefreshToken,
+        ProblemCode::NotReady,
+    ]
 );

@@ -10,7 +10,7 @@ use crate::Api;
 use crate::answer::{self, TokenSetBody};
 use crate::blocking::Lane;
 use crate::client_ip::Client;
-use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
+use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
@@ -42,4 +42,10 @@ impl FromFields for RefreshRequest {
     }
 }
 
-problems!(WITH_BODY, LIMITED, STORE, &[ProblemCode::InvalidRefreshToken, ProblemCode::RefreshTokenReused,]);
+problems!(
+    WITH_BODY,
+    LIMITED,
+    STORE,
+    TOKENS,
+    &[ProblemCode::InvalidRefreshToken, ProblemCode::RefreshTokenReused,]
+);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Mutex;
 
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -10,7 +11,7 @@ use portcullis_http::{ACCESS_LOG, current_request_id};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Rig, Setup, post};
+use crate::rig::{Rig, Setup, bearer, post, with_json};
 
 /// Keeps every line of the process, at every level.
 struct Memory(Mutex<Vec<(Option<String>, String)>>);
@@ -75,7 +76,12 @@ async fn each_request_has_one_line_by_its_pattern() {
             TestRequest::default().method("EVIL".parse().unwrap()).uri("/login"),
             "method=- route=/login status=405",
         ),
-        ("log-6", TestRequest::get().uri("http://evil/health"), "method=GET route=/health status=400"),
+        (
+            "log-6",
+            TestRequest::delete().uri("/me/sessions/0198c8a4-0000-7000-8000-000000000000"),
+            "method=DELETE route=/me/sessions/{id} status=401",
+        ),
+        ("log-7", TestRequest::get().uri("http://evil/health"), "method=GET route=/health status=400"),
     ];
     for (id, request, expected) in cases {
         rig.send(request.insert_header(("x-request-id", id))).await;
@@ -93,8 +99,7 @@ async fn the_blocking_lanes_log_for_the_request() {
     let rig = setup.start().await;
     let tokens = rig.alice().await;
     let login = post("/login", json!({"username": "alice", "password": PASSWORD}));
-    let me =
-        TestRequest::get().uri("/me").insert_header(("authorization", format!("Bearer {}", tokens.access)));
+    let me = TestRequest::get().uri("/me").insert_header(bearer(&tokens.access));
     for (id, request) in [("lane-password", login), ("lane-data", me)] {
         rig.send(request.insert_header(("x-request-id", id))).await;
         assert!(logged(id).iter().any(|line| line.contains("looking up")), "{:?}", logged(id));
@@ -113,15 +118,26 @@ async fn no_secret_is_logged_at_any_level() {
     send(post("/login", json!({"username": "carol", "password": format!("{canary}x")}))).await;
     send(post("/login", json!({"username": canary, "password": canary, canary: canary}))).await;
     send(post("/login", format!("{{{canary}"))).await;
-    let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
     send(TestRequest::get().uri("/protected").insert_header(bearer(&tokens.access))).await;
     send(TestRequest::get().uri(&format!("/protected?access_token={}", tokens.access))).await;
     send(TestRequest::get().uri(&format!("/{canary}")).insert_header(bearer(canary))).await;
     let next = send(post("/refresh", json!({"refresh_token": tokens.refresh}))).await.tokens();
-    send(post("/logout", json!({"refresh_token": next.refresh}))).await;
+    let other = format!("{canary}-2");
+    let change = |current: &str| {
+        let body = json!({"current_password": current, "new_password": other});
+        with_json(Method::PUT, "/me/password", body).insert_header(bearer(&next.access))
+    };
+    send(change(&other)).await;
+    let last = send(change(canary)).await.tokens();
+    for current in [canary, &other] {
+        let body = json!({"current_password": current});
+        send(with_json(Method::DELETE, "/me", body).insert_header(bearer(&last.access))).await;
+    }
+    send(post("/logout", json!({"refresh_token": last.refresh}))).await;
 
-    assert!(access_lines(id).len() >= 10);
-    let secrets = [canary, &tokens.access, &tokens.refresh, &next.access, &next.refresh];
+    assert!(access_lines(id).len() >= 14);
+    let secrets =
+        [canary, &tokens.access, &tokens.refresh, &next.access, &next.refresh, &last.access, &last.refresh];
     let lines = LOG.0.lock().unwrap();
     for (_, line) in lines.iter() {
         assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");

@@ -4,7 +4,7 @@ use actix_web::test::TestRequest;
 use portcullis_http::{AllowedOrigins, HttpConfig, ProblemCode};
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Setup, named, post};
+use crate::rig::{Answer, Rig, Setup, bearer, named, post, with_json};
 
 const APP: &str = "https://app.example.com";
 
@@ -75,6 +75,26 @@ async fn a_listed_origin_may_ask_first() {
     assert_eq!(list("access-control-allow-methods"), "delete get post put");
     assert_eq!(list("access-control-allow-headers"), "authorization content-type x-request-id");
     assert_eq!(answer.header("access-control-allow-credentials"), None);
+}
+
+#[actix_web::test]
+async fn a_page_may_use_every_method_of_the_api() {
+    let rig = rig(&[APP]).await;
+    let token = rig.alice().await.access;
+    let unknown = "/me/sessions/0198c8a4-0000-7000-8000-000000000000";
+    let changes =
+        [(Method::PUT, "/me/password", 422), (Method::DELETE, "/me", 422), (Method::DELETE, unknown, 404)];
+    for (method, path, status) in changes {
+        let asked = preflight(APP)
+            .uri(path)
+            .insert_header(("access-control-request-method", method.as_str()))
+            .insert_header(("access-control-request-headers", "authorization,content-type"));
+        assert_eq!(rig.send(asked).await.status, 200, "{method} {path}");
+        let request =
+            with_json(method, path, "{}").insert_header(bearer(&token)).insert_header(("origin", APP));
+        let answer = rig.send(request).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some(APP)));
+    }
 }
 
 /// CO-01, CO-02.

@@ -1,6 +1,7 @@
 //! What a client learns of what breaks behind the API: that it broke, and no more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::test::TestRequest;
 use portcullis_domain::event::SecurityEvent;
@@ -10,17 +11,19 @@ use portcullis_domain::ports::{
     AccessTokenCodec, ChangeUserError, InsertUserError, InvalidToken, OpenSessionError, SessionStore,
     SignError, StoreError, StoreErrorKind, UserStore,
 };
-use portcullis_domain::session::{EndedSessions, NewSession, Presentation, Rotation};
+use portcullis_domain::retention::{Sweep, Swept};
+use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
+use portcullis_domain::session::{Ending, NewSession, News, Presentation, Rotation, Session};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
-use portcullis_domain::user::{NewUser, User};
+use portcullis_domain::user::{Confirmed, NewUser, User};
 use portcullis_domain::username::CanonicalName;
 use portcullis_http::{AllowedOrigins, ProblemCode};
-use portcullis_testkit::fixtures::PASSWORD;
+use portcullis_testkit::fixtures::{NOW, PASSWORD};
 use serde_json::json;
 
 use crate::access_log::logged;
-use crate::rig::{Rig, Setup, post};
+use crate::rig::{REQUEST_ID, Rig, Setup, Tokens, bearer, named, post};
 
 const CAUSE: &str = "SELECT * FROM users: could not connect to postgres://app:hunter2@10.0.0.5/db";
 
@@ -28,7 +31,7 @@ fn failure(kind: StoreErrorKind) -> StoreError {
     StoreError::new(kind, CAUSE)
 }
 
-/// Users and sessions that cannot be had.
+/// Users and sessions that cannot be had, and no news of them.
 #[derive(Debug)]
 struct Failing(StoreErrorKind);
 
@@ -64,13 +67,41 @@ impl UserStore for Failing {
         Err(failure(self.0).into())
     }
 
+    fn change_password(
+        &self,
+        _: SessionId,
+        _: &PasswordHash,
+        _: &NewSession,
+        _: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        Err(failure(self.0).into())
+    }
+
     fn disable(&self, _: UserId, _: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        Err(failure(self.0).into())
+    }
+
+    fn enable(&self, _: UserId, _: &SecurityEvent) -> Result<(), ChangeUserError> {
+        Err(failure(self.0).into())
+    }
+
+    fn delete(
+        &self,
+        _: UserId,
+        _: Option<Confirmed>,
+        _: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
         Err(failure(self.0).into())
     }
 }
 
 impl SessionStore for Failing {
-    fn open(&self, _: &NewSession, _: &SecurityEvent) -> Result<(), OpenSessionError> {
+    fn open(
+        &self,
+        _: &NewSession,
+        _: &SecurityEvent,
+        _: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
         Err(failure(self.0).into())
     }
 
@@ -78,7 +109,16 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn end(&self, _: SessionId, _: &SecurityEvent) -> Result<bool, StoreError> {
+    fn end(&self, _: SessionId, _: Option<UserId>, _: &SecurityEvent) -> Result<Ending, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn end_all(
+        &self,
+        _: UserId,
+        _: Option<SessionId>,
+        _: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, StoreError> {
         Err(failure(self.0))
     }
 
@@ -86,19 +126,27 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn is_live(&self, _: SessionId, _: UnixTime) -> Result<bool, StoreError> {
+    fn find(&self, _: SessionId, _: UnixTime) -> Result<Option<Session>, StoreError> {
         Err(failure(self.0))
     }
 
-    fn ended_since(&self, _: UnixTime) -> Result<EndedSessions, StoreError> {
+    fn list(&self, _: UserId, _: UnixTime) -> Result<Vec<Session>, StoreError> {
+        Err(failure(self.0))
+    }
+
+    fn news(&self, _: UnixTime, _: u32) -> Result<News, StoreError> {
+        Ok(News::default())
+    }
+
+    fn sweep(&self, _: &Sweep) -> Result<Swept, StoreError> {
         Err(failure(self.0))
     }
 }
 
 /// A service whose stores fail, and the good tokens of one that worked.
-async fn broken(kind: StoreErrorKind) -> (Rig, crate::rig::Tokens) {
+async fn broken(kind: StoreErrorKind) -> (Rig, Tokens) {
     let tokens = Rig::new().await.alice().await;
-    let mut setup = Setup { knows_revocations: false, ..Setup::new() };
+    let mut setup = Setup::new();
     setup.ports.users = Arc::new(Failing(kind));
     setup.ports.sessions = Arc::new(Failing(kind));
     (setup.start().await, tokens)
@@ -117,12 +165,23 @@ async fn a_store_that_fails_is_a_503_and_no_more() {
             rig.register("Alice", PASSWORD).await,
             rig.refresh(&tokens.refresh).await,
             rig.post("/logout", json!({"refresh_token": tokens.refresh})).await,
-            rig.get_as("/protected", &tokens.access).await,
+            rig.post("/logout?scope=others", json!({"refresh_token": tokens.refresh})).await,
+            rig.send(
+                named(TestRequest::post()).uri("/logout?scope=all").insert_header(bearer(&tokens.access)),
+            )
+            .await,
             rig.get_as("/me", &tokens.access).await,
+            rig.get_as("/me/sessions", &tokens.access).await,
+            rig.delete_as(&format!("/me/sessions/{}", tokens.session), &tokens.access).await,
+            rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
+            rig.delete_account(&tokens.access, PASSWORD).await,
         ];
         for answer in answers {
             answer.check_problem(code);
         }
+        assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200, "from memory");
+        rig.wait(6);
+        rig.get_as("/protected", &tokens.access).await.check_problem(code);
         match kind {
             // To a login, a row that does not parse is a user whom nobody can log in to.
             StoreErrorKind::Corrupt => {
@@ -145,6 +204,40 @@ async fn the_cause_is_logged_once_and_never_sent() {
     }
     let lines = logged("cause");
     assert_eq!(lines.iter().filter(|line| line.contains(CAUSE)).count(), 1, "{lines:?}");
+}
+
+#[actix_web::test]
+async fn no_token_is_given_out_before_the_clock_is_set_or_while_it_is_far_off() {
+    async fn check(rig: &Rig, tokens: &Tokens, id: &str, cause: &str) {
+        let login = |id: &str| {
+            let body = json!({"username": "alice", "password": PASSWORD});
+            post("/login", body).insert_header(("x-request-id", id.to_owned()))
+        };
+        let work = rig.hasher.work();
+        rig.send(login(REQUEST_ID)).await.check_problem(ProblemCode::NotReady);
+        rig.refresh(&tokens.refresh).await.check_problem(ProblemCode::NotReady);
+        assert_eq!(rig.hasher.work(), work, "nothing was hashed for nothing");
+
+        assert_eq!(rig.send(login(id)).await.header("retry-after"), Some("1"));
+        let lines = logged(id);
+        let is_told = |line: &&String| line.starts_with("ERROR") && line.contains(cause);
+        assert_eq!(lines.iter().filter(is_told).count(), 1, "{lines:?}");
+    }
+
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
+    let tokens = Rig::new().await.alice().await;
+    check(&rig, &tokens, "clock-not-set", "the clock is not set by the store yet").await;
+
+    rig.auth.catch_up().unwrap();
+    let tokens = rig.login("alice", PASSWORD).await.tokens();
+    rig.store.set_time(NOW + Duration::from_secs(61));
+    let result = rig.auth.catch_up();
+    assert!(matches!(result, Err(CatchUpError::Clock(ClockNotTrusted::Behind(61)))), "{result:?}");
+    check(&rig, &tokens, "clock-far-off", "the clock is 61 s behind the database's").await;
+    let change = rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await;
+    change.check_problem(ProblemCode::NotReady);
+    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200, "what was given out is good");
 }
 
 /// Access tokens that cannot be signed, and panic when they are verified.
@@ -241,7 +334,30 @@ impl UserStore for LoggingUsers {
         self.0.set_password(id, new, event)
     }
 
+    fn change_password(
+        &self,
+        acting: SessionId,
+        new: &PasswordHash,
+        session: &NewSession,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        self.0.change_password(acting, new, session, event)
+    }
+
     fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
         self.0.disable(id, event)
+    }
+
+    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+        self.0.enable(id, event)
+    }
+
+    fn delete(
+        &self,
+        id: UserId,
+        confirmed: Option<Confirmed>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.0.delete(id, confirmed, event)
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth, StoreStatus};
-use portcullis_domain::time::UnixTime;
+use portcullis_domain::time::StoreTime;
 use portcullis_testkit::fixtures::NOW;
 use serde_json::json;
 
@@ -39,7 +39,10 @@ async fn the_checks_that_fail_are_named() {
         }
     }
 
-    let status = |migrated, time: Option<UnixTime>| move || Ok(StoreStatus { migrated, time });
+    let status = |migrated, now: Option<_>| {
+        let time = now.map(|now| StoreTime { now, newest: NOW });
+        move || Ok(StoreStatus { migrated, time })
+    };
     let down = || Err(StoreError::new(StoreErrorKind::Unavailable, "postgres://user:hunter2@db refused"));
     let cases: [(Check, bool, serde_json::Value); 4] = [
         (

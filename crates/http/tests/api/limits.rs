@@ -16,7 +16,8 @@ async fn rig(proxies: &[&str]) -> Rig {
         per: Duration::from_hours(24),
         burst: NonZeroU32::MIN.saturating_add(1),
     };
-    let limits = LimitsConfig { register: quota, login: quota, refresh: quota, enabled: true };
+    let limits =
+        LimitsConfig { register: quota, login: quota, refresh: quota, password: quota, enabled: true };
     let proxies = TrustedProxies::new(proxies.iter().map(|text| text.parse().unwrap()).collect());
     let config = HttpConfig { limits, trusted_proxies: proxies, ..HttpConfig::default() };
     Setup { config, ..Setup::new() }.start().await
@@ -59,10 +60,30 @@ async fn what_remains_is_told_until_nothing_does() {
 }
 
 #[actix_web::test]
+async fn what_asks_for_the_current_password_shares_a_bucket() {
+    let rig = rig(&[]).await;
+    let token = rig.alice().await.access;
+    let calls = async || [rig.change_password(&token, "x", "y").await, rig.delete_account(&token, "x").await];
+    for (answer, fields) in
+        calls().await.iter().zip(["\"password\";r=1;t=86400", "\"password\";r=0;t=172800"])
+    {
+        assert_eq!(answer.status, 422);
+        assert_eq!(answer.header("ratelimit"), Some(fields));
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"password\";q=2;w=172800"));
+        has_no_other_fields(answer);
+    }
+    for answer in calls().await {
+        answer.check_problem(ProblemCode::RateLimited);
+        assert!(answer.header("ratelimit").unwrap().starts_with("\"password\";r=0;t="), "{answer:?}");
+    }
+    assert_eq!(rig.get_as("/me", &token).await.status, 200, "to look is free");
+}
+
+#[actix_web::test]
 async fn the_rest_is_not_limited() {
     let rig = rig(&[]).await;
     for _ in 0..3 {
-        for path in ["/health", "/protected", "/me", "/.well-known/jwks.json"] {
+        for path in ["/health", "/protected", "/me", "/me/sessions", "/.well-known/jwks.json"] {
             let answer = rig.get(path).await;
             assert_ne!(answer.status, 429);
             assert_eq!(answer.header("ratelimit"), None);
@@ -153,4 +174,6 @@ async fn the_defaults_are_those_of_the_contract() {
     ] {
         assert_eq!(rig.post(path, "{}").await.header("ratelimit-policy"), Some(policy));
     }
+    let answer = rig.change_password("x", "", "").await;
+    assert_eq!(answer.header("ratelimit-policy"), Some("\"password\";q=10;w=60"));
 }

@@ -1,34 +1,34 @@
 use actix_web::test::TestRequest;
 use portcullis_http::ProblemCode;
+use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Tokens, named, post};
+use crate::rig::{Answer, Rig, Setup, Tokens, bearer, named, post};
 
 fn bearing(token: &str) -> TestRequest {
-    named(TestRequest::post()).uri("/logout").insert_header(("authorization", format!("Bearer {token}")))
+    named(TestRequest::post()).uri("/logout").insert_header(bearer(token))
 }
 
-async fn is_over(rig: &Rig, tokens: &Tokens) -> bool {
-    let access = rig.get_as("/protected", &tokens.access).await.status;
-    let refresh = rig.refresh(&tokens.refresh).await.status;
-    assert_eq!(access, refresh, "both or none");
-    access == 401
+async fn by_access(rig: &Rig, scope: &str, tokens: &Tokens) -> Answer {
+    rig.send(bearing(&tokens.access).uri(&format!("/logout?scope={scope}"))).await
 }
 
-fn check_done(answer: &Answer) {
-    assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{answer:?}");
-    assert_eq!(answer.header("content-type"), None);
+async fn by_refresh(rig: &Rig, scope: &str, tokens: &Tokens) -> Answer {
+    rig.post(&format!("/logout?scope={scope}"), json!({"refresh_token": tokens.refresh})).await
+}
+
+async fn login(rig: &Rig, username: &str) -> Tokens {
+    rig.login(username, PASSWORD).await.tokens()
 }
 
 #[actix_web::test]
 async fn a_refresh_token_ends_its_session() {
     let rig = Rig::new().await;
-    let (tokens, other) =
-        (rig.alice().await, rig.login("alice", portcullis_testkit::fixtures::PASSWORD).await.tokens());
-    check_done(&rig.post("/logout", json!({"refresh_token": tokens.refresh})).await);
-    assert!(is_over(&rig, &tokens).await);
-    assert!(!is_over(&rig, &other).await, "the other session lives on");
-    check_done(&rig.post("/logout", json!({"refresh_token": tokens.refresh})).await);
+    let (tokens, other) = (rig.alice().await, login(&rig, "alice").await);
+    rig.post("/logout", json!({"refresh_token": tokens.refresh})).await.check_done();
+    assert!(rig.is_over(&tokens).await);
+    assert!(!rig.is_over(&other).await, "the other session lives on");
+    rig.post("/logout", json!({"refresh_token": tokens.refresh})).await.check_done();
     assert_eq!(rig.events().iter().filter(|event| **event == "logged_out").count(), 1);
 }
 
@@ -36,37 +36,117 @@ async fn a_refresh_token_ends_its_session() {
 async fn a_bearer_token_ends_its_session() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    check_done(&rig.send(bearing(&tokens.access)).await);
-    assert!(is_over(&rig, &tokens).await);
-    check_done(&rig.send(bearing(&tokens.access)).await);
+    rig.send(bearing(&tokens.access)).await.check_done();
+    assert!(rig.is_over(&tokens).await);
+    rig.send(bearing(&tokens.access)).await.check_done();
 }
 
 #[actix_web::test]
-async fn an_expired_bearer_token_is_good_enough() {
+async fn an_expired_bearer_token_is_good_enough_for_its_own_session() {
     let rig = Rig::new().await;
-    let tokens = rig.alice().await;
+    let (tokens, other) = (rig.alice().await, login(&rig, "alice").await);
     rig.wait(3_600);
-    check_done(&rig.send(bearing(&tokens.access)).await);
-    assert!(is_over(&rig, &tokens).await);
+    for scope in ["others", "all"] {
+        by_access(&rig, scope, &tokens).await.check_problem(ProblemCode::InvalidToken);
+    }
+    assert_eq!(rig.refresh(&other.refresh).await.status, 200);
+    assert_eq!(rig.refresh(&tokens.refresh).await.status, 200);
+    by_access(&rig, "current", &tokens).await.check_done();
+    assert!(rig.is_over(&tokens).await);
 }
 
 #[actix_web::test]
-async fn the_scope_is_the_current_session() {
+async fn the_scope_says_whose_sessions_end() {
+    for by_refresh_token in [false, true] {
+        for (scope, is_over) in
+            [("current", [true, false, false]), ("others", [false, true, true]), ("all", [true, true, true])]
+        {
+            let rig = Rig::new().await;
+            let sessions = [rig.alice().await, login(&rig, "alice").await, login(&rig, "ALICE").await];
+            assert_eq!(rig.register("Bob", PASSWORD).await.status, 201);
+            let bobs = login(&rig, "bob").await;
+            let answer = match by_refresh_token {
+                true => by_refresh(&rig, scope, &sessions[0]).await,
+                false => by_access(&rig, scope, &sessions[0]).await,
+            };
+            answer.check_done();
+            for (session, is_over) in sessions.iter().zip(is_over) {
+                assert_eq!(rig.is_over(session).await, is_over, "{scope}");
+            }
+            assert!(!rig.is_over(&bobs).await, "nobody else's");
+            let event =
+                rig.store.events().into_iter().find(|event| event.kind.name() == "logged_out").unwrap();
+            assert_eq!(event.kind.detail(), Some(scope));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn no_other_scope_is_known() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    for query in ["scope=all", "scope=others", "scope=", "scope=Current", "scope=current&scope=all"] {
+    for query in ["scope=everything", "scope=", "scope=All", "scope=current&scope=all"] {
         let request = bearing(&tokens.access).uri(&format!("/logout?{query}"));
         rig.send(request).await.check_violations(&[("#/scope", "wrong_type")]);
     }
-    check_done(&rig.send(bearing(&tokens.access).uri("/logout?scope=current")).await);
+    assert!(!rig.is_over(&tokens).await);
+}
+
+#[actix_web::test]
+async fn what_is_over_ends_no_others() {
+    let rig = Rig::new().await;
+    let (tokens, other) = (rig.alice().await, login(&rig, "alice").await);
+    by_access(&rig, "current", &tokens).await.check_done();
+    for scope in ["others", "all"] {
+        by_access(&rig, scope, &tokens).await.check_problem(ProblemCode::InvalidToken);
+        by_refresh(&rig, scope, &tokens).await.check_problem(ProblemCode::InvalidRefreshToken);
+    }
+    assert!(!rig.is_over(&other).await);
+}
+
+#[actix_web::test]
+async fn a_copy_of_an_old_refresh_token_ends_no_others() {
+    let rig = Rig::new().await;
+    let (first, other) = (rig.alice().await, login(&rig, "alice").await);
+    let second = rig.refresh(&first.refresh).await.tokens();
+    rig.wait(31);
+    for scope in ["others", "all"] {
+        by_refresh(&rig, scope, &first).await.check_problem(ProblemCode::InvalidRefreshToken);
+    }
+    assert_eq!(rig.refresh(&other.refresh).await.status, 200);
+    by_refresh(&rig, "others", &second).await.check_done();
+    assert!(rig.is_over(&other).await);
+    assert!(!rig.is_over(&second).await);
+}
+
+#[actix_web::test]
+async fn logging_out_everywhere_again_says_that_it_happened() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    by_access(&rig, "all", &tokens).await.check_done();
+    by_access(&rig, "all", &tokens).await.check_problem(ProblemCode::InvalidToken);
+    by_refresh(&rig, "all", &tokens).await.check_problem(ProblemCode::InvalidRefreshToken);
+    by_access(&rig, "current", &tokens).await.check_done();
+}
+
+#[actix_web::test]
+async fn an_instance_that_knows_nothing_yet_ends_only_the_tokens_own_session() {
+    let tokens = Rig::new().await.alice().await;
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    for scope in ["others", "all"] {
+        let answer = by_access(&rig, scope, &tokens).await;
+        answer.check_problem(ProblemCode::NotReady);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    by_access(&rig, "current", &tokens).await.check_done();
 }
 
 #[actix_web::test]
 async fn exactly_one_token_is_asked_for() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    let both = post("/logout", json!({"refresh_token": tokens.refresh}))
-        .insert_header(("authorization", format!("Bearer {}", tokens.access)));
+    let both =
+        post("/logout", json!({"refresh_token": tokens.refresh})).insert_header(bearer(&tokens.access));
     rig.send(both).await.check_violations(&[("#/refresh_token", "unknown_field")]);
 
     rig.send(named(TestRequest::post()).uri("/logout")).await.check_problem(ProblemCode::MissingToken);
@@ -77,19 +157,23 @@ async fn exactly_one_token_is_asked_for() {
     rig.post("/logout", "x").await.check_problem(ProblemCode::MalformedJson);
     let form = named(TestRequest::post()).uri("/logout").set_payload("refresh_token=x");
     rig.send(form).await.check_problem(ProblemCode::UnsupportedMediaType);
-    assert!(!is_over(&rig, &tokens).await);
+    assert!(!rig.is_over(&tokens).await);
 }
 
 #[actix_web::test]
 async fn tokens_of_others_end_nothing() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    let changed = tokens.access.replacen("access", "accesz", 1);
-    let answer = rig.send(bearing(&changed)).await;
-    answer.check_problem(ProblemCode::InvalidToken);
-    assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
-    let changed = format!("{}0", tokens.refresh);
-    let answer = rig.post("/logout", json!({"refresh_token": changed})).await;
-    answer.check_problem(ProblemCode::InvalidRefreshToken);
-    assert!(!is_over(&rig, &tokens).await);
+    for scope in ["current", "others", "all"] {
+        let changed = Tokens {
+            access: tokens.access.replacen("access", "accesz", 1),
+            refresh: format!("{}0", tokens.refresh),
+            ..tokens.clone()
+        };
+        let answer = by_access(&rig, scope, &changed).await;
+        answer.check_problem(ProblemCode::InvalidToken);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
+        by_refresh(&rig, scope, &changed).await.check_problem(ProblemCode::InvalidRefreshToken);
+    }
+    assert!(!rig.is_over(&tokens).await);
 }

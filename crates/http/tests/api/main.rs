@@ -14,6 +14,8 @@ mod limits;
 mod login;
 mod logout;
 mod me;
+mod me_password;
+mod me_sessions;
 mod password_policy;
 mod problems;
 mod protected;

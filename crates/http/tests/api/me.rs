@@ -1,13 +1,17 @@
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::ports::AccessTokenCodec;
 use portcullis_domain::token::Claims;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::PlainAccessTokens;
-use portcullis_testkit::fixtures::NOW;
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use serde_json::json;
-use std::time::Duration;
 
-use crate::rig::Rig;
+use crate::rig::{REQUEST_ID, Rig, Setup, bearer, named, with_json};
 
 #[actix_web::test]
 async fn the_holder_of_a_token_is_shown() {
@@ -28,6 +32,7 @@ async fn the_token_of_a_user_who_is_gone_is_refused() {
         user: UserId::new(NOW, entropy),
         session: SessionId::new(NOW, entropy),
         token: TokenId::new(NOW, entropy),
+        opened_at: NOW,
         issued_at: NOW,
         not_before: NOW,
         expires_at: NOW + Duration::from_mins(15),
@@ -39,4 +44,116 @@ async fn the_token_of_a_user_who_is_gone_is_refused() {
 #[actix_web::test]
 async fn nobody_is_shown_without_a_token() {
     Rig::new().await.get("/me").await.check_problem(ProblemCode::MissingToken);
+}
+
+#[actix_web::test]
+async fn a_deleted_account_takes_its_sessions_along_and_frees_its_name() {
+    let rig = Rig::new().await;
+    let (tokens, other) = (rig.alice().await, rig.login("alice", PASSWORD).await.tokens());
+    rig.delete_account(&tokens.access, PASSWORD).await.check_done();
+    assert!(rig.is_over(&tokens).await && rig.is_over(&other).await);
+    rig.get_as("/me", &other.access).await.check_problem(ProblemCode::InvalidToken);
+    rig.login("alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
+    assert!(rig.events().contains(&"account_deleted"));
+
+    // A lost answer: the repeated call says that it happened.
+    rig.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::InvalidToken);
+
+    let again = rig.alice().await;
+    let me = rig.get_as("/me", &again.access).await.json();
+    assert_ne!(me["id"], rig.store.events()[0].user.unwrap().to_string(), "somebody else of this name");
+    assert!(rig.is_over(&tokens).await);
+}
+
+#[actix_web::test]
+async fn a_wrong_password_deletes_nobody() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let wrong = json!({
+        "type": "/problems/invalid_request",
+        "title": "The request breaks a rule",
+        "status": 422,
+        "detail": "`errors` lists everything that is wrong.",
+        "code": "invalid_request",
+        "request_id": REQUEST_ID,
+        "errors": [
+            {"pointer": "#/current_password", "code": "incorrect", "message": "is not the current password"},
+        ],
+    });
+    for current in ["Wr0ng-horse battery", "", &"x".repeat(257)] {
+        rig.delete_account(&tokens.access, current).await.check(422, &wrong);
+    }
+    assert!(!rig.is_over(&tokens).await);
+    assert!(!rig.events().contains(&"account_deleted"));
+    assert_eq!(rig.events().iter().filter(|event| **event == "password_not_confirmed").count(), 3);
+}
+
+#[actix_web::test]
+async fn nobody_is_deleted_without_the_body_that_says_so() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let delete = async |body: &str| {
+        rig.send(with_json(Method::DELETE, "/me", body).insert_header(bearer(&tokens.access))).await
+    };
+    delete("{}").await.check_violations(&[("#/current_password", "required")]);
+    delete(r#"{"current_password":null,"password":"x"}"#)
+        .await
+        .check_violations(&[("#/current_password", "wrong_type"), ("#/password", "unknown_field")]);
+    delete(r#"{"current_password":"a\u0000"}"#)
+        .await
+        .check_violations(&[("#/current_password", "invalid_character")]);
+    delete("").await.check_problem(ProblemCode::MalformedJson);
+    rig.delete_as("/me", &tokens.access).await.check_problem(ProblemCode::UnsupportedMediaType);
+    let in_query = format!("/me?current_password={PASSWORD}").replace(' ', "+");
+    rig.delete_as(&in_query, &tokens.access).await.check_problem(ProblemCode::UnsupportedMediaType);
+    assert!(!rig.is_over(&tokens).await);
+}
+
+#[actix_web::test]
+async fn nobody_is_deleted_by_the_password_alone() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let body = json!({"current_password": PASSWORD});
+    let request = with_json(Method::DELETE, "/me", &body);
+    rig.send(request).await.check_problem(ProblemCode::MissingToken);
+    rig.send(named(TestRequest::post()).uri("/logout").insert_header(bearer(&tokens.access)))
+        .await
+        .check_done();
+    let work = rig.hasher.work();
+    rig.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::InvalidToken);
+    assert_eq!(rig.hasher.work(), work);
+    assert_eq!(rig.login("alice", PASSWORD).await.status, 200);
+}
+
+#[actix_web::test]
+async fn who_was_disabled_meanwhile_is_not_deleted() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let alice = rig.store.events()[0].user.unwrap();
+    let event = fixtures::event(EventKind::UserDisabled, NOW, rig.ports.entropy.as_ref());
+    // On another instance: this one does not know of it yet.
+    rig.ports.users.disable(alice, &event).unwrap();
+    rig.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::InvalidToken);
+    assert!(rig.ports.users.find(alice).unwrap().is_some());
+}
+
+#[actix_web::test]
+async fn a_deletion_waits_in_the_password_lane() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    rig.api.close_password_lane();
+    rig.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::Overloaded);
+    assert_eq!(rig.get_as("/me", &tokens.access).await.status, 200);
+}
+
+#[actix_web::test]
+async fn an_instance_that_knows_nothing_yet_is_not_ready() {
+    let tokens = Rig::new().await.alice().await;
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    let answers =
+        [rig.get_as("/me", &tokens.access).await, rig.delete_account(&tokens.access, PASSWORD).await];
+    for answer in answers {
+        answer.check_problem(ProblemCode::NotReady);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
 }

@@ -1,11 +1,12 @@
 use actix_web::test::TestRequest;
+use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::ports::AccessTokenCodec;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::Claims;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::PlainAccessTokens;
-use portcullis_testkit::fixtures::NOW;
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use serde_json::json;
 
 use crate::rig::{Rig, Setup, named};
@@ -106,6 +107,7 @@ async fn a_token_is_good_from_its_first_to_its_last_moment() {
             user: UserId::new(NOW, rig.ports.entropy.as_ref()),
             session: SessionId::new(NOW, rig.ports.entropy.as_ref()),
             token: TokenId::new(NOW, rig.ports.entropy.as_ref()),
+            opened_at: UnixTime::from_secs(second + issued_at),
             issued_at: UnixTime::from_secs(second + issued_at),
             not_before: UnixTime::from_secs(second + issued_at),
             expires_at: UnixTime::from_secs(second + expires_at),
@@ -137,18 +139,30 @@ async fn tokens_of_another_issuer_are_refused() {
 }
 
 #[actix_web::test]
-async fn an_instance_that_knows_nothing_yet_asks_the_store() {
+async fn an_instance_that_knows_nothing_yet_is_not_ready() {
+    let tokens = Rig::new().await.alice().await;
     let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
-    let tokens = rig.alice().await;
-    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+    let answer = rig.get_as("/protected", &tokens.access).await;
+    answer.check_problem(ProblemCode::NotReady);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    rig.get_as("/protected", "x").await.check_problem(ProblemCode::InvalidToken);
 
-    let other = rig.login("alice", portcullis_testkit::fixtures::PASSWORD).await.tokens();
-    let event = portcullis_testkit::fixtures::event(
-        portcullis_domain::event::EventKind::LoggedOut,
-        NOW,
-        rig.ports.entropy.as_ref(),
-    );
+    rig.auth.catch_up().unwrap();
+    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+}
+
+#[actix_web::test]
+async fn an_instance_that_is_out_of_date_asks_the_store() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let other = rig.login("alice", PASSWORD).await.tokens();
+    let kind = EventKind::LoggedOut(LogoutScope::Current);
+    let event = fixtures::event(kind, NOW, rig.ports.entropy.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
-    rig.ports.sessions.end(session, &event).unwrap();
+    rig.ports.sessions.end(session, None, &event).unwrap();
+    assert_eq!(rig.get_as("/protected", &other.access).await.status, 200, "as far as it knows");
+
+    rig.wait(6);
     rig.get_as("/protected", &other.access).await.check_problem(ProblemCode::InvalidToken);
+    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::body::to_bytes;
 use actix_web::dev::Service;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
 use portcullis_domain::{AuthService, Ports, Rules};
@@ -48,11 +49,11 @@ impl Setup {
     pub(crate) async fn start(self) -> Rig {
         let auth = AuthService::new(self.ports.clone(), self.rules.clone());
         if self.knows_revocations {
-            auth.poll_revocations().unwrap();
+            auth.catch_up().unwrap();
         }
         let (clock, entropy) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.entropy));
         let is_https = self.config.public_url.starts_with("https");
-        let api = Arc::new(Api::new(auth, self.config.clone(), clock, entropy).unwrap());
+        let api = Arc::new(Api::new(auth.clone(), self.config.clone(), clock, entropy).unwrap());
         let service = Rc::new(init_service(portcullis_http::app(&api)).await);
         let call: Call = Box::new(move |request| {
             let service = Rc::clone(&service);
@@ -68,7 +69,7 @@ impl Setup {
             })
         });
         let Self { store, clock, hasher, ports, .. } = self;
-        Rig { call, api, ports, store, clock, hasher, is_https }
+        Rig { call, api, auth, ports, store, clock, hasher, is_https }
     }
 }
 
@@ -78,6 +79,7 @@ type Call = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>;
 pub(crate) struct Rig {
     call: Call,
     pub(crate) api: Arc<Api>,
+    pub(crate) auth: AuthService,
     pub(crate) ports: Ports,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<FixedClock>,
@@ -103,8 +105,11 @@ impl Rig {
     }
 
     pub(crate) async fn get_as(&self, path: &str, token: &str) -> Answer {
-        let bearer = ("authorization", format!("Bearer {token}"));
-        self.send(named(TestRequest::get()).uri(path).insert_header(bearer)).await
+        self.send(named(TestRequest::get()).uri(path).insert_header(bearer(token))).await
+    }
+
+    pub(crate) async fn delete_as(&self, path: &str, token: &str) -> Answer {
+        self.send(named(TestRequest::delete()).uri(path).insert_header(bearer(token))).await
     }
 
     /// Sends a body as JSON, whatever it is.
@@ -122,6 +127,24 @@ impl Rig {
 
     pub(crate) async fn refresh(&self, token: &str) -> Answer {
         self.post("/refresh", json!({"refresh_token": token})).await
+    }
+
+    pub(crate) async fn change_password(&self, token: &str, current: &str, new: &str) -> Answer {
+        let body = json!({"current_password": current, "new_password": new});
+        self.send(with_json(Method::PUT, "/me/password", body).insert_header(bearer(token))).await
+    }
+
+    pub(crate) async fn delete_account(&self, token: &str, current: &str) -> Answer {
+        let body = json!({"current_password": current});
+        self.send(with_json(Method::DELETE, "/me", body).insert_header(bearer(token))).await
+    }
+
+    /// Whether the session of these tokens is over, which both must show.
+    pub(crate) async fn is_over(&self, tokens: &Tokens) -> bool {
+        let access = self.get_as("/protected", &tokens.access).await.status;
+        let refresh = self.refresh(&tokens.refresh).await.status;
+        assert_eq!(access, refresh, "both or none");
+        access == 401
     }
 
     /// Registers Alice and logs her in.
@@ -148,10 +171,20 @@ pub(crate) fn named(request: TestRequest) -> TestRequest {
     request.insert_header(("x-request-id", REQUEST_ID))
 }
 
+/// The field that carries an access token.
+pub(crate) fn bearer(token: &str) -> (&'static str, String) {
+    ("authorization", format!("Bearer {token}"))
+}
+
 /// A POST of a body as JSON, whatever it is.
-#[expect(clippy::needless_pass_by_value, reason = "callers hand over what they just made")]
 pub(crate) fn post(path: &str, body: impl ToString) -> TestRequest {
-    named(TestRequest::post())
+    with_json(Method::POST, path, body)
+}
+
+/// A request with a body as JSON, whatever it is.
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over what they just made")]
+pub(crate) fn with_json(method: Method, path: &str, body: impl ToString) -> TestRequest {
+    named(TestRequest::default().method(method))
         .uri(path)
         .insert_header(("content-type", "application/json"))
         .set_payload(body.to_string())
@@ -216,6 +249,13 @@ impl Answer {
             .collect();
         assert_eq!(found, expected, "{self:?}");
         assert!(errors.iter().all(|error| !error["message"].as_str().unwrap().is_empty()));
+    }
+
+    /// Checks that it says nothing but that it is done, and is kept by nobody.
+    #[track_caller]
+    pub(crate) fn check_done(&self) {
+        assert_eq!((self.status, self.body.as_str()), (204, ""), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
     }
 
     #[track_caller]

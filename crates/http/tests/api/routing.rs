@@ -7,13 +7,16 @@ use portcullis_testkit::fixtures::PASSWORD;
 
 use crate::rig::{Rig, named, post};
 
-const ROUTES: [(&str, &str); 17] = [
+const ROUTES: [(&str, &str); 20] = [
     ("/register", "POST"),
     ("/login", "POST"),
     ("/refresh", "POST"),
     ("/logout", "POST"),
     ("/protected", "GET, HEAD"),
-    ("/me", "GET, HEAD"),
+    ("/me", "GET, HEAD, DELETE"),
+    ("/me/password", "PUT"),
+    ("/me/sessions", "GET, HEAD"),
+    ("/me/sessions/0198c8a4-0000-7000-8000-000000000000", "DELETE"),
     ("/password-policy", "GET, HEAD"),
     ("/health", "GET, HEAD"),
     ("/ready", "GET, HEAD"),
@@ -55,7 +58,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
 async fn head_is_get_without_the_body() {
     let rig = Rig::new().await;
     let token = rig.alice().await.access;
-    for (path, _) in ROUTES.iter().filter(|(_, allow)| *allow == "GET, HEAD") {
+    for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
         for bearer in ["", "Bearer x", &format!("Bearer {token}")] {
             let request = |method| {
                 named(TestRequest::default().method(method))
@@ -88,12 +91,17 @@ async fn paths_are_exact() {
         "/problems/%6eot_found",
         "/problems/not_found/",
         "/docs/",
+        "/me/",
+        "/me/password/",
+        "/me/sessions/",
+        "/me/sessions/0198c8a4-0000-7000-8000-000000000000/",
+        "/me/sessions/0198c8a4-0000-7000-8000-00000000000%30",
         "/docs/..%2fx",
         "/.well-known/",
         "/v1/login",
         "*",
     ] {
-        for method in [Method::GET, Method::POST, Method::OPTIONS] {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
             let request = named(TestRequest::default()).method(method).uri(path);
             rig.send(request).await.check_problem(ProblemCode::NotFound);
         }

@@ -1,17 +1,50 @@
 //! The JS family, and PW-08, on every route with a body.
 
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
 
-use crate::rig::{Rig, named, post};
+use crate::rig::{Rig, bearer, named, post};
 
-const ROUTES: [&str; 4] = ["/register", "/login", "/refresh", "/logout"];
+const ROUTES: [(Method, &str); 6] = [
+    (Method::POST, "/register"),
+    (Method::POST, "/login"),
+    (Method::POST, "/refresh"),
+    (Method::POST, "/logout"),
+    (Method::PUT, "/me/password"),
+    (Method::DELETE, "/me"),
+];
+
+/// Sends bodies to every route, with an access token where one is needed.
+struct Sender {
+    rig: Rig,
+    token: String,
+}
+
+impl Sender {
+    async fn new() -> Self {
+        // Any rig's tokens are good for the others; this one has hashed nothing yet.
+        Self { rig: Rig::new().await, token: Rig::new().await.alice().await.access }
+    }
+
+    fn request(&self, route: &(Method, &str), body: &str) -> TestRequest {
+        self.untyped(route, body).insert_header(("content-type", "application/json"))
+    }
+
+    /// The same, without saying what the body is.
+    fn untyped(&self, (method, path): &(Method, &str), body: &str) -> TestRequest {
+        let request = named(TestRequest::default().method(method.clone()));
+        let request = request.uri(path).set_payload(body.to_owned());
+        if path.starts_with("/me") { request.insert_header(bearer(&self.token)) } else { request }
+    }
+}
 
 /// JS-01, JS-02, JS-05.
 #[actix_web::test]
 async fn what_is_not_one_json_object_is_malformed() {
-    let rig = Rig::new().await;
+    let sender = Sender::new().await;
+    let rig = &sender.rig;
     let bomb = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let deep = "{\"a\":".repeat(2_000);
     let bodies: &[&[u8]] = &[
@@ -62,16 +95,16 @@ async fn what_is_not_one_json_object_is_malformed() {
         bomb.as_bytes(),
         deep.as_bytes(),
     ];
-    for route in ROUTES {
+    for route in &ROUTES {
         for body in bodies {
-            let request = post(route, "").set_payload(body.to_vec());
+            let request = sender.request(route, "").set_payload(body.to_vec());
             let answer = rig.send(request).await;
-            assert_eq!(answer.status, 400, "{route} {}", String::from_utf8_lossy(body));
+            assert_eq!(answer.status, 400, "{route:?} {}", String::from_utf8_lossy(body));
             answer.check_problem(ProblemCode::MalformedJson);
         }
     }
-    for route in ["/register", "/login", "/refresh"] {
-        rig.post(route, "").await.check_problem(ProblemCode::MalformedJson);
+    for route in ROUTES.iter().filter(|(_, path)| *path != "/logout") {
+        rig.send(sender.request(route, "")).await.check_problem(ProblemCode::MalformedJson);
     }
     assert_eq!(rig.hasher.work(), 0);
 }
@@ -107,7 +140,7 @@ async fn what_has_another_shape_is_invalid() {
 
 #[actix_web::test]
 async fn no_value_and_no_long_name_comes_back() {
-    let rig = Rig::new().await;
+    let sender = Sender::new().await;
     let secret = "Canary-4711-".repeat(10);
     for body in [
         format!(r#"{{"username":"{secret}","password":["{secret}"],"other":"{secret}"}}"#),
@@ -115,8 +148,8 @@ async fn no_value_and_no_long_name_comes_back() {
         format!(r#"{{"username":"{secret}" "#),
         secret.clone(),
     ] {
-        for route in ROUTES {
-            let answer = rig.post(route, &body).await;
+        for route in &ROUTES {
+            let answer = sender.rig.send(sender.request(route, &body)).await;
             assert!(matches!(answer.status, 400 | 422), "{answer:?}");
             assert!(!answer.body.contains("Canary"), "{answer:?}");
         }
@@ -126,7 +159,8 @@ async fn no_value_and_no_long_name_comes_back() {
 /// JS-08, JS-10.
 #[actix_web::test]
 async fn only_plain_json_is_read() {
-    let rig = Rig::new().await;
+    let sender = Sender::new().await;
+    let rig = &sender.rig;
     let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
     let types = [
         "text/plain",
@@ -141,18 +175,18 @@ async fn only_plain_json_is_read() {
         "*/*",
         "",
     ];
-    for route in ROUTES {
+    for route in &ROUTES {
         for content_type in types {
-            let request = post(route, &body).insert_header(("content-type", content_type));
+            let request = sender.request(route, &body).insert_header(("content-type", content_type));
             rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
         }
         for coding in ["gzip", "br", "deflate", "gzip, gzip", "x"] {
-            let request = post(route, &body).insert_header(("content-encoding", coding));
+            let request = sender.request(route, &body).insert_header(("content-encoding", coding));
             rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
         }
-        let twice = post(route, &body).append_header(("content-type", "application/json"));
+        let twice = sender.request(route, &body).append_header(("content-type", "application/json"));
         rig.send(twice).await.check_problem(ProblemCode::UnsupportedMediaType);
-        let none = named(TestRequest::post()).uri(route).set_payload(body.clone());
+        let none = sender.untyped(route, &body);
         rig.send(none).await.check_problem(ProblemCode::UnsupportedMediaType);
     }
     for content_type in
@@ -168,12 +202,13 @@ async fn only_plain_json_is_read() {
 /// JS-04.
 #[actix_web::test]
 async fn a_body_has_sixteen_kibibytes() {
-    let rig = Rig::new().await;
+    let sender = Sender::new().await;
+    let rig = &sender.rig;
     let body = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
-    for route in ["/register", "/login", "/refresh"] {
-        assert_eq!(rig.post(route, body(16_384)).await.status, 422);
-        rig.post(route, body(16_385)).await.check_problem(ProblemCode::PayloadTooLarge);
-        let announced = post(route, "{}").insert_header(("content-length", "104857600"));
+    for route in ROUTES.iter().filter(|(_, path)| *path != "/logout") {
+        assert_eq!(rig.send(sender.request(route, &body(16_384))).await.status, 422);
+        rig.send(sender.request(route, &body(16_385))).await.check_problem(ProblemCode::PayloadTooLarge);
+        let announced = sender.request(route, "{}").insert_header(("content-length", "104857600"));
         rig.send(announced).await.check_problem(ProblemCode::PayloadTooLarge);
     }
 }

@@ -115,6 +115,20 @@ fn secrets_come_from_files_too() {
 }
 
 #[test]
+fn sessions_and_attempts_at_the_password_are_limited_by_settings() {
+    let variables = [
+        ("PORTCULLIS_SESSIONS__MAX_PER_USER", "1000"),
+        ("PORTCULLIS_LIMITS__PASSWORD__REQUESTS", "3"),
+        ("PORTCULLIS_LIMITS__PASSWORD__PER", "1h"),
+        ("PORTCULLIS_LIMITS__PASSWORD__BURST", "2"),
+    ];
+    let settings = load(None, &variables).unwrap();
+    assert_eq!(settings.rules.max_sessions_per_user.get(), 1_000);
+    let Quota { count, per, burst } = settings.limits.password;
+    assert_eq!((count.get(), per, burst.get()), (3, Duration::from_hours(1), 2));
+}
+
+#[test]
 fn numbers_stay_text_where_text_is_asked_for() {
     let secret = "00700700700700700712345689abcdef";
     let settings =
@@ -207,6 +221,11 @@ fn what_cannot_hold_is_refused_by_name() {
             r#"password.min_length = "7" (from PORTCULLIS_PASSWORD__MIN_LENGTH): must be a whole number from 8 to 64"#,
         ),
         (
+            "PORTCULLIS_SESSIONS__MAX_PER_USER",
+            "1001",
+            r#"sessions.max_per_user = "1001" (from PORTCULLIS_SESSIONS__MAX_PER_USER): must be a whole number from 1 to 1000"#,
+        ),
+        (
             "PORTCULLIS_HASHING__BCRYPT_COST",
             "16",
             r#"hashing.bcrypt_cost = "16" (from PORTCULLIS_HASHING__BCRYPT_COST): must be a whole number from 4 to 15"#,
@@ -230,6 +249,8 @@ fn what_cannot_hold_is_refused_by_name() {
         ("PORTCULLIS_TOKENS__KEY_ROTATION", "1h"),
         ("PORTCULLIS_TOKENS__REFRESH_ABSOLUTE", "1d"),
         ("PORTCULLIS_SERVER__SHUTDOWN_TIMEOUT", "500ms"),
+        ("PORTCULLIS_SESSIONS__MAX_PER_USER", "0"),
+        ("PORTCULLIS_LIMITS__PASSWORD__REQUESTS", "0"),
         ("PORTCULLIS_SERVER__PUBLIC_URL", "https://a.example:99999"),
         ("PORTCULLIS_TOKENS__ISSUER", "a\nb"),
         ("PORTCULLIS_TOKENS__AUDIENCE", ""),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::ports::{AccessTokenCodec, InvalidToken};
 use portcullis_domain::revocation::Revocations;
-use portcullis_domain::session::EndedSessions;
 use portcullis_domain::session::MAX_ACCESS_LIFETIME;
+use portcullis_domain::session::News;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{AccessToken, Authentication, Claims};
 
@@ -23,6 +23,7 @@ pub fn verifies_what_it_signed(codec: &dyn AccessTokenCodec) {
     };
     let cut = |time: UnixTime| UnixTime::from_secs(time.as_secs());
     let expected = Claims {
+        opened_at: cut(claims.opened_at),
         issued_at: cut(claims.issued_at),
         not_before: cut(claims.not_before),
         expires_at: cut(claims.expires_at),
@@ -97,9 +98,9 @@ fn sign(codec: &dyn AccessTokenCodec, claims: &Claims) -> AccessToken {
 
 /// Verifies and judges, with nothing revoked.
 fn judge(codec: &dyn AccessTokenCodec, token: &str, now: UnixTime) -> Result<Authentication, InvalidToken> {
-    let revocations = Revocations::new();
-    revocations.merge(EndedSessions::default(), now);
-    codec.verify(token, now).map(|claims| claims.judge(now, &revocations))
+    let revocations = Revocations::default();
+    revocations.merge(News::default(), now, Duration::ZERO);
+    codec.verify(token, now).map(|claims| claims.judge(now, Duration::ZERO, &revocations))
 }
 
 fn claims() -> Claims {
@@ -108,6 +109,7 @@ fn claims() -> Claims {
         user: UserId::new(NOW, &entropy),
         session: SessionId::new(NOW, &entropy),
         token: TokenId::new(NOW, &entropy),
+        opened_at: NOW - Duration::from_hours(2),
         issued_at: NOW,
         not_before: NOW,
         expires_at: NOW + Duration::from_mins(15),

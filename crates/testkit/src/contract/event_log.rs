@@ -1,11 +1,13 @@
 //! Promises of [`EventLog`](portcullis_domain::ports::EventLog).
 
+use std::num::NonZeroU32;
+
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, LoginFailure, SecurityEvent};
+use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
-use portcullis_domain::session::{Generation, Presentation, Rotation};
+use portcullis_domain::session::{Generation, NewSession, Presentation, Rotation};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::{CredentialVersion, UserStatus};
 
@@ -37,14 +39,23 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
 /// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
 /// and leaves all as it was.
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
+    let (user, disabled_user) = (stores.user("Alice"), stores.user("Carol"));
+    let disabling = stores.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);
+    stores.users.disable(disabled_user.id, &disabling).unwrap();
+    let (older, session) = (stores.new_session(user.id, NOW - IDLE / 2), stores.session(user.id));
+    stores.open(&older);
     // Three generations on, the first one is a copy.
     for generation in 0..3 {
         stores.present(session.id, generation, NOW);
     }
-    let event = stores.event(EventKind::LoggedOut, NOW + IDLE / 2).of_user(user.id).in_session(session.id);
+    let event = stores
+        .event(EventKind::LoggedOut(LogoutScope::Current), NOW + IDLE / 2)
+        .of_user(user.id)
+        .in_session(session.id);
     stores.events.record(&event).unwrap();
+    // The second end by eviction cannot be recorded: the first one does not happen either.
+    let evicted = stores.event(EventKind::SessionEvicted, NOW).of_user(user.id);
+    stores.events.record(&evicted.of_each(session.id)).unwrap();
     let before = (stores.recorded)();
 
     let again = stores.events.record(&event);
@@ -60,11 +71,22 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert!(matches!(changed, Err(ChangeUserError::Store(_))), "{changed:?}");
     let disabled = stores.users.disable(user.id, &event);
     assert!(matches!(disabled, Err(ChangeUserError::Store(_))), "{disabled:?}");
+    let enabled = stores.users.enable(disabled_user.id, &event);
+    assert!(matches!(enabled, Err(ChangeUserError::Store(_))), "{enabled:?}");
+    let deleted = stores.users.delete(user.id, None, &event);
+    assert!(matches!(deleted, Err(ChangeUserError::Store(_))), "{deleted:?}");
 
     let second = stores.new_session(user.id, NOW);
-    let opened = stores.sessions.open(&second, &event);
+    let opened = stores.sessions.open(&second, &event, &event);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
-    let ended = stores.sessions.end(session.id, &event);
+    let alone = NewSession { max_per_user: NonZeroU32::MIN, ..second.clone() };
+    let opened = stores.sessions.open(&alone, &stores.opening_of(&alone), &evicted);
+    assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
+    let changed = stores.users.change_password(session.id, &new, &second, &event);
+    assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
+    let all_ended = stores.sessions.end_all(user.id, None, &event);
+    assert!(all_ended.is_err(), "{all_ended:?}");
+    let ended = stores.sessions.end(session.id, None, &event);
     assert!(ended.is_err(), "{ended:?}");
     let raised = stores.sessions.raise_floor(&event);
     assert!(raised.is_err(), "{raised:?}");
@@ -83,9 +105,10 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let found = stores.users.find(user.id).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), user.password_hash.expose());
     assert_eq!((found.credential_version, found.status), (CredentialVersion::FIRST, UserStatus::Enabled));
-    assert!(!stores.is_live(second.id, event.at));
-    assert!(stores.is_live(session.id, event.at));
-    let told = stores.ended_since(UnixTime::EPOCH);
+    let found = stores.users.find(disabled_user.id).unwrap().expect("stored");
+    assert_eq!(found.status, UserStatus::Disabled);
+    assert_eq!(stores.list(user.id, NOW), [session.id, older.id]);
+    let told = stores.news(UnixTime::EPOCH);
     assert_eq!((told.ended, told.floor), (vec![], UnixTime::EPOCH));
     let next = stores.present(session.id, 3, event.at);
     assert!(matches!(next, Rotation::Successor { .. }), "{next:?}");

@@ -1,16 +1,20 @@
 //! Promises of [`SessionStore`](portcullis_domain::ports::SessionStore).
 
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use portcullis_domain::event::EventKind;
+use portcullis_domain::client::ClientInfo;
+use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::OpenSessionError;
-use portcullis_domain::session::{Generation, Presented, Rotated, Rotation};
+use portcullis_domain::revocation::STALE_AFTER;
+use portcullis_domain::session::{Ending, Generation, NewSession, Presented, Rotated, Rotation, Session};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::CredentialVersion;
 
-use super::{RecordedEvent, Stores, race};
+use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::{ABSOLUTE, IDLE, NOW};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,7 +25,7 @@ pub fn open_records_its_event(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
     let expected = stores.opening_of(&session);
-    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
+    assert!((stores.recorded)().contains(&RecordedEvent::from(&expected)));
     assert!(stores.is_live(session.id, NOW));
 }
 
@@ -52,43 +56,109 @@ pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
 
 /// Whether a login commits before a disable or after it, no session is left.
 pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
+    open_racing(stores, &|user| {
+        let event = stores.event(EventKind::UserDisabled, NOW).of_user(user);
+        stores.users.disable(user, &event).unwrap();
+    });
+}
+
+/// Whether a login commits before a new password or after it, no session of the old one is left.
+pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
+    open_racing(stores, &|user| {
+        let event = stores.event(EventKind::PasswordSet, NOW).of_user(user);
+        stores.users.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
+    });
+}
+
+/// Nobody who was deleted is left with a session.
+pub fn open_racing_delete_leaves_no_live_session(stores: &Stores) {
+    open_racing(stores, &|user| {
+        let event = stores.event(EventKind::UserDeleted, NOW).of_user(user);
+        stores.users.delete(user, None, &event).unwrap();
+    });
+}
+
+fn open_racing(stores: &Stores, change: &(dyn Fn(UserId) + Sync)) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
         let sessions: Vec<_> = (0..4).map(|_| stores.new_session(user.id, NOW)).collect();
         race(5, |n| match sessions.get(n) {
-            Some(session) => match stores.sessions.open(session, &stores.opening_of(session)) {
-                Ok(()) | Err(OpenSessionError::UserChanged) => {}
+            Some(session) => match stores.try_open(session) {
+                Ok(_) | Err(OpenSessionError::UserChanged) => {}
                 Err(error) => panic!("{error:?}"),
             },
-            None => {
-                let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-                stores.users.disable(user.id, &event).unwrap();
-            }
+            None => change(user.id),
         });
+        assert_eq!(stores.list(user.id, NOW), []);
         let live: Vec<_> = sessions.iter().filter(|session| stores.is_live(session.id, NOW)).collect();
         assert!(live.is_empty(), "{live:?}");
     }
 }
 
-/// Whether a login commits before a new password or after it, no session of the old one is left.
-pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
-    for round in 0..10 {
-        let user = stores.user(&format!("Alice{round}"));
-        let sessions: Vec<_> = (0..4).map(|_| stores.new_session(user.id, NOW)).collect();
-        race(5, |n| match sessions.get(n) {
-            Some(session) => match stores.sessions.open(session, &stores.opening_of(session)) {
-                Ok(()) | Err(OpenSessionError::UserChanged) => {}
-                Err(error) => panic!("{error:?}"),
-            },
-            None => {
-                let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
-                let new = PasswordHash::new("plain:1:new".to_owned());
-                stores.users.set_password(user.id, &new, &event).unwrap();
-            }
-        });
-        let live: Vec<_> = sessions.iter().filter(|session| stores.is_live(session.id, NOW)).collect();
-        assert!(live.is_empty(), "{live:?}");
+/// The oldest sessions end to make room, as many as there are too many, and each end is recorded and told.
+pub fn open_ends_the_oldest_beyond_the_bound(stores: &Stores) {
+    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+    let bobs = stores.session(bob.id);
+    let open = |second, bound| {
+        let session = bounded(stores, alice.id, NOW + SECOND * second, bound);
+        let evicted = stores.try_open(&session).expect("the user did not change");
+        (session.id, sorted(evicted))
+    };
+    let [(first, none), (second, nor), (third, nothing)] = [0, 1, 2].map(|n| open(n, 3));
+    assert_eq!([none, nor, nothing], [[], [], []]);
+
+    let (fourth, evicted) = open(3, 3);
+    assert_eq!(evicted, [first]);
+    assert_eq!(stores.list(alice.id, NOW + SECOND * 3), [fourth, third, second]);
+
+    let (fifth, evicted) = open(4, 2);
+    assert_eq!(evicted, sorted([second, third]), "the bound was lowered");
+    assert_eq!(stores.list(alice.id, NOW + SECOND * 4), [fifth, fourth]);
+    assert!(stores.is_live(bobs.id, NOW + SECOND * 4), "of others, nothing ends");
+
+    let ends = [(first, NOW + SECOND * 3), (second, NOW + SECOND * 4), (third, NOW + SECOND * 4)];
+    assert_eq!(stores.news(NOW).ended, sorted(ends));
+    for (session, at) in ends {
+        let event = stores.event(EventKind::SessionEvicted, at).of_user(alice.id).in_session(session);
+        let event = RecordedEvent::from(&event);
+        assert_eq!((stores.recorded)().into_iter().filter(|recorded| *recorded == event).count(), 1);
     }
+    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "session_evicted").count(), ends.len());
+}
+
+/// What is over takes no room.
+pub fn open_counts_live_sessions_alone(stores: &Stores) {
+    let user = stores.user("Alice");
+    let (_expired, ended) = (stores.session(user.id), stores.new_session(user.id, NOW + SECOND));
+    let late = NOW + IDLE;
+    stores.open(&ended);
+    stores.end(ended.id, late - SECOND);
+    let live = stores.new_session(user.id, late - SECOND);
+    stores.open(&live);
+    let newest = bounded(stores, user.id, late, 2);
+    assert_eq!(stores.try_open(&newest).unwrap(), []);
+    assert_eq!(stores.list(user.id, late), [newest.id, live.id]);
+}
+
+/// Eight logins at once, of which three may stay: five end, each once, and each is recorded.
+pub fn open_keeps_the_bound_when_callers_race(stores: &Stores) {
+    for round in 0..5 {
+        let user = stores.user(&format!("Alice{round}"));
+        let opened = race(8, |_| {
+            let session = bounded(stores, user.id, NOW, 3);
+            (session.id, stores.try_open(&session).expect("the user did not change"))
+        });
+        let live = stores.list(user.id, NOW);
+        assert_eq!(live.len(), 3);
+        let evicted = opened.iter().flat_map(|(_, evicted)| evicted.iter().copied());
+        assert_eq!(sorted(evicted.chain(live)), sorted(opened.iter().map(|(id, _)| *id)));
+    }
+    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "session_evicted").count(), 5 * 5);
+}
+
+fn bounded(stores: &Stores, user: UserId, opened_at: UnixTime, max_per_user: u32) -> NewSession {
+    let max_per_user = NonZeroU32::new(max_per_user).expect("room for the new one");
+    NewSession { max_per_user, ..stores.new_session(user, opened_at) }
 }
 
 /// A rotation neither revives a session that ends meanwhile nor hides it from its end.
@@ -110,6 +180,29 @@ pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
             assert_eq!(stores.users.disable(user.id, &event).unwrap(), [session.id]);
         });
     }
+}
+
+/// Nor one of an old password.
+pub fn rotate_racing_change_password_leaves_nothing_live(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let (session, new) = (stores.session(user.id), stores.new_session(user.id, NOW));
+        rotate_racing(stores, session.id, &|| {
+            let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id).in_session(new.id);
+            let hash = PasswordHash::new("plain:1:new".to_owned());
+            assert_eq!(stores.users.change_password(session.id, &hash, &new, &event).unwrap(), [session.id]);
+        });
+        assert_eq!(stores.list(user.id, NOW), [new.id]);
+    }
+}
+
+/// Nor one from before the floor.
+pub fn rotate_racing_raise_floor_leaves_nothing_live(stores: &Stores) {
+    let user = stores.user("Alice");
+    let session = stores.session(user.id);
+    rotate_racing(stores, session.id, &|| {
+        stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    });
 }
 
 fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
@@ -158,9 +251,11 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                 let expires_at = session.absolute_expires_at.min(idle_from + IDLE);
                 let (next, same) = (Generation::new(newest + 1), Generation::new(newest));
                 let expected = match judged {
-                    Presented::Current => Rotation::Successor { user: user.id, generation: next, expires_at },
+                    Presented::Current => {
+                        Rotation::Successor { user: user.id, generation: next, opened_at: NOW, expires_at }
+                    }
                     Presented::Repeated => {
-                        Rotation::Successor { user: user.id, generation: same, expires_at }
+                        Rotation::Successor { user: user.id, generation: same, opened_at: NOW, expires_at }
                     }
                     Presented::Reused => Rotation::Reused,
                     Presented::Ahead => Rotation::Ahead,
@@ -203,7 +298,7 @@ pub fn rotate_ends_the_session_on_a_reused_token(stores: &Stores) {
     assert_eq!(stores.present(session.id, 0, theft), Rotation::Reused);
     assert!(!stores.is_live(session.id, theft));
     assert_eq!(stores.present(session.id, 2, theft), Rotation::Gone, "the newest token is dead too");
-    assert_eq!(stores.ended_since(theft).ended, [(session.id, theft)]);
+    assert_eq!(stores.news(theft).ended, [(session.id, theft)]);
     let expected = stores.event(EventKind::RefreshTokenReused, theft).in_session(session.id).of_user(user.id);
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
 }
@@ -234,7 +329,7 @@ pub fn rotate_changes_nothing_where_no_session_lives(stores: &Stores) {
         assert_eq!(stores.present(expired.id, generation, late), Rotation::Gone);
     }
     assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.ended_since(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
+    assert_eq!(stores.news(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
 }
 
 /// Each rotation moves the end to an hour later, but not beyond the absolute one.
@@ -264,14 +359,15 @@ pub fn end_is_acknowledged_once(stores: &Stores) {
     let at = NOW + SECOND;
     assert!(stores.end(session.id, at));
     assert!(!stores.is_live(session.id, at));
-    let expected = stores.event(EventKind::LoggedOut, at).in_session(session.id).of_user(user.id);
+    let expected =
+        stores.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session.id).of_user(user.id);
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
 
     let before = (stores.recorded)();
     assert!(!stores.end(session.id, at + SECOND));
     assert!(!stores.end(SessionId::new(NOW, &*stores.entropy), at));
     assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.ended_since(NOW).ended, [(session.id, at)], "the first end counts");
+    assert_eq!(stores.news(NOW).ended, [(session.id, at)], "the first end counts");
 }
 
 /// A session that expired does not end once more.
@@ -280,6 +376,72 @@ pub fn end_is_not_for_expired_sessions(stores: &Stores) {
     let session = stores.session(user.id);
     assert!(!stores.end(session.id, NOW + IDLE));
     assert!(stores.end(session.id, NOW + IDLE - MICROSECOND));
+}
+
+/// To others than its owner a session is as unknown as one that never was; with its owner, or without regard to
+/// owners, it ends once, and that it is over is known as long as it is remembered.
+pub fn end_is_for_the_owner_alone(stores: &Stores) {
+    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+    let session = stores.session(alice.id);
+    let never_was = SessionId::new(NOW, &*stores.entropy);
+    let before = (stores.recorded)();
+    for owner in [None, Some(alice.id), Some(bob.id)] {
+        assert_eq!(stores.end_of(owner, never_was, NOW), Ending::Unknown);
+    }
+    let nobody = UserId::new(NOW, &*stores.entropy);
+    for foreigner in [bob.id, nobody] {
+        assert_eq!(stores.end_of(Some(foreigner), session.id, NOW), Ending::Unknown);
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert!(stores.is_live(session.id, NOW));
+
+    assert_eq!(stores.end_of(Some(alice.id), session.id, NOW), Ending::Ended);
+    assert_eq!((stores.recorded)().len(), before.len() + 1);
+    for owner in [None, Some(alice.id)] {
+        assert_eq!(stores.end_of(owner, session.id, NOW), Ending::WasOver);
+    }
+    assert_eq!(stores.end_of(Some(bob.id), session.id, NOW), Ending::Unknown, "nor that it was");
+    assert_eq!((stores.recorded)().len(), before.len() + 1);
+
+    let expired = stores.session(alice.id);
+    assert_eq!(stores.end_of(Some(alice.id), expired.id, NOW + IDLE), Ending::WasOver);
+}
+
+/// The live sessions of one user end and are told; the event is recorded once, also where there was nothing to end.
+pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
+    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+    let at = NOW + SECOND;
+    let sessions = sorted([0, 1].map(|_| stores.session(alice.id).id));
+    let (over, bobs) = (stores.session(alice.id), stores.session(bob.id));
+    stores.end(over.id, NOW);
+    let event = stores.event(EventKind::UserSessionsEnded, at).of_user(alice.id);
+
+    assert_eq!(sorted(stores.sessions.end_all(alice.id, None, &event).unwrap()), sessions);
+    assert_eq!(stores.list(alice.id, at), []);
+    assert!(stores.is_live(bobs.id, at));
+    assert_eq!(stores.news(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
+    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
+
+    let again = stores.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
+    assert_eq!(stores.sessions.end_all(alice.id, None, &again).unwrap(), []);
+    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&again)));
+    assert_eq!(stores.news(at + SECOND).ended, [], "the first end counts");
+}
+
+/// One session may be spared; to spare somebody else's spares nothing.
+pub fn end_all_spares_the_excepted_session(stores: &Stores) {
+    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+    let [here, there] = [0, 1].map(|_| stores.session(alice.id).id);
+    let bobs = stores.session(bob.id);
+    let end_all = |except| {
+        let event = stores.event(EventKind::LoggedOut(LogoutScope::Others), NOW).of_user(alice.id);
+        stores.sessions.end_all(alice.id, Some(except), &event).unwrap()
+    };
+    assert_eq!(end_all(here), [there]);
+    assert_eq!(stores.list(alice.id, NOW), [here]);
+    assert_eq!(end_all(here), []);
+    assert_eq!(end_all(bobs.id), [here]);
+    assert!(stores.is_live(bobs.id, NOW));
 }
 
 /// A session lives until the microsecond before its end.
@@ -291,44 +453,149 @@ pub fn live_ends_to_the_microsecond(stores: &Stores) {
     assert!(!stores.is_live(SessionId::new(NOW, &*stores.entropy), NOW), "an unknown session is not live");
 }
 
+/// A session comes back as it was opened, and as its last rotation left it.
+pub fn find_tells_what_a_session_is(stores: &Stores) {
+    let user = stores.user("Alice");
+    let v4 = ClientInfo::new("203.0.113.7".parse().ok(), None);
+    let long = ClientInfo::new(None, Some(&"\u{1f980}".repeat(256)));
+    for client in [ClientInfo::default(), v4, long, crate::fixtures::client()] {
+        let opened = NewSession { client, ..stores.new_session(user.id, NOW) };
+        stores.open(&opened);
+        let expected = Session {
+            id: opened.id,
+            user: user.id,
+            opened_at: NOW,
+            newest: Rotated { generation: Generation::FIRST, at: NOW },
+            expires_at: opened.expires_at,
+            client: opened.client.clone(),
+        };
+        assert_eq!(stores.find(opened.id, NOW), Some(expected.clone()));
+
+        let later = NOW + SECOND;
+        stores.present(opened.id, 0, later);
+        let newest = Rotated { generation: Generation::new(1), at: later };
+        let rotated = Session { newest, expires_at: later + IDLE, ..expected };
+        assert_eq!(stores.find(opened.id, later), Some(rotated.clone()));
+        stores.present(opened.id, 0, later + SECOND);
+        assert_eq!(stores.find(opened.id, later), Some(rotated), "a repetition changes nothing");
+    }
+}
+
+/// What is listed is what [`find_tells_what_a_session_is`] finds, of one user, the latest opened first.
+pub fn list_tells_the_live_sessions_latest_first(stores: &Stores) {
+    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+    let open = |user, opened_at| {
+        let session = stores.new_session(user, opened_at);
+        stores.open(&session);
+        session.id
+    };
+    let now = NOW + IDLE;
+    // Neither the order of their ids nor that of their opening in the store.
+    let [second, third, _expired, first, ended] = [2, 1, 0, 3, 4].map(|n| open(alice.id, NOW + SECOND * n));
+    let bobs = open(bob.id, now);
+    stores.end(ended, now);
+    stores.present(third, 0, now);
+
+    let listed = stores.sessions.list(alice.id, now).unwrap();
+    let found: Vec<_> = [first, second, third].iter().filter_map(|id| stores.find(*id, now)).collect();
+    assert_eq!(listed, found);
+    assert_eq!(listed.len(), 3);
+    assert_eq!(stores.list(bob.id, now), [bobs]);
+    assert_eq!(stores.list(UserId::new(NOW, &*stores.entropy), now), []);
+}
+
 /// Ends from `since` on are listed, expiries are not, and there is no floor yet.
-pub fn ended_since_lists_ends_and_no_expiries(stores: &Stores) {
+pub fn news_lists_ends_and_no_expiries(stores: &Stores) {
     let user = stores.user("Alice");
     let (early, late, _live) = (stores.session(user.id), stores.session(user.id), stores.session(user.id));
     stores.end(early.id, NOW + SECOND);
     stores.end(late.id, NOW + SECOND * 2);
     let mut both = vec![(early.id, NOW + SECOND), (late.id, NOW + SECOND * 2)];
     both.sort();
-    assert_eq!(stores.ended_since(NOW + SECOND).ended, both);
-    assert_eq!(stores.ended_since(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
-    assert_eq!(stores.ended_since(NOW + SECOND * 3).ended, []);
-    assert_eq!(stores.ended_since(NOW).floor, UnixTime::EPOCH);
+    assert_eq!(stores.news(NOW + SECOND).ended, both);
+    assert_eq!(stores.news(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
+    assert_eq!(stores.news(NOW + SECOND * 3).ended, []);
+    assert_eq!(stores.news(NOW).floor, UnixTime::EPOCH);
+}
+
+/// However many ended, no more are told than were asked for: one more than that says that there are more.
+pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
+    let user = stores.user("Alice");
+    let ended = sorted([0, 1, 2].map(|_| stores.session(user.id).id));
+    for session in &ended {
+        stores.end(*session, NOW);
+    }
+    for most in 1..5 {
+        let told = stores.sessions.news(NOW, most).unwrap().ended;
+        assert_eq!(told.len(), ended.len().min(most as usize));
+        assert!(told.iter().all(|(session, at)| ended.contains(session) && *at == NOW), "{told:?}");
+    }
+}
+
+/// While everybody is at work in the store, a look at it comes back before the memory of the last one is stale.
+pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
+    let user = stores.user("Alice");
+    let is_over = AtomicBool::new(false);
+    race(16, |n| match n {
+        0 => {
+            for _ in 0..20 {
+                let asked = Instant::now();
+                stores.sessions.news(NOW, 100).expect("the store answers");
+                assert!(asked.elapsed() < STALE_AFTER, "{:?}", asked.elapsed());
+            }
+            is_over.store(true, Ordering::SeqCst);
+        }
+        _ => {
+            while !is_over.load(Ordering::SeqCst) {
+                let session = stores.session(user.id);
+                stores.present(session.id, 0, NOW);
+                stores.end(session.id, NOW);
+            }
+        }
+    });
 }
 
 /// The floor ends every session opened before it, is told to every instance, and never sinks.
 pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
-    let floor = NOW + SECOND;
+    let floor = (NOW + SECOND).next_second();
     let at_floor = stores.new_session(user.id, floor);
     stores.open(&at_floor);
-    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, floor)).unwrap();
+    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW + SECOND)).unwrap();
     stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
 
-    assert_eq!(stores.ended_since(NOW).floor, floor);
+    assert_eq!(stores.news(NOW).floor, floor);
     assert!(!stores.is_live(old.id, floor));
     assert_eq!(stores.present(old.id, 0, floor), Rotation::Gone);
     assert!(!stores.end(old.id, floor));
+    assert_eq!(stores.list(user.id, floor), [at_floor.id]);
     assert!(stores.is_live(at_floor.id, floor));
     assert!(matches!(stores.present(at_floor.id, 0, floor), Rotation::Successor { .. }));
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
+}
+
+/// Tokens tell in whole seconds when their session was opened, so the floor is one: the next, so that a session opened
+/// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
+pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
+    let user = stores.user("Alice");
+    let whole = NOW.next_second();
+    let session = stores.new_session(user.id, whole);
+    stores.open(&session);
+    for (at, is_live) in [(whole - MICROSECOND, true), (whole, false)] {
+        stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+        let news = stores.news(NOW);
+        assert_eq!(news.floor, at.next_second());
+        assert!(news.time.is_none_or(|time| time.newest == news.floor), "{news:?}");
+        assert_eq!(stores.is_live(session.id, at), is_live, "{at:?}");
+    }
 }
 
 fn refuses_to_open(stores: &Stores, user: UserId, version: CredentialVersion) {
     let before = (stores.recorded)();
     let mut session = stores.new_session(user, NOW);
     session.credential_version = version;
-    let result = stores.sessions.open(&session, &stores.opening_of(&session));
+    let result = stores.try_open(&session);
     assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
     assert!(!stores.is_live(session.id, NOW));
     assert_eq!((stores.recorded)(), before, "what did not happen is not recorded");

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use portcullis_domain::event::EventKind;
-use portcullis_domain::id::UserId;
+use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError};
-use portcullis_domain::user::{CredentialVersion, UserStatus};
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
+use portcullis_domain::session::{Ending, NewSession};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::user::{Confirmed, CredentialVersion, UserStatus};
 use portcullis_domain::username::CanonicalName;
 
-use super::{RecordedEvent, Stores, race};
+use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::{self, NOW};
 
 /// A name is taken in any case; the refused insert leaves nothing behind, not even its event.
@@ -129,6 +131,126 @@ pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores)
     }
 }
 
+/// Of all sessions the new one is left; the version is raised, and the event is recorded whole.
+pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
+    let session =
+        NewSession { id: SessionId::new(NOW, &*stores.entropy), ..stores.new_session(nobody(stores), NOW) };
+    let change = |user: UserId, at| {
+        let session = NewSession { user, opened_at: at, ..session.clone() };
+        let event = stores.event(EventKind::PasswordChanged, at).of_user(user).in_session(session.id);
+        let acting = stores.list(user, at)[0];
+        let ended = stores.users.change_password(acting, &hash("new"), &session, &event);
+        assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
+        assert_eq!(stores.list(user, at), [session.id]);
+        ended.map_err(|_error| ChangeUserError::NotFound)
+    };
+    let user = ends_the_sessions(stores, "password_changed", &change);
+    let found = stores.users.find(user).unwrap().expect("stored");
+    assert_eq!(found.password_hash.expose(), hash("new").expose());
+    assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
+    assert_eq!(found.status, UserStatus::Enabled);
+    assert!(stores.is_live(session.id, NOW + Duration::from_mins(1)));
+}
+
+/// Whoever verified a password that is no longer the password changes nothing, nor does one who is disabled or gone.
+pub fn change_password_after_a_change_is_refused(stores: &Stores) {
+    let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
+    let [changed, disabled, deleted] = ["Alice", "Bob", "Carol"].map(|name| stores.user(name).id);
+    stores.users.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
+    stores.users.disable(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
+    stores.users.delete(deleted, None, &event(EventKind::UserDeleted, deleted)).unwrap();
+    let mut other = stores.new_session(changed, NOW);
+    other.credential_version = CredentialVersion::FIRST.next();
+    stores.open(&other);
+    let before = (stores.recorded)();
+
+    for user in [changed, disabled, deleted, nobody(stores)] {
+        let session = stores.new_session(user, NOW);
+        let result = change_password(stores, other.id, "new", &session);
+        assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
+        assert!(!stores.is_live(session.id, NOW));
+        let hash = stores.users.find(user).unwrap().map(|user| user.password_hash.expose().to_owned());
+        assert_ne!(hash.as_deref(), Some("plain:1:new"));
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert_eq!(stores.list(changed, NOW), [other.id]);
+    assert_eq!(stores.news(NOW).ended, []);
+}
+
+/// Nor does one whose own session is over, or not one's own, however well the password is known.
+pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
+    let (user, other) = (stores.user("Alice"), stores.user("Bob"));
+    let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
+    stores.end(over.id, NOW);
+    let before = (stores.recorded)();
+    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.entropy)] {
+        let session = stores.new_session(user.id, NOW);
+        let result = change_password(stores, acting, "new", &session);
+        assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert_eq!(stores.list(user.id, NOW), [kept.id]);
+    let found = stores.users.find(user.id).unwrap().expect("stored");
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
+    assert_eq!(found.credential_version, CredentialVersion::FIRST);
+}
+
+/// Of four who change one password at once, one does; that one's password and session are left.
+pub fn change_password_lets_exactly_one_racer_win(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let old = stores.session(user.id);
+        let sessions: Vec<_> = (0..4).map(|_| stores.new_session(user.id, NOW)).collect();
+        let results = race(4, |n| change_password(stores, old.id, &n.to_string(), &sessions[n]));
+        let won: Vec<_> = (0..4).filter(|n| results[*n].is_ok()).collect();
+        let lost = results.iter().filter(|r| matches!(r, Err(OpenSessionError::UserChanged))).count();
+        let &[winner] = won.as_slice() else { panic!("{results:?}") };
+        assert_eq!(lost, 3, "{results:?}");
+        assert_eq!(results[winner].as_deref().ok(), Some(&[old.id][..]));
+        assert_eq!(stores.list(user.id, NOW), [sessions[winner].id]);
+        let found = stores.users.find(user.id).unwrap().expect("stored");
+        assert_eq!(found.password_hash.expose(), hash(&winner.to_string()).expose());
+        assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
+    }
+}
+
+/// Whether a login commits before the change or after it, no session of the old password is left.
+pub fn change_password_racing_open_leaves_the_new_session_alone(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let (acting, new) = (stores.session(user.id), stores.new_session(user.id, NOW));
+        race(5, |n| match n {
+            0 => drop(change_password(stores, acting.id, "new", &new).expect("the first change")),
+            _ => match stores.try_open(&stores.new_session(user.id, NOW)) {
+                Ok(_) | Err(OpenSessionError::UserChanged) => {}
+                Err(error) => panic!("{error:?}"),
+            },
+        });
+        assert_eq!(stores.list(user.id, NOW), [new.id]);
+    }
+}
+
+/// Whichever commits first, nobody who is disabled is left with a session.
+pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
+    for round in 0..10 {
+        let user = stores.user(&format!("Alice{round}"));
+        let acting = stores.session(user.id);
+        race(2, |n| match n {
+            0 => {
+                let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
+                stores.users.disable(user.id, &event).map(drop).unwrap();
+            }
+            _ => match change_password(stores, acting.id, "new", &stores.new_session(user.id, NOW)) {
+                Ok(_) | Err(OpenSessionError::UserChanged) => {}
+                Err(error) => panic!("{error:?}"),
+            },
+        });
+        assert_eq!(stores.list(user.id, NOW), []);
+        let found = stores.users.find(user.id).unwrap().expect("stored");
+        assert_eq!(found.status, UserStatus::Disabled);
+    }
+}
+
 /// A new password raises the version and ends the live sessions of this user, and of nobody else.
 pub fn set_password_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
@@ -154,27 +276,165 @@ pub fn disable_ends_the_sessions(stores: &Stores) {
     assert_eq!(found.credential_version, CredentialVersion::FIRST);
 }
 
+/// Who is enabled again may log in again, with the password of before; what ended stays ended.
+pub fn enable_revives_no_session(stores: &Stores) {
+    let user = stores.user("Alice");
+    let old = stores.session(user.id);
+    let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
+    stores.users.disable(user.id, &event).unwrap();
+    let event = stores.event(EventKind::UserEnabled, NOW + Duration::from_secs(1)).of_user(user.id);
+    stores.users.enable(user.id, &event).unwrap();
+    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
+
+    let found = stores.users.find(user.id).unwrap().expect("stored");
+    assert_eq!(found.status, UserStatus::Enabled);
+    assert_eq!(found.credential_version, CredentialVersion::FIRST);
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
+    assert!(!stores.is_live(old.id, NOW));
+    let new = stores.session(user.id);
+    assert_eq!(stores.list(user.id, NOW), [new.id]);
+}
+
+/// With the user the sessions end, of this user and of nobody else. Every instance is told, also of a user who is
+/// gone, and that they are over is known until they are swept out.
+pub fn delete_ends_the_sessions(stores: &Stores) {
+    let change = |user: UserId, at| {
+        let event = stores.event(EventKind::UserDeleted, at).of_user(user);
+        let ended = stores.users.delete(user, Some(confirmed_in(stores.list(user, at)[0])), &event);
+        assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
+        for session in ended.iter().flatten() {
+            for owner in [None, Some(user)] {
+                assert_eq!(stores.end_of(owner, *session, at), Ending::WasOver);
+            }
+        }
+        assert_eq!(stores.list(user, at), []);
+        ended
+    };
+    let user = ends_the_sessions(stores, "user_deleted", &change);
+    assert!(stores.users.find(user).unwrap().is_none());
+    assert!(stores.users.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+    let of_the_user = (stores.recorded)().into_iter().filter(|event| event.user == Some(user)).count();
+    assert!(of_the_user > 1, "what happened before stays recorded");
+}
+
+/// The name can be registered again, by somebody with whom the user of before has nothing in common.
+pub fn delete_frees_the_name(stores: &Stores) {
+    let old = stores.user("Alice");
+    let session = stores.session(old.id);
+    let event = stores.event(EventKind::UserDeleted, NOW).of_user(old.id);
+    assert_eq!(stores.users.delete(old.id, None, &event).unwrap(), [session.id]);
+
+    let new = stores.user("aLICE");
+    let found = stores.users.find_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
+    assert_eq!(found.id, new.id);
+    assert_eq!(stores.list(new.id, NOW), []);
+    assert_eq!(stores.end_of(Some(new.id), session.id, NOW), Ending::Unknown);
+    assert!(stores.users.find(old.id).unwrap().is_none());
+}
+
+/// Whoever verified a password that is no longer the password deletes nothing, nor does one who is disabled; an
+/// operator, who verified none, deletes anybody.
+pub fn delete_after_a_change_is_refused(stores: &Stores) {
+    let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
+    let [changed, disabled] = ["Alice", "Bob"].map(|name| stores.user(name).id);
+    stores.users.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
+    stores.users.disable(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
+    let mut session = stores.new_session(changed, NOW);
+    session.credential_version = CredentialVersion::FIRST.next();
+    stores.open(&session);
+    let before = (stores.recorded)();
+
+    for user in [changed, disabled] {
+        let confirmed = Some(confirmed_in(session.id));
+        let result = stores.users.delete(user, confirmed, &event(EventKind::AccountDeleted, user));
+        assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
+        assert!(stores.users.find(user).unwrap().is_some());
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert!(stores.is_live(session.id, NOW));
+    assert_eq!(stores.news(NOW).ended, []);
+
+    for user in [changed, disabled] {
+        stores.users.delete(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
+        assert!(stores.users.find(user).unwrap().is_none());
+    }
+}
+
+/// Nor does one whose own session is over, or not one's own.
+pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
+    let (user, other) = (stores.user("Alice"), stores.user("Bob"));
+    let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
+    stores.end(over.id, NOW);
+    let before = (stores.recorded)();
+    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.entropy)] {
+        let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user.id);
+        let result = stores.users.delete(user.id, Some(confirmed_in(acting)), &event);
+        assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert!(stores.users.find(user.id).unwrap().is_some());
+    assert_eq!(stores.list(user.id, NOW), [kept.id]);
+}
+
+/// Of four who delete a user at once, one does.
+pub fn delete_is_acknowledged_once(stores: &Stores) {
+    let user = stores.user("Alice");
+    let session = stores.session(user.id);
+    let results = race(4, |_| {
+        let event = stores.event(EventKind::UserDeleted, NOW).of_user(user.id);
+        stores.users.delete(user.id, Some(confirmed_in(session.id)), &event)
+    });
+    let done: Vec<_> = results.iter().flatten().collect();
+    assert_eq!(done, [&[session.id]], "{results:?}");
+    let lost = results.iter().filter(|r| matches!(r, Err(ChangeUserError::NotFound))).count();
+    assert_eq!(lost, 3, "{results:?}");
+    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "user_deleted").count(), 1);
+}
+
 /// Changing nobody says so and records nothing.
 pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
-    let nobody = UserId::new(NOW, &*stores.entropy);
+    let nobody = nobody(stores);
     let event = stores.event(EventKind::UserDisabled, NOW).of_user(nobody);
     let results = [
         stores.users.disable(nobody, &event),
-        stores.users.set_password(nobody, &PasswordHash::new("plain:1:new".to_owned()), &event),
+        stores.users.enable(nobody, &event).map(|()| vec![]),
+        stores.users.set_password(nobody, &hash("new"), &event),
+        stores.users.delete(nobody, None, &event),
+        stores.users.delete(nobody, Some(confirmed_in(SessionId::new(NOW, &*stores.entropy))), &event),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
-    let upgraded = PasswordHash::new("plain:1:new".to_owned());
-    assert!(!stores.users.upgrade_hash(nobody, &upgraded, &upgraded, &event).unwrap());
+    assert!(!stores.users.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
     assert_eq!((stores.recorded)(), []);
+}
+
+fn nobody(stores: &Stores) -> UserId {
+    UserId::new(NOW, &*stores.entropy)
+}
+
+/// The password was confirmed before it was ever changed.
+const fn confirmed_in(session: SessionId) -> Confirmed {
+    Confirmed { session, credential_version: CredentialVersion::FIRST }
+}
+
+fn hash(password: &str) -> PasswordHash {
+    PasswordHash::new(format!("plain:1:{password}"))
+}
+
+fn change_password(
+    stores: &Stores,
+    acting: SessionId,
+    password: &str,
+    session: &NewSession,
+) -> Result<Vec<SessionId>, OpenSessionError> {
+    let event = stores.event(EventKind::PasswordChanged, session.opened_at);
+    let event = event.of_user(session.user).in_session(session.id);
+    stores.users.change_password(acting, &hash(password), session, &event)
 }
 
 fn ends_the_sessions(
     stores: &Stores,
     event_name: &str,
-    change: &dyn Fn(
-        UserId,
-        portcullis_domain::time::UnixTime,
-    ) -> Result<Vec<portcullis_domain::id::SessionId>, ChangeUserError>,
+    change: &dyn Fn(UserId, UnixTime) -> Result<Vec<SessionId>, ChangeUserError>,
 ) -> UserId {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let (first, second, over) =
@@ -183,14 +443,12 @@ fn ends_the_sessions(
     stores.end(over.id, NOW);
     let later = NOW + Duration::from_mins(1);
 
-    let mut ended = change(alice.id, later).unwrap();
-    ended.sort();
-    let mut expected = vec![first.id, second.id];
-    expected.sort();
+    let ended = sorted(change(alice.id, later).unwrap());
+    let expected = sorted([first.id, second.id]);
     assert_eq!(ended, expected, "the live ones");
     assert!([first.id, second.id].iter().all(|id| !stores.is_live(*id, later)));
     assert!(stores.is_live(bobs.id, later));
-    let told = stores.ended_since(later);
+    let told = stores.news(later);
     assert_eq!(told.ended, expected.iter().map(|id| (*id, later)).collect::<Vec<_>>());
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == event_name).count(), 1);
     alice.id

@@ -1,32 +1,35 @@
 use portcullis_domain::event::SecurityEvent;
-use portcullis_domain::id::SessionId;
+use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::{OpenSessionError, SessionStore, StoreError};
+use portcullis_domain::retention::{Sweep, Swept};
 use portcullis_domain::session::{
-    EndedSessions, Generation, NewSession, Presentation, Presented, Rotated, Rotation,
+    Ending, NewSession, News, Presentation, Presented, Rotated, Rotation, Session,
 };
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::UserStatus;
 
 use super::{MemoryStore, StoredSession};
 
 impl SessionStore for MemoryStore {
-    fn open(&self, session: &NewSession, event: &SecurityEvent) -> Result<(), OpenSessionError> {
+    fn open(
+        &self,
+        session: &NewSession,
+        opened: &SecurityEvent,
+        evicted: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
         let mut state = self.lock();
-        let unchanged = state.users.get(&session.user).is_some_and(|user| {
-            user.status == UserStatus::Enabled && user.credential_version == session.credential_version
-        });
-        if !unchanged {
+        if !state.is_unchanged(session) {
             return Err(OpenSessionError::UserChanged);
         }
-        let stored = StoredSession {
-            opened: session.clone(),
-            newest: Rotated { generation: Generation::FIRST, at: session.opened_at },
-            expires_at: session.expires_at,
-            ended_at: None,
-        };
-        state.record(event.clone())?;
-        state.sessions.insert(session.id, stored);
-        Ok(())
+        let live: Vec<_> = state.live_sessions_of(session.user, evicted.at).map(|s| s.opened.id).collect();
+        let room = session.max_per_user.get() as usize - 1;
+        let too_many = live[..live.len().saturating_sub(room)].to_vec();
+        let evictions = too_many.iter().map(|session| evicted.of_each(*session));
+        state.record_all([opened.clone()].into_iter().chain(evictions).collect())?;
+        for session in &too_many {
+            state.end(*session, evicted.at);
+        }
+        state.insert_session(session);
+        Ok(too_many)
     }
 
     fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError> {
@@ -49,35 +52,93 @@ impl SessionStore for MemoryStore {
                 return Ok(Rotation::Reused);
             }
         }
-        let generation = session.newest.generation;
-        Ok(Rotation::Successor { user, generation, expires_at: session.expires_at })
+        Ok(Rotation::Successor {
+            user,
+            generation: session.newest.generation,
+            opened_at: session.opened.opened_at,
+            expires_at: session.expires_at,
+        })
     }
 
-    fn end(&self, session: SessionId, event: &SecurityEvent) -> Result<bool, StoreError> {
+    fn end(
+        &self,
+        session: SessionId,
+        owner: Option<UserId>,
+        event: &SecurityEvent,
+    ) -> Result<Ending, StoreError> {
         let mut state = self.lock();
-        let Some(live) = state.live_session(session, event.at) else {
-            return Ok(false);
+        let Some(stored) = state.sessions.get(&session) else {
+            return Ok(Ending::Unknown);
         };
-        let user = live.opened.user;
+        let user = stored.opened.user;
+        if owner.is_some_and(|owner| owner != user) {
+            return Ok(Ending::Unknown);
+        }
+        if !stored.is_live(event.at, state.floor) {
+            return Ok(Ending::WasOver);
+        }
         state.record(event.clone().of_user(user))?;
         state.end(session, event.at);
-        Ok(true)
+        Ok(Ending::Ended)
+    }
+
+    fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut state = self.lock();
+        state.record(event.clone())?;
+        Ok(state.end_sessions_of(user, except, event.at))
     }
 
     fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
-        state.floor = state.floor.max(event.at);
+        state.floor = state.floor.max(event.at.next_second());
+        state.newest = state.newest.max(state.floor);
         Ok(())
     }
 
-    fn is_live(&self, session: SessionId, now: UnixTime) -> Result<bool, StoreError> {
-        Ok(self.lock().live_session(session, now).is_some())
+    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
+        Ok(self.lock().live_session(session, now).map(|session| session.to_session()))
     }
 
-    fn ended_since(&self, since: UnixTime) -> Result<EndedSessions, StoreError> {
+    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
+        let state = self.lock();
+        let mut live: Vec<_> = state.live_sessions_of(user, now).map(StoredSession::to_session).collect();
+        live.reverse();
+        Ok(live)
+    }
+
+    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
         let state = self.lock();
         let ended = state.sessions.values().filter_map(|s| Some((s.opened.id, s.ended_at?)));
-        Ok(EndedSessions { ended: ended.filter(|(_, at)| *at >= since).collect(), floor: state.floor })
+        let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
+        Ok(News { ended: ended.collect(), floor: state.floor, time: state.store_time() })
+    }
+
+    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+        let mut state = self.lock();
+        match state.sweeper {
+            Some((other, until)) if other != sweep.instance && sweep.now < until => {
+                return Ok(Swept::NotOurTurn);
+            }
+            _ => state.sweeper = Some((sweep.instance, sweep.now + sweep.turn)),
+        }
+        state.newest = state.newest.max(sweep.now);
+        let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
+        let step: Vec<_> = rest
+            .take(sweep.batch as usize)
+            .map(|(id, session)| (*id, session.ended_at.unwrap_or(session.expires_at) < sweep.over_before))
+            .collect();
+        let over: Vec<_> = step.iter().filter(|(_, is_over)| *is_over).map(|(id, _)| *id).collect();
+        for id in &over {
+            state.sessions.remove(id);
+        }
+        let is_full = step.len() == sweep.batch as usize;
+        let next = step.last().filter(|_| is_full).map(|(id, _)| *id);
+        Ok(Swept::Step { deleted: over.len(), next })
     }
 }

@@ -4,6 +4,6 @@ use super::MemoryStore;
 
 impl StoreHealth for MemoryStore {
     fn check(&self) -> Result<StoreStatus, StoreError> {
-        Ok(StoreStatus { migrated: true, time: None })
+        Ok(StoreStatus { migrated: true, time: self.lock().store_time() })
     }
 }

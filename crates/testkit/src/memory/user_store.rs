@@ -2,8 +2,9 @@ use portcullis_domain::User;
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, StoreError, UserStore};
-use portcullis_domain::user::{NewUser, UserStatus};
+use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError, StoreError, UserStore};
+use portcullis_domain::session::NewSession;
+use portcullis_domain::user::{Confirmed, NewUser, UserStatus};
 use portcullis_domain::username::CanonicalName;
 
 use super::MemoryStore;
@@ -45,21 +46,73 @@ impl UserStore for MemoryStore {
         Ok(true)
     }
 
+    fn change_password(
+        &self,
+        acting: SessionId,
+        new: &PasswordHash,
+        session: &NewSession,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        let mut state = self.lock();
+        if !state.is_unchanged(session) || !state.is_live_and_of(acting, session.user, event.at) {
+            return Err(OpenSessionError::UserChanged);
+        }
+        state.record(event.clone())?;
+        if let Some(user) = state.users.get_mut(&session.user) {
+            set_password(user, new);
+        }
+        let ended = state.end_sessions_of(session.user, None, event.at);
+        state.insert_session(session);
+        Ok(ended)
+    }
+
     fn set_password(
         &self,
         id: UserId,
         new: &PasswordHash,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.change(id, event, |user| {
-            user.password_hash = new.clone();
-            user.credential_version = user.credential_version.next();
-        })
+        self.change(id, event, |user| set_password(user, new))
     }
 
     fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
         self.change(id, event, |user| user.status = UserStatus::Disabled)
     }
+
+    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+        let mut state = self.lock();
+        let mut user = state.users.get(&id).cloned().ok_or(ChangeUserError::NotFound)?;
+        state.record(event.clone())?;
+        user.status = UserStatus::Enabled;
+        state.users.insert(id, user);
+        Ok(())
+    }
+
+    fn delete(
+        &self,
+        id: UserId,
+        confirmed: Option<Confirmed>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        let mut state = self.lock();
+        let user = state.users.get(&id).ok_or(ChangeUserError::NotFound)?;
+        let is_as_confirmed = confirmed.is_none_or(|confirmed| {
+            user.credential_version == confirmed.credential_version
+                && user.status == UserStatus::Enabled
+                && state.is_live_and_of(confirmed.session, id, event.at)
+        });
+        if !is_as_confirmed {
+            return Err(ChangeUserError::NotFound);
+        }
+        state.record(event.clone())?;
+        state.users.remove(&id);
+        Ok(state.end_sessions_of(id, None, event.at))
+    }
+}
+
+fn set_password(user: &mut User, new: &PasswordHash) {
+    user.password_hash = new.clone();
+    user.credential_version = user.credential_version.next();
 }
 
 impl MemoryStore {
@@ -75,6 +128,6 @@ impl MemoryStore {
         state.record(event.clone())?;
         change(&mut user);
         state.users.insert(id, user);
-        Ok(state.end_sessions_of(id, event.at))
+        Ok(state.end_sessions_of(id, None, event.at))
     }
 }

@@ -1,0 +1,74 @@
+//! How long a store keeps what is written, and how the rest is swept out of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::id::SessionId;
+use crate::revocation::REMEMBERED;
+use crate::time::UnixTime;
+
+/// What a store keeps, and for how long.
+///
+/// Sessions that are over stay at least as long as every instance must remember them.
+pub const KEPT: [(&str, Kept); 3] = [
+    ("users", Kept::UntilDeleted),
+    ("sessions", Kept::AfterTheirEnd(REMEMBERED)),
+    ("security events", Kept::ForEver),
+];
+
+/// How long a store keeps something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Until somebody deletes it.
+    UntilDeleted,
+    /// So long after it ended or expired. It is swept out within hours after that, how many depends on how many
+    /// there are.
+    AfterTheirEnd(Duration),
+    /// Nothing deletes it.
+    ForEver,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UntilDeleted => f.write_str("until they are deleted"),
+            Self::AfterTheirEnd(time) => {
+                write!(f, "{} minutes after they ended or expired", time.as_secs() / 60)
+            }
+            Self::ForEver => f.write_str("for ever"),
+        }
+    }
+}
+
+/// One step through the sessions in search of those that have been over for long.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The instance that sweeps: a name of its own, made at its start.
+    pub instance: Uuid,
+    /// When.
+    pub now: UnixTime,
+    /// For how long after a step nobody else takes over.
+    pub turn: Duration,
+    /// Sessions that ended or expired before this are deleted.
+    pub over_before: UnixTime,
+    /// Where the last step stopped; `None` to begin with the oldest session.
+    pub after: Option<SessionId>,
+    /// How many sessions to look at.
+    pub batch: u32,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Another instance sweeps. Nothing was done.
+    NotOurTurn,
+    /// The step was made.
+    Step {
+        /// How many sessions were deleted.
+        deleted: usize,
+        /// Where to go on; `None` at the end.
+        next: Option<SessionId>,
+    },
+}

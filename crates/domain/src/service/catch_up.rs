@@ -1,0 +1,122 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::AuthService;
+use crate::ports::StoreError;
+use crate::session::News;
+use crate::time::{UnixTime, micros};
+
+/// How far this instance's clock and the store's may lie apart before it gives out no more tokens.
+pub const MAX_SKEW: Duration = Duration::from_mins(1);
+
+impl AuthService {
+    /// Asks the store what the other instances did and what time it is, so that [`Self::authenticate`] need not ask.
+    /// To be called a few times a second. Until the first success no token is given out or accepted; after five
+    /// seconds without one, every token is looked up.
+    ///
+    /// # Errors
+    /// [`CatchUpError`]; the next call catches up.
+    pub fn catch_up(&self) -> Result<(), CatchUpError> {
+        let is_first = self.revocations.knows_nothing();
+        if is_first {
+            // What it says of ended sessions was asked for by a clock that was not set yet.
+            let _clock_set = self.ask()?;
+        }
+        let asked = self.ask()?;
+        let trust = self.trusted_time();
+        // A clock that is off at the start may have been set back: what expired could revive.
+        if let Some(asked) = asked
+            && (trust.is_ok() || !is_first)
+        {
+            self.revocations.merge(asked.news, asked.at, asked.uptime);
+        }
+        trust?;
+        Ok(())
+    }
+
+    fn ask(&self) -> Result<Option<Asked>, StoreError> {
+        let (at, uptime) = (self.ports.clock.now(), self.ports.clock.uptime());
+        let Some(since) = self.revocations.look_from(at, uptime) else {
+            return Ok(None);
+        };
+        let news = self.ports.sessions.news(since, self.revocations.most())?;
+        let ahead = news.time.map_or(0, |time| {
+            self.ports.clock.align(time, uptime);
+            self.ports.clock.now().as_micros().saturating_sub(time.now.as_micros())
+        });
+        self.skew.set(ahead);
+        Ok(Some(Asked { news, at, uptime }))
+    }
+
+    /// The time, for what is to be good by the clocks of all instances: new tokens.
+    pub(super) fn trusted_time(&self) -> Result<UnixTime, ClockNotTrusted> {
+        match self.skew.ahead() {
+            None => Err(ClockNotTrusted::NotSet),
+            Some(ahead) if ahead > micros(MAX_SKEW) => Err(ClockNotTrusted::Ahead(seconds(ahead))),
+            Some(ahead) if ahead < -micros(MAX_SKEW) => Err(ClockNotTrusted::Behind(seconds(ahead))),
+            Some(_) => Ok(self.ports.clock.now()),
+        }
+    }
+}
+
+/// An answer of the store, and when it was asked, by both clocks.
+struct Asked {
+    news: News,
+    at: UnixTime,
+    uptime: Duration,
+}
+
+/// How far this instance's clock is ahead of the store's, in microseconds.
+#[derive(Debug)]
+pub(super) struct Skew(AtomicI64);
+
+impl Skew {
+    const UNKNOWN: i64 = i64::MIN;
+
+    fn set(&self, ahead: i64) {
+        self.0.store(ahead.max(Self::UNKNOWN + 1), Ordering::Relaxed);
+    }
+
+    fn ahead(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != Self::UNKNOWN)
+    }
+}
+
+impl Default for Skew {
+    fn default() -> Self {
+        Self(AtomicI64::new(Self::UNKNOWN))
+    }
+}
+
+const fn seconds(micros: i64) -> u64 {
+    micros.unsigned_abs() / 1_000_000
+}
+
+/// The clock cannot be relied on for new tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClockNotTrusted {
+    /// The store was not asked yet what time it is.
+    #[error("the clock is not set by the store yet")]
+    NotSet,
+    /// By so many seconds.
+    #[error(
+        "the clock is {0} s ahead of the database's: the database's was set back, or the newest time that an \
+         instance left in the database lies in the future"
+    )]
+    Ahead(u64),
+    /// By so many seconds.
+    #[error("the clock is {0} s behind the database's, which was set forward")]
+    Behind(u64),
+}
+
+/// This instance cannot work as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CatchUpError {
+    /// The clock is too far off: no token is given out, and none is accepted before it was right once. Apart from
+    /// that, this instance is up to date.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

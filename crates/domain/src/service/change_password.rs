@@ -1,0 +1,125 @@
+use super::{AuthService, ClockNotTrusted};
+use crate::client::ClientInfo;
+use crate::event::EventKind;
+use crate::password::PasswordAttempt;
+use crate::password::policy::PasswordViolation;
+use crate::ports::{HashError, OpenSessionError, SignError, StoreError, Verdict};
+use crate::token::{LiveClaims, TokenSet};
+use crate::user::User;
+
+/// What somebody who changes the own password typed.
+#[derive(Debug)]
+pub struct PasswordChange {
+    /// The password so far.
+    pub current: PasswordAttempt,
+    /// The password wanted.
+    pub new: PasswordAttempt,
+}
+
+impl AuthService {
+    /// Changes the password of the user who holds the token. All sessions end, and a new one is opened.
+    ///
+    /// # Errors
+    /// [`ChangePasswordError`]. A new password that breaks a rule is refused before the current one is looked at.
+    pub fn change_password(
+        &self,
+        bearer: &LiveClaims,
+        form: &PasswordChange,
+        client: &ClientInfo,
+    ) -> Result<TokenSet, ChangePasswordError> {
+        // Before the hashes: nothing would come of them.
+        self.trusted_time()?;
+        let user = self.ports.users.find(bearer.claims().user)?.ok_or(ChangePasswordError::Gone)?;
+        let new = self.rules.password.accept(&form.new, user.username.as_str());
+        let new = new.map_err(ChangePasswordError::Rejected)?;
+        self.confirm_password(&user, bearer, &form.current, client)?;
+        let new = self.ports.hasher.hash(&new)?;
+        let now = self.trusted_time()?;
+        let session = self.new_session(&user, now, client);
+        let event =
+            self.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
+        let ended = self.ports.users.change_password(bearer.claims().session, &new, &session, &event)?;
+        self.mark_ended(ended, now);
+        Ok(self.first_tokens(&session)?)
+    }
+
+    /// Makes sure that somebody who is logged in knows the password; who does not is recorded.
+    pub(super) fn confirm_password(
+        &self,
+        user: &User,
+        bearer: &LiveClaims,
+        attempt: &PasswordAttempt,
+        client: &ClientInfo,
+    ) -> Result<(), ConfirmPasswordError> {
+        let can_be_one = attempt.length().is_some_and(|length| length <= PasswordAttempt::MAX_LENGTH)
+            && !attempt.expose().contains('\0');
+        let is_right = can_be_one
+            && match self.ports.hasher.verify(attempt, &user.password_hash) {
+                Ok(verdict) => verdict != Verdict::Mismatch,
+                Err(HashError::Unusable(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
+        if is_right {
+            return Ok(());
+        }
+        let event = self.event(EventKind::PasswordNotConfirmed, self.ports.clock.now(), client);
+        self.ports.events.record(&event.of_user(user.id).in_session(bearer.claims().session))?;
+        Err(ConfirmPasswordError::Incorrect)
+    }
+}
+
+/// Nobody knows the password, as far as can be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfirmPasswordError {
+    #[error("the password is wrong")]
+    Incorrect,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+/// The password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangePasswordError {
+    /// The session ended a moment ago, or the user was disabled, deleted or got a new password.
+    #[error("the session is over or the user changed meanwhile")]
+    Gone,
+    /// The current password is another one.
+    #[error("the current password is wrong")]
+    Incorrect,
+    /// The new password breaks rules.
+    #[error("the new password breaks a rule")]
+    Rejected(Vec<PasswordViolation>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hasher failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// No token can be given out now.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl From<ConfirmPasswordError> for ChangePasswordError {
+    fn from(error: ConfirmPasswordError) -> Self {
+        match error {
+            ConfirmPasswordError::Incorrect => Self::Incorrect,
+            ConfirmPasswordError::Store(error) => Self::Store(error),
+            ConfirmPasswordError::Hash(error) => Self::Hash(error),
+        }
+    }
+}
+
+impl From<OpenSessionError> for ChangePasswordError {
+    fn from(error: OpenSessionError) -> Self {
+        match error {
+            OpenSessionError::UserChanged => Self::Gone,
+            OpenSessionError::Store(error) => Self::Store(error),
+        }
+    }
+}

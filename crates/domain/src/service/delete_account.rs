@@ -1,0 +1,69 @@
+use super::AuthService;
+use super::change_password::ConfirmPasswordError;
+use crate::client::ClientInfo;
+use crate::event::EventKind;
+use crate::password::PasswordAttempt;
+use crate::ports::{ChangeUserError, HashError, StoreError};
+use crate::token::LiveClaims;
+use crate::user::Confirmed;
+
+impl AuthService {
+    /// Deletes the account of the user who holds the token and knows the password. All sessions end, and the name is
+    /// free again.
+    ///
+    /// # Errors
+    /// [`DeleteAccountError`].
+    pub fn delete_account(
+        &self,
+        bearer: &LiveClaims,
+        current: &PasswordAttempt,
+        client: &ClientInfo,
+    ) -> Result<(), DeleteAccountError> {
+        let user = self.ports.users.find(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
+        self.confirm_password(&user, bearer, current, client)?;
+        let now = self.ports.clock.now();
+        let event = self.event(EventKind::AccountDeleted, now, client);
+        let event = event.of_user(user.id).in_session(bearer.claims().session);
+        let session = bearer.claims().session;
+        let confirmed = Confirmed { session, credential_version: user.credential_version };
+        let ended = self.ports.users.delete(user.id, Some(confirmed), &event)?;
+        self.mark_ended(ended, now);
+        Ok(())
+    }
+}
+
+/// The account was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteAccountError {
+    /// The session ended a moment ago, or the user was disabled, deleted or got a new password.
+    #[error("the session is over or the user changed meanwhile")]
+    Gone,
+    /// The password is another one.
+    #[error("the password is wrong")]
+    Incorrect,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hasher failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl From<ConfirmPasswordError> for DeleteAccountError {
+    fn from(error: ConfirmPasswordError) -> Self {
+        match error {
+            ConfirmPasswordError::Incorrect => Self::Incorrect,
+            ConfirmPasswordError::Store(error) => Self::Store(error),
+            ConfirmPasswordError::Hash(error) => Self::Hash(error),
+        }
+    }
+}
+
+impl From<ChangeUserError> for DeleteAccountError {
+    fn from(error: ChangeUserError) -> Self {
+        match error {
+            ChangeUserError::NotFound => Self::Gone,
+            ChangeUserError::Store(error) => Self::Store(error),
+        }
+    }
+}

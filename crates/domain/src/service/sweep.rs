@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{AuthService, CatchUpError};
+use crate::id::{SessionId, uuid_v7};
+use crate::retention::{Sweep, Swept};
+use crate::revocation::REMEMBERED;
+
+/// Sweeps sessions that have been over for long out of the store, step by step.
+#[derive(Debug)]
+pub struct Sweeper {
+    service: AuthService,
+    instance: Uuid,
+    after: Option<SessionId>,
+}
+
+impl Sweeper {
+    /// How many sessions one step looks at: so few that nobody notices.
+    pub const BATCH: u32 = 500;
+
+    /// How long to wait after a step that reached the end, or that was not ours.
+    pub const PAUSE: Duration = Duration::from_mins(1);
+
+    /// How long to wait between the other steps: a million sessions are gone through within half an hour.
+    pub const STEP: Duration = Duration::from_secs(1);
+
+    /// After how long without a step another instance takes over.
+    const TURN: Duration = Duration::from_mins(2);
+
+    /// Makes the next step, and says how long to wait before the one after.
+    ///
+    /// # Errors
+    /// [`CatchUpError`]: the step was not made, and no mark of a doubtful time was left.
+    pub fn step(&mut self) -> Result<Duration, CatchUpError> {
+        let now = self.service.trusted_time()?;
+        let sweep = Sweep {
+            instance: self.instance,
+            now,
+            turn: Self::TURN,
+            over_before: now - REMEMBERED,
+            after: self.after,
+            batch: Self::BATCH,
+        };
+        match self.service.ports.sessions.sweep(&sweep)? {
+            Swept::NotOurTurn => self.after = None,
+            Swept::Step { next, .. } => self.after = next,
+        }
+        Ok(if self.after.is_some() { Self::STEP } else { Self::PAUSE })
+    }
+}
+
+impl AuthService {
+    /// What is to be called in the background by every instance; one of them sweeps.
+    pub fn sweeper(&self) -> Sweeper {
+        let instance = uuid_v7(self.ports.clock.now(), self.ports.entropy.as_ref());
+        Sweeper { service: self.clone(), instance, after: None }
+    }
+}

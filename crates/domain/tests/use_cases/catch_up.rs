@@ -1,0 +1,210 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use portcullis_domain::event::LogoutScope;
+use portcullis_domain::id::SessionId;
+use portcullis_domain::ports::{MockSessionStore, StoreHealth};
+use portcullis_domain::service::{
+    CatchUpError, Check, ClockNotTrusted, LoginError, LogoutToken, RefreshError,
+};
+use portcullis_domain::session::News;
+use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
+use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
+use portcullis_testkit::{FixedClock, MemoryStore};
+use uuid::Uuid;
+
+use super::{World, assert_refused, broken_store, client};
+
+fn authenticate(service: &AuthService, tokens: &TokenSet) -> Authentication {
+    service.authenticate(tokens.access.expose())
+}
+
+fn login(service: &AuthService) -> Result<TokenSet, LoginError> {
+    service.login(&fixtures::credentials("alice", PASSWORD), &client())
+}
+
+fn by_refresh(tokens: &TokenSet) -> LogoutToken {
+    LogoutToken::Refresh(RefreshToken::new(tokens.refresh.expose().to_owned()))
+}
+
+/// Another instance, by a clock of its own.
+fn instance(store: &Arc<MemoryStore>, clock: &Arc<FixedClock>) -> AuthService {
+    let ports = Ports { clock: clock.clone(), ..portcullis_testkit::ports_over(store) };
+    AuthService::new(ports, Rules::default())
+}
+
+#[test]
+fn before_the_first_look_nothing_is_given_out_or_accepted() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let fresh = world.other_instance();
+    let work = world.hasher.work();
+    assert!(matches!(authenticate(&fresh, &tokens), Authentication::NotReady));
+    assert!(matches!(login(&fresh), Err(LoginError::Clock(ClockNotTrusted::NotSet))));
+    let refreshed = fresh.refresh(&tokens.refresh, &client());
+    assert!(matches!(refreshed, Err(RefreshError::Clock(ClockNotTrusted::NotSet))), "{refreshed:?}");
+    assert_eq!(world.hasher.work(), work, "nothing is hashed in vain");
+    assert_eq!(world.service.sessions(&world.live(&tokens)).unwrap()[0].newest.at, NOW, "nor rotated");
+
+    fresh.catch_up().unwrap();
+    assert!(matches!(authenticate(&fresh, &tokens), Authentication::Live(_)));
+    assert!(fresh.refresh(&tokens.refresh, &client()).is_ok());
+}
+
+#[test]
+fn the_first_look_goes_back_as_far_as_any_token_may_live() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    world.service.end_sessions_of("alice").unwrap();
+    world.wait(14 * 60);
+    let fresh = world.other_instance();
+    fresh.catch_up().unwrap();
+    assert_refused(&fresh, &tokens);
+}
+
+#[test]
+fn a_clock_that_is_a_minute_off_gives_out_nothing_but_verifies() {
+    for (store, far_off) in [
+        (NOW + Duration::from_secs(61), ClockNotTrusted::Behind(61)),
+        (NOW - Duration::from_secs(61), ClockNotTrusted::Ahead(61)),
+    ] {
+        let world = World::new();
+        world.register("alice");
+        let tokens = world.login("alice");
+        let ended = world.login("alice");
+        world.other_instance().logout(&by_refresh(&ended), LogoutScope::Current, &client()).unwrap();
+        world.store.set_time(store);
+        let result = world.service.catch_up();
+        assert!(matches!(result, Err(CatchUpError::Clock(off)) if off == far_off), "{result:?}");
+        let result = login(&world.service);
+        assert!(matches!(result, Err(LoginError::Clock(off)) if off == far_off), "{result:?}");
+        let result = world.service.refresh(&tokens.refresh, &client());
+        assert!(matches!(result, Err(RefreshError::Clock(off)) if off == far_off), "{result:?}");
+        assert_eq!(world.service.readiness().clock, Check::Failing);
+        assert!(matches!(authenticate(&world.service, &tokens), Authentication::Live(_)));
+        assert_refused(&world.service, &ended);
+
+        world.store.set_time(NOW + Duration::from_mins(1));
+        world.service.catch_up().unwrap();
+        assert!(world.service.refresh(&tokens.refresh, &client()).is_ok(), "up to a minute is bearable");
+    }
+}
+
+/// A store in which an instance whose clock was an hour ahead, like the store's then, left its mark.
+fn marked_an_hour_ahead() -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new());
+    let ahead = NOW + Duration::from_hours(1);
+    store.set_time(ahead);
+    let service = instance(&store, &Arc::new(FixedClock::at(ahead)));
+    service.catch_up().unwrap();
+    service.sweeper().step().unwrap();
+    assert_eq!(store.check().unwrap().time.unwrap().newest, ahead);
+    store
+}
+
+#[test]
+fn an_instance_does_not_start_with_a_mark_that_lies_in_the_future() {
+    let store = marked_an_hour_ahead();
+    let service = instance(&store, &Arc::new(FixedClock::at(NOW)));
+    store.set_time(NOW);
+    for _ in 0..2 {
+        let result = service.catch_up();
+        let expected = ClockNotTrusted::Ahead(3_600);
+        assert!(matches!(result, Err(CatchUpError::Clock(off)) if off == expected), "{result:?}");
+        assert!(matches!(login(&service), Err(LoginError::Clock(_))));
+        assert_eq!(service.readiness().revocations, Check::Failing);
+    }
+
+    store.set_time(NOW + Duration::from_mins(59));
+    service.catch_up().unwrap();
+    assert_eq!(service.readiness().revocations, Check::Ok);
+}
+
+#[test]
+fn no_expired_session_comes_back_when_the_clock_is_set_back_across_a_restart() {
+    let world = World::new();
+    world.store.set_time(NOW);
+    world.register("alice");
+    let tokens = world.login("alice");
+    world.clock.advance(Duration::from_hours(24 * 30));
+    world.store.set_time(world.now());
+    world.service.catch_up().unwrap();
+    world.service.sweeper().step().unwrap();
+    assert!(matches!(world.service.refresh(&tokens.refresh, &client()), Err(RefreshError::Invalid)));
+
+    // An hour back it would be live again, and so would its access token at the hour of the login.
+    for back in [NOW, world.now() - Duration::from_hours(1), world.now() - Duration::from_secs(30)] {
+        world.store.set_time(back);
+        let restarted = instance(&world.store, &Arc::new(FixedClock::at(back)));
+        let _may_be_refused = restarted.catch_up();
+        assert!(!matches!(authenticate(&restarted, &tokens), Authentication::Live(_)));
+        let result = restarted.refresh(&tokens.refresh, &client());
+        assert!(matches!(result, Err(RefreshError::Invalid | RefreshError::Clock(_))), "{result:?}");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_news().returning({
+        let is_broken = is_broken.clone();
+        move |_, _| match is_broken.load(Ordering::SeqCst) {
+            true => Err(broken_store()),
+            false => Ok(News::default()),
+        }
+    });
+    let ports = Ports {
+        sessions: Arc::new(sessions),
+        clock: world.clock.clone(),
+        ..portcullis_testkit::ports_over(&world.store)
+    };
+    let service = AuthService::new(ports, Rules::default());
+    service.catch_up().unwrap();
+    is_broken.store(true, Ordering::SeqCst);
+    world.wait(5);
+    assert!(matches!(service.catch_up(), Err(CatchUpError::Store(_))));
+    assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
+    world.clock.advance(Duration::from_micros(1));
+    assert!(matches!(authenticate(&service, &tokens), Authentication::AskStore(_)));
+
+    is_broken.store(false, Ordering::SeqCst);
+    service.catch_up().unwrap();
+    assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
+}
+
+#[test]
+fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
+    let world = World::new();
+    world.register("alice");
+    let tokens = world.login("alice");
+    let mut sessions = MockSessionStore::new();
+    // The first look asks twice: the clock is not set before.
+    sessions.expect_news().times(2).returning(|_, most| {
+        let ended = (0..u128::from(most)).map(|n| (SessionId::from_uuid(Uuid::from_u128(n)), NOW));
+        Ok(News { ended: ended.collect(), ..News::default() })
+    });
+    sessions.expect_news().once().returning(|_, _| Ok(News::default()));
+    let ports = Ports {
+        sessions: Arc::new(sessions),
+        clock: world.clock.clone(),
+        ..portcullis_testkit::ports_over(&world.store)
+    };
+    let service = AuthService::new(ports, Rules::default());
+    for _ in 0..3 {
+        service.catch_up().unwrap();
+        assert!(matches!(authenticate(&service, &tokens), Authentication::AskStore(_)));
+        assert_eq!(service.readiness().revocations, Check::Failing);
+        world.wait(9);
+    }
+    world.wait(3);
+    service.catch_up().unwrap();
+    assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
+}

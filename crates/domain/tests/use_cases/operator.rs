@@ -1,0 +1,127 @@
+use portcullis_domain::event::EventKind;
+use portcullis_domain::password::policy::PasswordViolation;
+use portcullis_domain::service::{LoginError, OperatorError, SetPasswordError};
+use portcullis_testkit::fixtures::PASSWORD;
+
+use super::{World, assert_refused, password};
+
+/// Alice with two sessions, which end by `act`; Bob's lives on.
+fn ends_two_sessions(kind: EventKind, act: &dyn Fn(&World) -> usize) -> World {
+    let world = World::new();
+    let user = world.register("alice");
+    world.register("bob");
+    let (sessions, bobs) = ([world.login("alice"), world.login("alice")], world.login("bob"));
+    assert_eq!(act(&world), sessions.len());
+    for tokens in &sessions {
+        world.assert_over(tokens);
+    }
+    world.live(&bobs);
+    let event = world.store.events().pop().unwrap();
+    assert_eq!((event.kind, event.user, event.session), (kind, Some(user.id), None));
+    assert_eq!((event.client.address(), event.client.agent()), (None, None));
+    world
+}
+
+#[test]
+fn a_disabled_user_is_out_and_may_come_back() {
+    let world =
+        ends_two_sessions(EventKind::UserDisabled, &|world| world.service.disable_user("ALICE").unwrap());
+    assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
+    world.service.enable_user("Alice").unwrap();
+    assert_eq!(world.events().last(), Some(&EventKind::UserEnabled));
+    world.live(&world.login("alice"));
+}
+
+#[test]
+fn a_deleted_user_is_gone_and_the_name_is_free() {
+    let world =
+        ends_two_sessions(EventKind::UserDeleted, &|world| world.service.delete_user("Alice").unwrap());
+    assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
+    world.register("alice");
+    world.live(&world.login("alice"));
+}
+
+#[test]
+fn a_disabled_user_can_be_deleted() {
+    let world = World::new();
+    world.register("alice");
+    world.service.disable_user("alice").unwrap();
+    assert_eq!(world.service.delete_user("alice").unwrap(), 0);
+}
+
+#[test]
+fn a_set_password_ends_the_sessions_and_lets_in() {
+    let new = "An0ther-horse battery";
+    let world = ends_two_sessions(EventKind::PasswordSet, &|world| {
+        world.service.set_password("alice", &password(new)).unwrap()
+    });
+    assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
+    assert!(world.try_login("alice", new).is_ok());
+
+    let result = world.service.set_password("alice", &password("Ali-9"));
+    let Err(SetPasswordError::Rejected(violations)) = result else { panic!("{result:?}") };
+    assert_eq!(violations, [PasswordViolation::TooShort { min: 8 }]);
+}
+
+#[test]
+fn the_sessions_of_a_user_are_listed_and_ended() {
+    let world = ends_two_sessions(EventKind::UserSessionsEnded, &|world| {
+        assert_eq!(world.service.sessions_of("Alice").unwrap().len(), 2);
+        world.service.end_sessions_of("Alice").unwrap()
+    });
+    assert_eq!(world.service.sessions_of("alice").unwrap(), []);
+    assert_eq!(world.service.end_sessions_of("alice").unwrap(), 0);
+}
+
+#[test]
+fn all_sessions_of_everybody_end_and_new_ones_live() {
+    let world = World::new();
+    world.register("alice");
+    world.register("bob");
+    let old = ["alice", "bob"].map(|name| world.login(name));
+    let old_second = world.now();
+    world.store.set_time(old_second);
+    world.service.end_all_sessions().unwrap();
+    assert_eq!(world.events().last(), Some(&EventKind::AllSessionsEnded));
+    for tokens in &old {
+        world.assert_over(tokens);
+    }
+    world.service.catch_up().unwrap();
+    let new = world.login("alice");
+    assert_eq!(world.live(&new).claims().opened_at, old_second.next_second(), "in no second of old");
+}
+
+#[test]
+fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
+    let world = World::new();
+    world.register("alice");
+    let old = world.login("alice");
+    world.wait(1);
+    let kind = EventKind::AllSessionsEnded;
+    let raised = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
+    world.wait(3);
+    // The rotation commits first, with a later time than the raising of the floor that commits after it.
+    let renewed = world.service.refresh(&old.refresh, &super::client()).unwrap();
+    portcullis_domain::ports::SessionStore::raise_floor(&*world.store, &raised).unwrap();
+    world.service.catch_up().unwrap();
+    assert_refused(&world.service, &renewed);
+    world.assert_over(&renewed);
+}
+
+#[test]
+fn nobody_of_that_name_is_said_to_be_nobody() {
+    let world = World::new();
+    let before = world.events();
+    let service = &world.service;
+    let results = [
+        service.disable_user("nobody").map(drop),
+        service.enable_user("nobody"),
+        service.delete_user("nobody").map(drop),
+        service.sessions_of("nobody").map(drop),
+        service.end_sessions_of("nobody").map(drop),
+    ];
+    assert!(results.iter().all(|result| matches!(result, Err(OperatorError::NotFound))), "{results:?}");
+    let result = service.set_password("nobody", &password(PASSWORD));
+    assert!(matches!(result, Err(SetPasswordError::User(OperatorError::NotFound))), "{result:?}");
+    assert_eq!(world.events(), before);
+}

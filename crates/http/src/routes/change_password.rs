@@ -1,0 +1,59 @@
+//! `PUT /me/password`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::AuthService;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::service::PasswordChange;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::Api;
+use crate::answer::{self, TokenSetBody};
+use crate::bearer::Bearer;
+use crate::blocking::Lane;
+use crate::client_ip::Client;
+use crate::openapi::{BEARER, LIMITED, STORE, WITH_BODY, problems};
+use crate::strict_json::{Fields, FromFields, StrictJson};
+
+/// Changes the password of the user who holds the token
+///
+/// All sessions end, the one of the token too, and a new one is opened. After a lost answer, log in with the new
+/// password, or with the old one if that is refused.
+#[utoipa::path(
+    put, path = "/me/password", tag = "bearer",
+    request_body = ChangePasswordRequest,
+    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn change_password(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<ChangePasswordRequest>,
+) -> Answer {
+    let form = PasswordChange { current: body.0.current_password, new: body.0.new_password };
+    let work = move |auth: &AuthService| auth.change_password(&bearer.0, &form, &client.0);
+    let tokens = api.blocking(Lane::Password, work).await??;
+    Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+/// A wish for another password.
+#[derive(Debug, ToSchema)]
+pub(crate) struct ChangePasswordRequest {
+    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    current_password: PasswordAttempt,
+    /// What it must be like says `GET /password-policy`.
+    #[schema(value_type = String, format = Password, example = "An0ther-horse battery")]
+    new_password: PasswordAttempt,
+}
+
+impl FromFields for ChangePasswordRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let current_password = fields.password("current_password");
+        let new_password = fields.password("new_password");
+        Some(Self { current_password: current_password?, new_password: new_password? })
+    }
+}
+
+problems!(BEARER, WITH_BODY, LIMITED, STORE);

@@ -1,0 +1,52 @@
+//! `DELETE /me`
+
+use actix_web::web::Data;
+use portcullis_domain::AuthService;
+use portcullis_domain::password::PasswordAttempt;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::Api;
+use crate::answer;
+use crate::bearer::Bearer;
+use crate::blocking::Lane;
+use crate::client_ip::Client;
+use crate::openapi::{BEARER, LIMITED, STORE, WITH_BODY, problems};
+use crate::strict_json::{Fields, FromFields, StrictJson};
+
+/// Deletes the account of the user who holds the token
+///
+/// All sessions end, and the name is free again. After a lost answer, repeat: the second call gets a 401 where
+/// the first one succeeded.
+#[utoipa::path(
+    delete, path = "/me", tag = "bearer",
+    request_body = DeleteAccountRequest,
+    responses((status = 204, description = "The account is gone."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn delete_account(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<DeleteAccountRequest>,
+) -> Answer {
+    let current = body.0.current_password;
+    let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
+    api.blocking(Lane::Password, work).await??;
+    Ok(answer::no_content())
+}
+
+/// The word of a user who wants to be gone.
+#[derive(Debug, ToSchema)]
+pub(crate) struct DeleteAccountRequest {
+    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    current_password: PasswordAttempt,
+}
+
+impl FromFields for DeleteAccountRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { current_password: fields.password("current_password")? })
+    }
+}
+
+problems!(BEARER, WITH_BODY, LIMITED, STORE);

@@ -1,0 +1,34 @@
+//! `DELETE /me/sessions/{id}`
+
+use actix_web::web::{Data, Path};
+use portcullis_domain::id::SessionId;
+use uuid::fmt::Hyphenated;
+
+use super::Answer;
+use crate::Api;
+use crate::answer;
+use crate::bearer::Bearer;
+use crate::blocking::Lane;
+use crate::client_ip::Client;
+use crate::openapi::{BEARER, STORE, problems};
+use crate::problem::ProblemCode;
+
+/// Ends a session of the user who holds the token
+///
+/// It may be the one of the token. Ending one that is over already succeeds, for an hour at least. The sessions
+/// of others are answered as those that never were.
+#[utoipa::path(
+    delete, path = "/me/sessions/{id}", tag = "bearer",
+    params(("id" = String, Path, format = "uuid", description = "The `id` of the session.")),
+    responses((status = 204, description = "The session is over."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn end_session(api: Data<Api>, client: Client, bearer: Bearer, id: Path<String>) -> Answer {
+    // What is no id names no session.
+    let id: Hyphenated = id.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
+    let session = SessionId::from_uuid(id.into_uuid());
+    api.blocking(Lane::Data, move |auth| auth.end_session(&bearer.0, session, &client.0)).await??;
+    Ok(answer::no_content())
+}
+
+problems!(BEARER, STORE, &[ProblemCode::NotFound]);

@@ -1,0 +1,162 @@
+use actix_web::http::Method;
+use portcullis_domain::event::EventKind;
+use portcullis_http::ProblemCode;
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
+use serde_json::json;
+
+use crate::rig::{REQUEST_ID, Rig, Setup, bearer, with_json};
+
+const NEW: &str = "An0ther-horse battery";
+
+#[actix_web::test]
+async fn a_new_password_opens_a_new_session_and_ends_the_old_ones() {
+    let rig = Rig::new().await;
+    let (tokens, other) = (rig.alice().await, rig.login("alice", PASSWORD).await.tokens());
+    let answer = rig.change_password(&tokens.access, PASSWORD, NEW).await;
+    let new = answer.tokens();
+    answer.check(
+        200,
+        &json!({
+            "access_token": new.access,
+            "token_type": "Bearer",
+            "expires_in": 900,
+            "refresh_token": new.refresh,
+            "refresh_expires_in": 2_592_000,
+            "session_id": new.session,
+        }),
+    );
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_ne!(new.session, tokens.session);
+    assert!(rig.is_over(&tokens).await && rig.is_over(&other).await);
+    assert!(!rig.is_over(&new).await);
+
+    rig.login("alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
+    assert_eq!(rig.login("alice", NEW).await.status, 200);
+    assert_eq!(rig.events().iter().filter(|event| **event == "password_changed").count(), 1);
+}
+
+#[actix_web::test]
+async fn the_new_session_knows_where_it_was_opened() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let body = json!({"current_password": PASSWORD, "new_password": NEW});
+    let request = with_json(Method::PUT, "/me/password", body)
+        .insert_header(bearer(&tokens.access))
+        .peer_addr("192.0.2.7:1".parse().unwrap())
+        .insert_header(("user-agent", "curl/8.5"));
+    let new = rig.send(request).await.tokens();
+    let session = &rig.get_as("/me/sessions", &new.access).await.json()["sessions"][0];
+    assert_eq!((&session["ip"], &session["user_agent"]), (&json!("192.0.2.7"), &json!("curl/8.5")));
+}
+
+#[actix_web::test]
+async fn a_wrong_current_password_changes_nothing() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let wrong = json!({
+        "type": "/problems/invalid_request",
+        "title": "The request breaks a rule",
+        "status": 422,
+        "detail": "`errors` lists everything that is wrong.",
+        "code": "invalid_request",
+        "request_id": REQUEST_ID,
+        "errors": [
+            {"pointer": "#/current_password", "code": "incorrect", "message": "is not the current password"},
+        ],
+    });
+    for current in [NEW, "", &"x".repeat(257)] {
+        rig.change_password(&tokens.access, current, NEW).await.check(422, &wrong);
+    }
+    assert!(!rig.is_over(&tokens).await);
+    assert_eq!(rig.login("alice", PASSWORD).await.status, 200);
+    assert_eq!(rig.events().iter().filter(|event| **event == "password_not_confirmed").count(), 3);
+}
+
+#[actix_web::test]
+async fn the_new_password_keeps_the_rules_of_registration() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let work = rig.hasher.work();
+    rig.change_password(&tokens.access, "wrong", "xxx").await.check_violations(&[
+        ("#/new_password", "too_short"),
+        ("#/new_password", "missing_upper"),
+        ("#/new_password", "missing_digit"),
+        ("#/new_password", "missing_special"),
+    ]);
+    let cases = [
+        ("P@ssw0rd", "common"),
+        ("x-ALICE-Y7", "contains_username"),
+        (&format!("Aa1-{}", "x".repeat(253)), "too_long"),
+        ("Corr3ct\0-horse", "invalid_character"),
+    ];
+    for (new, code) in cases {
+        let answer = rig.change_password(&tokens.access, PASSWORD, new).await;
+        answer.check_violations(&[("#/new_password", code)]);
+    }
+    assert_eq!(rig.hasher.work(), work, "refused unhashed");
+    assert!(!rig.is_over(&tokens).await);
+}
+
+#[actix_web::test]
+async fn the_body_is_two_passwords_and_nothing_else() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let put = async |body: &str| {
+        rig.send(with_json(Method::PUT, "/me/password", body).insert_header(bearer(&tokens.access))).await
+    };
+    put("{}").await.check_violations(&[("#/current_password", "required"), ("#/new_password", "required")]);
+    put(r#"{"current_password":7,"new_password":null,"username":"x"}"#).await.check_violations(&[
+        ("#/current_password", "wrong_type"),
+        ("#/new_password", "wrong_type"),
+        ("#/username", "unknown_field"),
+    ]);
+    put("").await.check_problem(ProblemCode::MalformedJson);
+}
+
+#[actix_web::test]
+async fn the_password_alone_is_not_enough() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let body = json!({"current_password": PASSWORD, "new_password": NEW});
+    let request = with_json(Method::PUT, "/me/password", &body);
+    rig.send(request).await.check_problem(ProblemCode::MissingToken);
+    rig.post("/logout", json!({"refresh_token": tokens.refresh})).await.check_done();
+    let work = rig.hasher.work();
+    let answer = rig.change_password(&tokens.access, PASSWORD, NEW).await;
+    answer.check_problem(ProblemCode::InvalidToken);
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
+    assert_eq!(rig.hasher.work(), work);
+    assert_eq!(rig.login("alice", PASSWORD).await.status, 200);
+}
+
+#[actix_web::test]
+async fn who_was_disabled_meanwhile_gets_no_session() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let alice = rig.store.events()[0].user.unwrap();
+    let event = fixtures::event(EventKind::UserDisabled, NOW, rig.ports.entropy.as_ref());
+    // On another instance: this one does not know of it yet.
+    rig.ports.users.disable(alice, &event).unwrap();
+    let answer = rig.change_password(&tokens.access, PASSWORD, NEW).await;
+    answer.check_problem(ProblemCode::InvalidToken);
+    assert!(!rig.events().contains(&"password_changed"));
+}
+
+#[actix_web::test]
+async fn a_closed_lane_refuses_before_anything_runs() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let work = rig.hasher.work();
+    rig.api.close_password_lane();
+    rig.change_password(&tokens.access, PASSWORD, NEW).await.check_problem(ProblemCode::Overloaded);
+    assert_eq!(rig.hasher.work(), work);
+}
+
+#[actix_web::test]
+async fn an_instance_that_knows_nothing_yet_is_not_ready() {
+    let tokens = Rig::new().await.alice().await;
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    let answer = rig.change_password(&tokens.access, PASSWORD, NEW).await;
+    answer.check_problem(ProblemCode::NotReady);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}

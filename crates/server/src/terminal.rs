@@ -1,0 +1,81 @@
+//! What commands print, and what they ask of whoever typed them.
+
+use std::fmt;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::time::UnixTime;
+
+use crate::failure::Failure;
+
+/// Prints lines of data on standard output.
+pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    written.map_err(|error| {
+        Failure::Failed(anyhow::Error::new(error).context("cannot write to standard output"))
+    })
+}
+
+/// A time as people and programs read it.
+pub(crate) fn rfc3339(time: UnixTime) -> String {
+    Timestamp::from_second(time.as_secs())
+        .map_or_else(|_| "the end of time".to_owned(), |time| time.to_string())
+}
+
+/// Asks whether to do what cannot be undone, unless `yes` was said on the command line.
+///
+/// # Errors
+/// [`Failure::Usage`] where there is no terminal to ask on.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::Usage("nobody can be asked here; say --yes".to_owned()));
+    }
+    match ask(question).context("cannot ask")?.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(anyhow!("nothing was done").into()),
+    }
+}
+
+fn ask(question: &str) -> io::Result<String> {
+    let mut err = io::stderr().lock();
+    write!(err, "{question} [y/N] ")?;
+    err.flush()?;
+    read_line()
+}
+
+/// A password, asked for on a terminal or else one line of standard input. It never stands on the command line,
+/// which other users of the machine can read.
+pub(crate) fn read_password() -> Result<PasswordAttempt, Failure> {
+    let password = match io::stdin().is_terminal() {
+        true => ask_twice()?,
+        false => {
+            let mut line = read_line().context("cannot read the password from standard input")?;
+            line.truncate(line.trim_end_matches(['\r', '\n']).len());
+            line
+        }
+    };
+    Ok(PasswordAttempt::new(password))
+}
+
+/// A password that nobody sees being typed may be mistyped.
+fn ask_twice() -> anyhow::Result<String> {
+    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the password");
+    let password = ask("Password: ")?;
+    anyhow::ensure!(password == ask("Once more: ")?, "the two passwords differ");
+    Ok(password)
+}
+
+fn read_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
+    Ok(line)
+}
+
+/// In bytes: more than any password that is accepted.
+const LONGEST_LINE: u64 = 16 * 1024;

@@ -1,0 +1,159 @@
+//! Promises of [`SessionStore::sweep`](portcullis_domain::ports::SessionStore::sweep).
+
+use std::time::Duration;
+
+use portcullis_domain::id::{SessionId, uuid_v7};
+use portcullis_domain::retention::{Sweep, Swept};
+use portcullis_domain::session::Ending;
+use portcullis_domain::time::UnixTime;
+use uuid::Uuid;
+
+use super::{Stores, race};
+use crate::fixtures::{IDLE, NOW};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MICROSECOND: Duration = Duration::from_micros(1);
+const TURN: Duration = Duration::from_mins(2);
+
+/// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
+pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
+    let user = stores.user("Alice");
+    let over_before = NOW + IDLE * 2;
+    let ended = |at| {
+        let session = stores.new_session(user.id, at - SECOND);
+        stores.open(&session);
+        assert!(stores.end(session.id, at));
+        session.id
+    };
+    let expired = |at| {
+        let session = stores.new_session(user.id, at - IDLE);
+        stores.open(&session);
+        session.id
+    };
+    let before = over_before - MICROSECOND;
+    let gone = [ended(NOW), ended(before), expired(NOW + IDLE), expired(before)];
+    let kept = [ended(over_before), expired(over_before), ended(over_before + SECOND)];
+    let live = stores.new_session(user.id, over_before);
+    stores.open(&live);
+    let (told, events) = (stores.news(over_before), (stores.recorded)());
+
+    let sweep = Sweep { now: over_before + SECOND, over_before, ..sweep(stores) };
+    assert_eq!(walk(stores, sweep), gone.len());
+    assert!(gone.iter().all(|session| is_forgotten(stores, *session)));
+    assert!(kept.iter().all(|session| !is_forgotten(stores, *session)));
+    assert!(stores.is_live(live.id, over_before));
+    assert_eq!(stores.news(over_before).ended, told.ended);
+    assert_eq!((stores.recorded)(), events, "events stay, and sweeping is none");
+    assert_eq!(walk(stores, sweep), 0, "nothing is deleted twice");
+}
+
+/// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
+pub fn sweep_walks_to_the_end_and_begins_anew(stores: &Stores) {
+    let user = stores.user("Alice");
+    for round in 0..3 {
+        for n in 0..7 {
+            let session = stores.session(user.id);
+            // What is live in between does not stop the walk.
+            if n % 3 != 2 {
+                stores.end(session.id, NOW);
+            }
+        }
+        let sweep = Sweep { now: NOW + SECOND * (round + 1), ..sweep(stores) };
+        assert_eq!(walk(stores, Sweep { batch: 2, ..sweep }), 5, "{round}");
+    }
+    assert_eq!(stores.list(user.id, NOW).len(), 3 * 2);
+}
+
+/// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.
+pub fn sweep_is_done_by_one_instance_at_a_time(stores: &Stores) {
+    let user = stores.user("Alice");
+    let session = stores.session(user.id);
+    stores.end(session.id, NOW - SECOND);
+    let (one, other) = (sweep(stores), sweep(stores));
+    let nothing_over = |now| Sweep { now, over_before: UnixTime::EPOCH, ..one };
+    assert!(is_step(step(stores, nothing_over(NOW))));
+    assert!(is_step(step(stores, nothing_over(NOW + SECOND))), "it goes on");
+
+    let until = NOW + SECOND + TURN;
+    for now in [NOW, NOW + SECOND, until - MICROSECOND] {
+        assert_eq!(step(stores, Sweep { now, ..other }), Swept::NotOurTurn, "{now:?}");
+        assert!(!is_forgotten(stores, session.id));
+    }
+    let taken_over = step(stores, Sweep { now: until + MICROSECOND, ..other });
+    assert!(matches!(taken_over, Swept::Step { deleted: 1, .. }), "{taken_over:?}");
+    assert_eq!(step(stores, Sweep { now: until + SECOND, ..one }), Swept::NotOurTurn);
+}
+
+/// Whether nobody swept before or a turn has just lapsed: of four instances that try at once, one makes the step.
+pub fn sweep_lets_exactly_one_racer_step(stores: &Stores) {
+    for round in 0..5 {
+        let now = NOW + (TURN + SECOND) * round;
+        let results = race(4, |_| step(stores, Sweep { now, ..sweep(stores) }));
+        let steps = results.iter().filter(|swept| is_step(**swept)).count();
+        assert_eq!(steps, 1, "{results:?}");
+    }
+}
+
+/// Where the store tells the time, it tells the newest time of a step too; that never sinks, and a step that was not
+/// made leaves none.
+pub fn sweep_leaves_its_time_as_a_mark(stores: &Stores) {
+    let newest = || stores.news(NOW).time.map(|time| time.newest);
+    let Some(before) = newest() else { return };
+    let (one, other) = (sweep(stores), sweep(stores));
+    for (sweep, expected) in [
+        (Sweep { now: NOW + SECOND, ..one }, NOW + SECOND),
+        (Sweep { now: NOW, ..one }, NOW + SECOND),
+        (Sweep { now: NOW + SECOND * 2, ..other }, NOW + SECOND),
+        (Sweep { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
+    ] {
+        step(stores, sweep);
+        assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
+        let status = stores.health.check().unwrap();
+        assert_eq!(status.time.map(|time| time.newest), newest());
+    }
+}
+
+/// A first step at [`NOW`] of an instance that nobody knows yet, to which everything is over that ended by now.
+fn sweep(stores: &Stores) -> Sweep {
+    Sweep {
+        instance: instance(stores),
+        now: NOW,
+        turn: TURN,
+        over_before: NOW + MICROSECOND,
+        after: None,
+        batch: 100,
+    }
+}
+
+fn instance(stores: &Stores) -> Uuid {
+    uuid_v7(NOW, &*stores.entropy)
+}
+
+fn step(stores: &Stores, sweep: Sweep) -> Swept {
+    stores.sessions.sweep(&sweep).expect("the store answers")
+}
+
+fn is_step(swept: Swept) -> bool {
+    matches!(swept, Swept::Step { .. })
+}
+
+/// Steps to the end, in a turn that is over right after, and counts what was deleted.
+fn walk(stores: &Stores, first: Sweep) -> usize {
+    let mut sweep = Sweep { turn: Duration::ZERO, ..first };
+    let mut all = 0;
+    for _ in 0..100 {
+        let Swept::Step { deleted, next } = step(stores, sweep) else { panic!("nobody else sweeps") };
+        assert!(deleted <= sweep.batch as usize, "{deleted}");
+        all += deleted;
+        match next {
+            Some(next) => sweep.after = Some(next),
+            None => return all,
+        }
+    }
+    panic!("there is no end")
+}
+
+/// Whether the store knows nothing of a session, not even that it is over.
+fn is_forgotten(stores: &Stores, session: SessionId) -> bool {
+    stores.end_of(None, session, NOW + Duration::from_hours(48)) == Ending::Unknown
+}

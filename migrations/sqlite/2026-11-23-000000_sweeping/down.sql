@@ -1,0 +1,3 @@
+ALTER TABLE deployment DROP COLUMN sweeper_until;
+ALTER TABLE deployment DROP COLUMN sweeper;
+ALTER TABLE deployment DROP COLUMN newest_mark;

@@ -93,8 +93,8 @@ fn after_a_restart_with_a_clock_set_back_nothing_revives() {
 
     let server = Server::start_with(&database, &[SHORT]);
     server.wait_for_line("ahead of the database's");
-    // The mark may be a minute old: even what expired within that minute gets no chance.
-    server.get_as("/protected", &old.access).is_problem(503, "not_ready");
+    // The mark is a few seconds old, and what expired after it gets no chance.
+    server.get_as("/protected", &old.access).is_problem(401, "invalid_token");
     server.refresh(&old.refresh).is_problem(503, "not_ready");
     assert_eq!(login_status(&server), 503);
 

@@ -11,6 +11,8 @@ use crate::server::{PASSWORD, SECRET, Server, Tokens, command, run, wait, wait_u
 
 const OTHER_SECRET: &str = "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA";
 
+const THIRD_SECRET: &str = "pcs_p3vN0WcZy7mYl1rTqkGm2sQ8bXh4JfUe5aLxRtOdKjM";
+
 on_both_databases! {
     fn an_operator_adds_users(database: &Database) {
         let (code, out, _) = add_user(database, "admin", PASSWORD);
@@ -152,13 +154,9 @@ on_both_databases! {
 
         let (code, told, _) = adopt(&[new], &["--yes"]);
         assert_eq!((code, told.contains("every session ended")), (0, true), "{told}");
-        let (status, log) = server.ended();
-        assert_eq!(status.code(), Some(78), "{log:#?}");
-        let reason = log.last().unwrap();
-        assert!(reason.starts_with("portcullis: secret: the database is used with another "), "{log:#?}");
-        let (code, _, error) = operate(database, &[], &[], "");
-        assert_eq!((code, error.trim_end()), (78, reason.as_str()), "what a start says too");
-        assert!(error.contains("`portcullis secret adopt`"), "{error}");
+        ends_by_itself(server);
+        refuses_for_good(database, "secret", &[], &[]);
+        refuses_for_good(database, "secret", &[], &["secret", "adopt", "--yes"]);
 
         let server = Server::start_with(database, &[new]);
         server.get_as("/protected", &old.access).is_problem(401, "invalid_token");
@@ -168,18 +166,59 @@ on_both_databases! {
         assert_eq!(database.number(events), 1);
     }
 
-    fn adopting_the_secret_in_use_ends_the_sessions_and_no_instance(database: &Database) {
+    fn a_secret_that_leaks_while_it_is_replaced_never_comes_back(database: &Database) {
+        let new = ("SECRET", OTHER_SECRET);
+        let step_one = [("ACCEPTED_SECRETS", OTHER_SECRET)];
+        let step_two = [new, ("ACCEPTED_SECRETS", SECRET)];
+        let running = [Server::start_with(database, &step_one), Server::start_with(database, &step_two)];
+        running[0].register("alice");
+        let old = running[0].login("alice");
+        lives(&running[1], &old);
+
+        let (code, told, _) = operate(database, &[new], &["secret", "adopt", "--yes"], "");
+        assert_eq!((code, told.contains("running instances end by themselves")), (0, true), "{told}");
+        running.into_iter().for_each(ends_by_itself);
+        refuses_for_good(database, "secret", &step_one, &[]);
+        refuses_for_good(database, "accepted_secrets", &step_two, &[]);
+
+        let server = Server::start_with(database, &[new]);
+        server.get_as("/protected", &old.access).is_problem(401, "invalid_token");
+        server.refresh(&old.refresh).is_problem(401, "invalid_refresh_token");
+        let tokens = server.login("alice");
+        server.terminate();
+
+        // The next replacement signs nobody out.
+        let third = ("SECRET", THIRD_SECRET);
+        let running = [
+            Server::start_with(database, &[new, ("ACCEPTED_SECRETS", THIRD_SECRET)]),
+            Server::start_with(database, &[third, ("ACCEPTED_SECRETS", OTHER_SECRET)]),
+        ];
+        for server in &running {
+            lives(server, &tokens);
+        }
+        let tokens = running[1].refresh(&tokens.refresh).tokens();
+        for server in &running {
+            lives(server, &tokens);
+        }
+        drop(running);
+        lives(&Server::start_with(database, &[third]), &tokens);
+    }
+
+    fn adopting_the_secret_in_use_ends_sessions_and_instances_too(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
-        let tokens = server.login("alice");
+        let old = server.login("alice");
         done(database, &["secret", "adopt", "--yes"]);
-        is_over(&server, &tokens);
+        ends_by_itself(server);
+        let server = Server::start(database);
+        is_over(&server, &old);
         lives(&server, &server.login("alice"));
     }
 
     fn a_clock_that_is_off_keeps_no_operator_from_locking_somebody_out(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
+        let old = server.login("alice");
         server.kill();
         let an_hour_ahead = match database.kind {
             Kind::Sqlite => "(unixepoch() + 3600) * 1000000",
@@ -187,7 +226,8 @@ on_both_databases! {
         };
         database.execute(&format!("UPDATE deployment SET newest_mark = {an_hour_ahead}"));
         let (code, told, warning) = operate(database, &[], &["user", "disable", "alice"], "");
-        assert_eq!((code, told.as_str()), (0, "disabled alice: no session was live\n"), "{warning}");
+        let expected = "disabled alice: 1 session ended; running instances refuse its tokens within a second\n";
+        assert_eq!((code, told.as_str()), (0, expected), "{warning}");
         for part in ["ahead of the database's", "docs/security.md"] {
             assert!(warning.contains(part), "{warning}");
         }
@@ -199,8 +239,12 @@ on_both_databases! {
             Kind::Sqlite => "-- SQLite\n",
             Kind::Postgres { .. } => "-- PostgreSQL\n",
         };
-        database.execute(advice.split(dialect).nth(1).unwrap().split(';').next().unwrap());
+        let advice = advice.split(dialect).nth(1).unwrap().split("```").next().unwrap().split("--").next().unwrap();
+        for statement in advice.split(';').filter(|statement| !statement.trim().is_empty()) {
+            database.execute(statement);
+        }
         let server = Server::start(database);
+        is_over(&server, &old);
         lives(&server, &server.login("alice"));
     }
 
@@ -333,6 +377,23 @@ fn operate(
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Waits until a running server, which was told nothing, ends since a secret was adopted.
+#[track_caller]
+fn ends_by_itself(server: Server) {
+    let (status, log) = server.ended();
+    let reason = log.last().unwrap();
+    assert_eq!(status.code(), Some(78), "{log:#?}");
+    assert!(reason.starts_with("portcullis: secret: the database's was replaced while "), "{log:#?}");
+}
+
+/// A command is refused because a secret in this setting was shut out by the adoption of another.
+#[track_caller]
+fn refuses_for_good(database: &Database, setting: &str, settings: &[(&str, &str)], arguments: &[&str]) {
+    let (code, _, error) = operate(database, settings, arguments, "");
+    let expected = format!("portcullis: {setting}: the database refuses ");
+    assert_eq!((code, error.starts_with(&expected)), (78, true), "{error}");
 }
 
 /// Waits until a running server, which was told nothing, refuses what is left of a session.

@@ -1,10 +1,103 @@
 //! Everything acknowledged survives `kill -9` and a restart.
 
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::database::Database;
 use crate::on_both_databases;
-use crate::server::{Server, race};
+use crate::server::{Server, Tokens, race, wait_until};
+
+/// Stands between a server and PostgreSQL. What rotates a session goes through, and its answer does not come back.
+struct Withholding {
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Withholding {
+    fn before(database: &Database) -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let url = database.url();
+        let (start, rest) = url.split_once("host=").unwrap();
+        let (host, rest) = rest.split_once('&').unwrap();
+        let port = rest.split('&').find_map(|part| part.strip_prefix("port=")).unwrap();
+        let socket = format!(".s.PGSQL.{port}");
+        let real = Path::new(&host.replace("%2F", "/")).join(&socket);
+        let listener = UnixListener::bind(folder.path().join(&socket)).unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = UnixStream::connect(&real).unwrap();
+                let is_withheld = Arc::new(AtomicBool::new(false));
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let withhold = Arc::clone(&is_withheld);
+                std::thread::spawn(move || {
+                    copy(from, to, |bytes| {
+                        let rotates = bytes.windows(17).any(|part| part == br#"UPDATE "sessions""#);
+                        withhold.fetch_or(rotates, Ordering::SeqCst);
+                        true
+                    });
+                });
+                std::thread::spawn(move || copy(server, client, |_| !is_withheld.load(Ordering::SeqCst)));
+            }
+        });
+        let url = format!("{start}host={}&{rest}", folder.path().display().to_string().replace('/', "%2F"));
+        Self { url, _folder: folder }
+    }
+}
+
+/// Copies what `passes` until one side is gone.
+fn copy(mut from: UnixStream, mut to: UnixStream, passes: impl Fn(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if passes(&buffer[..length]) && to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _gone_already = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_rotation_that_was_committed_but_never_answered_is_answered_alike() {
+    let database = &Database::postgres();
+    let server = Server::start(database);
+    server.register("alice");
+    let tokens = server.login("alice");
+    server.kill();
+    let generation = format!("SELECT generation FROM sessions WHERE id = {}", database.id(&tokens.session));
+
+    let proxy = Withholding::before(database);
+    let server = Server::start_with(database, &[("DATABASE__URL", &proxy.url)]);
+    let answers = race(2, |n| {
+        if n == 0 {
+            return server.raw(refreshing(&tokens).as_bytes());
+        }
+        wait_until("it is committed", || database.number(&generation) == 1);
+        server.signal("KILL");
+        String::new()
+    });
+    assert_eq!(answers[0], "", "no answer left");
+    drop(server);
+
+    let server = Server::start(database);
+    let successor = server.refresh(&tokens.refresh).tokens();
+    assert_eq!(database.number(&generation), 1, "moved once");
+    assert_eq!(server.refresh(&tokens.refresh).tokens().refresh, successor.refresh);
+    assert_eq!(server.get_as("/protected", &successor.access).status, 200);
+    assert_eq!(server.refresh(&successor.refresh).status, 200);
+}
+
+fn refreshing(tokens: &Tokens) -> String {
+    let body = format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh);
+    format!(
+        "POST /refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
 
 on_both_databases! {
     fn users_rotations_and_ends_survive(database: &Database) {
@@ -33,20 +126,14 @@ on_both_databases! {
                 server.register("alice");
             }
             let tokens = server.login("alice");
-            let body = format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh);
-            let request = format!(
-                "POST /refresh HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-                 content-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let generation = format!("SELECT max(generation) FROM sessions WHERE id = {}", database.id(&tokens.session));
+            let generation = format!("SELECT generation FROM sessions WHERE id = {}", database.id(&tokens.session));
             let answers = race(2, |n| {
                 if n == 0 {
-                    return server.raw(request.as_bytes());
+                    return server.raw(refreshing(&tokens).as_bytes());
                 }
                 match round % 2 {
                     // As soon as the commit can be seen.
-                    0 => crate::server::wait_until("it is committed", || database.number(&generation) == 1),
+                    0 => wait_until("it is committed", || database.number(&generation) == 1),
                     _ => std::thread::sleep(Duration::from_micros(round * 250)),
                 }
                 server.signal("KILL");
@@ -69,7 +156,7 @@ on_both_databases! {
         let results = race(9, |n| {
             if n == 8 {
                 // Once some are through, the server dies in the middle of the others.
-                crate::server::wait_until("some users are there", || {
+                wait_until("some users are there", || {
                     database.number("SELECT count(*) FROM users") >= 20
                 });
                 server.signal("KILL");

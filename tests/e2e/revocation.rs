@@ -246,7 +246,14 @@ fn an_exhausted_pool_does_not_keep_an_end_from_being_known() {
     let (kept, ending) = (here.login("alice"), here.login("alice"));
     assert_eq!(there.get_as("/protected", &ending.access).status, 200);
 
-    let waiting = || database.number("SELECT count(*) FROM pg_locks WHERE NOT granted");
+    // Other tests have databases on the same server.
+    let locks = |which: &str| {
+        database.number(&format!(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'users'::regclass AND database =
+             (SELECT oid FROM pg_database WHERE datname = current_database()) AND {which}"
+        ))
+    };
+    let waiting = || locks("NOT granted");
     race(3, |n| match n {
         // Whoever wants to know of a user waits.
         0 => {
@@ -257,9 +264,7 @@ fn an_exhausted_pool_does_not_keep_an_end_from_being_known() {
         }
         // So the one connection is taken.
         1 => {
-            wait_until("the table is locked", || {
-                database.number("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") > 0
-            });
+            wait_until("the table is locked", || locks("mode = 'AccessExclusiveLock' AND granted") > 0);
             let answer = there.get_as("/me", &kept.access);
             assert!(matches!(answer.status, 200 | 503), "{answer:?}");
         }

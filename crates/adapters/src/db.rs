@@ -7,6 +7,7 @@ mod event_log;
 mod migrations;
 mod prepare;
 mod schema;
+mod secrets;
 mod session_store;
 mod sqlite_file;
 mod store_health;
@@ -30,6 +31,7 @@ pub use self::error::DatabaseFailure;
 use self::error::store_error;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
+use self::secrets::Checks;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::Watch;
 use self::writer_gate::{Turn, WriterGate};
@@ -38,7 +40,7 @@ use crate::keys::KeyCheck;
 /// One database and the pool of connections to it. It is the adapter of every storage port.
 ///
 /// What the other instances did is asked for over one more connection, which no other call keeps waiting. That look
-/// also sees when the database is used with another secret from now on ([`Database::is_foreign`]).
+/// also sees when the database's secret was replaced ([`Database::is_foreign`]).
 ///
 /// Calls fail as unavailable rather than wait: for a connection, for PostgreSQL's locks and statements, for a server
 /// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. And what
@@ -61,9 +63,9 @@ pub struct Database {
 enum Access {
     /// Nobody knows yet whether the schema is the one these queries are made for, and the secret the database's.
     Unprepared,
-    /// They may, as long as the database is used with a secret of one of these check values.
-    Open(Vec<KeyCheck>),
-    /// The database is used with another secret.
+    /// They may, as long as the database is used with one of these secrets and no further one is adopted.
+    Open { secrets: Checks, adoptions: i64 },
+    /// Another secret took the place of the database's.
     Foreign,
 }
 
@@ -117,38 +119,43 @@ impl Database {
     ///
     /// The first instance of a database sets its secret; one that accepts the database's moves it to its own current
     /// one. So a secret is replaced in two steps: first every instance accepts the new one, then every instance has
-    /// the new one and accepts the old.
+    /// the new one and accepts the old. A secret that was refused when another was adopted ([`Database::adopt`]) opens
+    /// nothing any more, nor does it as an accepted one.
     ///
     /// # Errors
     /// [`PrepareError`].
     pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
-        prepare::prepare(&self.url, current, accepted)?;
-        *self.access_mut() = Access::Open([&[current], accepted].concat());
+        let secrets = Checks { current, accepted: accepted.to_vec() };
+        let adoptions = prepare::prepare(&self.url, &secrets)?;
+        *self.access_mut() = Access::Open { secrets, adoptions };
         Ok(())
     }
 
-    /// Whether somebody put another secret in the place of this instance's ([`Database::adopt`]) after it prepared. No
-    /// call of a store succeeds from then on: the process had better end.
+    /// Whether, after this instance prepared, a secret was adopted ([`Database::adopt`]), whichever that is, or the
+    /// database's was replaced by one that this instance does not accept. No call of a store succeeds from then on: the
+    /// process had better end.
     pub fn is_foreign(&self) -> bool {
         matches!(*self.access(), Access::Foreign)
     }
 
     /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
-    /// that one. Connects, brings the schema up to date and, in one transaction, replaces the check value, ends every
-    /// session and records the event. Does not open the stores.
+    /// that one. Connects, brings the schema up to date and, in one transaction, replaces the check value, refuses for
+    /// good every other secret that an instance ever had or accepted here, ends every session and records the event.
+    /// Does not open the stores.
     ///
     /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
     /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
-    /// taken for old ones. Instances that run see it with their next look ([`Database::is_foreign`]).
+    /// taken for old ones. Every instance that runs sees it with its next look
+    /// and is over ([`Database::is_foreign`]).
     ///
     /// # Errors
-    /// [`PrepareError`]; nothing was changed then but the schema.
+    /// [`PrepareError`], also where this secret is refused already; nothing was changed then but the schema.
     pub fn adopt(
         &self,
-        current: KeyCheck,
+        adopted: KeyCheck,
         event: impl FnOnce(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        prepare::adopt(&self.url, current, event)
+        prepare::adopt(&self.url, adopted, event)
     }
 
     /// Connects and brings the schema up to date under the same lock. Does not open the stores.
@@ -259,11 +266,13 @@ impl Database {
         })
     }
 
-    /// Closes the stores when the database is used with a secret that this instance neither has nor accepts.
+    /// Closes the stores when a secret was adopted, or the database's is one that this instance neither has nor accepts.
     fn compare_secrets(&self, shared: &Shared) {
         let is_stored = |check: &KeyCheck| shared.key_check.as_deref() == Some(check.as_bytes());
         let is_ours = match &*self.access() {
-            Access::Open(checks) => checks.iter().any(is_stored),
+            Access::Open { secrets, adoptions } => {
+                shared.adoptions == *adoptions && secrets.iter().any(is_stored)
+            }
             Access::Unprepared | Access::Foreign => return,
         };
         if !is_ours {
@@ -278,9 +287,9 @@ impl Database {
 
     fn may_be_used(&self) -> Result<(), StoreError> {
         match *self.access() {
-            Access::Open(_) => Ok(()),
+            Access::Open { .. } => Ok(()),
             Access::Unprepared => Err(error::unavailable("the database is not prepared yet")),
-            Access::Foreign => Err(error::unavailable("the database is used with another secret now")),
+            Access::Foreign => Err(error::unavailable("the secret of the database was replaced")),
         }
     }
 

@@ -9,13 +9,15 @@ use crate::id::SessionId;
 use crate::revocation::REMEMBERED;
 use crate::time::UnixTime;
 
+/// How long sessions that are over are kept: as long as every instance must remember them.
+pub const SESSIONS_AFTER_THEIR_END: Duration = REMEMBERED;
+
 /// What a store keeps, and for how long.
-///
-/// Sessions that are over stay at least as long as every instance must remember them.
-pub const KEPT: [(&str, Kept); 3] = [
+pub const KEPT: [(&str, Kept); 4] = [
     ("users", Kept::UntilDeleted),
-    ("sessions", Kept::AfterTheirEnd(REMEMBERED)),
+    ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
     ("security events", Kept::ForEver),
+    ("the one row of the deployment", Kept::ForEver),
 ];
 
 /// How long a store keeps something.
@@ -51,7 +53,7 @@ pub struct Sweep {
     pub now: UnixTime,
     /// For how long after a step nobody else takes over.
     pub turn: Duration,
-    /// Sessions that ended or expired before this are deleted.
+    /// Sessions that ended or expired before this are deleted, and those below a floor that is older than this.
     pub over_before: UnixTime,
     /// Where the last step stopped; `None` to begin with the oldest session.
     pub after: Option<SessionId>,

@@ -5,8 +5,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::id::SessionId;
-use crate::session::{MAX_ACCESS_LIFETIME, News};
-use crate::time::UnixTime;
+use crate::session::{CLOCK_TOLERANCE, MAX_ACCESS_LIFETIME, News};
+use crate::time::{StoreTime, UnixTime, micros};
 
 /// How long an ended session is remembered, here and in the store: as long as any access token may last, and two
 /// minutes for clocks that differ and for changes that commit late.
@@ -20,12 +20,19 @@ pub const OVERLAP: Duration = Duration::from_mins(1);
 /// look, and by a clock that nobody sets.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
-/// How many ended sessions are remembered, which is some 50 MB. Where more end within [`REMEMBERED`], the store is
-/// asked for every token until they are fewer.
-pub const CAPACITY: u32 = 1_000_000;
+/// How many ended sessions are remembered, which is some 13 MB: 67 ends a second. Where more end within
+/// [`REMEMBERED`], the store is asked for every token until they are fewer.
+pub const CAPACITY: u32 = 250_000;
 
 /// How long the store is not asked for more than fits.
 const PAUSE_WHEN_FULL: Duration = Duration::from_secs(30);
+
+/// How long the looks allow for instances whose clocks are far from this one's, after this instance started and after
+/// the store's clock was seen to be set: others follow it up to a minute later.
+const WIDE_FOR: Duration = Duration::from_mins(2);
+
+/// How often they then go back as far as anything is remembered.
+const WIDE_EVERY: Duration = STALE_AFTER;
 
 /// How often what is too old to matter is forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -47,6 +54,9 @@ struct Memory {
     last: LastLook,
     /// Up to when what is too old was forgotten.
     forgotten: UnixTime,
+    /// How often everything was given up, because it did not fit.
+    given_up: u64,
+    clocks: Clocks,
 }
 
 /// How the last look at the store went, by two clocks: the stores' and one that nobody sets.
@@ -59,6 +69,36 @@ enum LastLook {
     Good { started: UnixTime, uptime: Duration },
     /// There was more than fits.
     TooMuch { uptime: Duration },
+}
+
+/// What the looks showed of the store's clock, by which other instances write down when sessions end.
+#[derive(Debug, Default)]
+struct Clocks {
+    /// What it showed at the last look.
+    store: Option<UnixTime>,
+    /// By how many microseconds it was ahead of the uptime then.
+    ahead: Option<i64>,
+    /// Until this uptime, others may write down times far from this instance's.
+    wide_until: Duration,
+    /// The uptime of the last look that went all the way back.
+    wide_at: Duration,
+}
+
+/// A look at the store: from when on, and what it will mean.
+#[derive(Debug)]
+pub struct Look {
+    since: UnixTime,
+    started: UnixTime,
+    uptime: Duration,
+    is_full: bool,
+    given_up: u64,
+}
+
+impl Look {
+    /// From when on the store is to be asked for ended sessions.
+    pub const fn since(&self) -> UnixTime {
+        self.since
+    }
 }
 
 /// What is known of a session.
@@ -110,18 +150,26 @@ impl Revocations {
         memory.floor = memory.floor.max(floor);
     }
 
-    /// From when on the store must be asked for ended sessions at `now`: everything remembered the first time,
-    /// the [`OVERLAP`] while looks succeed. `None` while there is more than fits: not yet again.
-    pub fn look_from(&self, now: UnixTime, uptime: Duration) -> Option<UnixTime> {
-        match self.read().last {
-            LastLook::Good { started, .. } => Some((started.min(now) - OVERLAP).max(now - REMEMBERED)),
-            LastLook::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => None,
-            LastLook::Never | LastLook::TooMuch { .. } => Some(now - REMEMBERED),
-        }
+    /// Begins a look at `now`: back to everything remembered the first time, over the [`OVERLAP`] while looks succeed.
+    /// `None` while there is more than fits: not yet again.
+    pub fn begin(&self, now: UnixTime, uptime: Duration) -> Option<Look> {
+        let memory = self.read();
+        let now_for_all = now.min(memory.clocks.store.unwrap_or(now));
+        let all = now_for_all - REMEMBERED;
+        let since = match memory.last {
+            LastLook::Good { started, .. } if !memory.clocks.ask_for_all(uptime) => {
+                all.max(started.min(now_for_all) - OVERLAP)
+            }
+            LastLook::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => return None,
+            LastLook::Good { .. } | LastLook::Never | LastLook::TooMuch { .. } => all,
+        };
+        let (is_full, given_up) = (since == all, memory.given_up);
+        Some(Look { since, started: now, uptime, is_full, given_up })
     }
 
-    /// Takes in what the store said to a look that started at `started`, and forgets what is too old to matter.
-    pub fn merge(&self, news: News, started: UnixTime, uptime: Duration) {
+    /// Takes in what the store said to a look, and forgets what is too old to matter.
+    pub fn merge(&self, look: &Look, news: News) {
+        let Look { started, uptime, .. } = *look;
         let fits = news.ended.len() <= self.capacity as usize;
         // Most of it was told before: what is new goes in under a short lock.
         let known = self.read();
@@ -130,17 +178,22 @@ impl Revocations {
         drop(known);
         let mut memory = self.write();
         memory.floor = memory.floor.max(news.floor);
+        memory.clocks.note(look, news.time);
+        // What was asked for may be too little by now: everything else was given up meanwhile.
+        if look.given_up != memory.given_up {
+            return;
+        }
+        if !fits {
+            memory.last = LastLook::TooMuch { uptime };
+            return;
+        }
         if started >= memory.forgotten + FORGET_EVERY {
             memory.forgotten = started;
             memory.ended.retain(|_, ended_at| *ended_at >= started - REMEMBERED);
         }
-        if fits {
-            memory.last = LastLook::Good { started, uptime };
-            memory.ended.extend(new);
-            memory.keep_within(self.capacity, uptime);
-        } else {
-            memory.last = LastLook::TooMuch { uptime };
-        }
+        memory.last = LastLook::Good { started, uptime };
+        memory.ended.extend(new);
+        memory.keep_within(self.capacity, uptime);
     }
 
     /// What is known of a session that was opened at `opened_at`.
@@ -179,11 +232,37 @@ impl Memory {
     fn keep_within(&mut self, capacity: u32, uptime: Duration) {
         if self.ended.len() > capacity as usize {
             self.ended = HashMap::new();
+            self.given_up += 1;
             if !matches!(self.last, LastLook::Never) {
                 self.last = LastLook::TooMuch { uptime };
             }
         }
     }
+}
+
+impl Clocks {
+    /// Whether it is time to go back as far as anything is remembered.
+    fn ask_for_all(&self, uptime: Duration) -> bool {
+        uptime < self.wide_until && uptime >= self.wide_at + WIDE_EVERY
+    }
+
+    fn note(&mut self, look: &Look, store: Option<StoreTime>) {
+        if look.is_full {
+            self.wide_at = look.uptime;
+        }
+        let Some(StoreTime { now, .. }) = store else { return };
+        let ahead = now.as_micros().saturating_sub(micros(look.uptime));
+        let goes_on = self.ahead.is_some_and(|before| is_near(before, ahead));
+        if !goes_on || !is_near(look.started.as_micros(), now.as_micros()) {
+            self.wide_until = look.uptime + WIDE_FOR;
+        }
+        self.store = Some(now);
+        self.ahead = Some(ahead);
+    }
+}
+
+fn is_near(a: i64, b: i64) -> bool {
+    a.saturating_sub(b).saturating_abs() <= micros(CLOCK_TOLERANCE)
 }
 
 #[cfg(test)]
@@ -203,27 +282,42 @@ mod tests {
         News { ended: sessions.into_iter().map(|n| (sid(n), at)).collect(), ..News::default() }
     }
 
+    fn told_at(store: UnixTime) -> News {
+        News { time: Some(StoreTime { now: store, newest: UnixTime::EPOCH }), ..News::default() }
+    }
+
+    /// A look so long after [`T`], and what it says. Returns from when on it asked.
+    fn look(revocations: &Revocations, after: Duration, news: News) -> UnixTime {
+        let look = revocations.begin(T + after, UP + after).expect("there is room");
+        revocations.merge(&look, news);
+        look.since()
+    }
+
+    const NO_TIME: Duration = Duration::ZERO;
+
     #[test]
     fn nothing_is_live_before_the_first_look_or_long_after_the_last() {
         let revocations = Revocations::default();
         assert_eq!(revocations.standing(sid(1), T, UP), Standing::NotReady);
-        assert_eq!(revocations.look_from(T, UP), Some(T - REMEMBERED));
-
-        revocations.merge(News::default(), T, UP);
+        assert_eq!(look(&revocations, NO_TIME, News::default()), T - REMEMBERED);
         assert_eq!(revocations.standing(sid(1), T, UP + STALE_AFTER), Standing::Live);
+
         let later = STALE_AFTER + Duration::from_micros(1);
         assert_eq!(revocations.standing(sid(1), T, UP + later), Standing::Unknown);
-        let from = revocations.look_from(T + later, UP + later);
-        assert_eq!(from, Some(T - OVERLAP), "nothing between the looks is missed");
-        let much_later = REMEMBERED * 2;
-        let from = revocations.look_from(T + much_later, UP + much_later);
-        assert_eq!(from, Some(T + REMEMBERED), "nor is asked for what no longer matters");
+        assert_eq!(
+            look(&revocations, later, News::default()),
+            T - OVERLAP,
+            "nothing between the looks is missed"
+        );
+        let much_later = later + REMEMBERED * 2;
+        let from = look(&revocations, much_later, News::default());
+        assert_eq!(from, T + much_later - REMEMBERED, "nor is asked for what no longer matters");
     }
 
     #[test]
     fn a_clock_that_stands_still_does_not_keep_the_memory_fresh() {
         let revocations = Revocations::default();
-        revocations.merge(News::default(), T, UP);
+        look(&revocations, NO_TIME, News::default());
         assert!(revocations.is_fresh(UP + STALE_AFTER));
         assert!(!revocations.is_fresh(UP + STALE_AFTER + Duration::from_micros(1)));
     }
@@ -234,21 +328,20 @@ mod tests {
         revocations.insert([sid(1)], T, UP);
         assert_eq!(revocations.standing(sid(1), T, UP), Standing::Ended, "at once, before any look");
 
-        let (then, up) = (T + REMEMBERED, UP + REMEMBERED);
-        revocations.merge(ended([2], T), then, up);
-        assert_eq!(revocations.standing(sid(2), T, up), Standing::Ended);
+        look(&revocations, REMEMBERED, ended([2], T));
+        assert_eq!(revocations.standing(sid(2), T, UP + REMEMBERED), Standing::Ended);
 
-        let (later, up) = (then + FORGET_EVERY, up + FORGET_EVERY);
-        revocations.merge(News::default(), later, up);
-        assert_eq!(revocations.standing(sid(2), T, up), Standing::Live, "every token of it has expired");
+        let later = REMEMBERED + FORGET_EVERY;
+        look(&revocations, later, News::default());
+        assert_eq!(revocations.standing(sid(2), T, UP + later), Standing::Live, "every token has expired");
         assert_eq!(revocations.read().ended.len(), 0);
     }
 
     #[test]
     fn tokens_from_before_the_floor_are_ended() {
         let revocations = Revocations::default();
-        revocations.merge(News { floor: T, ..News::default() }, T, UP);
-        revocations.merge(News::default(), T, UP);
+        look(&revocations, NO_TIME, News { floor: T, ..News::default() });
+        look(&revocations, NO_TIME, News::default());
         assert_eq!(revocations.standing(sid(1), T - Duration::from_secs(1), UP), Standing::Ended);
         assert_eq!(revocations.standing(sid(1), T, UP), Standing::Live);
     }
@@ -257,7 +350,7 @@ mod tests {
     fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
         let revocations = Revocations::with_capacity(2);
         assert_eq!(revocations.most(), 3);
-        revocations.merge(ended([1, 2], T), T, UP);
+        look(&revocations, NO_TIME, ended([1, 2], T));
         assert_eq!(revocations.standing(sid(9), T, UP), Standing::Live);
 
         revocations.insert([sid(3)], T, UP);
@@ -267,17 +360,61 @@ mod tests {
         revocations.insert([sid(4)], T, UP);
         assert_eq!(revocations.standing(sid(4), T, UP), Standing::Ended, "what is known is still of use");
         assert!(!revocations.is_fresh(UP));
-        assert_eq!(revocations.look_from(T, UP), None, "the store is not asked at once again");
+        assert!(revocations.begin(T, UP).is_none(), "the store is not asked at once again");
 
         let pause = PAUSE_WHEN_FULL;
-        assert_eq!(revocations.look_from(T + pause, UP + pause), Some(T + pause - REMEMBERED));
-        revocations.merge(ended([1, 2, 3], T), T + pause, UP + pause);
+        assert_eq!(look(&revocations, pause, ended([1, 2, 3], T)), T + pause - REMEMBERED);
         assert_eq!(revocations.standing(sid(1), T, UP + pause), Standing::Unknown, "still too many");
 
-        revocations.merge(ended([3], T), T + pause * 2, UP + pause * 2);
+        look(&revocations, pause * 2, ended([3], T));
         for session in [3, 4] {
             assert_eq!(revocations.standing(sid(session), T, UP + pause * 2), Standing::Ended);
         }
         assert_eq!(revocations.standing(sid(9), T, UP + pause * 2), Standing::Live);
+    }
+
+    #[test]
+    fn a_look_that_began_before_everything_was_given_up_proves_nothing() {
+        let revocations = Revocations::with_capacity(2);
+        look(&revocations, NO_TIME, ended([1, 2], T));
+        let later = Duration::from_mins(10);
+        let under_way = revocations.begin(T + later, UP + later).unwrap();
+        revocations.insert([sid(3)], T + later, UP + later);
+        revocations.merge(&under_way, News::default());
+        for session in [1, 3] {
+            assert_eq!(revocations.standing(sid(session), T, UP + later), Standing::Unknown);
+        }
+    }
+
+    #[test]
+    fn looks_go_back_as_far_as_the_clock_that_is_furthest_behind() {
+        let revocations = Revocations::default();
+        let hour = Duration::from_hours(1);
+        look(&revocations, NO_TIME, told_at(T));
+        // Set back an hour: whoever starts now writes down such times.
+        let second = Duration::from_secs(1);
+        look(&revocations, second, told_at(T + second - hour));
+        assert!(
+            look(&revocations, second * 2, told_at(T + second * 2 - hour)) <= T + second - hour - OVERLAP
+        );
+    }
+
+    #[test]
+    fn after_the_start_and_after_a_jump_some_looks_go_all_the_way_back() {
+        let revocations = Revocations::default();
+        let jump = Duration::from_mins(5);
+        let mut all_the_way = 0;
+        for second in 0..1_000 {
+            let after = Duration::from_secs(second);
+            // The store's clock is set after ten minutes, and this instance's is not a second later.
+            let by = if second < 600 { NO_TIME } else { jump };
+            let shown = if second < 601 { after } else { after + jump };
+            let begun = revocations.begin(T + shown, UP + after).unwrap();
+            revocations.merge(&begun, told_at(T + after + by));
+            all_the_way += usize::from(begun.is_full);
+            let is_settled = (120..600).contains(&second) || second > 722;
+            assert!(!is_settled || !begun.is_full, "after {second} s");
+        }
+        assert_eq!(all_the_way, 2 * 24, "every five seconds, for two minutes each");
     }
 }

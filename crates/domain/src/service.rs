@@ -46,10 +46,10 @@ use crate::username::UsernameViolation;
 
 /// Registers, logs in, refreshes, logs out and authenticates, over [`Ports`].
 ///
-/// It gives out and accepts no tokens before the first [`AuthService::catch_up`], which is to be called a few times
-/// a second from then on.
+/// It gives out no token and takes none for good before the first [`AuthService::catch_up`], which is to be called a few
+/// times a second from then on.
 ///
-/// Every method blocks except [`AuthService::authenticate`], [`AuthService::rules`] and
+/// Every method blocks except [`AuthService::authenticate`], [`AuthService::rules`], [`AuthService::sweeper`] and
 /// [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
 #[derive(Clone, Debug)]
 pub struct AuthService {

@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn dates_are_judged_to_the_microsecond() {
         let revocations = Revocations::default();
-        revocations.merge(News::default(), UnixTime::from_secs(1_000), Duration::ZERO);
+        let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
+        revocations.merge(&look, News::default());
         let check = |claims: Claims, now: UnixTime, good: bool| {
             let verdict = SignedClaims::vouch_for(claims).judge(now, Duration::ZERO, &revocations);
             assert_eq!(

@@ -237,7 +237,9 @@ impl From<SignError> for Problem {
 
 impl From<ClockNotTrusted> for Problem {
     fn from(error: ClockNotTrusted) -> Self {
-        logged(&error, ProblemCode::NotReady)
+        // The log has it once, from whoever looks at the clock; not once a request.
+        log::debug!("no token is given out: {error}");
+        ProblemCode::NotReady.into()
     }
 }
 

@@ -8,7 +8,8 @@ use crate::settings::Settings;
 use crate::terminal::{print, rfc3339};
 use crate::{logging, wire};
 
-/// Prints the keys of the ring: those of the epoch before, of this one and of the next, for each secret.
+/// Prints the keys of the ring: those of the epoch before, of this one and of the next, for each secret. Asks no
+/// database, so by this machine's clock.
 pub(crate) fn list(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     let secrets = wire::known_secrets(settings)?;

@@ -130,7 +130,8 @@ enum SessionsCommand {
 enum SecretCommand {
     /// Print a new secret
     Generate,
-    /// Put the configured secret in the place of the database's, which others know, and end all sessions
+    /// Put the configured secret in the place of the database's, which others know, for good, and end all sessions and
+    /// running instances
     Adopt {
         /// Do not ask
         #[arg(long)]
@@ -140,7 +141,7 @@ enum SecretCommand {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Print the id, the use and the time of each key
+    /// Print the id, the use and the time of each key, by this machine's clock
     List,
 }
 

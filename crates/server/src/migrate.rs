@@ -34,9 +34,15 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
         }
         PrepareError::OtherSecret => InvalidSetting::new(format!(
             "secret: {error}; set that one, or add it to accepted_secrets to replace it; if others know it, \
-             `portcullis secret adopt` puts this one in its place and signs everybody out"
+             `portcullis secret adopt` puts this one in its place for good and signs everybody out"
         ))
         .into(),
+        PrepareError::RefusedSecret => {
+            InvalidSetting::new(format!("secret: {error}; set the one in use, or adopt a new one")).into()
+        }
+        PrepareError::RefusedAcceptedSecret => {
+            InvalidSetting::new(format!("accepted_secrets: {error}; take it out")).into()
+        }
         PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
     }
 }

@@ -12,7 +12,8 @@ pub(crate) fn generate() -> Result<(), Failure> {
     print([Secret::generate(&OsEntropy).expose()])
 }
 
-/// Puts the configured secret in the place of the one that the database is used with, and ends all sessions.
+/// Puts the configured secret in the place of the one that the database is used with, refuses all others that it knows,
+/// and ends all sessions and all running instances.
 pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
     if !settings.accepted_secrets.is_empty() {
         return Err(InvalidSetting::new(
@@ -23,12 +24,17 @@ pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
     }
     logging::init(&settings.log);
     confirm(
-        &format!("Use {} with the configured secret alone, and end all sessions?", settings.database),
+        &format!(
+            "Use {} with the configured secret alone, refuse all others that it knows for good, and end all sessions \
+             and running instances?",
+            settings.database
+        ),
         yes,
     )?;
     Instance::wire(settings)?.adopt()?;
     print([
-        "the database is used with the configured secret alone, and every session ended; running instances \
-         with another secret end by themselves within a second",
+        "the database is used with the configured secret alone and refuses all others that it knew for good, \
+         and every session ended; running instances end by themselves within a second: start them with this \
+         secret",
     ])
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_adapters::db::{Database, PrepareError};
+use portcullis_adapters::db::Database;
 use portcullis_adapters::hashing::SchemeHasher;
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
@@ -66,14 +66,22 @@ impl Instance {
     /// # Errors
     /// [`Failure::Config`] when trying again changes nothing; [`Failure::Clock`] when only the clock is not ready.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
-        self.database.prepare(self.current_key, &self.accepted_keys).map_err(unprepared)?;
+        self.open_stores()?;
         Ok(self.service.catch_up()?)
     }
 
-    /// Fails as a start would once the database is used with another secret.
+    fn open_stores(&self) -> Result<(), Failure> {
+        self.database.prepare(self.current_key, &self.accepted_keys).map_err(unprepared)
+    }
+
+    /// Fails once another secret took the place of the database's.
     pub(crate) fn check_secret(&self) -> Result<(), Failure> {
         match self.database.is_foreign() {
-            true => Err(unprepared(PrepareError::OtherSecret)),
+            true => Err(InvalidSetting::new(
+                "secret: the database's was replaced while this instance ran; start it with the one in use, and \
+                 after `portcullis secret adopt` with that one alone",
+            )
+            .into()),
             false => Ok(()),
         }
     }
@@ -92,12 +100,15 @@ impl Instance {
 pub(crate) fn for_command(settings: &Settings) -> Result<AuthService, Failure> {
     logging::init(&settings.log);
     let instance = Instance::wire(settings)?;
-    match instance.prepare() {
-        Ok(()) => {}
-        Err(error @ Failure::Clock(_)) => log::warn!("{error}"),
-        Err(error) => return Err(error),
+    instance.open_stores()?;
+    match instance.service.set_clock().map_err(Failure::from) {
+        Ok(()) => Ok(instance.service),
+        Err(error @ Failure::Clock(_)) => {
+            log::warn!("{error}");
+            Ok(instance.service)
+        }
+        Err(error) => Err(error),
     }
-    Ok(instance.service)
 }
 
 /// The settings' secrets, or the one that development makes for itself.

@@ -267,7 +267,7 @@ macro_rules! store_contract {
                 rotate_changes_nothing_where_no_session_lives,
                 rotate_extends_the_session_up_to_its_absolute_end,
                 end_is_acknowledged_once,
-                end_is_not_for_expired_sessions,
+                end_ends_expired_sessions_too,
                 end_is_for_the_owner_alone,
                 end_all_ends_the_live_sessions_of_one_user,
                 end_all_spares_the_excepted_session,
@@ -279,9 +279,12 @@ macro_rules! store_contract {
                 news_does_not_wait_for_the_work_of_others,
                 raise_floor_ends_what_was_opened_before,
                 raise_floor_leaves_the_next_whole_second,
+                raise_floor_ends_what_was_opened_by_a_clock_ahead,
+                open_before_the_floor_is_refused,
             }
             sweep::{
                 sweep_deletes_only_what_has_been_over_for_long,
+                sweep_deletes_what_was_ended_by_an_old_floor,
                 sweep_walks_to_the_end_and_begins_anew,
                 sweep_is_done_by_one_instance_at_a_time,
                 sweep_lets_exactly_one_racer_step,

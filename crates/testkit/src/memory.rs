@@ -115,10 +115,15 @@ impl State {
         }
     }
 
-    /// Ends live sessions of a user, but for one, and says which they were.
+    /// Ends sessions of a user, but for one, and says which they were.
     fn end_sessions_of(&mut self, user: UserId, except: Option<SessionId>, at: UnixTime) -> Vec<SessionId> {
-        let ended: Vec<_> = self.live_sessions_of(user, at).map(|session| session.opened.id).collect();
-        let ended: Vec<_> = ended.into_iter().filter(|session| Some(*session) != except).collect();
+        let ended: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| session.opened.user == user && session.may_end(self.floor))
+            .map(|session| session.opened.id)
+            .filter(|session| Some(*session) != except)
+            .collect();
         for session in &ended {
             self.end(*session, at);
         }
@@ -142,8 +147,18 @@ impl State {
         })
     }
 
-    fn is_live_and_of(&self, session: SessionId, user: UserId, now: UnixTime) -> bool {
-        self.live_sessions_of(user, now).any(|live| live.opened.id == session)
+    /// Whether a session is one of the user's that did not end.
+    fn may_act(&self, session: SessionId, user: UserId) -> bool {
+        let session = self.sessions.get(&session);
+        session.is_some_and(|session| session.opened.user == user && session.may_end(self.floor))
+    }
+
+    /// Refuses a session that would be over at once.
+    fn is_after_floor(&self, session: &NewSession) -> Result<(), StoreError> {
+        match session.opened_at >= self.floor {
+            true => Ok(()),
+            false => Err(StoreError::new(StoreErrorKind::Unavailable, "all sessions are being ended")),
+        }
     }
 
     fn insert_session(&mut self, session: &NewSession) {
@@ -163,7 +178,15 @@ impl State {
 
 impl StoredSession {
     fn is_live(&self, now: UnixTime, floor: UnixTime) -> bool {
-        self.ended_at.is_none() && now < self.expires_at && self.opened.opened_at >= floor
+        self.may_end(floor) && now < self.expires_at
+    }
+
+    fn is_over_since(&self, time: UnixTime, floor: UnixTime) -> bool {
+        self.ended_at.unwrap_or(self.expires_at) < time || self.opened.opened_at < floor
+    }
+
+    fn may_end(&self, floor: UnixTime) -> bool {
+        self.ended_at.is_none() && self.opened.opened_at >= floor
     }
 
     fn to_session(&self) -> Session {

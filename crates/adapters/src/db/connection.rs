@@ -198,7 +198,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a look at what the others did may take; shorter, since the next one comes soon.
-const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
 
 // A change is committed or rolled back before the look at ended sessions that would miss it: a transaction that began
 // too long ago is not committed, and the last moment before the commit and the commit have bounds of their own.
@@ -310,7 +310,7 @@ mod tests {
             assert_eq!(setting(&mut connection, "TimeZone"), "UTC");
         }
         let mut watch = AnyConnection::connect_to_watch(&DatabaseUrl::parse(&url).unwrap()).unwrap();
-        assert_eq!(setting(&mut watch, "statement_timeout"), "2s");
+        assert_eq!(setting(&mut watch, "statement_timeout"), "4s");
         assert_eq!(setting(&mut watch, "TimeZone"), "UTC");
     }
 

@@ -124,7 +124,10 @@ mod tests {
     use portcullis_domain::time::UnixTime;
     use portcullis_testkit::postgres::ThrowawayPostgres;
 
+    use super::super::schema::deployment;
+    use super::super::secrets::{Known, refuse_all_but};
     use super::*;
+    use crate::keys::KeyCheck;
 
     #[test]
     fn both_databases_have_the_same_history() {
@@ -147,6 +150,37 @@ mod tests {
         run(&mut connection).unwrap();
         let look = super::super::deployment::look(&mut connection).unwrap();
         assert_eq!((look.floor, look.time.newest), (UnixTime::EPOCH, UnixTime::EPOCH));
+    }
+
+    /// A secret that a database had before it wrote down all of them can be refused like any other.
+    fn knows_the_secret_from_before(url: &DatabaseUrl) {
+        let mut connection = AnyConnection::connect(url).unwrap();
+        let first = match &mut connection {
+            AnyConnection::Postgres(connection) => connection.run_next_migration(POSTGRES).map(|_| ()),
+            AnyConnection::Sqlite(connection) => connection.run_next_migration(SQLITE).map(|_| ()),
+        };
+        first.unwrap();
+        let old = KeyCheck::from_bytes([1; 32]);
+        diesel::update(deployment::table)
+            .set(deployment::key_check.eq(old.as_bytes().as_slice()))
+            .execute(&mut connection)
+            .unwrap();
+        run(&mut connection).unwrap();
+        assert!(Known::read(&mut connection).unwrap().admit_new(old).is_ok());
+        refuse_all_but(&mut connection, KeyCheck::from_bytes([2; 32])).unwrap();
+        assert!(Known::read(&mut connection).unwrap().admit_new(old).is_err());
+    }
+
+    #[test]
+    fn the_secret_of_an_older_sqlite_database_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        knows_the_secret_from_before(&DatabaseUrl::Sqlite(folder.path().join("x.db")));
+    }
+
+    #[test]
+    fn the_secret_of_an_older_postgres_database_is_known() {
+        let url = ThrowawayPostgres::shared().create_database();
+        knows_the_secret_from_before(&DatabaseUrl::parse(&url).unwrap());
     }
 
     #[test]

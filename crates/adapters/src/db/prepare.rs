@@ -8,11 +8,13 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, RunQueryDsl};
 use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
 use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
 use super::event_log::insert_event;
+use super::secrets::{self, Checks, Known};
 use super::{DatabaseUrl, deployment, migrations, sqlite_file};
 use crate::keys::KeyCheck;
 
@@ -31,6 +33,12 @@ pub enum PrepareError {
     /// The database is used with a secret that this instance neither has nor accepts.
     #[error("the database is used with another secret")]
     OtherSecret,
+    /// The secret was known to the database when another was adopted.
+    #[error("the database refuses this secret for good, since another was adopted")]
+    RefusedSecret,
+    /// So was one of the accepted secrets.
+    #[error("the database refuses one of these for good, since another secret was adopted")]
+    RefusedAcceptedSecret,
     /// A migration failed. It was rolled back.
     #[error("a migration failed: {0}")]
     Migration(DatabaseFailure),
@@ -51,40 +59,40 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<(), PrepareError> {
     Alone::with(url)?.migrate()
 }
 
-/// Brings the schema up to date and holds the secrets' check values against the database's.
-pub(super) fn prepare(
-    url: &DatabaseUrl,
-    current: KeyCheck,
-    accepted: &[KeyCheck],
-) -> Result<(), PrepareError> {
+/// Brings the schema up to date and holds an instance's secrets against the database's. Returns how often a secret was
+/// adopted so far.
+pub(super) fn prepare(url: &DatabaseUrl, checks: &Checks) -> Result<i64, PrepareError> {
     let mut alone = Alone::with(url)?;
     alone.migrate()?;
-    match deployment::key_fits(&mut alone.connection, current, accepted) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(PrepareError::OtherSecret),
-        Err(error) => Err(PrepareError::of(url, error.into())),
+    let known = alone.known_secrets()?;
+    known.admit(checks)?;
+    // Where nothing is new, it only reads.
+    if !known.says_it_all(checks) {
+        alone.transaction(|connection| known.learn(connection, checks).map_err(store_error))?;
     }
+    Ok(known.adoptions)
 }
 
-/// Brings the schema up to date, puts the check value of another secret in the place of the database's and ends all
-/// sessions. `event` is told the time that an aligned clock would show.
+/// Brings the schema up to date, puts another secret in the place of the database's, refuses all others that it knows
+/// and ends all sessions. `event` is told the time that an aligned clock would show.
 pub(super) fn adopt(
     url: &DatabaseUrl,
-    current: KeyCheck,
+    adopted: KeyCheck,
     event: impl FnOnce(UnixTime) -> SecurityEvent,
 ) -> Result<(), PrepareError> {
     let mut alone = Alone::with(url)?;
     alone.migrate()?;
-    // What fails in the middle is rolled back with the end of the connection.
-    let adopted = alone.connection.begin().map_err(store_error).and_then(|()| {
-        deployment::set_key_check(&mut alone.connection, current).map_err(store_error)?;
-        let time = deployment::look(&mut alone.connection).map_err(store_error)?.time;
+    let known = alone.known_secrets()?;
+    known.admit_new(adopted)?;
+    alone.transaction(|connection| {
+        let checks = Checks { current: adopted, accepted: Vec::new() };
+        known.learn(connection, &checks).map_err(store_error)?;
+        secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
+        let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.newest));
-        deployment::raise_floor(&mut alone.connection, event.at).map_err(store_error)?;
-        insert_event(&mut alone.connection, &event)?;
-        alone.connection.commit().map_err(store_error)
-    });
-    adopted.map_err(|error| PrepareError::of(url, error.into()))
+        deployment::raise_floor(connection, event.at).map_err(store_error)?;
+        insert_event(connection, &event)
+    })
 }
 
 /// A connection outside the pool, whose owner alone prepares the database. The fields are dropped in this order.
@@ -145,6 +153,23 @@ impl<'a> Alone<'a> {
         })?;
         log::info!(applied; "migrated the database");
         Ok(())
+    }
+
+    fn known_secrets(&mut self) -> Result<Known, PrepareError> {
+        Known::read(&mut self.connection).map_err(|error| PrepareError::of(self.url, error.into()))
+    }
+
+    /// Runs `work` in a transaction. What fails in the middle is rolled back with the end of the connection.
+    fn transaction(
+        mut self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<(), StoreError>,
+    ) -> Result<(), PrepareError> {
+        let connection = &mut self.connection;
+        let done = connection.begin().map_err(store_error).and_then(|()| {
+            work(connection)?;
+            connection.commit().map_err(store_error)
+        });
+        done.map_err(|error| PrepareError::of(self.url, error.into()))
     }
 }
 

@@ -64,7 +64,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Binary, Integer, Nullable};
+    use diesel::sql_types::{BigInt, Binary, Integer, Nullable};
     use super::sql_types::{Id, Moment};
 
     deployment (id) {
@@ -74,6 +74,16 @@ diesel::table! {
         newest_mark -> Moment,
         sweeper -> Nullable<Id>,
         sweeper_until -> Moment,
+        adoptions -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Bool};
+
+    known_secrets (key_check) {
+        key_check -> Binary,
+        refused -> Bool,
     }
 }
 

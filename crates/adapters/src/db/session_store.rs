@@ -15,7 +15,7 @@ use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
 use super::connection::AnyConnection;
-use super::error::{CorruptRow, store_error};
+use super::error::{CorruptRow, store_error, unavailable};
 use super::event_log::insert_event;
 use super::schema::sql_types::Moment;
 use super::schema::{deployment, sessions, users};
@@ -74,7 +74,7 @@ impl SessionStore for Database {
                 owner.is_none().into_sql::<Bool>().or(sessions::user_id.nullable().eq(owner))
             };
             let theirs = || sessions::table.find(DbId(session.as_uuid())).filter(is_theirs());
-            let ended: Option<DbId> = diesel::update(theirs().filter(is_live(event.at)))
+            let ended: Option<DbId> = diesel::update(theirs().filter(may_end()))
                 .set(sessions::ended_at.eq(DbTime(event.at)))
                 .returning(sessions::user_id)
                 .get_result(connection)
@@ -104,10 +104,11 @@ impl SessionStore for Database {
         })
     }
 
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError> {
+    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.transaction(|connection| {
-            shared::raise_floor(connection, event.at).map_err(store_error)?;
-            insert_event(connection, event)
+            let floor = shared::raise_floor(connection, event.at).map_err(store_error)?;
+            insert_event(connection, event)?;
+            Ok(floor)
         })
     }
 
@@ -144,9 +145,14 @@ impl SessionStore for Database {
 
     fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
         self.transaction(|connection| {
-            if !shared::take_turn(connection, sweep).map_err(store_error)? {
+            let is_our_turn = shared::take_turn(connection, sweep).map_err(store_error)?;
+            shared::leave_mark(connection, sweep.now).map_err(store_error)?;
+            if !is_our_turn {
                 return Ok(Swept::NotOurTurn);
             }
+            // Whatever was opened before it has been over as long as the floor is old.
+            let floor = shared::floor(connection).map_err(store_error)?;
+            let floor = if floor < sweep.over_before { floor } else { UnixTime::EPOCH };
             // No session has the nil id.
             let after = DbId(sweep.after.map_or(Uuid::nil(), SessionId::as_uuid));
             let step: Vec<DbId> = sessions::table
@@ -159,10 +165,11 @@ impl SessionStore for Database {
             let Some(&last) = step.last() else {
                 return Ok(Swept::Step { deleted: 0, next: None });
             };
-            let over = sessions::table
-                .filter(sessions::id.gt(after))
-                .filter(sessions::id.le(last))
-                .filter(coalesce(sessions::ended_at, sessions::expires_at).lt(DbTime(sweep.over_before)));
+            let over = sessions::table.filter(sessions::id.gt(after)).filter(sessions::id.le(last)).filter(
+                coalesce(sessions::ended_at, sessions::expires_at)
+                    .lt(DbTime(sweep.over_before))
+                    .or(sessions::opened_at.lt(DbTime(floor))),
+            );
             let deleted = diesel::delete(over).execute(connection).map_err(store_error)?;
             let is_full = step.len() == sweep.batch as usize;
             Ok(Swept::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
@@ -225,6 +232,10 @@ fn evict(
 }
 
 pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSession) -> Result<(), StoreError> {
+    // It would be over at once. By the next try the clock shows a later time.
+    if session.opened_at < shared::floor(connection).map_err(store_error)? {
+        return Err(unavailable("all sessions are being ended"));
+    }
     let row = (
         sessions::id.eq(DbId(session.id.as_uuid())),
         sessions::user_id.eq(DbId(session.user.as_uuid())),
@@ -240,7 +251,7 @@ pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSessio
     Ok(())
 }
 
-/// Ends the live sessions of a user, but for one. The caller has locked the user, so that no login is in flight.
+/// Ends the sessions of a user, but for one. The caller has locked the user, so that no login is in flight.
 pub(super) fn end_sessions_of(
     connection: &mut AnyConnection,
     user: UserId,
@@ -249,10 +260,8 @@ pub(super) fn end_sessions_of(
 ) -> Result<Vec<SessionId>, StoreError> {
     let except = except.map(|session| DbId(session.as_uuid()));
     let is_other = except.is_none().into_sql::<Bool>().or(sessions::id.nullable().ne(except));
-    let others = sessions::table
-        .filter(sessions::user_id.eq(DbId(user.as_uuid())))
-        .filter(is_live(at))
-        .filter(is_other);
+    let others =
+        sessions::table.filter(sessions::user_id.eq(DbId(user.as_uuid()))).filter(may_end()).filter(is_other);
     let ended: Vec<DbId> = diesel::update(others)
         .set(sessions::ended_at.eq(DbTime(at)))
         .returning(sessions::id)
@@ -329,7 +338,7 @@ fn generations(presented: &Presentation) -> (i64, i64) {
     (current, current + 1)
 }
 
-/// A session that has not ended, has not expired, and was not opened before the floor.
+/// A session that may be used: one that may end and has not expired.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn is_live(now: UnixTime) -> _ {
     let floor = deployment::table.select(deployment::session_floor).single_value();
@@ -338,6 +347,13 @@ fn is_live(now: UnixTime) -> _ {
         .is_null()
         .and(sessions::expires_at.gt(now))
         .and(sessions::opened_at.nullable().ge(floor))
+}
+
+/// A session that has not ended and was not opened before the floor.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn may_end() -> _ {
+    let floor = deployment::table.select(deployment::session_floor).single_value();
+    sessions::ended_at.is_null().and(sessions::opened_at.nullable().ge(floor))
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]

@@ -198,6 +198,13 @@ fn another_secret_can_be_adopted() {
 }
 
 #[test]
+fn a_refused_secret_never_comes_back() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let instances = [(); 4].map(|()| database(&url));
+    crate::stores::shuts_out_all_but_the_adopted_secret(instances.each_ref());
+}
+
+#[test]
 fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
     let url = ThrowawayPostgres::shared().create_database();
     let mut other = PgConnection::establish(&url).unwrap();

@@ -58,6 +58,7 @@ pub(crate) fn keep_every_promise(instances: [&Database; 2], rows: impl FnOnce() 
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let history = History::of(threads);
+    history.is_eventful();
     history.has_one_successor_for_each_token();
     history.has_no_life_after_an_end();
     history.has_no_theft_without_a_copy();
@@ -408,6 +409,23 @@ impl History {
             }
         }
         Self { calls, sessions }
+    }
+
+    /// Where next to nothing happened, every promise would be kept.
+    fn is_eventful(&self) {
+        let check = |what: &str, at_least: usize, is: fn(&What) -> bool| {
+            let count = self.calls.iter().filter(|call| is(&call.what)).count();
+            assert!(count >= at_least, "{count} of {what} in {} calls", self.calls.len());
+        };
+        check("successors", 100, |what| {
+            matches!(what, What::Presented { rotation: Rotation::Successor { .. }, .. })
+        });
+        check("thefts", 3, |what| matches!(what, What::Presented { rotation: Rotation::Reused, .. }));
+        check("ends", 10, |what| matches!(what, What::Ended { ending: Ending::Ended, .. }));
+        check("evictions", 3, |what| matches!(what, What::Opened { evicted, .. } if !evicted.is_empty()));
+        check("new passwords", 3, |what| matches!(what, What::PasswordChanged { opened: Some(_), .. }));
+        check("disabled users", 3, |what| matches!(what, What::Disabled { .. }));
+        check("sweeps", 1, |what| matches!(what, What::Swept { deleted: 1.., .. }));
     }
 
     /// Whoever presents one token gets one successor, and nobody gets one whose own successor is out: there are never

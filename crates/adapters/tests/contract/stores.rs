@@ -150,8 +150,8 @@ pub(crate) fn finds_what_commits_late(
     let revocations = Revocations::default();
     let look = |seconds| {
         let (at, uptime) = (NOW + Duration::from_secs(seconds), Duration::from_secs(seconds));
-        let since = revocations.look_from(at, uptime).unwrap();
-        revocations.merge(database.news(since, revocations.most()).unwrap(), at, uptime);
+        let look = revocations.begin(at, uptime).unwrap();
+        revocations.merge(&look, database.news(look.since(), revocations.most()).unwrap());
         revocations.standing(session.id, session.opened_at, uptime)
     };
     assert_eq!(look(1), Standing::Live);
@@ -190,29 +190,82 @@ pub(crate) fn looks_past_an_exhausted_pool(
     assert!(!is_exhausted());
 }
 
-/// An instance sees that its secret was replaced by one it does not accept, and none that is its own.
+/// An instance sees that its secret was replaced by one it does not accept, and none that it does.
 pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
-    let [old, new, adopted] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
+    let [old, new, third] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
     running.prepare(old, &[new]).unwrap();
     let works = || (running.news(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
     assert_eq!(works(), (true, true, true));
     other.prepare(new, &[old]).unwrap();
     assert_eq!(works(), (true, true, true), "it accepts the new one");
 
-    let entropy = SeededEntropy::new(3);
-    other.adopt(adopted, |time| event(EventKind::SecretAdopted, time, &entropy)).unwrap();
+    other.prepare(third, &[new]).unwrap();
     assert!(running.check().is_ok(), "before the next look");
     let error = running.news(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert_eq!(error.source().unwrap().to_string(), "the database is used with another secret now");
+    assert_eq!(error.source().unwrap().to_string(), "the secret of the database was replaced");
     assert_eq!(works(), (false, false, false));
-    let failed = running.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap_err();
+    let failed = running.record(&event(EventKind::UserRegistered, NOW, &SeededEntropy::new(3))).unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
     running.prepare(new, &[old]).unwrap_err();
     assert!(running.is_foreign());
 }
 
-/// Adopting a secret closes the database to every other, ends what was opened before and nothing that comes after.
+/// Adopting a secret in the middle of a planned replacement shuts out every instance that runs, whatever it has and
+/// accepts, and the old secrets for good.
+pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
+    let [older, old, new, third, next] = [1, 2, 3, 4, 5].map(|n| KeyCheck::from_bytes([n; 32]));
+    let [step_one, step_two, done, commands] = instances;
+    let entropy = SeededEntropy::new(3);
+    let adopt = |secret| commands.adopt(secret, |time| event(EventKind::SecretAdopted, time, &entropy));
+    let refuses = |current, accepted: &[KeyCheck]| {
+        let result = done.prepare(current, accepted);
+        assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
+    };
+    let does_not_accept = |current, accepted: &[KeyCheck]| {
+        let result = done.prepare(current, accepted);
+        assert!(matches!(result, Err(PrepareError::RefusedAcceptedSecret)), "{result:?}");
+    };
+    adopt(older).unwrap();
+    done.prepare(older, &[]).unwrap();
+    step_one.prepare(old, &[older]).unwrap();
+    step_one.prepare(old, &[new]).unwrap();
+    step_two.prepare(new, &[old]).unwrap();
+    done.prepare(new, &[]).unwrap();
+
+    adopt(new).unwrap();
+    for running in [step_one, step_two, done] {
+        running.news(NOW, 1).unwrap_err();
+        assert!(running.is_foreign());
+    }
+    for gone in [older, old] {
+        refuses(gone, &[]);
+        refuses(gone, &[new]);
+        does_not_accept(new, &[gone]);
+        does_not_accept(third, &[new, gone]);
+    }
+    done.prepare(new, &[]).unwrap();
+    let result = adopt(old);
+    assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
+    done.news(NOW, 1).unwrap();
+
+    // A planned replacement goes on as ever, by a secret that was not refused.
+    step_one.prepare(new, &[third]).unwrap();
+    step_two.prepare(third, &[new]).unwrap();
+    done.prepare(third, &[]).unwrap();
+    for running in [step_one, step_two, done] {
+        running.news(NOW, 1).unwrap();
+    }
+
+    // One that was only ever accepted is as well known.
+    step_two.prepare(third, &[next]).unwrap();
+    adopt(third).unwrap();
+    refuses(next, &[third]);
+    refuses(new, &[third]);
+    done.prepare(third, &[]).unwrap();
+}
+
+/// Adopting a secret ends what was opened before and nothing that comes after.
 pub(crate) fn adopts_another_secret(database: &Database) {
     let entropy = SeededEntropy::new(3);
     let adopted = KeyCheck::from_bytes([2; 32]);
@@ -226,11 +279,6 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     };
     let time = || database.check().unwrap().time.unwrap();
 
-    adopt().unwrap();
-    database.prepare(adopted, &[]).unwrap();
-    database.adopt(KEY, |time| event(EventKind::SecretAdopted, time, &entropy)).unwrap();
-    let refused = database.prepare(adopted, &[]);
-    assert!(matches!(refused, Err(PrepareError::OtherSecret)), "{refused:?}");
     database.prepare(KEY, &[]).unwrap();
     let old = open_session(database, time().now.max(time().newest));
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());

@@ -20,6 +20,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
     /// credential version, also when a change commits while the call runs.
     /// MUST keep the bound on live sessions also when callers race.
+    /// MUST refuse as unavailable a session opened before the floor: all sessions are ended at this moment.
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -41,9 +42,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError>;
 
-    /// Ends a live session at `event.at` and records `event` with the session's user. Ending what is not live
-    /// changes nothing and records nothing. With an `owner`, sessions of others are as unknown as those that never
-    /// were.
+    /// Ends a session at `event.at` and records `event` with the session's user. Ending what ended before, or was
+    /// opened before the floor, changes nothing and records nothing; one that has expired ends too, for it may live by
+    /// the clock of another instance. With an `owner`, sessions of others are as unknown as those that never were.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,8 +55,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Ending, StoreError>;
 
-    /// Ends the live sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions
-    /// it ended.
+    /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it
+    /// ended: those that [`Self::end`] would.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -66,13 +67,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Ends every session opened before the [next whole second](UnixTime::next_second) after `event.at`, by raising
-    /// the floor, which never sinks. (Tokens tell their session's opening in whole seconds.) The floor is also left as
-    /// a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)), so that no clock opens sessions before it.
+    /// Ends every session opened so far by raising the floor, which never sinks, and returns it: the
+    /// [next whole second](UnixTime::next_second) after `event.at`, or after the newest session where that was opened
+    /// by a clock further ahead. (Tokens tell their session's opening in whole seconds.) The floor is also left as a
+    /// mark ([`StoreTime::newest`](crate::time::StoreTime::newest)), so that no clock opens sessions before it.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError>;
+    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
 
     /// Finds a session that is live at `now`; `None` for any other.
     ///
@@ -95,8 +97,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError>;
 
-    /// Deletes some of the sessions that have been over for long, and leaves `sweep.now` as a mark
-    /// ([`StoreTime::newest`](crate::time::StoreTime::newest)), unless it is another instance's turn.
+    /// Leaves `sweep.now` as a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)) and, unless it is another
+    /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
+    /// them was.
     ///
     /// MUST delete nothing that is over since [`Sweep::over_before`] or later.
     /// MUST be done by one instance at a time: for [`Sweep::turn`] after a step, nobody else's is made.

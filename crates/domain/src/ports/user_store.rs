@@ -47,11 +47,11 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// Sets the password of the session's user, who verified the one before: raises the credential version, ends the
-    /// user's live sessions at `event.at`, and opens `session` as the only one. Returns the sessions it ended.
+    /// user's sessions at `event.at`, and opens `session` as the only one. Returns the sessions it ended.
     ///
     /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
-    /// credential version, and `acting`, the session that asks for it, is live and the user's; also when callers
-    /// race: exactly one wins.
+    /// credential version, and `acting`, the session that asks for it, did not end and is the user's; also when
+    /// callers race: exactly one wins.
     /// MUST end the sessions in the same transaction.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError>;
 
-    /// Sets a new password in an operator's name: raises the credential version and ends the user's live sessions at
+    /// Sets a new password in an operator's name: raises the credential version and ends the user's sessions at
     /// `event.at`. Returns the sessions it ended.
     ///
     /// MUST end the sessions in the same transaction.
@@ -78,7 +78,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError>;
 
-    /// Disables a user and ends the user's live sessions at `event.at`. Returns the sessions it ended.
+    /// Disables a user and ends the user's sessions at `event.at`. Returns the sessions it ended.
     ///
     /// MUST end the sessions in the same transaction.
     ///
@@ -92,11 +92,11 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// [`ChangeUserError`].
     fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
 
-    /// Deletes a user, whose name is free then, and ends the user's live sessions at `event.at`. Returns the
+    /// Deletes a user, whose name is free then, and ends the user's sessions at `event.at`. Returns the
     /// sessions it ended. Their rows stay until they are swept out.
     ///
-    /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it is
-    /// live and the user's. An operator confirms nothing.
+    /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it did
+    /// not end and is the user's. An operator confirms nothing.
     /// MUST end the sessions in the same transaction.
     ///
     /// # Errors

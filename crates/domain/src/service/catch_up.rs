@@ -2,8 +2,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::AuthService;
+use super::sweep::MARK_AGE;
 use crate::ports::StoreError;
-use crate::session::News;
+use crate::session::{CLOCK_TOLERANCE, News};
 use crate::time::{UnixTime, micros};
 
 /// How far this instance's clock and the store's may lie apart before it gives out no more tokens.
@@ -11,41 +12,53 @@ pub const MAX_SKEW: Duration = Duration::from_mins(1);
 
 impl AuthService {
     /// Asks the store what the other instances did and what time it is, so that [`Self::authenticate`] need not ask.
-    /// To be called a few times a second. Until the first success no token is given out or accepted; after five
+    /// To be called a few times a second. Until the first success no token is given out or judged good; after five
     /// seconds without one, every token is looked up.
     ///
     /// # Errors
     /// [`CatchUpError`]; the next call catches up.
     pub fn catch_up(&self) -> Result<(), CatchUpError> {
-        let is_first = self.revocations.knows_nothing();
-        if is_first {
-            // What it says of ended sessions was asked for by a clock that was not set yet.
-            let _clock_set = self.ask()?;
+        if self.revocations.knows_nothing() {
+            // Until the clock is right nobody knows from when on to look; and one that is off at the start may have
+            // been set back, so that what expired could revive.
+            self.set_clock()?;
         }
-        let asked = self.ask()?;
-        let trust = self.trusted_time();
-        // A clock that is off at the start may have been set back: what expired could revive.
-        if let Some(asked) = asked
-            && (trust.is_ok() || !is_first)
-        {
-            self.revocations.merge(asked.news, asked.at, asked.uptime);
+        let (now, uptime) = (self.ports.clock.now(), self.ports.clock.uptime());
+        match self.revocations.begin(now, uptime) {
+            Some(look) => {
+                let news = self.ask(look.since(), self.revocations.most())?;
+                self.revocations.merge(&look, news);
+            }
+            None => self.revocations.raise_floor(self.ask(now, 0)?.floor),
         }
-        trust?;
+        self.trusted_time()?;
         Ok(())
     }
 
-    fn ask(&self) -> Result<Option<Asked>, StoreError> {
-        let (at, uptime) = (self.ports.clock.now(), self.ports.clock.uptime());
-        let Some(since) = self.revocations.look_from(at, uptime) else {
-            return Ok(None);
-        };
-        let news = self.ports.sessions.news(since, self.revocations.most())?;
-        let ahead = news.time.map_or(0, |time| {
-            self.ports.clock.align(time, uptime);
+    /// Sets the clock by the store's: all that a command needs that gives out no token.
+    ///
+    /// # Errors
+    /// [`CatchUpError`]; at [`CatchUpError::Clock`] it is set, as far as that goes.
+    pub fn set_clock(&self) -> Result<(), CatchUpError> {
+        self.ask(self.ports.clock.now(), 0)?;
+        self.trusted_time()?;
+        Ok(())
+    }
+
+    fn ask(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
+        let asked = self.ports.clock.uptime();
+        let news = self.ports.sessions.news(since, most)?;
+        let ahead = news.time.map_or(0, |mut time| {
+            let was_set_back = time.now + CLOCK_TOLERANCE < time.newest;
+            if self.skew.ahead().is_none() && was_set_back {
+                // Somebody worked on after the newest mark: what expired until then stays so.
+                time.newest = time.newest + MARK_AGE;
+            }
+            self.ports.clock.align(time, asked);
             self.ports.clock.now().as_micros().saturating_sub(time.now.as_micros())
         });
         self.skew.set(ahead);
-        Ok(Some(Asked { news, at, uptime }))
+        Ok(news)
     }
 
     /// The time, for what is to be good by the clocks of all instances: new tokens.
@@ -57,13 +70,6 @@ impl AuthService {
             Some(_) => Ok(self.ports.clock.now()),
         }
     }
-}
-
-/// An answer of the store, and when it was asked, by both clocks.
-struct Asked {
-    news: News,
-    at: UnixTime,
-    uptime: Duration,
 }
 
 /// How far this instance's clock is ahead of the store's, in microseconds.
@@ -112,8 +118,8 @@ pub enum ClockNotTrusted {
 /// This instance cannot work as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum CatchUpError {
-    /// The clock is too far off: no token is given out, and none is accepted before it was right once. Apart from
-    /// that, this instance is up to date.
+    /// The clock is too far off: no token is given out, and none is accepted before it was right once. After that, this
+    /// instance is up to date all the same.
     #[error(transparent)]
     Clock(#[from] ClockNotTrusted),
     /// The store failed.

@@ -86,8 +86,7 @@ impl AuthService {
     pub fn end_all_sessions(&self) -> Result<(), StoreError> {
         let now = self.ports.clock.now();
         let event = self.event(EventKind::AllSessionsEnded, now, &ClientInfo::default());
-        self.ports.sessions.raise_floor(&event)?;
-        self.revocations.raise_floor(now.next_second());
+        self.revocations.raise_floor(self.ports.sessions.raise_floor(&event)?);
         Ok(())
     }
 

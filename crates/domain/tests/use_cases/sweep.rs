@@ -45,7 +45,7 @@ fn one_instance_sweeps_until_it_is_gone() {
     first.step().unwrap();
     world.clock.advance(REMEMBERED);
     first.step().unwrap();
-    world.wait(119);
+    world.wait(59);
     assert_eq!(second.step().unwrap(), Sweeper::PAUSE);
     assert_eq!(world.store.session_rows(), 2, "it was not its turn");
     world.wait(1);

@@ -78,7 +78,9 @@ impl FromFields for LogoutRequest {
     }
 }
 
+/// A misspelt name must not end fewer sessions than were meant.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ScopeQuery {
     scope: Option<Scope>,
 }

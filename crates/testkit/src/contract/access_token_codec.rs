@@ -99,7 +99,8 @@ fn sign(codec: &dyn AccessTokenCodec, claims: &Claims) -> AccessToken {
 /// Verifies and judges, with nothing revoked.
 fn judge(codec: &dyn AccessTokenCodec, token: &str, now: UnixTime) -> Result<Authentication, InvalidToken> {
     let revocations = Revocations::default();
-    revocations.merge(News::default(), now, Duration::ZERO);
+    let look = revocations.begin(now, Duration::ZERO).expect("nothing is known yet");
+    revocations.merge(&look, News::default());
     codec.verify(token, now).map(|claims| claims.judge(now, Duration::ZERO, &revocations))
 }
 

@@ -8,7 +8,7 @@ use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::OpenSessionError;
+use portcullis_domain::ports::{OpenSessionError, StoreErrorKind};
 use portcullis_domain::revocation::STALE_AFTER;
 use portcullis_domain::session::{Ending, Generation, NewSession, Presented, Rotated, Rotation, Session};
 use portcullis_domain::time::UnixTime;
@@ -370,12 +370,20 @@ pub fn end_is_acknowledged_once(stores: &Stores) {
     assert_eq!(stores.news(NOW).ended, [(session.id, at)], "the first end counts");
 }
 
-/// A session that expired does not end once more.
-pub fn end_is_not_for_expired_sessions(stores: &Stores) {
+/// A session that has expired by one clock may live by another: told to end, it ends for all of them.
+pub fn end_ends_expired_sessions_too(stores: &Stores) {
     let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    assert!(!stores.end(session.id, NOW + IDLE));
-    assert!(stores.end(session.id, NOW + IDLE - MICROSECOND));
+    let [alone, one, other] = [(); 3].map(|()| stores.session(user.id).id);
+    let late = NOW + IDLE;
+    assert!(stores.end(alone, late));
+    let event = stores.event(EventKind::LoggedOut(LogoutScope::All), late).of_user(user.id);
+    let mut ended = stores.sessions.end_all(user.id, None, &event).unwrap();
+    ended.sort();
+    assert_eq!(ended, [one, other]);
+    for session in [alone, one, other] {
+        assert!(!stores.is_live(session, NOW));
+        assert_eq!(stores.present(session, 0, NOW), Rotation::Gone);
+    }
 }
 
 /// To others than its owner a session is as unknown as one that never was; with its owner, or without regard to
@@ -402,9 +410,6 @@ pub fn end_is_for_the_owner_alone(stores: &Stores) {
     }
     assert_eq!(stores.end_of(Some(bob.id), session.id, NOW), Ending::Unknown, "nor that it was");
     assert_eq!((stores.recorded)().len(), before.len() + 1);
-
-    let expired = stores.session(alice.id);
-    assert_eq!(stores.end_of(Some(alice.id), expired.id, NOW + IDLE), Ending::WasOver);
 }
 
 /// The live sessions of one user end and are told; the event is recorded once, also where there was nothing to end.
@@ -560,10 +565,11 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
     let floor = (NOW + SECOND).next_second();
+    let raise = |at| stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+    assert_eq!(raise(NOW + SECOND), floor);
+    assert_eq!(raise(NOW), floor);
     let at_floor = stores.new_session(user.id, floor);
     stores.open(&at_floor);
-    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW + SECOND)).unwrap();
-    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
 
     assert_eq!(stores.news(NOW).floor, floor);
     assert!(!stores.is_live(old.id, floor));
@@ -578,17 +584,39 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
 /// Tokens tell in whole seconds when their session was opened, so the floor is one: the next, so that a session opened
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
 pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
-    let user = stores.user("Alice");
     let whole = NOW.next_second();
-    let session = stores.new_session(user.id, whole);
-    stores.open(&session);
-    for (at, is_live) in [(whole - MICROSECOND, true), (whole, false)] {
+    for (at, floor) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
         stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
         let news = stores.news(NOW);
-        assert_eq!(news.floor, at.next_second());
+        assert_eq!(news.floor, floor);
         assert!(news.time.is_none_or(|time| time.newest == news.floor), "{news:?}");
-        assert_eq!(stores.is_live(session.id, at), is_live, "{at:?}");
     }
+}
+
+/// Whoever opened a session by a clock ahead of the caller's is caught too.
+pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
+    let user = stores.user("Alice");
+    let ahead = stores.new_session(user.id, NOW + SECOND * 40);
+    stores.open(&ahead);
+    let floor = stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    assert_eq!(floor, ahead.opened_at.next_second());
+    assert!(!stores.is_live(ahead.id, ahead.opened_at));
+    assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), Rotation::Gone);
+}
+
+/// A session that would be over at once is not opened, whether by a login or by a new password.
+pub fn open_before_the_floor_is_refused(stores: &Stores) {
+    let user = stores.user("Alice");
+    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let before = (stores.recorded)();
+    let dead = stores.new_session(user.id, NOW);
+    match stores.try_open(&dead) {
+        Err(OpenSessionError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((stores.recorded)(), before);
+    assert_eq!(stores.list(user.id, NOW), []);
+    stores.open(&stores.new_session(user.id, NOW.next_second()));
 }
 
 fn refuses_to_open(stores: &Stores, user: UserId, version: CredentialVersion) {

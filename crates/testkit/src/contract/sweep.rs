@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, uuid_v7};
 use portcullis_domain::retention::{Sweep, Swept};
 use portcullis_domain::session::Ending;
@@ -39,12 +40,27 @@ pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
 
     let sweep = Sweep { now: over_before + SECOND, over_before, ..sweep(stores) };
     assert_eq!(walk(stores, sweep), gone.len());
-    assert!(gone.iter().all(|session| is_forgotten(stores, *session)));
-    assert!(kept.iter().all(|session| !is_forgotten(stores, *session)));
-    assert!(stores.is_live(live.id, over_before));
     assert_eq!(stores.news(over_before).ended, told.ended);
     assert_eq!((stores.recorded)(), events, "events stay, and sweeping is none");
     assert_eq!(walk(stores, sweep), 0, "nothing is deleted twice");
+    assert!(stores.is_live(live.id, over_before));
+    assert!(gone.iter().all(|session| is_forgotten(stores, *session)));
+    assert!(kept.iter().all(|session| !is_forgotten(stores, *session)));
+}
+
+/// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
+/// long.
+pub fn sweep_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
+    let user = stores.user("Alice");
+    let old = stores.session(user.id);
+    let floor = stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let new = stores.new_session(user.id, floor);
+    stores.open(&new);
+    let sweep = Sweep { now: floor + IDLE / 2, ..sweep(stores) };
+    assert_eq!(walk(stores, Sweep { over_before: floor, ..sweep }), 0, "the floor is not old enough");
+    assert_eq!(walk(stores, Sweep { over_before: floor + MICROSECOND, ..sweep }), 1);
+    assert!(is_forgotten(stores, old.id));
+    assert!(stores.is_live(new.id, floor));
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
@@ -94,8 +110,7 @@ pub fn sweep_lets_exactly_one_racer_step(stores: &Stores) {
     }
 }
 
-/// Where the store tells the time, it tells the newest time of a step too; that never sinks, and a step that was not
-/// made leaves none.
+/// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
 pub fn sweep_leaves_its_time_as_a_mark(stores: &Stores) {
     let newest = || stores.news(NOW).time.map(|time| time.newest);
     let Some(before) = newest() else { return };
@@ -103,7 +118,7 @@ pub fn sweep_leaves_its_time_as_a_mark(stores: &Stores) {
     for (sweep, expected) in [
         (Sweep { now: NOW + SECOND, ..one }, NOW + SECOND),
         (Sweep { now: NOW, ..one }, NOW + SECOND),
-        (Sweep { now: NOW + SECOND * 2, ..other }, NOW + SECOND),
+        (Sweep { now: NOW + SECOND * 2, ..other }, NOW + SECOND * 2),
         (Sweep { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
     ] {
         step(stores, sweep);

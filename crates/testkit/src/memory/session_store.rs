@@ -20,6 +20,7 @@ impl SessionStore for MemoryStore {
         if !state.is_unchanged(session) {
             return Err(OpenSessionError::UserChanged);
         }
+        state.is_after_floor(session)?;
         let live: Vec<_> = state.live_sessions_of(session.user, evicted.at).map(|s| s.opened.id).collect();
         let room = session.max_per_user.get() as usize - 1;
         let too_many = live[..live.len().saturating_sub(room)].to_vec();
@@ -74,7 +75,7 @@ impl SessionStore for MemoryStore {
         if owner.is_some_and(|owner| owner != user) {
             return Ok(Ending::Unknown);
         }
-        if !stored.is_live(event.at, state.floor) {
+        if !stored.may_end(state.floor) {
             return Ok(Ending::WasOver);
         }
         state.record(event.clone().of_user(user))?;
@@ -93,12 +94,14 @@ impl SessionStore for MemoryStore {
         Ok(state.end_sessions_of(user, except, event.at))
     }
 
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<(), StoreError> {
+    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
-        state.floor = state.floor.max(event.at.next_second());
+        let newest = state.sessions.values().map(|session| session.opened.opened_at).max();
+        let newest = newest.unwrap_or(event.at).max(event.at);
+        state.floor = state.floor.max(newest.next_second());
         state.newest = state.newest.max(state.floor);
-        Ok(())
+        Ok(state.floor)
     }
 
     fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
@@ -121,17 +124,18 @@ impl SessionStore for MemoryStore {
 
     fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
         let mut state = self.lock();
+        state.newest = state.newest.max(sweep.now);
         match state.sweeper {
             Some((other, until)) if other != sweep.instance && sweep.now < until => {
                 return Ok(Swept::NotOurTurn);
             }
             _ => state.sweeper = Some((sweep.instance, sweep.now + sweep.turn)),
         }
-        state.newest = state.newest.max(sweep.now);
+        let floor = Some(state.floor).filter(|floor| *floor < sweep.over_before).unwrap_or_default();
         let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
         let step: Vec<_> = rest
             .take(sweep.batch as usize)
-            .map(|(id, session)| (*id, session.ended_at.unwrap_or(session.expires_at) < sweep.over_before))
+            .map(|(id, session)| (*id, session.is_over_since(sweep.over_before, floor)))
             .collect();
         let over: Vec<_> = step.iter().filter(|(_, is_over)| *is_over).map(|(id, _)| *id).collect();
         for id in &over {

@@ -54,9 +54,10 @@ impl UserStore for MemoryStore {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError> {
         let mut state = self.lock();
-        if !state.is_unchanged(session) || !state.is_live_and_of(acting, session.user, event.at) {
+        if !state.is_unchanged(session) || !state.may_act(acting, session.user) {
             return Err(OpenSessionError::UserChanged);
         }
+        state.is_after_floor(session)?;
         state.record(event.clone())?;
         if let Some(user) = state.users.get_mut(&session.user) {
             set_password(user, new);
@@ -99,7 +100,7 @@ impl UserStore for MemoryStore {
         let is_as_confirmed = confirmed.is_none_or(|confirmed| {
             user.credential_version == confirmed.credential_version
                 && user.status == UserStatus::Enabled
-                && state.is_live_and_of(confirmed.session, id, event.at)
+                && state.may_act(confirmed.session, id)
         });
         if !is_as_confirmed {
             return Err(ChangeUserError::NotFound);

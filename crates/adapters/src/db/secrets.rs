@@ -1,0 +1,114 @@
+//! The secrets that a database knows, by their one-way check values: the one in use and those that were refused when
+//! another was adopted. Only who prepares the database changes them, under the lock, so what one reads then holds.
+
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::prepare::PrepareError;
+use super::schema::{deployment, known_secrets};
+use crate::keys::KeyCheck;
+
+/// An instance's secrets: the one in use, and those that it takes besides.
+#[derive(Clone, Debug)]
+pub(super) struct Checks {
+    pub(super) current: KeyCheck,
+    pub(super) accepted: Vec<KeyCheck>,
+}
+
+impl Checks {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KeyCheck> {
+        std::iter::once(&self.current).chain(&self.accepted)
+    }
+}
+
+/// What the database knows.
+pub(super) struct Known {
+    /// The check value of the secret in use, as it is stored.
+    in_use: Option<Vec<u8>>,
+    /// How often a secret was adopted.
+    pub(super) adoptions: i64,
+    /// Every check value that was ever here, and whether it is refused.
+    secrets: Vec<(Vec<u8>, bool)>,
+}
+
+impl Known {
+    pub(super) fn read(connection: &mut AnyConnection) -> QueryResult<Self> {
+        let (in_use, adoptions) = deployment::table
+            .select((deployment::key_check, deployment::adoptions))
+            .first(&mut *connection)?;
+        let secrets = known_secrets::table
+            .select((known_secrets::key_check, known_secrets::refused))
+            .load(connection)?;
+        Ok(Self { in_use, adoptions, secrets })
+    }
+
+    /// Whether an instance with these secrets may use the database: none is refused, and one is that in use. The
+    /// first instance of a database brings its own.
+    pub(super) fn admit(&self, checks: &Checks) -> Result<(), PrepareError> {
+        self.admit_new(checks.current)?;
+        if checks.accepted.iter().any(|check| self.is_refused(*check)) {
+            return Err(PrepareError::RefusedAcceptedSecret);
+        }
+        if self.in_use.is_some() && !checks.iter().any(|check| self.is_in_use(*check)) {
+            return Err(PrepareError::OtherSecret);
+        }
+        Ok(())
+    }
+
+    /// Whether a secret may come to be the one in use.
+    pub(super) fn admit_new(&self, check: KeyCheck) -> Result<(), PrepareError> {
+        match self.is_refused(check) {
+            true => Err(PrepareError::RefusedSecret),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether an instance with these secrets leaves everything as it is.
+    pub(super) fn says_it_all(&self, checks: &Checks) -> bool {
+        self.is_in_use(checks.current) && checks.iter().all(|check| self.has(*check))
+    }
+
+    /// Writes down an instance's secrets, its current one as that in use.
+    ///
+    /// While a secret is replaced, in two steps, a straggler of step one (old secret, accepts the new) that starts
+    /// after an instance of step two (new secret, accepts the old) moves the value back. That is harmless as long as
+    /// everybody who starts accepts both. Before the old secret is accepted no more, every instance must have started
+    /// with step two: the last of these starts leaves the new value.
+    pub(super) fn learn(&self, connection: &mut AnyConnection, checks: &Checks) -> QueryResult<()> {
+        for check in checks.iter().filter(|check| !self.has(**check)) {
+            diesel::insert_into(known_secrets::table)
+                .values((
+                    known_secrets::key_check.eq(check.as_bytes().as_slice()),
+                    known_secrets::refused.eq(false),
+                ))
+                .execute(connection)?;
+        }
+        diesel::update(deployment::table)
+            .set(deployment::key_check.eq(checks.current.as_bytes().as_slice()))
+            .execute(connection)?;
+        Ok(())
+    }
+
+    fn is_in_use(&self, check: KeyCheck) -> bool {
+        self.in_use.as_deref() == Some(check.as_bytes())
+    }
+
+    fn is_refused(&self, check: KeyCheck) -> bool {
+        self.secrets.iter().any(|(known, refused)| *refused && known == check.as_bytes())
+    }
+
+    fn has(&self, check: KeyCheck) -> bool {
+        self.secrets.iter().any(|(known, _)| known == check.as_bytes())
+    }
+}
+
+/// Refuses every secret but one for good, and tells all who run.
+pub(super) fn refuse_all_but(connection: &mut AnyConnection, adopted: KeyCheck) -> QueryResult<()> {
+    diesel::update(known_secrets::table.filter(known_secrets::key_check.ne(adopted.as_bytes().as_slice())))
+        .set(known_secrets::refused.eq(true))
+        .execute(connection)?;
+    diesel::update(deployment::table)
+        .set(deployment::adoptions.eq(deployment::adoptions + 1))
+        .execute(connection)?;
+    Ok(())
+}

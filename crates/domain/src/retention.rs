@@ -17,7 +17,7 @@ pub const KEPT: [(&str, Kept); 4] = [
     ("users", Kept::UntilDeleted),
     ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
     ("security events", Kept::ForEver),
-    ("the one row of the deployment", Kept::ForEver),
+    ("what a deployment has in common, and the secrets it knows by one-way values", Kept::ForEver),
 ];
 
 /// How long a store keeps something.

@@ -88,9 +88,10 @@ struct Clocks {
 #[derive(Debug)]
 pub struct Look {
     since: UnixTime,
+    /// From when on anything matters.
+    all: UnixTime,
     started: UnixTime,
     uptime: Duration,
-    is_full: bool,
     given_up: u64,
 }
 
@@ -98,6 +99,10 @@ impl Look {
     /// From when on the store is to be asked for ended sessions.
     pub const fn since(&self) -> UnixTime {
         self.since
+    }
+
+    fn goes_all_the_way(&self) -> bool {
+        self.since == self.all
     }
 }
 
@@ -163,8 +168,7 @@ impl Revocations {
             LastLook::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => return None,
             LastLook::Good { .. } | LastLook::Never | LastLook::TooMuch { .. } => all,
         };
-        let (is_full, given_up) = (since == all, memory.given_up);
-        Some(Look { since, started: now, uptime, is_full, given_up })
+        Some(Look { since, all, started: now, uptime, given_up: memory.given_up })
     }
 
     /// Takes in what the store said to a look, and forgets what is too old to matter.
@@ -189,7 +193,7 @@ impl Revocations {
         }
         if started >= memory.forgotten + FORGET_EVERY {
             memory.forgotten = started;
-            memory.ended.retain(|_, ended_at| *ended_at >= started - REMEMBERED);
+            memory.ended.retain(|_, ended_at| *ended_at >= look.all);
         }
         memory.last = LastLook::Good { started, uptime };
         memory.ended.extend(new);
@@ -247,7 +251,7 @@ impl Clocks {
     }
 
     fn note(&mut self, look: &Look, store: Option<StoreTime>) {
-        if look.is_full {
+        if look.goes_all_the_way() {
             self.wide_at = look.uptime;
         }
         let Some(StoreTime { now, .. }) = store else { return };
@@ -400,6 +404,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_clock_far_behind_wrote_down_is_not_forgotten_at_once() {
+        let revocations = Revocations::default();
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        look(&revocations, NO_TIME, told_at(T - hour));
+        let told = News { ended: vec![(sid(1), T - hour - minute * 2)], ..told_at(T + minute - hour) };
+        look(&revocations, minute, told);
+        for after in 2..10 {
+            look(&revocations, minute * after, told_at(T + minute * after - hour));
+            assert_eq!(revocations.standing(sid(1), T, UP + minute * after), Standing::Ended, "{after}");
+        }
+    }
+
+    #[test]
     fn after_the_start_and_after_a_jump_some_looks_go_all_the_way_back() {
         let revocations = Revocations::default();
         let jump = Duration::from_mins(5);
@@ -411,9 +428,9 @@ mod tests {
             let shown = if second < 601 { after } else { after + jump };
             let begun = revocations.begin(T + shown, UP + after).unwrap();
             revocations.merge(&begun, told_at(T + after + by));
-            all_the_way += usize::from(begun.is_full);
+            all_the_way += usize::from(begun.goes_all_the_way());
             let is_settled = (120..600).contains(&second) || second > 722;
-            assert!(!is_settled || !begun.is_full, "after {second} s");
+            assert!(!is_settled || !begun.goes_all_the_way(), "after {second} s");
         }
         assert_eq!(all_the_way, 2 * 24, "every five seconds, for two minutes each");
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::database::{Database, Kind};
+use crate::on_both_databases;
 use crate::server::{PASSWORD, Server, Tokens, race, run, wait_until};
 
 /// In which time an end that was acknowledged by one instance must be known to all.
@@ -235,6 +236,38 @@ fn delay(here: &Server, there: &Server, tokens: &Tokens) -> Duration {
     }
     acknowledged.elapsed()
 }
+
+on_both_databases! {
+    fn a_remembered_token_is_judged_anew_each_time(database: &Database) {
+        for remembered in ["16384", "0"] {
+            let cache = ("TOKENS__CACHE", remembered);
+            let server = Server::start_with(database, &[cache]);
+            let brief = Server::start_with(database, &[cache, ("TOKENS__ACCESS_LIFETIME", "10s")]);
+            server.register("alice");
+            let [ended, floored] = [(); 2].map(|()| server.login("alice"));
+            let expired = brief.login("alice");
+            for tokens in [&expired, &ended, &floored] {
+                for _ in 0..2 {
+                    assert_eq!(server.get_as("/protected", &tokens.access).status, 200, "{remembered}");
+                }
+                let (message, signature) = tokens.access.rsplit_once('.').unwrap();
+                let first = if signature.starts_with('A') { 'B' } else { 'A' };
+                let changed = format!("{message}.{first}{}", &signature[1..]);
+                server.get_as("/protected", &changed).is_problem(401, "invalid_token");
+            }
+            assert_eq!(server.logout(&ended.refresh).status, 204);
+            server.get_as("/protected", &ended.access).is_problem(401, "invalid_token");
+            let is_refused = |tokens: &Tokens| server.get_as("/protected", &tokens.access).status == 401;
+            wait_until("the token expires", || is_refused(&expired));
+            assert!(!is_refused(&floored), "{remembered}");
+            let output = run(database.folder.path(), &[("DATABASE__URL", &database.url())], &ALL_END);
+            assert!(output.status.success(), "{output:?}");
+            wait_until("the end of all is known", || is_refused(&floored));
+        }
+    }
+}
+
+const ALL_END: [&str; 4] = ["sessions", "end", "--all", "--yes"];
 
 #[test]
 fn an_exhausted_pool_does_not_keep_an_end_from_being_known() {

@@ -18,7 +18,7 @@ use portcullis_domain::token::VerificationKey;
 
 pub use derivation::KeyCheck;
 pub(crate) use derivation::RootKey;
-use epoch::Epoch;
+pub(crate) use epoch::Epoch;
 pub use epoch::{InvalidKeyRotation, KeyRotation};
 pub use signing::SigningAlgorithm;
 pub(crate) use signing::{SigningKey, VerifyingKey};
@@ -39,7 +39,8 @@ pub struct KeyRing {
 
 /// The keys around one epoch.
 pub(crate) struct Keys {
-    epoch: Epoch,
+    /// Two rings of one deployment hold the same keys exactly when this is the same.
+    pub(crate) epoch: Epoch,
     /// Signs, in this epoch alone.
     pub(crate) signing: SigningKey,
     /// Of every secret, the current one first: the epochs before, now and next.

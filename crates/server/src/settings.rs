@@ -58,6 +58,8 @@ pub(crate) struct Tokens {
     pub issuer: TokenName,
     pub audience: TokenName,
     pub key_rotation: KeyRotation,
+    /// How many verified access tokens are remembered.
+    pub cache: usize,
 }
 
 #[derive(Debug)]
@@ -238,6 +240,7 @@ fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tok
         },
         audience: values.parsed("tokens.audience", TokenName::parse)?,
         key_rotation: values.checked("tokens.key_rotation", KeyRotation::new(rotation, lifetimes.access))?,
+        cache: values.integer("tokens.cache", 0, MOST_CACHED_TOKENS)?,
     })
 }
 
@@ -312,6 +315,9 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
 
 /// What one user can list in one answer.
 const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+
+/// Some 128 MB of them.
+const MOST_CACHED_TOKENS: usize = 1_000_000;
 
 /// Far beyond what one address can ask for; higher means no limit.
 const MOST_REQUESTS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();

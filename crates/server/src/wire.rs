@@ -40,7 +40,8 @@ impl Instance {
         let entropy = Arc::new(OsEntropy);
         let keys = key_ring(settings, &secrets, clock.now());
         let access_tokens =
-            JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone());
+            JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone())
+                .remembering(settings.tokens.cache);
         let ports = Ports {
             users: database.clone(),
             sessions: database.clone(),

@@ -24,7 +24,7 @@ fn secret() -> Secret {
 
 fn codec_of(algorithm: SigningAlgorithm) -> JwtCodec {
     let keys = KeyRing::new(&Secrets::new(secret(), []), algorithm, KeyRotation::default(), NOW);
-    JwtCodec::new(keys, name(ISSUER), name(AUDIENCE))
+    JwtCodec::new(keys, name(ISSUER), name(AUDIENCE)).remembering(64)
 }
 
 fn codec() -> JwtCodec {
@@ -89,15 +89,28 @@ fn with_payload(payload: impl AsRef<[u8]>) -> String {
     forged(header(), payload)
 }
 
+/// Refuses a token, also when it remembers the genuine one and has seen this one before.
 #[track_caller]
 fn refuses(token: &str) {
-    let shown = token.get(..200).unwrap_or(token);
-    assert_eq!(codec().read(token, NOW), None, "{shown}");
+    let codec = codec();
+    accepts_with(&codec, &signed(&codec));
+    for _ in 0..2 {
+        let shown = token.get(..200).unwrap_or(token);
+        assert_eq!(codec.read(token, NOW), None, "{shown}");
+    }
 }
 
 #[track_caller]
 fn accepts(token: &str) {
-    assert_eq!(codec().read(token, NOW), Some(claims()), "{token}");
+    accepts_with(&codec(), token);
+}
+
+/// Accepts a token at first sight and from memory.
+#[track_caller]
+fn accepts_with(codec: &JwtCodec, token: &str) {
+    for _ in 0..2 {
+        assert_eq!(codec.read(token, NOW), Some(claims()), "{token}");
+    }
 }
 
 /// All tests below change one thing about this token.
@@ -560,8 +573,10 @@ fn jw_26_keys_sign_in_their_own_epoch_alone() {
 
 #[test]
 fn jw_26_a_key_verifies_one_epoch_longer_and_not_two() {
-    let token = signed(&codec());
-    let at = |secs| codec().read(&token, UnixTime::from_secs(secs)).is_some();
+    let codec = codec();
+    let token = signed(&codec);
+    let at = |secs| codec.read(&token, UnixTime::from_secs(secs)).is_some();
+    assert!(at(NOW.as_secs()), "and is remembered");
     assert!(at(EPOCH - WEEK), "an instance whose clock is behind has the next key");
     assert!(at(EPOCH + 2 * WEEK - 1));
     assert!(!at(EPOCH + 2 * WEEK));

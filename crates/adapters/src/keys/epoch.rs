@@ -64,7 +64,7 @@ pub enum InvalidKeyRotation {
 
 /// A stretch of time with a signing key of its own. Its first second is a multiple of its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Epoch {
+pub(crate) struct Epoch {
     /// Seconds since 1970.
     start: i64,
     /// Seconds.
@@ -72,13 +72,13 @@ pub(super) struct Epoch {
 }
 
 impl Epoch {
-    pub(super) fn containing(time: UnixTime, rotation: KeyRotation) -> Self {
+    pub(crate) fn containing(time: UnixTime, rotation: KeyRotation) -> Self {
         let length = rotation.seconds;
         Self { start: time.as_secs().div_euclid(length) * length, length }
     }
 
     /// The epochs before, this and next.
-    pub(super) fn with_neighbours(self) -> [Self; 3] {
+    pub(crate) fn with_neighbours(self) -> [Self; 3] {
         [-self.length, 0, self.length].map(|offset| Self { start: self.start + offset, ..self })
     }
 

@@ -4,6 +4,7 @@
 
 mod hashing;
 mod postgres;
+mod remembered_tokens;
 mod schedules;
 mod sqlite;
 mod stores;

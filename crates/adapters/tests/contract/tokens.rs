@@ -26,6 +26,7 @@ fn secrets(text: &str) -> Secrets {
 fn codec(algorithm: SigningAlgorithm, secret: &str, issuer: &str, audience: &str) -> JwtCodec {
     let keys = KeyRing::new(&secrets(secret), algorithm, KeyRotation::default(), NOW);
     JwtCodec::new(keys, TokenName::parse(issuer).unwrap(), TokenName::parse(audience).unwrap())
+        .remembering(64)
 }
 
 macro_rules! access_token_contract {

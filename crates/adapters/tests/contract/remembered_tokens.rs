@@ -1,0 +1,122 @@
+//! A codec that remembers tokens widens nothing: what ended, expired or lies before the floor is refused at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_adapters::jwt::{JwtCodec, TokenName};
+use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
+use portcullis_adapters::secret::{Secret, Secrets};
+use portcullis_domain::event::{EventKind, LogoutScope};
+use portcullis_domain::ports::{Clock, SessionStore};
+use portcullis_domain::service::LogoutToken;
+use portcullis_domain::token::{AccessToken, Authentication, TokenSet};
+use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
+use portcullis_testkit::{FixedClock, MemoryStore, SeededEntropy};
+
+/// A service over fakes with genuine access tokens, of which it remembers some.
+struct World {
+    service: AuthService,
+    store: Arc<MemoryStore>,
+    clock: Arc<FixedClock>,
+}
+
+impl World {
+    fn new(remembered: usize) -> Self {
+        let secrets = Secrets::new(Secret::parse_for_development("a secret").unwrap(), []);
+        let keys = KeyRing::new(&secrets, SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
+        let name = |text| TokenName::parse(text).unwrap();
+        let codec = JwtCodec::new(keys, name("https://id.example.org"), name("portcullis"));
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(FixedClock::at(NOW)));
+        let ports = Ports {
+            access_tokens: Arc::new(codec.remembering(remembered)),
+            clock: clock.clone(),
+            ..portcullis_testkit::ports_over(&store)
+        };
+        let service = AuthService::new(ports, Rules::default());
+        service.catch_up().unwrap();
+        let world = Self { service, store, clock };
+        world.service.register(&fixtures::alice(), &fixtures::client()).unwrap();
+        world
+    }
+
+    /// The tokens of a new session. The access token was used before.
+    fn login(&self) -> TokenSet {
+        let credentials = fixtures::credentials("alice", PASSWORD);
+        let tokens = self.service.login(&credentials, &fixtures::client()).unwrap();
+        for _ in 0..2 {
+            assert!(self.is_live(&tokens));
+        }
+        tokens
+    }
+
+    fn is_live(&self, tokens: &TokenSet) -> bool {
+        match self.service.authenticate(tokens.access.expose()) {
+            Authentication::Live(live) => live.claims().session == tokens.session,
+            Authentication::Refused => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wait(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.service.catch_up().unwrap();
+    }
+}
+
+/// Sizes that remember all, hardly any, and none.
+const SIZES: [usize; 3] = [1_000, 1, 0];
+
+#[test]
+fn a_remembered_token_of_an_ended_session_is_refused_at_once() {
+    for size in SIZES {
+        let world = World::new(size);
+        let (ended, other) = (world.login(), world.login());
+        let token = LogoutToken::Access(AccessToken::new(ended.access.expose().to_owned()));
+        world.service.logout(&token, LogoutScope::Current, &fixtures::client()).unwrap();
+        assert!(!world.is_live(&ended) && world.is_live(&other), "{size}");
+    }
+}
+
+#[test]
+fn a_remembered_token_expires_to_the_second() {
+    for size in SIZES {
+        let world = World::new(size);
+        let tokens = world.login();
+        world.wait(15 * 60 - 1);
+        assert!(world.is_live(&tokens), "{size}");
+        world.wait(1);
+        assert!(!world.is_live(&tokens), "{size}");
+    }
+}
+
+#[test]
+fn a_remembered_token_from_before_the_floor_is_refused() {
+    for size in SIZES {
+        let world = World::new(size);
+        let tokens = world.login();
+        world.wait(2);
+        assert!(world.is_live(&tokens), "{size}");
+        let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededEntropy::new(7));
+        world.store.raise_floor(&event).unwrap();
+        world.service.catch_up().unwrap();
+        assert!(!world.is_live(&tokens), "{size}");
+        world.wait(1);
+        world.login();
+    }
+}
+
+#[test]
+fn a_remembered_token_outlives_the_turn_of_its_key_and_nothing_more() {
+    for size in SIZES {
+        let world = World::new(size);
+        // Ten seconds before an epoch of the default length ends.
+        let turn = 1_799_884_800 + 7 * 86_400;
+        world.wait(u64::try_from(turn - NOW.as_secs()).unwrap() - 10);
+        let tokens = world.login();
+        world.wait(11);
+        assert!(world.is_live(&tokens), "{size}");
+        world.wait(15 * 60 - 11);
+        assert!(!world.is_live(&tokens), "{size}");
+    }
+}

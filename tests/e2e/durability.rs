@@ -35,9 +35,11 @@ impl Withholding {
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let withhold = Arc::clone(&is_withheld);
                 std::thread::spawn(move || {
+                    let mut is_prepared = false;
                     copy(from, to, |bytes| {
-                        let rotates = bytes.windows(17).any(|part| part == br#"UPDATE "sessions""#);
-                        withhold.fetch_or(rotates, Ordering::SeqCst);
+                        // The statement is prepared first, which is answered, and then executed.
+                        withhold.fetch_or(is_prepared, Ordering::SeqCst);
+                        is_prepared |= bytes.windows(17).any(|part| part == br#"UPDATE "sessions""#);
                         true
                     });
                 });
@@ -50,7 +52,7 @@ impl Withholding {
 }
 
 /// Copies what `passes` until one side is gone.
-fn copy(mut from: UnixStream, mut to: UnixStream, passes: impl Fn(&[u8]) -> bool) {
+fn copy(mut from: UnixStream, mut to: UnixStream, mut passes: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         if passes(&buffer[..length]) && to.write_all(&buffer[..length]).is_err() {

@@ -1,9 +1,11 @@
 //! Users, sessions and events in SQLite or PostgreSQL, over one set of Diesel queries.
 
+mod cached_update;
 mod connection;
 mod deployment;
 mod error;
 mod event_log;
+mod group_commit;
 mod migrations;
 mod prepare;
 mod schema;
@@ -15,8 +17,9 @@ mod types;
 mod url;
 mod user_store;
 mod watch;
-mod writer_gate;
+mod writer_queue;
 
+use std::num::NonZeroU32;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -28,13 +31,13 @@ use portcullis_domain::time::UnixTime;
 use self::connection::{AnyConnection, ConnectionFactory};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
-use self::error::store_error;
+use self::error::{store_error, took_too_long};
+use self::group_commit::GroupCommit;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::secrets::Checks;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::Watch;
-use self::writer_gate::{Turn, WriterGate};
 use crate::keys::KeyCheck;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
@@ -53,8 +56,8 @@ pub struct Database {
     url: DatabaseUrl,
     pool: Pool<ConnectionFactory>,
     watch: Watch,
-    /// Where writers queue; PostgreSQL needs none.
-    writers: Option<WriterGate>,
+    /// Where SQLite's writers queue and commit together; PostgreSQL needs none.
+    writers: Option<GroupCommit>,
     access: RwLock<Access>,
 }
 
@@ -72,17 +75,23 @@ enum Access {
 /// How many connections there are and how long to wait for one.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolConfig {
-    /// The most connections that callers have open at once. One more is used to look at what other instances did.
+    /// The most connections that callers have open at once. One more is used to look at what other instances did, and
+    /// to SQLite another one to write.
     pub size: u32,
+    /// How many writes to SQLite one commit makes durable at most. PostgreSQL sees to that by itself.
+    pub group_commit: NonZeroU32,
     /// How long a call waits for a free connection before it fails as unavailable.
     pub checkout_timeout: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { size: 16, checkout_timeout: CHECKOUT_TIMEOUT }
+        Self { size: 16, group_commit: GROUP_COMMIT, checkout_timeout: CHECKOUT_TIMEOUT }
     }
 }
+
+/// How many writes commit together, unless told otherwise: more than ever wait.
+const GROUP_COMMIT: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 /// How long a call waits for a connection, unless told otherwise.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -108,7 +117,7 @@ impl Database {
             .build_unchecked(factory);
         let writers = match url {
             DatabaseUrl::Postgres(_) => None,
-            DatabaseUrl::Sqlite(_) => Some(WriterGate::new(WRITER_TIMEOUT)),
+            DatabaseUrl::Sqlite(_) => Some(GroupCommit::new(config.group_commit)),
         };
         Self { url, pool, watch: Watch::default(), writers, access: RwLock::new(Access::Unprepared) }
     }
@@ -203,17 +212,22 @@ impl Database {
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Before the checkout: those who wait hold no connection, so that reads go on.
-        let _turn = self.turn_to_write()?;
+        let Some(writers) = &self.writers else { return self.transaction_alone(begun, work) };
+        let connect = || AnyConnection::connect(&self.url).map_err(error::unavailable);
+        writers.write(begun, connect, |connection| {
+            self.may_be_used()?;
+            work(connection)
+        })
+    }
+
+    fn transaction_alone<T, E: From<StoreError>>(
+        &self,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut connection = self.checkout()?;
         connection.begin().map_err(store_error).inspect_err(|error| connection.distrust(error))?;
-        let worked = work(&mut connection).and_then(|value| {
-            if begun.elapsed() > LONGEST_TRANSACTION {
-                return Err(error::unavailable("the transaction took too long").into());
-            }
-            Ok(value)
-        });
-        match worked {
+        match work(&mut connection).and_then(|value| in_time(begun, value)) {
             Ok(value) => {
                 connection.commit().map_err(store_error).inspect_err(|error| connection.discard(error))?;
                 Ok(value)
@@ -238,16 +252,6 @@ impl Database {
         match self.url {
             DatabaseUrl::Postgres(_) => self.read(work),
             DatabaseUrl::Sqlite(_) => self.transaction(work),
-        }
-    }
-
-    fn turn_to_write(&self) -> Result<Option<Turn<'_>>, StoreError> {
-        match &self.writers {
-            None => Ok(None),
-            Some(gate) => match gate.enter() {
-                Some(turn) => Ok(Some(turn)),
-                None => Err(error::unavailable("too many writes wait for the database")),
-            },
         }
     }
 
@@ -302,6 +306,14 @@ impl Database {
     }
 }
 
+/// Nothing of a call may be committed that began too long ago.
+fn in_time<T, E: From<StoreError>>(begun: Instant, value: T) -> Result<T, E> {
+    match begun.elapsed() > LONGEST_TRANSACTION {
+        true => Err(took_too_long().into()),
+        false => Ok(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use portcullis_domain::event::EventKind;
@@ -313,7 +325,7 @@ mod tests {
 
     /// The only connection and the writers' turn come back, and what was begun is undone.
     fn survives_a_panic(url: DatabaseUrl) {
-        let config = PoolConfig { size: 1, checkout_timeout: Duration::from_secs(2) };
+        let config = PoolConfig { size: 1, ..PoolConfig::default() };
         let database = Database::new(url, config);
         database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
         let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));

@@ -5,7 +5,7 @@ mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ impl Settings {
                 size: values.integer("database.pool_size", 1, 1_000)?,
                 ..PoolConfig::default()
             },
+                group_commit: values.integer("database.group_commit", NonZeroU32::MIN, MOST_TOGETHER)?,
             hashing: hash_scheme(&values, &environment)?,
             password_lane: password_lane(&values)?,
             limits: limits(&values)?,
@@ -328,3 +329,6 @@ fn cores() -> usize {
 
 #[cfg(test)]
 mod tests;
+/// Far beyond how many can wait.
+const MOST_TOGETHER: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+

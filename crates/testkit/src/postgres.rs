@@ -1,5 +1,6 @@
 //! A throwaway PostgreSQL server for tests: on a Unix socket of its own, never on a port, and gone with the process
-//! that started it, however that one ends.
+//! that started it, however that one ends. (For measuring there is [one](ThrowawayPostgres::start_durable) that is
+//! durable, and on a port.)
 //!
 //! The programs `initdb` and `postgres` come from the first of these places that has them:
 //! 1. the folder that `PORTCULLIS_TEST_POSTGRES_BIN` names;
@@ -23,6 +24,7 @@ mod binaries;
 mod wire;
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -37,6 +39,8 @@ use std::{env, fs};
 /// It is fast, not durable: `fsync` is off. Whoever has its directory is let in without a password.
 #[derive(Debug)]
 pub struct ThrowawayPostgres {
+    manner: Manner,
+    programs: PathBuf,
     directory: PathBuf,
     keeper: Mutex<Keeper>,
     databases: AtomicU64,
@@ -50,7 +54,7 @@ impl ThrowawayPostgres {
     /// When it does not start, with the reason: for every caller the same.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<ThrowawayPostgres, String>> = OnceLock::new();
-        match SHARED.get_or_init(Self::try_start) {
+        match SHARED.get_or_init(Self::try_start_fast) {
             Ok(server) => server,
             Err(reason) => panic!("{reason}"),
         }
@@ -61,20 +65,41 @@ impl ThrowawayPostgres {
     /// # Panics
     /// When it does not start, with the reason.
     pub fn start() -> Self {
-        Self::try_start().unwrap_or_else(|reason| panic!("{reason}"))
+        Self::try_start_fast().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Starts a server to measure: it works as one in use does, syncs every commit to a disk (that of `/var/tmp`), and
+    /// is reached over TCP on a free port of 127.0.0.1, by everybody on this machine. Nothing is installed for it.
+    ///
+    /// # Errors
+    /// Says why it does not start, such as that there is no PostgreSQL on this machine.
+    pub fn start_durable() -> Result<Self, String> {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = port.map_err(|error| format!("no free port: {error}"))?.port();
+        Self::try_start(binaries::find()?, Manner::Durable { port })
+    }
+
+    /// The folder with the server's programs, where its other programs may be too.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Creates an empty database with a name of its own and returns its URL, in the form that libpq reads:
-    /// `postgres:///test_1?host=%2Ftmp%2Fportcullis-pg.x7kQ2f&port=5432&user=portcullis`. The user of the URL owns
-    /// the database and is no superuser.
+    /// `postgres:///test_1?host=%2Ftmp%2Fportcullis-pg.x7kQ2f&port=5432&user=portcullis`, or, of a durable server,
+    /// `postgres://portcullis@127.0.0.1:43210/test_1`. The user of the URL owns the database and is no superuser.
     ///
     /// # Panics
     /// When the server is stopped.
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed) + 1);
         self.execute("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
-        let host = self.directory.display().to_string().replace('/', "%2F");
-        format!("postgres:///{name}?host={host}&port={PORT}&user={USER}")
+        match self.manner {
+            Manner::Fast => {
+                let host = self.directory.display().to_string().replace('/', "%2F");
+                format!("postgres:///{name}?host={host}&port={PORT}&user={USER}")
+            }
+            Manner::Durable { port } => format!("postgres://{USER}@127.0.0.1:{port}/{name}"),
+        }
     }
 
     /// Runs SQL as the superuser and returns its rows as text. The database is named by its URL, or is `postgres` for
@@ -83,7 +108,19 @@ impl ThrowawayPostgres {
     /// # Panics
     /// When the server refuses the SQL, with its message, or does not answer.
     pub fn execute(&self, database: &str, sql: &str) -> Vec<Vec<Option<String>>> {
-        self.query(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.try_execute(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The same for who does not want to panic.
+    ///
+    /// # Errors
+    /// When the server refuses the SQL, with its message, or does not answer.
+    pub fn try_execute(&self, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+        let of_url = |url: &str| Some(url.split_once('/')?.1.split('?').next()?.to_owned());
+        let name = database.strip_prefix("postgres://").and_then(of_url);
+        let socket = self.directory.join(format!(".s.PGSQL.{}", self.manner.port()));
+        wire::query(&socket, "postgres", name.as_deref().unwrap_or(database), sql)
+            .map_err(|error| error.to_string())
     }
 
     /// Stops the server as an operator does: it ends every connection and writes everything to its files.
@@ -110,36 +147,31 @@ impl ThrowawayPostgres {
         self.try_run().unwrap_or_else(|reason| panic!("{reason}"));
     }
 
-    fn try_start() -> Result<Self, String> {
-        let programs = binaries::find_or_install()?;
-        let (keeper, directory) = Keeper::start(&programs)?;
-        let server = Self { directory, keeper: Mutex::new(keeper), databases: AtomicU64::new(0) };
+    fn try_start_fast() -> Result<Self, String> {
+        Self::try_start(binaries::find_or_install()?, Manner::Fast)
+    }
+
+    fn try_start(programs: PathBuf, manner: Manner) -> Result<Self, String> {
+        let (keeper, directory) = Keeper::start(&programs, manner.parent())?;
+        let keeper = Mutex::new(keeper);
+        let server = Self { manner, programs, directory, keeper, databases: AtomicU64::new(0) };
         server.try_order(INIT)?;
         server.try_run()?;
-        server.query("postgres", &format!("CREATE ROLE {USER} LOGIN"))?;
+        server.try_execute("postgres", &format!("CREATE ROLE {USER} LOGIN"))?;
         Ok(server)
     }
 
     /// Starts the server and waits until it answers.
     fn try_run(&self) -> Result<(), String> {
-        self.try_order(RUN)?;
+        self.try_order(&self.manner.run())?;
         let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = self.query("postgres", "SELECT") {
+        while let Err(error) = self.try_execute("postgres", "SELECT") {
             self.try_order(WAIT)?;
             if Instant::now() > deadline {
                 return Err(format!("no answer within {PATIENCE:?} ({error}); {}", self.log()));
             }
         }
         Ok(())
-    }
-
-    fn query(&self, database: &str, sql: &str) -> Result<wire::Rows, String> {
-        let name = match database.strip_prefix("postgres:///") {
-            Some(rest) => rest.split('?').next().unwrap_or_default(),
-            None => database,
-        };
-        let socket = self.directory.join(format!(".s.PGSQL.{PORT}"));
-        wire::query(&socket, "postgres", name, sql).map_err(|error| error.to_string())
     }
 
     fn order(&self, order: &str) {
@@ -161,6 +193,46 @@ impl ThrowawayPostgres {
     }
 }
 
+/// How a server works.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// For tests: without syncing, without a port.
+    Fast,
+    /// As in use.
+    Durable { port: u16 },
+}
+
+impl Manner {
+    /// Where its directory is made. Not `TMPDIR`: a socket's path has at most 104 bytes on some systems, and `nobody`
+    /// must get there. `/tmp` may be in memory, where nothing is durable.
+    fn parent(self) -> &'static str {
+        match self {
+            Self::Fast => "/tmp",
+            Self::Durable { .. } => "/var/tmp",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Fast => PORT,
+            Self::Durable { port } => port,
+        }
+    }
+
+    /// The order to the keeper's shell that starts it. The durable one gets a session of its own where the machine has
+    /// `setsid`, as a service has: Linux may divide the processor between sessions.
+    fn run(self) -> String {
+        let (session, settings) = match self {
+            Self::Fast => ("", "-c listen_addresses= -c fsync=off -c full_page_writes=off"),
+            Self::Durable { .. } => ("$(command -v setsid)", "-c listen_addresses=127.0.0.1"),
+        };
+        let port = self.port();
+        format!(
+            r#"[ -z "$server" ] && {{ {session} "$1/postgres" -D data -k "$PWD" -p {port} -c max_connections=200 {settings} & server=$!; }}"#
+        )
+    }
+}
+
 /// A shell that outlives this process by a moment: it makes the server's directory, carries out orders that it reads
 /// from a pipe, and when the pipe closes, for whatever reason, stops the server and removes the directory.
 #[derive(Debug)]
@@ -173,13 +245,13 @@ struct Keeper {
 
 impl Keeper {
     /// Starts the shell; returns the directory it made as well.
-    fn start(binaries: &Path) -> Result<(Self, PathBuf), String> {
+    fn start(binaries: &Path, parent: &str) -> Result<(Self, PathBuf), String> {
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(binaries);
+        command.args(["-c", KEEPER, "sh"]).arg(binaries).arg(parent);
         // Variables like PGPORT and PGDATESTYLE would reach the server.
         command.env_clear().env("LC_ALL", "C").env("PATH", env::var_os("PATH").unwrap_or_default());
         // A Ctrl-C in the terminal ends the tests, and through the pipe the server: not the shell in between.
-        command.process_group(0).current_dir(PARENT).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.process_group(0).current_dir(parent).stdin(Stdio::piped()).stdout(Stdio::piped());
         if is_root() {
             // PostgreSQL refuses to run as root; this is `nobody`.
             command.uid(65_534).gid(65_534);
@@ -190,8 +262,8 @@ impl Keeper {
         };
         let mut keeper = Self { shell, orders: Some(orders), replies: BufReader::new(replies) };
         match keeper.reply() {
-            directory if directory.starts_with(PARENT) => Ok((keeper, PathBuf::from(directory))),
-            _ => Err(format!("the shell could not make a directory in {PARENT}")),
+            directory if directory.starts_with(parent) => Ok((keeper, PathBuf::from(directory))),
+            _ => Err(format!("the shell could not make a directory in {parent}")),
         }
     }
 
@@ -230,12 +302,8 @@ fn is_root() -> bool {
 /// The role that owns the databases.
 const USER: &str = "portcullis";
 
-/// Only a part of the socket's name: nothing listens on TCP.
+/// Only a part of the socket's name where nothing listens on TCP.
 const PORT: u16 = 5432;
-
-/// Where the directories are made. Not `TMPDIR`: a socket's path has at most 104 bytes on some systems, and `nobody`
-/// must get there.
-const PARENT: &str = "/tmp";
 
 /// How long the server may take to start or to answer before the test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -244,8 +312,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 // `$server` is the process, or nothing while it is stopped.
 
 const INIT: &str = r#""$1/initdb" -D data -U postgres --auth=trust --encoding=UTF8 --no-locale --no-sync"#;
-
-const RUN: &str = r#"[ -z "$server" ] && { "$1/postgres" -D data -k "$PWD" -p 5432 -c listen_addresses= -c max_connections=200 -c fsync=off -c full_page_writes=off & server=$!; }"#;
 
 /// Fails when the server has ended. (The pause is a process of its own because shells notice the end of a child when
 /// they wait for one.)
@@ -259,7 +325,7 @@ const CRASH: &str = r#"kill -QUIT "$server" && { wait "$server"; server=; }"#;
 const KEEPER: &str = r#"
 trap '' HUP INT PIPE TERM
 umask 077
-directory=$(mktemp -d /tmp/portcullis-pg.XXXXXX) && cd "$directory" && echo "$directory" || exit 1
+directory=$(mktemp -d "$2/portcullis-pg.XXXXXX") && cd "$directory" && echo "$directory" || exit 1
 exec 2>>log
 server=
 while read -r order; do

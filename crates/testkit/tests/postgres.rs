@@ -6,6 +6,7 @@
 )]
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,16 @@ fn a_database_belongs_to_the_user_of_its_url_who_is_no_superuser() {
     let owner = "SELECT rolname || ' ' || rolsuper FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba \
                  WHERE datname = current_database()";
     assert_eq!(value(server, &url, owner), "portcullis false");
+}
+
+#[test]
+fn a_durable_server_syncs_and_is_reached_over_tcp() {
+    let server = ThrowawayPostgres::start_durable().unwrap();
+    let url = server.create_database();
+    let address = url.strip_prefix("postgres://portcullis@").unwrap().strip_suffix("/test_1").unwrap();
+    TcpStream::connect(address).unwrap();
+    let durable = "SELECT current_setting('fsync') || current_setting('synchronous_commit')";
+    assert_eq!(value(&server, &url, durable), "onon");
 }
 
 #[test]

@@ -66,6 +66,14 @@ impl AnyConnection {
         }
     }
 
+    /// Begins a part of a transaction that can be undone alone. The next commit or rollback ends the part.
+    pub(super) fn savepoint(&mut self) -> QueryResult<()> {
+        match self {
+            Self::Postgres(connection) => AnsiTransactionManager::begin_transaction(connection),
+            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction(connection),
+        }
+    }
+
     pub(super) fn commit(&mut self) -> QueryResult<()> {
         match self {
             Self::Postgres(connection) => AnsiTransactionManager::commit_transaction(connection),

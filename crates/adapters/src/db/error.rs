@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use diesel::result::{DatabaseErrorKind, Error};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
@@ -9,6 +10,10 @@ use uuid::Uuid;
 
 pub(super) fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, source)
+}
+
+pub(super) fn took_too_long() -> StoreError {
+    unavailable("the transaction took too long")
 }
 
 /// Sorts a Diesel error. (A plain function, not `From`: neither type is ours.)
@@ -59,6 +64,25 @@ pub(super) fn is_connection_loss(error: &StoreError) -> bool {
 /// Whether the error is a unique constraint's. Each table has one besides its primary key, an id nobody repeats.
 pub(super) fn is_unique_violation(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+}
+
+/// A failure of many calls at once: each gets a copy.
+#[derive(Clone, Debug)]
+pub(super) struct SharedFailure {
+    kind: StoreErrorKind,
+    cause: Arc<StoreError>,
+}
+
+impl From<StoreError> for SharedFailure {
+    fn from(error: StoreError) -> Self {
+        Self { kind: error.kind(), cause: Arc::new(error) }
+    }
+}
+
+impl From<SharedFailure> for StoreError {
+    fn from(failure: SharedFailure) -> Self {
+        Self::new(failure.kind, failure.cause)
+    }
 }
 
 /// What the database or its library said, for the operator: one line. It may name host and user, never a password.

@@ -14,6 +14,7 @@ use portcullis_domain::session::{
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
+use super::cached_update::CachedUpdate;
 use super::connection::AnyConnection;
 use super::error::{CorruptRow, store_error, unavailable};
 use super::event_log::insert_event;
@@ -133,6 +134,9 @@ impl SessionStore for Database {
         self.watch(|connection, seen| {
             let ended: Vec<(DbId, Option<DbTime>)> = sessions::table
                 .filter(sessions::ended_at.ge(DbTime(since)))
+                // The order is that of the index. Without it PostgreSQL, which takes a third of all sessions for ended
+                // since a time it does not know yet, hopes to find as many sooner by reading the table.
+                .order(sessions::ended_at)
                 .limit(most.into())
                 .select((sessions::id, sessions::ended_at))
                 .load(connection)
@@ -287,21 +291,23 @@ fn succeed(
     let expires_at =
         case_when(sessions::absolute_expires_at.gt(DbTime(new_end)), DbTime(new_end).into_sql::<Moment>())
             .otherwise(sessions::absolute_expires_at);
-    let good = sessions::table
-        .find(DbId(presented.session.as_uuid()))
-        .filter(is_live(presented.now))
-        .filter(is_current().or(sessions::generation.eq(successor).and(in_grace(presented))));
-    diesel::update(good)
-        .set((
-            sessions::generation.eq(successor),
-            sessions::rotated_at.eq(case_when(is_current(), DbTime(presented.now).into_sql::<Moment>())
-                .otherwise(sessions::rotated_at)),
-            sessions::expires_at.eq(case_when(is_current(), expires_at).otherwise(sessions::expires_at)),
-        ))
-        .returning((sessions::user_id, sessions::generation, sessions::opened_at, sessions::expires_at))
-        .get_result(connection)
-        .optional()
-        .map_err(store_error)
+    let is_good = sessions::id
+        .eq(DbId(presented.session.as_uuid()))
+        .and(is_live(presented.now))
+        .and(is_current().or(sessions::generation.eq(successor).and(in_grace(presented))));
+    let changes = (
+        sessions::generation.eq(successor),
+        sessions::rotated_at.eq(case_when(is_current(), DbTime(presented.now).into_sql::<Moment>())
+            .otherwise(sessions::rotated_at)),
+        sessions::expires_at.eq(case_when(is_current(), expires_at).otherwise(sessions::expires_at)),
+    );
+    let seen = (sessions::user_id, sessions::generation, sessions::opened_at, sessions::expires_at);
+    let rotation = CachedUpdate::new(&sessions::table, is_good, changes, seen);
+    let rotated = match connection {
+        AnyConnection::Postgres(connection) => rotation.get_result(connection),
+        AnyConnection::Sqlite(connection) => rotation.get_result(connection),
+    };
+    rotated.optional().map_err(store_error)
 }
 
 /// Ends the session where the presented generation is a copy: older than the newest and not in the grace.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod hashing;
+mod plans;
+mod population;
 mod postgres;
 mod remembered_tokens;
 mod schedules;

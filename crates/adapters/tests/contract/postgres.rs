@@ -38,7 +38,7 @@ fn stores() -> Stores {
 
 fn database(url: &str) -> Database {
     // Wide enough that 32 racers race in the database, not for connections.
-    let config = PoolConfig { size: 24, checkout_timeout: Duration::from_secs(2) };
+    let config = PoolConfig { size: 24, ..PoolConfig::default() };
     Database::new(DatabaseUrl::parse(url).unwrap(), config)
 }
 
@@ -138,7 +138,8 @@ fn a_server_that_comes_back_is_used_again() {
 #[test]
 fn an_exhausted_pool_answers_in_time() {
     let url = ThrowawayPostgres::shared().create_database();
-    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(100) };
+    let config =
+        PoolConfig { size: 1, checkout_timeout: Duration::from_millis(100), ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::parse(&url).unwrap(), config);
     database.prepare(KEY, &[]).unwrap();
     // Another session holds the table, so the pool's one connection waits for it.
@@ -215,7 +216,7 @@ fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
 #[test]
 fn news_needs_no_connection_of_the_pool() {
     let url = ThrowawayPostgres::shared().create_database();
-    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50) };
+    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50), ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::parse(&url).unwrap(), config);
     let mut other = PgConnection::establish(&url).unwrap();
     let sql = |sql: &str| other.batch_execute(sql).unwrap();
@@ -240,6 +241,13 @@ fn news_comes_again_when_the_server_does() {
     server.restart();
     news().unwrap();
     assert!(!database.is_foreign());
+}
+
+#[test]
+fn no_hot_statement_reads_a_whole_table() {
+    for users in crate::stores::SIZES {
+        crate::stores::reads_no_whole_table(&database(&ThrowawayPostgres::shared().create_database()), users);
+    }
 }
 
 #[test]

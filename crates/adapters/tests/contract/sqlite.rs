@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
 use portcullis_domain::event::EventKind;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{EventLog, StoreError, StoreErrorKind, UserStore};
+use portcullis_domain::ports::{EventLog, SessionStore, StoreError, StoreErrorKind, UserStore};
 use portcullis_domain::session::{Generation, Presentation, Rotation};
 use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::SeededEntropy;
@@ -268,17 +268,37 @@ fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
 }
 
 #[test]
-fn news_needs_no_connection_of_the_pool() {
+fn nobody_who_reads_waits_for_a_write_that_waits_for_another_process() {
     let (_folder, path) = in_folder();
-    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50) };
+    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50), ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::Sqlite(path.clone()), config);
     database.prepare(KEY, &[]).unwrap();
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    let sql = |sql: &str| other.batch_execute(sql).unwrap();
-    crate::stores::looks_past_an_exhausted_pool(&database, sql, "BEGIN IMMEDIATE", |database| {
-        let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(4));
-        database.record(&event).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let entropy = SeededEntropy::new(4);
+    let events = [(); 3].map(|()| event(EventKind::UserRegistered, NOW, &entropy));
+    std::thread::scope(|scope| {
+        let database = &database;
+        let writes = events.each_ref().map(|event| scope.spawn(|| database.record(event)));
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(200) {
+            assert!(database.find_by_name(&CanonicalName::of("nobody")).unwrap().is_none());
+            assert!(database.news(NOW, 10).unwrap().ended.is_empty());
+        }
+        assert!(writes.iter().all(|write| !write.is_finished()));
+        other.batch_execute("ROLLBACK").unwrap();
+        for write in writes {
+            write.join().unwrap().unwrap();
+        }
     });
+}
+
+#[test]
+fn no_hot_statement_reads_a_whole_table() {
+    for users in crate::stores::SIZES {
+        let (_folder, path) = in_folder();
+        crate::stores::reads_no_whole_table(&database(&path), users);
+    }
 }
 
 #[test]

@@ -20,6 +20,9 @@ use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::contract::{RecordedEvent, Stores};
 use portcullis_testkit::fixtures::{NOW, event, new_session, new_user};
 
+use crate::plans::{Direct, Statement, hot_statements, record};
+use crate::population::{Dialect, Population};
+
 /// The stores of a prepared database, with its way of reading events.
 pub(crate) fn stores_over(
     database: &Arc<Database>,
@@ -309,6 +312,53 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_none());
     let new = open_session(database, news.floor);
     assert!(SessionStore::find(database, new.id, new.opened_at).unwrap().is_some());
+}
+
+/// Every statement finds its rows by an index, with statistics of the tables and without, and where an index is missing
+/// that shows.
+pub(crate) fn reads_no_whole_table(database: &Database, users: u64) {
+    record().unwrap();
+    database.prepare(KEY, &[]).unwrap();
+    let mut direct = Direct::connect(database.url()).unwrap();
+    let population = Population {
+        dialect: Dialect::of(database.url()),
+        users,
+        sessions_per_user: 1,
+        password_hash: "plain:0:x".to_owned(),
+        now: NOW,
+    };
+    direct.execute(&population.insert_users(0..population.users)).unwrap();
+    direct.execute(&population.insert_sessions(0..population.sessions())).unwrap();
+    let statements = hot_statements(database, &population).unwrap();
+    let none: [FullRead; 0] = [];
+    assert_eq!(full_reads(&statements, &mut direct), none);
+    direct.execute("ANALYZE").unwrap();
+    assert_eq!(full_reads(&statements, &mut direct), none);
+
+    let mut calls_without = |index| -> Vec<_> {
+        direct.execute(&format!("DROP INDEX {index}")).unwrap();
+        full_reads(&statements, &mut direct).into_iter().map(|(call, _)| call).collect()
+    };
+    assert_eq!(calls_without("sessions_ended_at"), ["news"]);
+    assert_eq!(calls_without("sessions_user_id"), ["open session", "list sessions", "end sessions", "news"]);
+}
+
+/// How many users: a plan that is made on a wrong guess may be right by luck at one size.
+pub(crate) const SIZES: [u64; 2] = [1_000, 20_000];
+
+/// A call, and the lines of its plan that read everything.
+type FullRead = (&'static str, Vec<String>);
+
+fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<FullRead> {
+    let mut found = Vec::new();
+    for Statement { call, sql } in statements {
+        let plan = direct.explain(sql).unwrap();
+        let lines = direct.reads_in_full(&plan);
+        if !lines.is_empty() {
+            found.push((*call, lines.into_iter().map(str::to_owned).collect()));
+        }
+    }
+    found
 }
 
 /// A session of a new user.

@@ -30,6 +30,14 @@ pub(super) fn find_or_install() -> Result<PathBuf, String> {
     Err(format!("{WHAT_TO_DO}\n- {}", failures.join("\n- ")))
 }
 
+/// The same, where nothing may be installed.
+///
+/// # Errors
+/// Says what to install or to set.
+pub(super) fn find() -> Result<PathBuf, String> {
+    Places::of_this_machine().find()?.ok_or_else(|| WHAT_TO_DO.to_owned())
+}
+
 /// Where to look.
 #[derive(Debug)]
 struct Places {
@@ -244,7 +252,7 @@ const PROGRAMS: [&str; 2] = ["initdb", "postgres"];
 const NPM_VERSION: &str = "18.4.0-beta.17";
 
 const WHAT_TO_DO: &str = "\
-the tests need PostgreSQL's programs initdb and postgres, and there are none: install PostgreSQL (Debian and \
+PostgreSQL's programs initdb and postgres are needed, and there are none: install PostgreSQL (Debian and \
 Ubuntu: `apt-get install postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install postgresql`), or \
 set PORTCULLIS_TEST_POSTGRES_BIN to the folder that has them";
 

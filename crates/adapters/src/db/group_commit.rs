@@ -1,0 +1,473 @@
+//! Writes to SQLite that wait at the same time commit together.
+//!
+//! A commit waits for the disk, and no longer for many changes than for one. So whoever comes first begins a
+//! transaction, does its part and hands the connection on to the next in the queue; who finds nobody there, or the
+//! group full, commits for all. Each works on its own thread, and each part after the first is a savepoint: one that
+//! fails or panics is undone alone.
+//!
+//! Nobody is answered before the COMMIT returned, and where that fails, everybody fails. That goes for errors too: "this
+//! name is taken" may rest on a user whom another part of the same transaction made.
+
+use std::any::Any;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use portcullis_domain::ports::StoreError;
+
+use super::connection::AnyConnection;
+use super::error::{SharedFailure, store_error, unavailable};
+use super::writer_queue::{Turn, WriterQueue};
+use super::{WRITER_TIMEOUT, in_time};
+
+/// Where the writers of this process to one SQLite file take turns and commit together. They share one connection,
+/// whose cache nobody else makes stale.
+#[derive(Debug)]
+pub(super) struct GroupCommit {
+    queue: WriterQueue<Left>,
+    most_parts: NonZeroU32,
+    longest_gathering: Duration,
+}
+
+/// What one writer leaves to the next.
+enum Left {
+    Idle(AnyConnection),
+    Open(Group),
+}
+
+/// How long a group takes parts in; the one that is done then is the last. Nobody waits much longer for others than for
+/// the disk.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
+
+impl GroupCommit {
+    /// Commits together at most `most_parts` writes.
+    pub(super) fn new(most_parts: NonZeroU32) -> Self {
+        Self { queue: WriterQueue::new(WRITER_TIMEOUT), most_parts, longest_gathering: LONGEST_GATHERING }
+    }
+
+    /// Does `work` as a part of a transaction, and returns when that was committed. `begun` is when the call began that
+    /// this is a part of. `connect` makes the connection where there is none.
+    pub(super) fn write<T, E: From<StoreError>>(
+        &self,
+        begun: Instant,
+        connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (turn, left) =
+            self.queue.enter().ok_or_else(|| unavailable("too many writes wait for the database"))?;
+        match left {
+            Some(Left::Open(group)) => self.join(turn, group, begun, work),
+            Some(Left::Idle(connection)) => self.lead(turn, connection, begun, work),
+            None => self.lead(turn, connect()?, begun, work),
+        }
+    }
+
+    /// Begins a group with the first part. One that fails is the whole transaction, and is answered at once.
+    fn lead<T, E: From<StoreError>>(
+        &self,
+        turn: Turn<'_, Left>,
+        mut connection: AnyConnection,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // After an error here the connection is closed, before the turn passes on. So it is where `work` panics.
+        connection.begin().map_err(store_error)?;
+        let gathers_since = Instant::now();
+        match work(&mut connection).and_then(|value| in_time(begun, value)) {
+            Ok(value) => {
+                let group = Group::new(connection, gathers_since, begun);
+                let outcome = Arc::clone(&group.outcome.0);
+                self.go_on(turn, group);
+                committed(&outcome)?;
+                Ok(value)
+            }
+            Err(error) => {
+                if connection.rollback().is_ok() {
+                    turn.leave(Left::Idle(connection));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn join<T, E: From<StoreError>>(
+        &self,
+        turn: Turn<'_, Left>,
+        mut group: Group,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let outcome = Arc::clone(&group.outcome.0);
+        let part = group.take_in(begun, work);
+        self.go_on(turn, group);
+        match part {
+            Part::Done(result) => committed(&outcome).map_err(E::from).and(result),
+            Part::Broken(error) => Err(error),
+            Part::Panicked(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Hands the group on, or ends it and hands the connection on.
+    fn go_on(&self, turn: Turn<'_, Left>, group: Group) {
+        let has_room = group.failure.is_none()
+            && group.parts < self.most_parts.get()
+            && group.gathers_since.elapsed() < self.longest_gathering;
+        let (turn, group) = match has_room {
+            true => match turn.hand_over(group, Left::Open) {
+                Ok(()) => return,
+                Err(both) => both,
+            },
+            false => (turn, group),
+        };
+        if let Some(connection) = group.end() {
+            turn.leave(Left::Idle(connection));
+        }
+    }
+}
+
+/// What became of one part.
+enum Part<T, E> {
+    /// It is answered so when its group is committed.
+    Done(Result<T, E>),
+    /// It failed and took the transaction with it: this is its own error.
+    Broken(E),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// A transaction that goes from hand to hand.
+struct Group {
+    connection: AnyConnection,
+    gathers_since: Instant,
+    parts: u32,
+    /// When the earliest of the calls began whose parts these are.
+    earliest: Instant,
+    /// Why there is no transaction any more that could be committed.
+    failure: Option<SharedFailure>,
+    /// A panic left nobody knows what in the connection: it is used for what the group still does, and then closed.
+    is_suspect: bool,
+    outcome: Outcome,
+}
+
+impl Group {
+    /// With the first part done.
+    fn new(connection: AnyConnection, gathers_since: Instant, begun: Instant) -> Self {
+        Self {
+            connection,
+            gathers_since,
+            parts: 1,
+            earliest: begun,
+            failure: None,
+            is_suspect: false,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Does a part in a savepoint of its own, so that the others stay whatever becomes of it.
+    fn take_in<T, E: From<StoreError>>(
+        &mut self,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Part<T, E> {
+        self.parts += 1;
+        if let Err(error) = self.connection.savepoint() {
+            return Part::Broken(self.fail(error).into());
+        }
+        match catch_unwind(AssertUnwindSafe(|| work(&mut self.connection))) {
+            Ok(result) => match result.and_then(|value| in_time(begun, value)) {
+                Ok(value) => self.keep(begun, value),
+                Err(error) => self.undo(error),
+            },
+            Err(panic) => {
+                self.is_suspect = true;
+                if let Err(error) = self.connection.rollback() {
+                    self.fail(error);
+                }
+                Part::Panicked(panic)
+            }
+        }
+    }
+
+    fn keep<T, E: From<StoreError>>(&mut self, begun: Instant, value: T) -> Part<T, E> {
+        self.earliest = self.earliest.min(begun);
+        match self.connection.commit() {
+            Ok(()) => Part::Done(Ok(value)),
+            Err(error) => Part::Broken(self.fail(error).into()),
+        }
+    }
+
+    fn undo<T, E>(&mut self, error: E) -> Part<T, E> {
+        match self.connection.rollback() {
+            Ok(()) => Part::Done(Err(error)),
+            // There is no savepoint any more: after some errors, a full disk's for one, SQLite undoes everything.
+            Err(rollback) => {
+                self.fail(rollback);
+                Part::Broken(error)
+            }
+        }
+    }
+
+    fn fail(&mut self, error: diesel::result::Error) -> StoreError {
+        let error = SharedFailure::from(store_error(error));
+        self.failure = Some(error.clone());
+        error.into()
+    }
+
+    /// Ends the transaction and tells everybody whose part was in it. Gives the connection back where it is sound; it is
+    /// closed otherwise, which undoes what is open.
+    fn end(mut self) -> Option<AnyConnection> {
+        let ended = match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => in_time(self.earliest, ())
+                .and_then(|()| self.connection.commit().map_err(store_error))
+                .map_err(SharedFailure::from),
+        };
+        let is_sound = ended.is_ok() && !self.is_suspect;
+        self.outcome.tell(ended);
+        is_sound.then_some(self.connection)
+    }
+}
+
+/// What becomes of a group, for everybody who has a part in it.
+#[derive(Default)]
+struct Outcome(Arc<OnceLock<Result<(), SharedFailure>>>);
+
+impl Outcome {
+    fn tell(&self, ended: Result<(), SharedFailure>) {
+        self.0.get_or_init(|| ended);
+    }
+}
+
+/// Whatever happens, nobody waits for ever.
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.0.get_or_init(|| Err(unavailable("the transaction was given up").into()));
+    }
+}
+
+/// Waits until the group is committed.
+fn committed(outcome: &OnceLock<Result<(), SharedFailure>>) -> Result<(), StoreError> {
+    outcome.wait().clone().map_err(StoreError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+    use portcullis_domain::ports::StoreErrorKind;
+    use tempfile::TempDir;
+
+    use super::super::{DatabaseUrl, LONGEST_TRANSACTION};
+    use super::*;
+
+    diesel::table! {
+        marks (mark) {
+            mark -> BigInt,
+        }
+    }
+
+    /// A file with one table of unique marks, of which those above 100 must have a parent by the commit.
+    struct File {
+        _folder: TempDir,
+        path: PathBuf,
+        writers: GroupCommit,
+    }
+
+    impl File {
+        fn new(most_parts: u32) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let mut writers = GroupCommit::new(NonZeroU32::new(most_parts).unwrap());
+            writers.longest_gathering = Duration::from_mins(1);
+            let file = Self { _folder: folder, path, writers };
+            file.connect()
+                .batch_execute(
+                    "CREATE TABLE parents (id INTEGER PRIMARY KEY);
+                     CREATE TABLE marks (
+                        mark INTEGER PRIMARY KEY,
+                        parent INTEGER AS (CASE WHEN mark > 100 THEN mark END)
+                            REFERENCES parents DEFERRABLE INITIALLY DEFERRED
+                     )",
+                )
+                .unwrap();
+            file
+        }
+
+        fn connect(&self) -> AnyConnection {
+            AnyConnection::connect(&DatabaseUrl::Sqlite(self.path.clone())).unwrap()
+        }
+
+        fn write<T>(
+            &self,
+            work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+        ) -> Result<T, StoreError> {
+            self.writers.write(Instant::now(), || Ok(self.connect()), work)
+        }
+
+        fn mark(&self, mark: i64) -> Result<(), StoreError> {
+            self.write(|connection| insert(connection, mark))
+        }
+
+        /// What others see, which is what was committed.
+        fn seen(&self) -> Vec<i64> {
+            marks::table.select(marks::mark).order(marks::mark).load(&mut self.connect()).unwrap()
+        }
+
+        /// Lets `parts` queue up, in order, behind a first part that leaves mark 0. Gives what became of all of them.
+        fn together(&self, parts: &[&(dyn Fn() -> Written + Sync)]) -> Vec<thread::Result<Written>> {
+            let (open, opened) = channel::<()>();
+            thread::scope(|scope| {
+                let first = scope.spawn(move || {
+                    self.write(|connection| {
+                        opened.recv().unwrap();
+                        insert(connection, 0)
+                    })
+                });
+                self.wait_for(1);
+                let mut joined = Vec::new();
+                for (n, part) in parts.iter().enumerate() {
+                    joined.push(scope.spawn(part));
+                    self.wait_for(n + 2);
+                }
+                assert_eq!(self.seen(), [0; 0], "nothing is committed yet");
+                open.send(()).unwrap();
+                let first = first.join();
+                let others = joined.into_iter().map(thread::ScopedJoinHandle::join);
+                std::iter::once(first).chain(others).collect()
+            })
+        }
+
+        fn wait_for(&self, writers: usize) {
+            while self.writers.queue.len() < writers {
+                thread::yield_now();
+            }
+        }
+    }
+
+    type Written = Result<(), StoreError>;
+
+    fn insert(connection: &mut AnyConnection, mark: i64) -> Result<(), StoreError> {
+        let inserted = diesel::insert_into(marks::table).values(marks::mark.eq(mark)).execute(connection);
+        inserted.map(drop).map_err(store_error)
+    }
+
+    fn kinds(outcomes: Vec<thread::Result<Written>>) -> Vec<Result<(), StoreErrorKind>> {
+        outcomes.into_iter().map(|outcome| outcome.unwrap().map_err(|error| error.kind())).collect()
+    }
+
+    #[test]
+    fn nobody_is_answered_before_the_common_commit() {
+        let file = File::new(64);
+        let (tell, told) = channel::<()>();
+        let (open, opened) = channel::<()>();
+        let opened = std::sync::Mutex::new(opened);
+        let answered = |answered: Sender<()>| {
+            file.mark(1)?;
+            answered.send(()).unwrap();
+            Ok(())
+        };
+        let last = || {
+            file.write(|connection| {
+                opened.lock().unwrap().recv().unwrap();
+                insert(connection, 2)
+            })
+        };
+        thread::scope(|scope| {
+            let parts = scope.spawn(|| file.together(&[&|| answered(tell.clone()), &last]));
+            assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "the last part is not done yet");
+            assert_eq!(file.seen(), [0; 0]);
+            open.send(()).unwrap();
+            assert_eq!(kinds(parts.join().unwrap()), [Ok(()); 3]);
+        });
+        assert_eq!(file.seen(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_part_that_fails_is_undone_alone() {
+        let file = File::new(64);
+        let fails = || {
+            file.write(|connection| {
+                insert(connection, 1)?;
+                insert(connection, 0)
+            })
+        };
+        let outcomes = kinds(file.together(&[&fails, &|| file.mark(2)]));
+        assert_eq!(outcomes, [Ok(()), Err(StoreErrorKind::Internal), Ok(())]);
+        assert_eq!(file.seen(), [0, 2]);
+        file.mark(3).unwrap();
+    }
+
+    #[test]
+    fn a_part_that_panics_is_undone_alone() {
+        let file = File::new(64);
+        let panics = || {
+            file.write(|connection| {
+                insert(connection, 1)?;
+                panic!("on purpose")
+            })
+        };
+        let outcomes = file.together(&[&panics, &|| file.mark(2)]);
+        let [Ok(Ok(())), Err(_panic), Ok(Ok(()))] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!(file.seen(), [0, 2]);
+        file.mark(3).unwrap();
+    }
+
+    #[test]
+    fn a_first_part_that_fails_is_answered_at_once_and_one_that_panics_is_undone() {
+        let file = File::new(64);
+        file.mark(1).unwrap();
+        assert_eq!(file.mark(1).unwrap_err().kind(), StoreErrorKind::Internal);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            file.write(|connection| -> Result<(), StoreError> {
+                insert(connection, 2)?;
+                panic!("on purpose")
+            })
+        }));
+        assert!(panicked.is_err());
+        file.mark(3).unwrap();
+        assert_eq!(file.seen(), [1, 3]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_fails_everybody() {
+        let file = File::new(64);
+        let outcomes = kinds(file.together(&[&|| file.mark(1), &|| file.mark(101), &|| file.mark(2)]));
+        assert_eq!(outcomes, [Err(StoreErrorKind::Internal); 4], "101 has no parent");
+        assert_eq!(file.seen(), [0; 0]);
+        file.mark(1).unwrap();
+        assert_eq!(file.seen(), [1]);
+    }
+
+    #[test]
+    fn a_full_group_commits_and_the_next_one_begins() {
+        let file = File::new(2);
+        let outcomes =
+            file.together(&[&|| file.mark(1), &|| file.mark(101), &|| file.mark(2), &|| file.mark(3)]);
+        let (ok, failed) = (Ok(()), Err(StoreErrorKind::Internal));
+        assert_eq!(kinds(outcomes), [ok, ok, failed, failed, ok], "by twos");
+        assert_eq!(file.seen(), [0, 1, 3]);
+    }
+
+    #[test]
+    fn a_group_that_gathered_long_enough_takes_nobody_in() {
+        let mut file = File::new(64);
+        file.writers.longest_gathering = Duration::ZERO;
+        let outcomes = kinds(file.together(&[&|| file.mark(101), &|| file.mark(1)]));
+        assert_eq!(outcomes, [Ok(()), Err(StoreErrorKind::Internal), Ok(())], "each by itself");
+        assert_eq!(file.seen(), [0, 1]);
+    }
+
+    #[test]
+    fn what_took_too_long_is_undone_alone() {
+        let file = File::new(64);
+        let begun = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_millis(1)).unwrap();
+        let late = || file.writers.write(begun, || Ok(file.connect()), |connection| insert(connection, 1));
+        let outcomes = kinds(file.together(&[&late, &|| file.mark(2)]));
+        assert_eq!(outcomes, [Ok(()), Err(StoreErrorKind::Unavailable), Ok(())]);
+        assert_eq!(file.seen(), [0, 2]);
+    }
+}

@@ -8,7 +8,7 @@ use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// A password as somebody typed it; nothing is known about it yet. Wiped from memory on drop.
+/// A password as somebody typed it; nothing is known about it yet. Wiped from memory on drop, and so is each clone.
 ///
 /// ```
 /// use portcullis_domain::password::PasswordAttempt;
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 /// let (a, b) = (PasswordAttempt::new("x".to_owned()), PasswordAttempt::new("x".to_owned()));
 /// let _ = a == b;
 /// ```
+#[derive(Clone)]
 pub struct PasswordAttempt(Zeroizing<String>);
 
 impl PasswordAttempt {
@@ -72,7 +73,9 @@ impl fmt::Debug for PasswordAttempt {
     }
 }
 
-/// A password that may be stored: made by [`policy::PasswordPolicy::accept`] alone. Wiped from memory on drop.
+/// A password that may be stored: made by [`policy::PasswordPolicy::accept`] alone. Wiped from memory on drop, and so
+/// is each clone.
+#[derive(Clone)]
 pub struct AcceptedPassword(Zeroizing<String>);
 
 impl AcceptedPassword {

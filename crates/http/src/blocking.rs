@@ -5,12 +5,15 @@
 //! anything. The rest waits for the store alone, on the threads of `web::block`; their queue has no bounds, so this
 //! lane sets them, in number and in time.
 
+mod fair_share;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,35 +21,46 @@ use std::time::Duration;
 use actix_web::rt::time::timeout;
 use actix_web::web;
 use portcullis_domain::AuthService;
+use portcullis_domain::ports::Clock;
 use tokio::sync::{Semaphore, oneshot};
 
+pub(crate) use self::fair_share::Applicant;
+use self::fair_share::{FairShare, Place};
 use crate::Api;
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
 /// Which way work goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Lane {
     /// To the store alone.
     Data,
-    /// Through a password hash.
-    Password,
+    /// Through a password hash, on somebody's behalf.
+    Password(Applicant),
 }
 
 /// How much password work is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordLaneConfig {
-    /// How many passwords are hashed at the same time. The lane has two threads more, for use cases that wait for
-    /// the store before or after their hash. At least 1.
-    pub hashing_threads: usize,
-    /// How many use cases wait in line; who comes when it is full is told to come back. At least 1.
-    pub queue: usize,
+    /// How many passwords are hashed at the same time.
+    pub hashing_threads: NonZeroUsize,
+    /// How many use cases wait in line; who comes when it is full is told to come back.
+    pub queue: NonZeroUsize,
 }
 
-/// Two hashes at a time and 16 in line: what two cores do in about two seconds. Who would wait longer is served
-/// sooner by coming back.
+impl PasswordLaneConfig {
+    /// How many use cases are under way at the same time: two more than are hashing, so that some wait for the store,
+    /// before or after their hash, while as many hash as can.
+    pub const fn threads(self) -> NonZeroUsize {
+        self.hashing_threads.saturating_add(2)
+    }
+}
+
+/// Two hashes at a time and 8 in line: what two cores do in about a second. Who would wait longer is served sooner by
+/// coming back.
 impl Default for PasswordLaneConfig {
     fn default() -> Self {
-        Self { hashing_threads: 2, queue: 16 }
+        let number = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+        Self { hashing_threads: number(2), queue: number(8) }
     }
 }
 
@@ -75,7 +89,7 @@ impl Api {
         let work = move || work(&auth);
         match lane {
             Lane::Data => self.data_lane.run(work).await,
-            Lane::Password => self.password_lane.run(work).await,
+            Lane::Password(applicant) => self.password_lane.run(&applicant, work).await,
         }
     }
 }
@@ -151,6 +165,119 @@ const DATA_LANE_PLACES: usize = 1_024;
 /// How long a job may wait before it begins. Who would wait longer is served sooner by coming back.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// The lane of work with a password in it: a queue before the threads, in which nobody has more than a few places.
+#[derive(Debug)]
+pub(crate) struct PasswordLane {
+    lane: ThreadLane,
+    /// `None`: without limits.
+    share: Option<Arc<FairShare>>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+impl PasswordLane {
+    /// Starts the threads. Whether everybody gets only a few places is a matter of the limits.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn start(
+        config: PasswordLaneConfig,
+        is_limited: bool,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            lane: ThreadLane::start("password", config.threads().get(), config.queue.get())?,
+            share: is_limited.then(Arc::default),
+            clock,
+            counters: Arc::default(),
+        })
+    }
+
+    /// What is waiting and what was done so far.
+    pub(crate) fn counts(&self) -> LaneCounts {
+        LaneCounts {
+            waiting: self.lane.queue.lock().jobs.len(),
+            shed: self.counters.shed.load(Ordering::Relaxed),
+            begun: self.counters.begun.load(Ordering::Relaxed),
+            waited: Duration::from_micros(self.counters.waited_micros.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Does `work` when its turn comes.
+    async fn run<T: Send + 'static>(
+        &self,
+        applicant: &Applicant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let outcome = match self.place_for(applicant) {
+            Ok(place) => self.lane.run(self.counted(place, work)).await,
+            Err(error) => Err(error),
+        };
+        if matches!(outcome, Err(BlockingError::Overloaded)) {
+            self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// `work`, for which `place` is taken until it is over.
+    fn counted<T>(
+        &self,
+        place: Option<Place>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl FnOnce() -> T + Send + 'static {
+        let (clock, counters, asked) =
+            (Arc::clone(&self.clock), Arc::clone(&self.counters), self.clock.uptime());
+        move || {
+            let _place = place;
+            counters.begun(clock.uptime().saturating_sub(asked));
+            work()
+        }
+    }
+
+    fn place_for(&self, applicant: &Applicant) -> Result<Option<Place>, BlockingError> {
+        let Some(share) = &self.share else { return Ok(None) };
+        let place = share.admit(applicant).or_else(|| {
+            self.lane.forget_abandoned();
+            share.admit(applicant)
+        });
+        place.map(Some).ok_or(BlockingError::Overloaded)
+    }
+
+    /// Takes on no more work, and answers [`BlockingError::Overloaded`] to what waits.
+    pub(crate) fn close(&self) {
+        self.lane.close();
+    }
+}
+
+/// What the password lane did since it was started. [`Api::password_lane_counts`] has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    /// How many use cases wait in line now.
+    pub waiting: usize,
+    /// How many were turned away: the line was full, or the places of their account or address were taken.
+    pub shed: u64,
+    /// How many had their turn.
+    pub begun: u64,
+    /// How long those waited for it, added up.
+    pub waited: Duration,
+}
+
+/// The same while it is counted.
+#[derive(Debug, Default)]
+struct Counters {
+    shed: AtomicU64,
+    begun: AtomicU64,
+    waited_micros: AtomicU64,
+}
+
+impl Counters {
+    fn begun(&self, waited: Duration) {
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A bounded queue before a few threads.
 ///
 /// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
@@ -161,14 +288,6 @@ pub(crate) struct ThreadLane {
 }
 
 impl ThreadLane {
-    /// The password lane.
-    ///
-    /// # Errors
-    /// When the system has no thread to give.
-    pub(crate) fn for_passwords(config: PasswordLaneConfig) -> io::Result<Self> {
-        Self::start("password", config.hashing_threads.max(1) + 2, config.queue.max(1))
-    }
-
     /// Starts `threads` threads, before which `capacity` jobs may wait.
     ///
     /// # Errors
@@ -193,8 +312,13 @@ impl ThreadLane {
         answer.await.unwrap_or(Err(BlockingError::Overloaded))
     }
 
+    /// Drops what nobody waits for, ahead of its turn.
+    fn forget_abandoned(&self) {
+        self.queue.lock().forget_abandoned();
+    }
+
     /// Takes on no more work, and answers [`BlockingError::Overloaded`] to what waits.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.queue.close();
     }
 }
@@ -221,9 +345,18 @@ struct Line {
     is_closed: bool,
 }
 
+impl Line {
+    fn forget_abandoned(&mut self) {
+        self.jobs.retain(|job| job.is_wanted());
+    }
+}
+
 impl Queue {
     fn push(&self, job: Box<dyn Job>) -> Result<(), BlockingError> {
         let mut line = self.lock();
+        if line.jobs.len() >= self.capacity {
+            line.forget_abandoned();
+        }
         if line.is_closed || line.jobs.len() >= self.capacity {
             return Err(BlockingError::Overloaded);
         }

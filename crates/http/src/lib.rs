@@ -51,8 +51,8 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
-pub use blocking::PasswordLaneConfig;
-use blocking::{DataLane, ThreadLane};
+use blocking::{DataLane, PasswordLane};
+pub use blocking::{LaneCounts, PasswordLaneConfig};
 pub use client_ip::{Cidr, InvalidCidr, TrustedProxies};
 pub use cors::{AllowedOrigins, InvalidOrigin, Origin};
 use envelope::Envelope;
@@ -110,7 +110,7 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     data_lane: DataLane,
-    password_lane: ThreadLane,
+    password_lane: PasswordLane,
     readiness: LastReadiness,
     proxies: TrustedProxies,
     origins: AllowedOrigins,
@@ -131,12 +131,14 @@ impl Api {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> io::Result<Self> {
+        let password_lane =
+            PasswordLane::start(config.password_lane, config.limits.enabled, Arc::clone(&clock))?;
         Ok(Self {
             auth,
             clock,
             entropy,
             data_lane: DataLane::new(),
-            password_lane: ThreadLane::for_passwords(config.password_lane)?,
+            password_lane,
             readiness: LastReadiness::new()?,
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
@@ -150,6 +152,11 @@ impl Api {
     /// in time. What runs goes on.
     pub fn close_password_lane(&self) {
         self.password_lane.close();
+    }
+
+    /// How much password work waits and what became of the rest, for metrics.
+    pub fn password_lane_counts(&self) -> LaneCounts {
+        self.password_lane.counts()
     }
 
     /// The API that a request of [`app`] belongs to.

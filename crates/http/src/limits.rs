@@ -6,11 +6,12 @@ use std::time::Duration;
 
 /// How often one address may call the routes that cost most.
 ///
-/// A build without the feature `governor` has no limits, whatever is set here: its OpenAPI description promises none, and
-/// a gateway in front must have them.
+/// A build without the feature `governor` has no such limits, whatever is set here: its OpenAPI description promises none,
+/// and a gateway in front must have them. What one account and one address may have under way in the password lane is
+/// limited in any build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Whether there are limits at all, in a build that can have them; a gateway in front may have its own.
+    /// Whether there are limits at all; a gateway in front may have its own.
     pub enabled: bool,
     /// `POST /register`.
     pub register: Quota,

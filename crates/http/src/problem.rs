@@ -225,7 +225,10 @@ impl From<StoreError> for Problem {
 
 impl From<HashError> for Problem {
     fn from(error: HashError) -> Self {
-        logged(&error, ProblemCode::InternalError)
+        match error {
+            HashError::Overloaded => ProblemCode::Overloaded.into(),
+            HashError::Unusable(_) | HashError::Failed(_) => logged(&error, ProblemCode::InternalError),
+        }
     }
 }
 

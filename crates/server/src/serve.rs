@@ -46,7 +46,7 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         Arc::clone(&instance.ports.clock),
         Arc::clone(&instance.ports.entropy),
     );
-    let api = Arc::new(api.context("cannot start the threads that hash")?);
+    let api = Arc::new(api.context("cannot start the threads of the interface")?);
     let app_api = Arc::clone(&api);
     let server = HttpServer::new(move || portcullis_http::app(&app_api))
         .workers(settings.server.workers)
@@ -56,6 +56,9 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
+        // Who closes the own half is taken to have left, for most clients close both at once and it looks the same:
+        // their work is dropped instead of done for nobody.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
         .bind(settings.server.listen)

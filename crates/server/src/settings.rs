@@ -104,17 +104,19 @@ impl Settings {
         let server = server(&values, sources.port.as_deref())?;
         let database = values.parsed("database.url", DatabaseUrl::parse)?;
         let rules = rules(&values)?;
+        let secret = secret(&values, &environment, &database)?;
+        let hashing = hash_scheme(&values, &environment)?;
         Ok(Self {
-            secret: secret(&values, &environment, &database)?,
+            secret,
             accepted_secrets: accepted_secrets(&values, &environment)?,
             tokens: tokens(&values, &server.public_url, rules.lifetimes)?,
             pool: PoolConfig {
                 size: values.integer("database.pool_size", 1, 1_000)?,
+                group_commit: values.integer("database.group_commit", NonZeroU32::MIN, MOST_TOGETHER)?,
                 ..PoolConfig::default()
             },
-                group_commit: values.integer("database.group_commit", NonZeroU32::MIN, MOST_TOGETHER)?,
-            hashing: hash_scheme(&values, &environment)?,
-            password_lane: password_lane(&values)?,
+            hashing,
+            password_lane: password_lane(&values, hashing)?,
             limits: limits(&values)?,
             cors: values.list_parsed("cors.allowed_origins", |origins| {
                 AllowedOrigins::parse(origins.iter().map(String::as_str))
@@ -190,7 +192,7 @@ fn server(values: &Values, port: Option<&str>) -> Result<Server, InvalidSetting>
         listen,
         public_url: values.parsed("server.public_url", public_url)?,
         workers: match values.integer("server.workers", 0, 1_024)? {
-            0 => cores(),
+            0 => cores().get(),
             workers => workers,
         },
         shutdown_timeout: values.duration(
@@ -286,14 +288,22 @@ fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme,
     )
 }
 
-fn password_lane(values: &Values) -> Result<PasswordLaneConfig, InvalidSetting> {
+fn password_lane(values: &Values, scheme: HashScheme) -> Result<PasswordLaneConfig, InvalidSetting> {
+    let threads = NonZeroUsize::new(values.integer("hashing.threads", 0, 1_024)?).unwrap_or_else(cores);
+    let queue = NonZeroUsize::new(values.integer("hashing.queue", 0, 100_000)?);
     Ok(PasswordLaneConfig {
-        hashing_threads: match values.integer("hashing.threads", 0, 1_024)? {
-            0 => cores(),
-            threads => threads,
-        },
-        queue: values.integer("hashing.queue", 1, 100_000)?,
+        hashing_threads: threads,
+        queue: queue.unwrap_or_else(|| queue_of_a_second(threads, scheme)),
     })
+}
+
+/// As many as the threads hash in a second, without those that wait on the lane's two threads more: whoever is let in
+/// waits about a second at most.
+fn queue_of_a_second(threads: NonZeroUsize, scheme: HashScheme) -> NonZeroUsize {
+    let a_second = Duration::from_secs(1).as_nanos();
+    let hashed = a_second * threads.get() as u128 / scheme.usual_time().as_nanos();
+    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(2);
+    NonZeroUsize::new(queue).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
@@ -320,15 +330,15 @@ const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 /// Some 128 MB of them.
 const MOST_CACHED_TOKENS: usize = 1_000_000;
 
+/// Far beyond how many can wait.
+const MOST_TOGETHER: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+
 /// Far beyond what one address can ask for; higher means no limit.
 const MOST_REQUESTS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]
 mod tests;
-/// Far beyond how many can wait.
-const MOST_TOGETHER: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
-

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use portcullis_adapters::db::Database;
-use portcullis_adapters::hashing::SchemeHasher;
+use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
@@ -12,7 +13,7 @@ use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::{EventKind, SecurityEvent};
-use portcullis_domain::ports::Clock as _;
+use portcullis_domain::ports::{Clock as _, Entropy, PasswordHasher};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
@@ -47,7 +48,7 @@ impl Instance {
             sessions: database.clone(),
             events: database.clone(),
             health: database.clone(),
-            hasher: Arc::new(SchemeHasher::new(settings.hashing, entropy.clone())),
+            hasher: Arc::new(hash_threads(settings, entropy.clone())?),
             access_tokens: Arc::new(access_tokens),
             refresh_tokens: Arc::new(MacRefreshTokenCodec::new(&secrets)),
             clock,
@@ -134,6 +135,14 @@ fn secrets_by(
         (None, None) => return Err(InvalidSetting::new("secret is not set").into()),
     };
     Ok(Secrets::new(current, settings.accepted_secrets.iter().cloned()))
+}
+
+/// Threads that hash. Their queue holds whoever the lane lets in: the lane alone turns people away.
+fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashThreads, Failure> {
+    let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, entropy));
+    let lane = settings.password_lane;
+    let threads = HashThreads::start(&hasher, lane.hashing_threads, lane.threads());
+    Ok(threads.context("cannot start the threads that hash")?)
 }
 
 pub(crate) fn key_ring(settings: &Settings, secrets: &Secrets, now: UnixTime) -> KeyRing {

@@ -11,7 +11,7 @@ pub trait PasswordHasher: fmt::Debug + Send + Sync {
     /// MUST salt: two hashes of one password differ.
     ///
     /// # Errors
-    /// [`HashError::Failed`].
+    /// [`HashError::Overloaded`] and [`HashError::Failed`].
     fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError>;
 
     /// Verifies an attempt against a stored hash of any scheme the adapter knows.
@@ -43,6 +43,9 @@ pub enum HashError {
     /// The stored hash is damaged, of an unknown scheme, or beyond the bounds on cost. It concerns its user alone.
     #[error("the stored password hash cannot be used: {0}")]
     Unusable(&'static str),
+    /// There is too much to hash. Nothing was done.
+    #[error("too many passwords wait to be hashed")]
+    Overloaded,
     /// The hasher failed.
     #[error("hashing failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),

@@ -9,7 +9,7 @@ use super::Answer;
 use crate::Api;
 use crate::answer;
 use crate::bearer::Bearer;
-use crate::blocking::Lane;
+use crate::blocking::{Applicant, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{BEARER, LIMITED, STORE, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
@@ -31,8 +31,9 @@ pub(crate) async fn delete_account(
     body: StrictJson<DeleteAccountRequest>,
 ) -> Answer {
     let current = body.0.current_password;
+    let lane = Lane::Password(Applicant::user(bearer.0.claims().user, &client.0));
     let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
-    api.blocking(Lane::Password, work).await??;
+    api.blocking(lane, work).await??;
     Ok(answer::no_content())
 }
 

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, TokenSetBody};
-use crate::blocking::Lane;
+use crate::blocking::{Applicant, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
@@ -26,7 +26,8 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
-    let tokens = api.blocking(Lane::Password, move |auth| auth.login(&credentials, &client.0)).await??;
+    let lane = Lane::Password(Applicant::naming(&credentials.username, &client.0));
+    let tokens = api.blocking(lane, move |auth| auth.login(&credentials, &client.0)).await??;
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

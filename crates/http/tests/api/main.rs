@@ -16,6 +16,7 @@ mod logout;
 mod me;
 mod me_password;
 mod me_sessions;
+mod overload;
 mod password_policy;
 mod problems;
 mod protected;

@@ -91,7 +91,7 @@ fn a_file_given_stands_for_the_folder() {
     sources.file = Some(file);
     let settings = Settings::load(&sources).unwrap();
     assert_eq!(settings.pool.size, 5);
-    assert_eq!(settings.server.workers, cores());
+    assert_eq!(settings.server.workers, cores().get());
 
     sources.file = Some(folder.path().join("missing.toml"));
     assert!(Settings::load(&sources).unwrap_err().to_string().contains("missing.toml"));

@@ -1,0 +1,400 @@
+use std::io;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
+use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+
+use super::failed;
+
+/// Hashes on a few threads of low priority, so that whoever only wants an answer never waits for a processor.
+///
+/// The threads do nothing but hash: whatever a use case asks of other ports it does on its own thread, which waits
+/// here meanwhile. On Linux they are nicer than the rest of the process (`nice(2)`); elsewhere their priority is the
+/// usual one.
+///
+/// A panic of the hasher within fails that one hash. A hash that cannot be used is logged as an error here, on the
+/// thread of who asked, where the line belongs to the request.
+#[derive(Debug)]
+pub struct HashThreads {
+    /// `None` while it is dropped.
+    jobs: Option<SyncSender<Job>>,
+    counters: Arc<Counters>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl HashThreads {
+    /// Starts `threads` threads that hash with `hasher`, before which `queue` passwords may wait; who comes when it is
+    /// full gets [`HashError::Overloaded`].
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        hasher: &Arc<dyn PasswordHasher>,
+        threads: NonZeroUsize,
+        queue: NonZeroUsize,
+    ) -> io::Result<Self> {
+        let (jobs, line) = sync_channel(queue.get());
+        let line = Arc::new(Mutex::new(line));
+        let threads = (0..threads.get()).map(|n| {
+            let (hasher, line) = (Arc::clone(hasher), Arc::clone(&line));
+            thread::Builder::new().name(format!("hash-{n}")).spawn(move || serve(hasher.as_ref(), &line))
+        });
+        let threads = threads.collect::<io::Result<_>>()?;
+        Ok(Self { jobs: Some(jobs), counters: Arc::default(), threads })
+    }
+
+    /// What is waiting and what was done so far.
+    pub fn counts(&self) -> HashCounts {
+        self.counters.snapshot()
+    }
+
+    /// Does `work` on one of the threads, and waits for it.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn PasswordHasher) -> Result<T, HashError> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let (reply, answer) = sync_channel(1);
+        let counters = Arc::clone(&self.counters);
+        let asked = Instant::now();
+        self.push(Box::new(move |hasher| {
+            let begun = Instant::now();
+            counters.begun(begun - asked);
+            let outcome = work(hasher);
+            counters.ended(begun.elapsed());
+            // Who asked waits for it.
+            let _received = reply.send(outcome);
+        }))?;
+        // No answer: the job panicked, and dropped its end.
+        answer.recv().unwrap_or_else(|_dropped| Err(failed(Panicked)))
+    }
+
+    fn push(&self, job: Job) -> Result<(), HashError> {
+        let (counter, outcome) = match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => (&self.counters.accepted, Ok(())),
+            _ => (&self.counters.shed, Err(HashError::Overloaded)),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+}
+
+impl PasswordHasher for HashThreads {
+    fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
+        let password = password.clone();
+        self.run(move |hasher| hasher.hash(&password))
+    }
+
+    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+        let (attempt, hash) = (attempt.clone(), hash.clone());
+        self.run(move |hasher| hasher.verify(&attempt, &hash)).inspect_err(|error| {
+            if let HashError::Unusable(reason) = error {
+                log::error!(reason; "a stored password hash cannot be used");
+            }
+        })
+    }
+}
+
+/// Ends the threads. Nobody waits for one any more: who asks has a reference.
+impl Drop for HashThreads {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A thread ends by returning: it outlives the panics of its jobs.
+            let _never_panicked = thread.join();
+        }
+    }
+}
+
+/// What [`HashThreads`] did since they were started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashCounts {
+    /// How many passwords wait for a thread now.
+    pub waiting: u64,
+    /// How many found the queue full.
+    pub shed: u64,
+    /// How many were hashed or verified, or could not be.
+    pub done: u64,
+    /// How long all that got a thread waited for it, added up.
+    pub waited: Duration,
+    /// How long the hashing took, added up.
+    pub hashing: Duration,
+}
+
+/// The same while it is counted. The numbers are read one by one: they need not be of one moment.
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    begun: AtomicU64,
+    shed: AtomicU64,
+    done: AtomicU64,
+    waited_nanos: AtomicU64,
+    hashing_nanos: AtomicU64,
+}
+
+impl Counters {
+    fn begun(&self, waited: Duration) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.waited_nanos.fetch_add(nanos(waited), Ordering::Relaxed);
+    }
+
+    fn ended(&self, took: Duration) {
+        self.hashing_nanos.fetch_add(nanos(took), Ordering::Relaxed);
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> HashCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        HashCounts {
+            // One may begin before it is counted as accepted.
+            waiting: read(&self.accepted).saturating_sub(read(&self.begun)),
+            shed: read(&self.shed),
+            done: read(&self.done),
+            waited: Duration::from_nanos(read(&self.waited_nanos)),
+            hashing: Duration::from_nanos(read(&self.hashing_nanos)),
+        }
+    }
+}
+
+/// Nanoseconds; 64 bits of them last for centuries.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A hash somebody waits for.
+type Job = Box<dyn FnOnce(&dyn PasswordHasher) + Send>;
+
+/// Does job after job until nobody can send one any more.
+fn serve(hasher: &dyn PasswordHasher, line: &Mutex<Receiver<Job>>) {
+    lower_priority();
+    // The lock is over with the job in hand.
+    let next = || line.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok(job) = next() {
+        // Who asked learns of a panic by the end of the reply.
+        let _told = catch_unwind(AssertUnwindSafe(|| job(hasher)));
+    }
+}
+
+/// The hasher panicked. The panic itself is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the hasher panicked")]
+struct Panicked;
+
+/// Lets everybody else go first. Without it hashing is as it would be anywhere: right, and in the way.
+#[cfg(target_os = "linux")]
+fn lower_priority() {
+    use rustix::process::{getpriority_process, setpriority_process};
+    use rustix::thread::gettid;
+
+    // Linux keeps the priority for each thread, which these calls take for a process.
+    let thread = Some(gettid());
+    let lowered = getpriority_process(thread).and_then(|own| setpriority_process(thread, own + NICER));
+    if let Err(error) = lowered {
+        log::warn!("passwords are hashed with the usual priority: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_priority() {}
+
+/// By how much the threads are nicer than the process; Linux stops at 19. Beside threads that never pause, 14 gets a
+/// thread about 4 % of a core, 19 gets it 1.5 % and `SCHED_IDLE` 0.3 %: logins would stand still while everything else
+/// is under full load. And it is nice enough: a thread that wakes up to answer takes the core from one that is 14
+/// nicer as soon as from one that is 19 nicer, which it does not from one that is 5 or 10 nicer.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 14;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender};
+
+    use portcullis_domain::password::policy::PasswordPolicy;
+
+    use super::*;
+
+    /// Tells of each attempt when it starts, and ends it when it is told. A hash of `panic` panics, one of `!` is
+    /// unusable.
+    #[derive(Debug)]
+    struct Gate {
+        started: SyncSender<String>,
+        opened: Mutex<Receiver<()>>,
+    }
+
+    impl PasswordHasher for Gate {
+        fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
+            Ok(PasswordHash::new(format!("{} by {:?}", password.expose(), thread::current().name())))
+        }
+
+        fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+            match hash.expose() {
+                "panic" => panic!("on purpose"),
+                "!" => return Err(HashError::Unusable("on purpose")),
+                _ => {}
+            }
+            self.started.send(attempt.expose().to_owned()).unwrap();
+            self.opened.lock().unwrap().recv().unwrap();
+            Ok(Verdict::Match)
+        }
+    }
+
+    /// Threads before a [`Gate`], what starts there, and what opens it.
+    fn gated(threads: usize, queue: usize) -> (Arc<HashThreads>, Receiver<String>, SyncSender<()>) {
+        let (started, has_started) = sync_channel(100);
+        let (open, opened) = sync_channel(100);
+        let gate: Arc<dyn PasswordHasher> = Arc::new(Gate { started, opened: Mutex::new(opened) });
+        let number = |number| NonZeroUsize::new(number).unwrap();
+        let threads = HashThreads::start(&gate, number(threads), number(queue)).unwrap();
+        (Arc::new(threads), has_started, open)
+    }
+
+    fn verify(threads: &HashThreads, password: &str, hash: &str) -> Result<Verdict, HashError> {
+        threads.verify(&PasswordAttempt::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
+    }
+
+    /// Asks on a thread of its own, and comes back once it waits.
+    fn ask(threads: &Arc<HashThreads>, password: &str) -> JoinHandle<Result<Verdict, HashError>> {
+        let waiting = threads.counts().waiting;
+        let (asker, password) = (Arc::clone(threads), password.to_owned());
+        let asking = thread::spawn(move || verify(&asker, &password, "hash"));
+        while threads.counts().waiting == waiting {
+            thread::yield_now();
+        }
+        asking
+    }
+
+    /// The same, and comes back once it runs.
+    fn begin(
+        threads: &Arc<HashThreads>,
+        has_started: &Receiver<String>,
+    ) -> JoinHandle<Result<Verdict, HashError>> {
+        let asker = Arc::clone(threads);
+        let asking = thread::spawn(move || verify(&asker, "first", "hash"));
+        assert_eq!(has_started.recv().unwrap(), "first");
+        asking
+    }
+
+    #[test]
+    fn only_these_threads_hash() {
+        let (threads, ..) = gated(1, 1);
+        let password = PasswordAttempt::new("Corr3ct-horse battery".to_owned());
+        let password = PasswordPolicy::nist().accept(&password, "").unwrap();
+        let hash = threads.hash(&password).unwrap();
+        assert_eq!(hash.expose(), "Corr3ct-horse battery by Some(\"hash-0\")");
+    }
+
+    #[test]
+    fn a_panic_is_its_hashs_own() {
+        let (threads, _started, open) = gated(1, 1);
+        for _ in 0..3 {
+            let error = verify(&threads, "x", "panic").unwrap_err();
+            assert!(matches!(&error, HashError::Failed(cause) if cause.to_string() == "the hasher panicked"));
+        }
+        open.send(()).unwrap();
+        assert_eq!(verify(&threads, "x", "hash").unwrap(), Verdict::Match, "the one thread is alive");
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let (threads, has_started, open) = gated(1, 2);
+        let running = begin(&threads, &has_started);
+        let waiting = [ask(&threads, "second"), ask(&threads, "third")];
+        assert!(matches!(verify(&threads, "fourth", "hash"), Err(HashError::Overloaded)));
+        let counts = threads.counts();
+        assert_eq!((counts.waiting, counts.shed, counts.done), (2, 1, 0));
+
+        for _ in 0..3 {
+            open.send(()).unwrap();
+        }
+        assert_eq!(running.join().unwrap().unwrap(), Verdict::Match);
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap().unwrap(), Verdict::Match);
+        }
+        let counts = threads.counts();
+        assert_eq!((counts.waiting, counts.shed, counts.done), (0, 1, 3));
+        assert!(counts.waited > Duration::ZERO && counts.hashing > Duration::ZERO, "{counts:?}");
+    }
+
+    #[test]
+    fn who_comes_first_is_served_first() {
+        let (threads, has_started, open) = gated(1, 8);
+        let running = begin(&threads, &has_started);
+        let names = ["a", "b", "c", "d", "e"];
+        let waiting = names.map(|name| ask(&threads, name));
+        for _ in 0..=names.len() {
+            open.send(()).unwrap();
+        }
+        assert_eq!(running.join().unwrap().unwrap(), Verdict::Match);
+        assert_eq!(waiting.map(|waiting| waiting.join().unwrap().unwrap()), [Verdict::Match; 5]);
+        assert_eq!(has_started.try_iter().collect::<Vec<_>>(), names);
+    }
+
+    #[test]
+    fn all_threads_hash_at_the_same_time() {
+        let (threads, has_started, open) = gated(3, 1);
+        let running: Vec<_> = (0..3).map(|_| begin(&threads, &has_started)).collect();
+        for _ in 0..3 {
+            open.send(()).unwrap();
+        }
+        assert!(running.into_iter().all(|running| running.join().unwrap().is_ok()));
+    }
+
+    #[test]
+    fn dropping_ends_the_threads() {
+        let (threads, has_started, _open) = gated(3, 1);
+        drop(threads);
+        assert!(has_started.recv().is_err(), "nobody has the hasher any more");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn they_are_nicer_and_nobody_else_is() {
+        use rustix::process::getpriority_process;
+        use rustix::thread::gettid;
+
+        let (threads, ..) = gated(1, 1);
+        let priority = || getpriority_process(Some(gettid())).unwrap();
+        let own = priority();
+        assert_eq!(threads.run(move |_| Ok(priority())).unwrap(), (own + NICER).min(19));
+        assert_eq!(priority(), own);
+    }
+
+    #[test]
+    fn an_unusable_hash_is_logged_by_who_asked() {
+        log::set_logger(&RECORDED).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        let (threads, ..) = gated(1, 1);
+        let asking = thread::Builder::new().name("who asks".to_owned());
+        let asking = asking.spawn(move || verify(&threads, "hunter2hunter2", "!").unwrap_err()).unwrap();
+        assert!(matches!(asking.join().unwrap(), HashError::Unusable("on purpose")));
+        let expected = "who asks: ERROR a stored password hash cannot be used reason=on purpose";
+        assert_eq!(*RECORDED.0.lock().unwrap(), [expected]);
+    }
+
+    /// Keeps what every test of this file makes the module log.
+    struct Recorded(Mutex<Vec<String>>);
+
+    static RECORDED: Recorded = Recorded(Mutex::new(Vec::new()));
+
+    impl log::Log for Recorded {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.target().starts_with("portcullis_adapters::hashing")
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let reason = record.key_values().get("reason".into()).map(|value| value.to_string());
+                let (level, text) = (record.level(), record.args());
+                let thread = thread::current().name().unwrap_or_default().to_owned();
+                let line = format!("{thread}: {level} {text} reason={}", reason.unwrap_or_default());
+                self.0.lock().unwrap().push(line);
+            }
+        }
+
+        fn flush(&self) {}
+    }
+}

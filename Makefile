@@ -1,15 +1,23 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test check fmt lint doc deny docker openapi clean
+.PHONY: help run test bench bench-growth check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## runs the service, in development, on 127.0.0.1:8080
 	cargo run
 
 test: ## runs all tests; they start their own PostgreSQL
 	cargo test --workspace
+
+bench: ## measures the service beside what it is compared with; takes about a quarter of an hour
+	cargo build --release --package portcullis-server
+	cargo run --release --package portcullis-bench
+
+bench-growth: ## measures login, refresh and /me with up to a million users (some minutes and 3 GB of disk)
+	cargo build --release --package portcullis-server --package portcullis-bench
+	target/release/portcullis-bench growth
 
 check: ## checks all that CI checks
 	.ci/run

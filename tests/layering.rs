@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["portcullis-adapters", "portcullis-domain", "portcullis-http"],
         &["portcullis-testkit"],
     ),
+    // The benchmark makes hashes, tokens and the stores' statements itself, for millions of users.
+    ("portcullis-bench", &["portcullis-adapters", "portcullis-domain", "portcullis-testkit"], &[]),
     ("portcullis-e2e", &[], &["portcullis-server", "portcullis-testkit"]),
 ];
 

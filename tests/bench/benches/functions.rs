@@ -1,0 +1,151 @@
+//! How long single functions take: what every request pays (tokens), what a registration pays (the policy), and what a
+//! refresh waits for (the rotation statement on both databases).
+#![expect(clippy::unwrap_used, reason = "a function that fails has no time to be told")]
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
+use portcullis_adapters::jwt::{JwtCodec, TokenName};
+use portcullis_adapters::keys::{KeyCheck, KeyRing, KeyRotation, SigningAlgorithm};
+use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
+use portcullis_adapters::secret::{Secret, Secrets};
+use portcullis_domain::event::EventKind;
+use portcullis_domain::id::{SessionId, TokenId, UserId};
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::policy::PasswordPolicy;
+use portcullis_domain::ports::{
+    AccessTokenCodec as _, RefreshTokenCodec as _, SessionStore as _, UserStore as _,
+};
+use portcullis_domain::session::{Generation, Presentation, Rotation};
+use portcullis_domain::token::{Claims, RefreshClaims, RefreshToken};
+use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::fixtures::{IDLE, NOW, PASSWORD, event, new_session, new_user};
+use portcullis_testkit::postgres::ThrowawayPostgres;
+use tempfile::TempDir;
+
+fn main() {
+    divan::main();
+}
+
+/// How an access token is verified.
+#[derive(Clone, Copy, Debug)]
+enum Verification {
+    Ed25519,
+    Es256,
+    /// It was verified before, and is remembered.
+    Remembered,
+}
+
+#[divan::bench(args = [Verification::Ed25519, Verification::Es256, Verification::Remembered])]
+fn verify_access_token(bencher: Bencher<'_, '_>, how: Verification) {
+    let (algorithm, remembered) = match how {
+        Verification::Ed25519 => (SigningAlgorithm::EdDsa, 0),
+        Verification::Es256 => (SigningAlgorithm::Es256, 0),
+        Verification::Remembered => (SigningAlgorithm::EdDsa, 16),
+    };
+    let keys = KeyRing::new(&secrets(), algorithm, KeyRotation::default(), NOW);
+    let name = |text| TokenName::parse(text).unwrap();
+    let codec =
+        JwtCodec::new(keys, name("https://id.example.org"), name("portcullis")).remembering(remembered);
+    let token = codec.sign(&claims()).unwrap();
+    codec.verify(token.expose(), NOW).unwrap();
+    bencher.bench_local(|| codec.verify(black_box(token.expose()), NOW).unwrap());
+}
+
+#[divan::bench]
+fn open_refresh_token(bencher: Bencher<'_, '_>) {
+    let (codec, token) = refresh_token();
+    bencher.bench_local(|| codec.open(black_box(&token)).unwrap());
+}
+
+#[divan::bench]
+fn refuse_forged_refresh_token(bencher: Bencher<'_, '_>) {
+    let (codec, token) = refresh_token();
+    let (rest, last) = token.expose().split_at(token.expose().len() - 2);
+    let forged = RefreshToken::new(format!("{rest}{}", if last == "AA" { "BA" } else { "AA" }));
+    bencher.bench_local(|| codec.open(black_box(&forged)).unwrap_err());
+}
+
+#[divan::bench(args = [PASSWORD, "password"])]
+fn check_password(bencher: Bencher<'_, '_>, password: &str) {
+    let policy = PasswordPolicy::default();
+    let attempt = PasswordAttempt::new(password.to_owned());
+    bencher.bench_local(|| policy.accept(black_box(&attempt), "alice").is_ok());
+}
+
+/// Where a rotation is committed.
+#[derive(Clone, Copy)]
+enum Store {
+    /// A file on the disk with the build, synced with every commit.
+    Sqlite,
+    /// A server of its own, over TCP, synced with every commit.
+    Postgres,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// One rotation after the other, of one session.
+#[divan::bench(args = [Store::Sqlite, Store::Postgres], max_time = 3)]
+fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (_server, url) = match store {
+        Store::Sqlite => (None, format!("sqlite://{}", folder.path().join("rotations.db").display())),
+        Store::Postgres => {
+            let server = ThrowawayPostgres::start_durable().unwrap();
+            let url = server.create_database();
+            (Some(server), url)
+        }
+    };
+    let database = Database::new(DatabaseUrl::parse(&url).unwrap(), PoolConfig::default());
+    database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+    let entropy = SeededEntropy::new(1);
+    let user = new_user("alice", &entropy);
+    database.insert(&user, &event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
+    let session = new_session(user.id, NOW, &entropy);
+    let [opened, evicted, reused] =
+        [EventKind::LoginSucceeded, EventKind::SessionEvicted, EventKind::RefreshTokenReused]
+            .map(|kind| event(kind, NOW, &entropy));
+    database.open(&session, &opened, &evicted).unwrap();
+    let next = Cell::new(0);
+    bencher.bench_local(|| {
+        let generation = Generation::new(next.replace(next.get() + 1));
+        let presented =
+            Presentation { session: session.id, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
+        let rotation = database.rotate(&presented, &reused).unwrap();
+        assert!(matches!(rotation, Rotation::Successor { .. }), "{rotation:?}");
+    });
+}
+
+fn secrets() -> Secrets {
+    Secrets::new(Secret::parse_for_development("a secret").unwrap(), [])
+}
+
+fn claims() -> Claims {
+    let entropy = SeededEntropy::new(1);
+    Claims {
+        user: UserId::new(NOW, &entropy),
+        session: SessionId::new(NOW, &entropy),
+        token: TokenId::new(NOW, &entropy),
+        opened_at: NOW,
+        issued_at: NOW,
+        not_before: NOW,
+        expires_at: NOW + Duration::from_mins(15),
+    }
+}
+
+fn refresh_token() -> (MacRefreshTokenCodec, RefreshToken) {
+    let codec = MacRefreshTokenCodec::new(&secrets());
+    let session = SessionId::new(NOW, &SeededEntropy::new(1));
+    let token = codec.seal(RefreshClaims { session, generation: Generation::FIRST });
+    (codec, token)
+}

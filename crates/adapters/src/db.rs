@@ -32,7 +32,7 @@ use self::connection::{AnyConnection, ConnectionFactory};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
 use self::error::{store_error, took_too_long};
-use self::group_commit::GroupCommit;
+use self::group_commit::{Extent, GroupCommit};
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::secrets::Checks;
@@ -212,9 +212,22 @@ impl Database {
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let Some(writers) = &self.writers else { return self.transaction_alone(begun, work) };
+        match &self.writers {
+            Some(writers) => self.group(writers, Extent::Savepoint, begun, work),
+            None => self.transaction_alone(begun, work),
+        }
+    }
+
+    /// Commits `work` together with what others write to SQLite at the same time.
+    fn group<T, E: From<StoreError>>(
+        &self,
+        writers: &GroupCommit,
+        extent: Extent,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let connect = || AnyConnection::connect(&self.url).map_err(error::unavailable);
-        writers.write(begun, connect, |connection| {
+        writers.write(extent, begun, connect, |connection| {
             self.may_be_used()?;
             work(connection)
         })
@@ -241,7 +254,8 @@ impl Database {
         }
     }
 
-    /// Runs one statement that changes something, in a single round trip where the database allows.
+    /// Runs one statement that changes something, in a single round trip where the database allows. It is to be one that
+    /// no client can make fail: on SQLite, others may fail with it.
     ///
     /// PostgreSQL commits it before the answer. SQLite would commit when the statement is reset, after its rows were
     /// read, where an error is lost: there it needs an explicit COMMIT.
@@ -249,9 +263,9 @@ impl Database {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match self.url {
-            DatabaseUrl::Postgres(_) => self.read(work),
-            DatabaseUrl::Sqlite(_) => self.transaction(work),
+        match &self.writers {
+            Some(writers) => self.group(writers, Extent::Statement, Instant::now(), work),
+            None => self.read(work),
         }
     }
 

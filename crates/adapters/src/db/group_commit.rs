@@ -2,8 +2,9 @@
 //!
 //! A commit waits for the disk, and no longer for many changes than for one. So whoever comes first begins a
 //! transaction, does its part and hands the connection on to the next in the queue; who finds nobody there, or the
-//! group full, commits for all. Each works on its own thread, and each part after the first is a savepoint: one that
-//! fails or panics is undone alone.
+//! group full, commits for all. Each works on its own thread, and each part of several statements after the first is a
+//! savepoint: one that fails or panics is undone alone. A part of one statement does without, for that is as much work
+//! again; should it fail after all, everybody fails.
 //!
 //! Nobody is answered before the COMMIT returned, and where that fails, everybody fails. That goes for errors too: "this
 //! name is taken" may rest on a user whom another part of the same transaction made.
@@ -36,6 +37,15 @@ enum Left {
     Open(Group),
 }
 
+/// What one part of a transaction does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// One statement, which no client can make fail.
+    Statement,
+    /// Several, or one that fails when a client is wrong.
+    Savepoint,
+}
+
 /// How long a group takes parts in; the one that is done then is the last. Nobody waits much longer for others than for
 /// the disk.
 const LONGEST_GATHERING: Duration = Duration::from_millis(5);
@@ -50,6 +60,7 @@ impl GroupCommit {
     /// this is a part of. `connect` makes the connection where there is none.
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
+        extent: Extent,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
@@ -57,7 +68,7 @@ impl GroupCommit {
         let (turn, left) =
             self.queue.enter().ok_or_else(|| unavailable("too many writes wait for the database"))?;
         match left {
-            Some(Left::Open(group)) => self.join(turn, group, begun, work),
+            Some(Left::Open(group)) => self.join(turn, group, extent, begun, work),
             Some(Left::Idle(connection)) => self.lead(turn, connection, begun, work),
             None => self.lead(turn, connect()?, begun, work),
         }
@@ -95,11 +106,15 @@ impl GroupCommit {
         &self,
         turn: Turn<'_, Left>,
         mut group: Group,
+        extent: Extent,
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         let outcome = Arc::clone(&group.outcome.0);
-        let part = group.take_in(begun, work);
+        let part = match extent {
+            Extent::Statement => group.take_in_statement(begun, work),
+            Extent::Savepoint => group.take_in(begun, work),
+        };
         self.go_on(turn, group);
         match part {
             Part::Done(result) => committed(&outcome).map_err(E::from).and(result),
@@ -183,6 +198,32 @@ impl Group {
                 if let Err(error) = self.connection.rollback() {
                     self.fail(error);
                 }
+                Part::Panicked(panic)
+            }
+        }
+    }
+
+    /// Does a part of one statement. Where it fails, nobody knows what it left, and the group fails with it.
+    fn take_in_statement<T, E: From<StoreError>>(
+        &mut self,
+        begun: Instant,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Part<T, E> {
+        self.parts += 1;
+        let failed = || Some(unavailable("a write of the same transaction failed").into());
+        match catch_unwind(AssertUnwindSafe(|| work(&mut self.connection))) {
+            Ok(result) => match result.and_then(|value| in_time(begun, value)) {
+                Ok(value) => {
+                    self.earliest = self.earliest.min(begun);
+                    Part::Done(Ok(value))
+                }
+                Err(error) => {
+                    self.failure = failed();
+                    Part::Broken(error)
+                }
+            },
+            Err(panic) => {
+                self.failure = failed();
                 Part::Panicked(panic)
             }
         }
@@ -305,7 +346,14 @@ mod tests {
             &self,
             work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
         ) -> Result<T, StoreError> {
-            self.writers.write(Instant::now(), || Ok(self.connect()), work)
+            self.writers.write(Extent::Savepoint, Instant::now(), || Ok(self.connect()), work)
+        }
+
+        fn state<T>(
+            &self,
+            work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+        ) -> Result<T, StoreError> {
+            self.writers.write(Extent::Statement, Instant::now(), || Ok(self.connect()), work)
         }
 
         fn mark(&self, mark: i64) -> Result<(), StoreError> {
@@ -417,6 +465,38 @@ mod tests {
     }
 
     #[test]
+    fn statements_commit_with_the_others() {
+        let file = File::new(64);
+        let statement = |mark| file.state(|connection| insert(connection, mark));
+        assert_eq!(
+            kinds(file.together(&[&|| statement(1), &|| file.mark(2), &|| statement(3)])),
+            [Ok(()); 4]
+        );
+        assert_eq!(file.seen(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_statement_that_fails_fails_everybody() {
+        let file = File::new(64);
+        let twice = || file.state(|connection| insert(connection, 0));
+        let outcomes = kinds(file.together(&[&|| file.mark(1), &twice, &|| file.mark(2)]));
+        let unavailable = Err(StoreErrorKind::Unavailable);
+        assert_eq!(outcomes, [unavailable, unavailable, Err(StoreErrorKind::Internal), Ok(())]);
+        assert_eq!(file.seen(), [2], "by a group of its own");
+    }
+
+    #[test]
+    fn a_statement_that_panics_fails_everybody() {
+        let file = File::new(64);
+        let panics = || file.state(|_| panic!("on purpose"));
+        let outcomes = file.together(&[&panics]);
+        let [Ok(Err(error)), Err(_panic)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(file.seen(), [0; 0]);
+        file.mark(1).unwrap();
+    }
+
+    #[test]
     fn a_first_part_that_fails_is_answered_at_once_and_one_that_panics_is_undone() {
         let file = File::new(64);
         file.mark(1).unwrap();
@@ -465,7 +545,10 @@ mod tests {
     fn what_took_too_long_is_undone_alone() {
         let file = File::new(64);
         let begun = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_millis(1)).unwrap();
-        let late = || file.writers.write(begun, || Ok(file.connect()), |connection| insert(connection, 1));
+        let late = || {
+            let connect = || Ok(file.connect());
+            file.writers.write(Extent::Savepoint, begun, connect, |connection| insert(connection, 1))
+        };
         let outcomes = kinds(file.together(&[&late, &|| file.mark(2)]));
         assert_eq!(outcomes, [Ok(()), Err(StoreErrorKind::Unavailable), Ok(())]);
         assert_eq!(file.seen(), [0, 2]);

@@ -440,9 +440,10 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::fixtures::NOW;
 
     use super::*;
-    use crate::request_id;
+    use crate::request_id::{self, RequestIds};
 
     /// A job that tells when it starts and ends when it is told.
     fn gate() -> (impl FnOnce() -> &'static str + Send + 'static, Receiver<()>, SyncSender<()>) {
@@ -634,8 +635,7 @@ mod tests {
     #[actix_web::test]
     async fn both_lanes_belong_to_the_request() {
         let lane = lane_of(1, 1).unwrap();
-        let entropy = SeededEntropy::new(1);
-        let id = RequestId::new(portcullis_testkit::fixtures::NOW, &entropy);
+        let id = RequestIds::new(&SeededEntropy::new(1)).next(NOW);
         request_id::scope(id, async {
             assert_eq!(lane.run(current_request_id).await, Ok(Some(id)));
             assert_eq!(DataLane::new().run(current_request_id).await, Ok(Some(id)));

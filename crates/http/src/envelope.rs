@@ -13,7 +13,7 @@ use actix_web::http::header::HeaderMap;
 
 use crate::Api;
 use crate::access_log::AccessLog;
-use crate::request_id::{self, RequestId, X_REQUEST_ID};
+use crate::request_id::{self, RequestId, RequestIds, X_REQUEST_ID};
 use crate::unread::Unread;
 
 /// The middleware.
@@ -32,7 +32,8 @@ where
     type Future = Ready<Result<Enveloped<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Enveloped { service, api: Arc::clone(&self.0) }))
+        let ids = RequestIds::new(self.0.entropy.as_ref());
+        ready(Ok(Enveloped { service, api: Arc::clone(&self.0), ids }))
     }
 }
 
@@ -41,6 +42,7 @@ where
 pub(crate) struct Enveloped<S> {
     service: S,
     api: Arc<Api>,
+    ids: RequestIds,
 }
 
 impl<S, B> Service<ServiceRequest> for Enveloped<S>
@@ -56,7 +58,8 @@ where
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let api = Arc::clone(&self.api);
-        let id = request_id_of(&request, &api);
+        let from_client = request.headers().get(X_REQUEST_ID).and_then(RequestId::parse);
+        let id = from_client.unwrap_or_else(|| self.ids.next(api.clock.now()));
         let log = AccessLog::start(request.method(), api.clock.as_ref());
         let unread = Unread::of(&mut request);
         // A service may work while it is called, before its future is ever polled: both belong to the request.
@@ -93,9 +96,4 @@ where
             }
         }))
     }
-}
-
-fn request_id_of(request: &ServiceRequest, api: &Api) -> RequestId {
-    let from_client = request.headers().get(X_REQUEST_ID).and_then(RequestId::parse);
-    from_client.unwrap_or_else(|| RequestId::new(api.clock.now(), api.entropy.as_ref()))
 }

@@ -1,10 +1,11 @@
 //! The request id: on every answer and in every log line of the request.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use portcullis_domain::id::uuid_v7;
+use portcullis_domain::id::uuid_v7_of;
 use portcullis_domain::ports::Entropy;
 use portcullis_domain::time::UnixTime;
 
@@ -28,12 +29,6 @@ impl RequestId {
         fits.then(|| Self::copy(raw))
     }
 
-    /// Makes a new one.
-    pub(crate) fn new(now: UnixTime, entropy: &dyn Entropy) -> Self {
-        let mut text = [0; 36];
-        Self::copy(uuid_v7(now, entropy).hyphenated().encode_lower(&mut text).as_bytes())
-    }
-
     /// The id as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
@@ -53,6 +48,31 @@ impl RequestId {
         let mut text = [0; Self::MAX_LENGTH];
         text[..raw.len()].copy_from_slice(raw);
         Self { text, length: raw.len() }
+    }
+}
+
+/// Makes the ids of one worker's requests that come without: UUIDs of version 7, whose random part is random once and then
+/// counts. Nothing is granted to who guesses one, and randomness for each request would cost more than the rest of it.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    next: Cell<u128>,
+}
+
+impl RequestIds {
+    /// Begins somewhere.
+    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
+        let mut first = [0; 16];
+        entropy.fill(&mut first);
+        Self { next: Cell::new(u128::from_be_bytes(first)) }
+    }
+
+    /// The next one.
+    pub(crate) fn next(&self, now: UnixTime) -> RequestId {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let [_, _, _, _, _, _, random @ ..] = number.to_be_bytes();
+        let mut text = [0; 36];
+        RequestId::copy(uuid_v7_of(now, random).hyphenated().encode_lower(&mut text).as_bytes())
     }
 }
 
@@ -94,6 +114,8 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use portcullis_testkit::SeededEntropy;
 
     use super::*;
@@ -112,16 +134,22 @@ mod tests {
     }
 
     #[test]
-    fn new_ids_are_uuids_of_version_7() {
-        let id = RequestId::new(UnixTime::from_secs(1_800_000_000), &SeededEntropy::new(1));
-        let uuid: uuid::Uuid = id.as_str().parse().unwrap();
-        assert_eq!(uuid.get_version_num(), 7);
-        assert_eq!(id.to_header(), id.as_str());
+    fn new_ids_are_uuids_of_version_7_and_all_different() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let workers = [1, 2].map(|seed| RequestIds::new(&SeededEntropy::new(seed)));
+        let ids: HashSet<_> =
+            (0..1_000).flat_map(|_| workers.each_ref().map(|ids| ids.next(now).to_string())).collect();
+        assert_eq!(ids.len(), 2_000);
+        for id in ids {
+            let uuid: uuid::Uuid = id.parse().unwrap();
+            assert_eq!(uuid.get_version_num(), 7);
+            assert_eq!(uuid.get_timestamp().unwrap().to_unix().0, 1_800_000_000);
+        }
     }
 
     #[test]
     fn the_scope_ends_with_the_work() {
-        let id = RequestId::new(UnixTime::EPOCH, &SeededEntropy::new(2));
+        let id = RequestIds::new(&SeededEntropy::new(2)).next(UnixTime::EPOCH);
         assert_eq!(scope_blocking(Some(id), current_request_id), Some(id));
         assert_eq!(current_request_id(), None);
     }

@@ -50,7 +50,11 @@ pub(crate) async fn page() -> HttpResponse {
 pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> Answer {
     let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
     let file = docs.files.get(name.as_str()).ok_or(ProblemCode::NotFound)?;
-    Ok(answer::cacheable(file.content_type.clone(), file.content.clone()))
+    let mut answer = answer::cacheable(file.content_type.clone(), file.content.clone());
+    if file.is_compressed {
+        answer.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+    }
+    Ok(answer)
 }
 
 /// The description of the API and the parts of its page.
@@ -59,29 +63,36 @@ pub(crate) struct Docs {
     files: BTreeMap<&'static str, File>,
 }
 
+/// A part of the page. Most are compressed at build time and sent as they are, for every browser takes them so.
 struct File {
     content_type: HeaderValue,
     content: Bytes,
+    is_compressed: bool,
 }
 
 impl Docs {
     pub(super) fn new() -> Self {
         let config = Arc::new(utoipa_swagger_ui::Config::default());
         let files = FILES.iter().filter_map(|(name, content_type)| {
-            let content = match *name {
-                INITIALIZER => Bytes::from_static(include_bytes!("docs.js")),
-                _ => match utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten()?.bytes {
-                    Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                    Cow::Owned(bytes) => Bytes::from(bytes),
-                },
+            let (content, is_compressed) = match *name {
+                INITIALIZER => (Bytes::from_static(include_bytes!("docs.js")), false),
+                _ => {
+                    let file = utoipa_swagger_ui::serve(name, Arc::clone(&config)).ok().flatten()?;
+                    let content = match file.bytes {
+                        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                        Cow::Owned(bytes) => Bytes::from(bytes),
+                    };
+                    (content, file.gzpipped)
+                }
             };
-            Some((*name, File { content_type: HeaderValue::from_static(content_type), content }))
+            let content_type = HeaderValue::from_static(content_type);
+            Some((*name, File { content_type, content, is_compressed }))
         });
         Self { openapi: answer::to_json(&openapi()).into(), files: files.collect() }
     }
 }
 
-/// Two megabytes of JavaScript are nothing to print.
+/// Half a megabyte of compressed JavaScript is nothing to print.
 impl fmt::Debug for Docs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Docs").finish_non_exhaustive()
@@ -101,6 +112,8 @@ const FILES: [(&str, &str); 5] = [
 const INITIALIZER: &str = "swagger-initializer.js";
 
 const PAGE: &str = include_str!("docs.html");
+
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -122,6 +135,8 @@ mod tests {
         assert_eq!(docs.files.len(), FILES.len());
         for (name, file) in &docs.files {
             assert!(!file.content.is_empty(), "{name}");
+            assert_eq!(file.is_compressed, file.content.starts_with(b"\x1f\x8b"), "{name}");
+            assert_eq!(file.is_compressed, *name != INITIALIZER, "{name}");
         }
         let asked_for = PAGE.split("\"docs/").skip(1).filter_map(|rest| rest.split('"').next());
         let asked_for: std::collections::BTreeSet<_> = asked_for.collect();

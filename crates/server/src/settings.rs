@@ -297,12 +297,12 @@ fn password_lane(values: &Values, scheme: HashScheme) -> Result<PasswordLaneConf
     })
 }
 
-/// As many as the threads hash in a second, without those that wait on the lane's two threads more: whoever is let in
-/// waits about a second at most.
+/// As many as the threads hash in a second, without the last of them and without those that wait on the lane's two threads
+/// more: whoever is let in waits about a second at most for the own hash.
 fn queue_of_a_second(threads: NonZeroUsize, scheme: HashScheme) -> NonZeroUsize {
     let a_second = Duration::from_secs(1).as_nanos();
     let hashed = a_second * threads.get() as u128 / scheme.usual_time().as_nanos();
-    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(2);
+    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(3);
     NonZeroUsize::new(queue).unwrap_or(NonZeroUsize::MIN)
 }
 

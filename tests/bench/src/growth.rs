@@ -1,7 +1,6 @@
 //! How the server keeps pace as its database grows (goal P12): databases full of users, and what login, refresh and
 //! `/me` take over them beside what they take over a small one.
 
-mod client;
 mod fill;
 mod measure;
 #[path = "../../../crates/adapters/tests/contract/plans.rs"]
@@ -19,7 +18,6 @@ use clap::{Args, ValueEnum};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
 use portcullis_adapters::keys::KeyCheck;
 use portcullis_adapters::secret::Secret;
-use portcullis_adapters::system::OsEntropy;
 
 use self::fill::{Filled, fill, say};
 use self::measure::Comparison;
@@ -27,6 +25,7 @@ use self::plans::{Direct, Statement};
 use self::server::Binary;
 use self::site::{Site, Sites};
 use self::table::{Planned, Row};
+use crate::server::SECRET;
 
 /// What `portcullis-bench growth` is told.
 #[derive(Args, Debug)]
@@ -104,7 +103,7 @@ pub(crate) fn run(growth: &Growth) -> Result<()> {
 pub(crate) fn fill_one(told: &Fill) -> Result<()> {
     let url = DatabaseUrl::parse(&told.database).context("--database")?;
     let binary = Binary::find(told.server.as_deref())?;
-    binary.migrate(&told.database, Path::new("."), &Secret::generate(&OsEntropy))?;
+    binary.migrate(&told.database, Path::new("."))?;
     let mut direct = connect(&url)?;
     ensure!(fill::count(&mut direct, "users")? == 0, "{url} has users; fill one that has none");
     let filled = fill(&mut direct, &url, told.users, told.sessions_per_user)?;
@@ -127,7 +126,7 @@ struct Stocked {
 impl Stocked {
     fn make(binary: &Binary, sites: &Sites, users: u64) -> Result<Self> {
         let site = sites.create()?;
-        binary.migrate(site.url(), site.folder(), &secret()?)?;
+        binary.migrate(site.url(), site.folder())?;
         let url = DatabaseUrl::parse(site.url())?;
         let filled = fill(&mut connect(&url)?, &url, users, 1)?;
         Ok(Self { site, filled })
@@ -156,5 +155,5 @@ fn connect(url: &DatabaseUrl) -> Result<Direct> {
 
 /// The secret of every database that is measured.
 fn secret() -> Result<Secret> {
-    Ok(Secret::parse("pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q")?)
+    Ok(Secret::parse(SECRET)?)
 }

@@ -211,7 +211,7 @@ fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) 
 }
 
 /// A secret for measuring only.
-const SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
+pub(crate) const SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
 
 /// A password that the default policy accepts.
 const PASSWORD: &str = "Corr3ct-horse battery";

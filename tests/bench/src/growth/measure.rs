@@ -1,9 +1,10 @@
 //! What calls take over a large database beside what they take over a small one: the same calls, by turns, so that
 //! whatever else the machine does concerns both.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::ports::RefreshTokenCodec as _;
@@ -12,11 +13,11 @@ use portcullis_domain::token::RefreshClaims;
 use serde_json::{Value, json};
 
 use super::Stocked;
-use super::client::{Answer, Client};
 use super::fill::PASSWORD;
 use super::plans::USED_UP;
 use super::population::{session_id, username};
 use super::server::Binary;
+use crate::load::{Answer, Connection, get_as, post};
 
 /// The calls, in the order in which each finds what it needs: `/me` takes the access tokens of the refreshes.
 pub(super) const CALLS: [&str; 3] = ["login", "refresh", "me"];
@@ -44,11 +45,10 @@ pub(super) struct Comparison(pub(super) [Figures; CALLS.len()]);
 impl Comparison {
     /// Runs a server over each of two databases, the small one first, and calls them by turns.
     pub(super) fn measure(binary: &Binary, databases: [&Stocked; 2], secret: &Secret) -> Result<Self> {
-        let [small, large] = databases.map(|database| binary.start(&database.site, secret));
+        let [small, large] = databases.map(|database| binary.start(&database.site));
         let servers = [small?, large?];
         let side = |n: usize| -> Result<Side> {
-            let client = Client::connect(servers[n].address)?;
-            Ok(Side::new(client, databases[n].filled.population.users, secret))
+            Side::new(servers[n].address, databases[n].filled.population.users, secret)
         };
         let mut sides = [side(0)?, side(1)?];
         // What a server does only once is done before anything counts.
@@ -99,7 +99,8 @@ fn median(durations: impl Iterator<Item = Duration>) -> Duration {
 
 /// A server, and what was not used yet of its database.
 struct Side {
-    client: Client,
+    address: SocketAddr,
+    connection: Connection,
     users: u64,
     tokens: MacRefreshTokenCodec,
     logins: u64,
@@ -109,9 +110,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(client: Client, users: u64, secret: &Secret) -> Self {
+    fn new(address: SocketAddr, users: u64, secret: &Secret) -> Result<Self> {
+        let connection = Connection::open(address)?;
         let tokens = MacRefreshTokenCodec::new(&Secrets::new(secret.clone(), []));
-        Self { client, users, tokens, logins: 0, refreshes: 0, access_tokens: Vec::new() }
+        Ok(Self { address, connection, users, tokens, logins: 0, refreshes: 0, access_tokens: Vec::new() })
     }
 
     /// Makes [`BLOCK`] calls, one after the other, and says what each took.
@@ -125,7 +127,7 @@ impl Side {
                 let number = spread(self.logins, self.users);
                 self.logins += 1;
                 let body = json!({"username": username(number), "password": PASSWORD}).to_string();
-                self.timed(call, |client| client.post("/login", &body)).map(|(took, _)| took)
+                self.timed(call, &post(self.address, "/login", &body)).map(|(took, _)| took)
             }
             "refresh" => {
                 let number = spread(self.refreshes, self.users);
@@ -133,7 +135,7 @@ impl Side {
                 let claims = RefreshClaims { session: session_id(number), generation: Generation::FIRST };
                 let token = self.tokens.seal(claims);
                 let body = json!({"refresh_token": token.expose()}).to_string();
-                let (took, answer) = self.timed(call, |client| client.post("/refresh", &body))?;
+                let (took, answer) = self.timed(call, &post(self.address, "/refresh", &body))?;
                 let answer: Value = serde_json::from_slice(&answer.body)?;
                 let token = answer["access_token"].as_str().context("a refresh without a token")?;
                 if n == 0 {
@@ -143,22 +145,17 @@ impl Side {
                 Ok(took)
             }
             _ => {
-                let token = self.access_tokens.get(n).context("no access token")?.clone();
-                self.timed(call, |client| client.get("/me", Some(&token))).map(|(took, _)| took)
+                let token = self.access_tokens.get(n).context("no access token")?;
+                self.timed(call, &get_as(self.address, "/me", token)).map(|(took, _)| took)
             }
         }
     }
 
-    fn timed(
-        &mut self,
-        call: &str,
-        make: impl FnOnce(&mut Client) -> Result<Answer>,
-    ) -> Result<(Duration, Answer)> {
+    fn timed(&mut self, call: &str, request: &[u8]) -> Result<(Duration, Answer)> {
         let begun = Instant::now();
-        let answer = make(&mut self.client)?;
+        let answer = self.connection.ask(request)?;
         let took = begun.elapsed();
-        let said = String::from_utf8_lossy(&answer.body);
-        ensure!(answer.status == 200, "{call}: {} {said}", answer.status);
+        answer.expect(200).with_context(|| call.to_owned())?;
         Ok((took, answer))
     }
 }

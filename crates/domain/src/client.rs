@@ -35,9 +35,34 @@ impl ClientInfo {
         self.address
     }
 
+    /// The network of that address.
+    pub fn network(&self) -> Option<Network> {
+        self.address.map(Network::of)
+    }
+
     /// The user agent, when the client sent one.
     pub fn agent(&self) -> Option<&str> {
         self.agent.as_deref()
+    }
+}
+
+/// Whence somebody comes, for whatever is counted or known by it: an address of IPv4, or a /64 of IPv6, which is what one
+/// customer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network(IpAddr);
+
+impl Network {
+    /// The network of an address. An IPv4-mapped IPv6 address is one of IPv4.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        })
+    }
+
+    /// Its first address.
+    pub const fn address(self) -> IpAddr {
+        self.0
     }
 }
 
@@ -66,5 +91,15 @@ mod tests {
     fn mapped_addresses_are_ipv4() {
         let client = ClientInfo::new("::ffff:192.0.2.1".parse().ok(), None);
         assert_eq!(client.address(), "192.0.2.1".parse().ok());
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_half_an_ipv6_address() {
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8:0:1::7"), network("2001:db8:0:1:ffff::"));
+        assert_ne!(network("2001:db8:0:1::7"), network("2001:db8:0:2::7"));
+        assert_eq!(network("2001:db8::7").address().to_string(), "2001:db8::");
     }
 }

@@ -71,10 +71,11 @@ mod by_address {
     use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
     use actix_web::middleware::{Next, from_fn};
     use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder, ResponseError, Route};
+    use portcullis_domain::client::Network;
 
     use super::{LimitsConfig, Quota};
     use crate::client_ip::TrustedProxies;
-    use crate::problem::{Problem, ProblemCode};
+    use crate::problem::Problem;
 
     /// The limits of one process, shared by its workers.
     #[derive(Debug)]
@@ -158,12 +159,9 @@ mod by_address {
         /// has a random key. But who calls from very many addresses can use up many slots, and IPv6 prefixes come
         /// cheap by the million: each family has its own half, so that they cost IPv4 nothing.
         fn slot(&self, address: IpAddr) -> u64 {
-            match address.to_canonical() {
-                IpAddr::V4(address) => self.hasher.hash_one(address) % SLOTS_PER_FAMILY,
-                IpAddr::V6(address) => {
-                    SLOTS_PER_FAMILY + self.hasher.hash_one(address.to_bits() >> 64) % SLOTS_PER_FAMILY
-                }
-            }
+            let network = Network::of(address).address();
+            let slot = self.hasher.hash_one(network) % SLOTS_PER_FAMILY;
+            if network.is_ipv4() { slot } else { SLOTS_PER_FAMILY + slot }
         }
     }
 
@@ -187,8 +185,7 @@ mod by_address {
             _: HttpResponseBuilder,
         ) -> HttpResponse {
             let wait = refusal.wait_time_from(DefaultClock::default().now());
-            let problem = Problem::new(ProblemCode::RateLimited).retry_after(ceil(wait).max(1));
-            let mut response = problem.error_response();
+            let mut response = Problem::rate_limited(wait).error_response();
             self.fields.add_to(response.headers_mut(), 0, wait);
             response
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -154,9 +155,14 @@ impl Problem {
     }
 
     /// The same, to be tried again after so many seconds.
-    #[cfg(feature = "governor")]
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Too many requests, to be tried again after a while: whole seconds, rounded up.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(ProblemCode::RateLimited).retry_after(seconds.max(1))
     }
 
     /// The same, and the end of the connection: the rest of the request is not worth reading.

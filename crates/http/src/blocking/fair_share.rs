@@ -1,10 +1,9 @@
 //! A bounded lane is easily filled by one: so everybody gets only a few places in it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portcullis_domain::client::ClientInfo;
+use portcullis_domain::client::{ClientInfo, Network};
 use portcullis_domain::id::UserId;
 use portcullis_domain::username::CanonicalName;
 
@@ -17,7 +16,7 @@ pub(crate) struct Applicant {
 impl Applicant {
     /// Somebody without an account.
     pub(crate) fn without_account(client: &ClientInfo) -> Self {
-        Self { parties: client.address().map(network_of).into_iter().collect() }
+        Self { parties: client.network().map(Party::Network).into_iter().collect() }
     }
 
     /// Somebody who names an account. Whether it exists makes no difference.
@@ -44,8 +43,7 @@ impl Applicant {
 enum Party {
     Name(CanonicalName),
     User(UserId),
-    /// An address of IPv4, or a /64 of IPv6, which is what one customer gets.
-    Network(IpAddr),
+    Network(Network),
 }
 
 impl Party {
@@ -55,13 +53,6 @@ impl Party {
             Self::Network(_) => MOST_PER_ADDRESS,
         }
     }
-}
-
-fn network_of(address: IpAddr) -> Party {
-    Party::Network(match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-    })
 }
 
 /// How many uses of one account's password wait or run at the same time: one for each device that its owner may pick up
@@ -187,6 +178,6 @@ mod tests {
         let _places: Vec<_> =
             (0..MOST_PER_ACCOUNT).map(|n| share.admit(&alice(["192.0.2.1", "192.0.2.2"][n % 2]))).collect();
         assert!(share.admit(&alice("192.0.2.3")).is_none());
-        assert_eq!(share.lock().get(&network_of("192.0.2.3".parse().unwrap())), None);
+        assert_eq!(share.lock().get(&Party::Network(Network::of("192.0.2.3".parse().unwrap()))), None);
     }
 }

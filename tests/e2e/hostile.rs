@@ -322,7 +322,7 @@ on_both_databases! {
             ("SERVER__TRUSTED_PROXIES", "127.0.0.0/8")]);
         let login_from = |addresses: &str| {
             let headers = [("content-type", "application/json"), ("x-forwarded-for", addresses)];
-            behind_proxy.call("POST", "/login", &headers, Some(r#"{"username":"nobody","password":"x"}"#)).status
+            behind_proxy.call("POST", "/login", &headers, Some(r#"{"username":"nobody else","password":"x"}"#)).status
         };
         assert_eq!(login_from("203.0.113.1"), 401);
         assert_eq!(login_from("203.0.113.1"), 429);

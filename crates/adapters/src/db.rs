@@ -1,5 +1,6 @@
 //! Users, sessions and events in SQLite or PostgreSQL, over one set of Diesel queries.
 
+mod attempt_store;
 mod cached_update;
 mod connection;
 mod deployment;

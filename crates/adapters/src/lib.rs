@@ -1,5 +1,5 @@
-//! The adapters of `portcullis-domain`'s ports: Diesel stores for SQLite and PostgreSQL, JWT and refresh tokens from one
-//! secret, password hashing, the system's clock and randomness. Each is proved by the contract suite of
+//! The adapters of `portcullis-domain`'s ports: Diesel stores for SQLite and PostgreSQL, JWT, refresh tokens and pseudonyms from
+//! one secret, password hashing, the system's clock and randomness. Each is proved by the contract suite of
 //! `portcullis-testkit`.
 //!
 //! ```
@@ -22,6 +22,7 @@ pub mod db;
 pub mod hashing;
 pub mod jwt;
 pub mod keys;
+pub mod pseudonyms;
 pub mod refresh_token;
 pub mod secret;
 pub mod system;

@@ -1,8 +1,13 @@
 //! Security events: who did what, when, from where. They are stored with the change they describe or not at all.
 
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
 use crate::client::ClientInfo;
 use crate::id::{EventId, SessionId, UserId};
 use crate::ports::Entropy;
+use crate::throttle::Pseudonym;
 use crate::time::UnixTime;
 
 /// One security event. It never holds a secret, nor a name typed for no account.
@@ -43,7 +48,14 @@ impl SecurityEvent {
     /// The same event of one of several sessions, with an id of its own.
     #[must_use]
     pub fn of_each(&self, session: SessionId) -> Self {
-        Self { id: self.id.of_each(session), ..self.clone() }.in_session(session)
+        Self { id: self.id.of_each(session.as_uuid()), ..self.clone() }.in_session(session)
+    }
+
+    /// The same event of one of several counters of attempts, with an id of its own.
+    #[must_use]
+    pub fn of_counter(&self, counter: Pseudonym) -> Self {
+        let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
+        Self { id: self.id.of_each(Uuid::from_bytes(bits)), ..self.clone() }
     }
 }
 
@@ -71,6 +83,13 @@ pub enum EventKind {
     PasswordChanged,
     /// A logged-in user did not know the password when asked for it again.
     PasswordNotConfirmed,
+    /// So many attempts at a password were made in a row that the next one has to wait.
+    ThrottlingBegun,
+    /// It does not any more: the password was right, or nobody tried for long.
+    ThrottlingEnded {
+        /// How many attempts had failed in a row.
+        attempts: u32,
+    },
     /// A user deleted the own account, which ended the sessions.
     AccountDeleted,
     /// An operator set a user's password, which ended the sessions.
@@ -103,6 +122,8 @@ impl EventKind {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::PasswordChanged => "password_changed",
             Self::PasswordNotConfirmed => "password_not_confirmed",
+            Self::ThrottlingBegun => "throttling_begun",
+            Self::ThrottlingEnded { attempts: _ } => "throttling_ended",
             Self::AccountDeleted => "account_deleted",
             Self::PasswordSet => "password_set",
             Self::UserDisabled => "user_disabled",
@@ -114,11 +135,12 @@ impl EventKind {
         }
     }
 
-    /// What the name leaves open, as a stable word.
-    pub const fn detail(self) -> Option<&'static str> {
+    /// What the name leaves open, as a stable word or a number.
+    pub fn detail(self) -> Option<Cow<'static, str>> {
         match self {
-            Self::LoginFailed(failure) => Some(failure.name()),
-            Self::LoggedOut(scope) => Some(scope.name()),
+            Self::LoginFailed(failure) => Some(failure.name().into()),
+            Self::LoggedOut(scope) => Some(scope.name().into()),
+            Self::ThrottlingEnded { attempts } => Some(attempts.to_string().into()),
             _ => None,
         }
     }

@@ -61,13 +61,13 @@ macro_rules! id {
 }
 
 impl EventId {
-    /// The id of the same event of one of several sessions: the time of this one, and the random bits of both mixed,
-    /// so that it is as unique as they are.
+    /// The id of the same event of one of several things: the time of this one, and the random bits of both mixed, so
+    /// that it is as unique as they are.
     #[must_use]
-    pub const fn of_each(self, session: SessionId) -> Self {
+    pub const fn of_each(self, one: Uuid) -> Self {
         /// The bits that are neither time, version nor variant.
         const RANDOM: u128 = 0x0fff_3fff_ffff_ffff_ffff;
-        Self(Uuid::from_u128(self.0.as_u128() ^ (session.0.as_u128() & RANDOM)))
+        Self(Uuid::from_u128(self.0.as_u128() ^ (one.as_u128() & RANDOM)))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         let event = EventId(Uuid::from_u128(0x0190_0000_0001_7abc_8def_0123_4567_89ab));
         let [one, other] =
             [0x0198_7654_3210_7fed_bcba_9876_5432_10fe, 0x0198_7654_3210_7fed_bcba_9876_5432_10ff]
-                .map(|bits| event.of_each(SessionId(Uuid::from_u128(bits))).0);
+                .map(|bits| event.of_each(Uuid::from_u128(bits)).0);
         for id in [one, other] {
             assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
             assert_eq!(id.as_u128() >> 80, event.0.as_u128() >> 80);

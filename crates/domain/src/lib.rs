@@ -10,6 +10,7 @@ pub mod retention;
 pub mod revocation;
 pub mod service;
 pub mod session;
+pub mod throttle;
 pub mod time;
 pub mod token;
 pub mod user;

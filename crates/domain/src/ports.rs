@@ -9,11 +9,13 @@
 //! commits with the change. Each "MUST" below has a test of that name in `portcullis_testkit::contract`.
 
 mod access_token_codec;
+mod attempt_store;
 mod clock;
 mod entropy;
 mod error;
 mod event_log;
 mod password_hasher;
+mod pseudonyms;
 mod refresh_token_codec;
 mod session_store;
 mod store_health;
@@ -22,11 +24,13 @@ mod user_store;
 use std::sync::Arc;
 
 pub use access_token_codec::{AccessTokenCodec, InvalidToken, SignError};
+pub use attempt_store::AttemptStore;
 pub use clock::Clock;
 pub use entropy::Entropy;
 pub use error::{StoreError, StoreErrorKind};
 pub use event_log::EventLog;
 pub use password_hasher::{HashError, PasswordHasher, Verdict};
+pub use pseudonyms::Pseudonyms;
 pub use refresh_token_codec::RefreshTokenCodec;
 pub use session_store::{OpenSessionError, SessionStore};
 pub use store_health::{StoreHealth, StoreStatus};
@@ -34,9 +38,10 @@ pub use user_store::{ChangeUserError, InsertUserError, UserStore};
 
 #[cfg(feature = "mocks")]
 pub use self::{
-    access_token_codec::MockAccessTokenCodec, clock::MockClock, entropy::MockEntropy,
-    event_log::MockEventLog, password_hasher::MockPasswordHasher, refresh_token_codec::MockRefreshTokenCodec,
-    session_store::MockSessionStore, store_health::MockStoreHealth, user_store::MockUserStore,
+    access_token_codec::MockAccessTokenCodec, attempt_store::MockAttemptStore, clock::MockClock,
+    entropy::MockEntropy, event_log::MockEventLog, password_hasher::MockPasswordHasher,
+    pseudonyms::MockPseudonyms, refresh_token_codec::MockRefreshTokenCodec, session_store::MockSessionStore,
+    store_health::MockStoreHealth, user_store::MockUserStore,
 };
 
 /// The outside world, as the use cases see it. A part is swapped by record update:
@@ -57,6 +62,8 @@ pub struct Ports {
     pub users: Arc<dyn UserStore>,
     /// Who is logged in where.
     pub sessions: Arc<dyn SessionStore>,
+    /// How often passwords were tried.
+    pub attempts: Arc<dyn AttemptStore>,
     /// What happened, where nothing else changed.
     pub events: Arc<dyn EventLog>,
     /// Whether the stores answer.
@@ -67,6 +74,8 @@ pub struct Ports {
     pub access_tokens: Arc<dyn AccessTokenCodec>,
     /// How refresh tokens are made and recognised.
     pub refresh_tokens: Arc<dyn RefreshTokenCodec>,
+    /// What stands for accounts where attempts are counted.
+    pub pseudonyms: Arc<dyn Pseudonyms>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

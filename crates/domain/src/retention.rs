@@ -7,15 +7,24 @@ use uuid::Uuid;
 
 use crate::id::SessionId;
 use crate::revocation::REMEMBERED;
+use crate::throttle::{FORGOTTEN_AFTER, KNOWN_FOR};
 use crate::time::UnixTime;
 
 /// How long sessions that are over are kept: as long as every instance must remember them.
 pub const SESSIONS_AFTER_THEIR_END: Duration = REMEMBERED;
 
 /// What a store keeps, and for how long.
-pub const KEPT: [(&str, Kept); 4] = [
+pub const KEPT: [(&str, Kept); 6] = [
     ("users", Kept::UntilDeleted),
     ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
+    (
+        "counters of attempts at passwords, by a keyed hash of the name",
+        Kept::AfterTheNextIsAllowed(FORGOTTEN_AFTER),
+    ),
+    (
+        "from which network somebody logged in to which account, by a keyed hash of both",
+        Kept::AfterTheLastTime(KNOWN_FOR),
+    ),
     ("security events", Kept::ForEver),
     ("what a deployment has in common, and the secrets it knows by one-way values", Kept::ForEver),
 ];
@@ -28,6 +37,10 @@ pub enum Kept {
     /// So long after it ended or expired. It is swept out within hours after that, how many depends on how many
     /// there are.
     AfterTheirEnd(Duration),
+    /// So long after the next attempt was allowed, and none was made, or until the right password.
+    AfterTheNextIsAllowed(Duration),
+    /// So long after the last time.
+    AfterTheLastTime(Duration),
     /// Nothing deletes it.
     ForEver,
 }
@@ -38,6 +51,13 @@ impl fmt::Display for Kept {
             Self::UntilDeleted => f.write_str("until they are deleted"),
             Self::AfterTheirEnd(time) => {
                 write!(f, "{} minutes after they ended or expired", time.as_secs() / 60)
+            }
+            Self::AfterTheNextIsAllowed(time) => {
+                let hours = time.as_secs() / 3_600;
+                write!(f, "until the right password, or {hours} hours after the next attempt was allowed")
+            }
+            Self::AfterTheLastTime(time) => {
+                write!(f, "{} days after the last time", time.as_secs() / 86_400)
             }
             Self::ForEver => f.write_str("for ever"),
         }

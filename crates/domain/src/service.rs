@@ -4,6 +4,7 @@ mod authenticate;
 mod catch_up;
 mod change_password;
 mod delete_account;
+mod gate;
 mod login;
 mod logout;
 mod me;
@@ -22,6 +23,7 @@ use catch_up::Skew;
 pub use catch_up::{CatchUpError, ClockNotTrusted, MAX_SKEW};
 pub use change_password::{ChangePasswordError, PasswordChange};
 pub use delete_account::DeleteAccountError;
+use gate::Admitted;
 pub use login::{Credentials, LoginError};
 pub use logout::{LogoutError, LogoutToken};
 pub use me::MeError;
@@ -39,6 +41,7 @@ use crate::password::policy::{PasswordPolicy, PasswordViolation};
 use crate::ports::{Ports, SignError};
 use crate::revocation::Revocations;
 use crate::session::{Generation, Lifetimes, NewSession};
+use crate::throttle::RightAttempt;
 use crate::time::UnixTime;
 use crate::token::{Claims, RefreshClaims, TokenSet, VerificationKey};
 use crate::user::User;
@@ -106,8 +109,14 @@ impl AuthService {
         SecurityEvent::new(kind, at, client, self.ports.entropy.as_ref())
     }
 
-    /// A new session of `user`, as it was when the password was verified.
-    fn new_session(&self, user: &User, now: UnixTime, client: &ClientInfo) -> NewSession {
+    /// A new session of `user`, as it was when the password of `attempt` was verified.
+    fn new_session(
+        &self,
+        user: &User,
+        attempt: RightAttempt,
+        now: UnixTime,
+        client: &ClientInfo,
+    ) -> NewSession {
         let lifetimes = self.rules.lifetimes;
         let absolute_expires_at = now + lifetimes.refresh_absolute;
         NewSession {
@@ -119,11 +128,12 @@ impl AuthService {
             absolute_expires_at,
             max_per_user: self.rules.max_sessions_per_user,
             client: client.clone(),
+            attempt,
         }
     }
 
-    /// The first tokens of a session just opened.
-    fn first_tokens(&self, session: &NewSession) -> Result<TokenSet, SignError> {
+    /// The first tokens of a session just opened, for somebody whom the gate let in.
+    fn first_tokens(&self, _let_in: &Admitted, session: &NewSession) -> Result<TokenSet, SignError> {
         let carried_on = CarriedOn {
             user: session.user,
             session: session.id,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
+use crate::throttle::RightAttempt;
 use crate::time::{StoreTime, UnixTime};
 use crate::user::CredentialVersion;
 
@@ -34,6 +35,8 @@ pub struct NewSession {
     pub max_per_user: NonZeroU32,
     /// Who opened it.
     pub client: ClientInfo,
+    /// The password that opens it: its attempt is forgiven with the opening.
+    pub attempt: RightAttempt,
 }
 
 /// A live session.

@@ -2,6 +2,7 @@
 
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
+use crate::throttle::RightAttempt;
 use crate::time::UnixTime;
 use crate::username::Username;
 
@@ -59,12 +60,14 @@ pub enum UserStatus {
 }
 
 /// On what a user's own wish to delete the account stands: the session it came in, and the password confirmed there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
     /// The session, live until then.
     pub session: SessionId,
     /// The user's version when the password was verified.
     pub credential_version: CredentialVersion,
+    /// The password: its attempt is forgiven with the deletion.
+    pub attempt: RightAttempt,
 }
 
 /// How often a user's password was changed. A rehash of the same password does not count.

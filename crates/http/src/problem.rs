@@ -284,6 +284,7 @@ impl From<LoginError> for Problem {
         match error {
             LoginError::Rejected(rejections) => rejections.into(),
             LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
+            LoginError::Throttled { wait } => Self::rate_limited(wait),
             LoginError::Store(error) => error.into(),
             LoginError::Hash(error) => error.into(),
             LoginError::Clock(error) => error.into(),
@@ -348,6 +349,7 @@ impl From<ChangePasswordError> for Problem {
         match error {
             ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
             ChangePasswordError::Incorrect => incorrect_password(),
+            ChangePasswordError::Throttled { wait } => Self::rate_limited(wait),
             ChangePasswordError::Rejected(violations) => {
                 Self::invalid(of_password("#/new_password", &violations).collect())
             }
@@ -364,6 +366,7 @@ impl From<DeleteAccountError> for Problem {
         match error {
             DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
             DeleteAccountError::Incorrect => incorrect_password(),
+            DeleteAccountError::Throttled { wait } => Self::rate_limited(wait),
             DeleteAccountError::Store(error) => error.into(),
             DeleteAccountError::Hash(error) => error.into(),
         }

@@ -8,6 +8,7 @@ use portcullis_adapters::db::Database;
 use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
+use portcullis_adapters::pseudonyms::MacPseudonyms;
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
@@ -46,11 +47,13 @@ impl Instance {
         let ports = Ports {
             users: database.clone(),
             sessions: database.clone(),
+            attempts: database.clone(),
             events: database.clone(),
             health: database.clone(),
             hasher: Arc::new(hash_threads(settings, entropy.clone())?),
             access_tokens: Arc::new(access_tokens),
             refresh_tokens: Arc::new(MacRefreshTokenCodec::new(&secrets)),
+            pseudonyms: Arc::new(MacPseudonyms::new(&secrets)),
             clock,
             entropy,
         };

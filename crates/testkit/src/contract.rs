@@ -13,23 +13,28 @@
 //! ```
 
 pub mod access_token_codec;
+pub mod attempt_store;
 mod changes;
 pub mod clock;
 pub mod entropy;
 pub mod event_log;
 pub mod password_hasher;
+pub mod pseudonyms;
 pub mod refresh_token_codec;
 pub mod session_store;
 pub mod store_health;
 pub mod sweep;
 pub mod user_store;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use portcullis_domain::event::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{EventLog, OpenSessionError, SessionStore, StoreHealth, UserStore};
+use portcullis_domain::ports::{
+    AttemptStore, EventLog, OpenSessionError, SessionStore, StoreHealth, UserStore,
+};
 use portcullis_domain::session::{Ending, Generation, NewSession, News, Presentation, Rotation, Session};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::NewUser;
@@ -45,6 +50,8 @@ pub struct Stores {
     pub users: Arc<dyn UserStore>,
     /// The sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// The attempts at passwords.
+    pub attempts: Arc<dyn AttemptStore>,
     /// The events.
     pub events: Arc<dyn EventLog>,
     /// Whether it works.
@@ -78,7 +85,7 @@ impl From<&SecurityEvent> for RecordedEvent {
     fn from(event: &SecurityEvent) -> Self {
         Self {
             name: event.kind.name().to_owned(),
-            detail: event.kind.detail().map(str::to_owned),
+            detail: event.kind.detail().map(Cow::into_owned),
             at: event.at,
             user: event.user,
             session: event.session,
@@ -91,7 +98,8 @@ impl From<&SecurityEvent> for RecordedEvent {
 impl Stores {
     /// The stores of a [`MemoryStore`].
     pub fn of(store: Arc<MemoryStore>) -> Self {
-        let (users, sessions, events, health) = (store.clone(), store.clone(), store.clone(), store.clone());
+        let (users, sessions, attempts) = (store.clone(), store.clone(), store.clone());
+        let (events, health) = (store.clone(), store.clone());
         let recorded = move || {
             let mut events = store.events();
             events.sort_by_key(|event| event.id);
@@ -100,6 +108,7 @@ impl Stores {
         Self {
             users,
             sessions,
+            attempts,
             events,
             health,
             recorded: Arc::new(recorded),
@@ -289,6 +298,27 @@ macro_rules! store_contract {
                 sweep_is_done_by_one_instance_at_a_time,
                 sweep_lets_exactly_one_racer_step,
                 sweep_leaves_its_time_as_a_mark,
+            }
+            attempt_store::{
+                reserve_means_what_the_domain_says,
+                reserve_counts_every_counter_by_itself,
+                reserve_grants_what_is_free_by_any_clock,
+                reserve_begins_anew_after_a_day,
+                reserve_grants_what_is_free_when_callers_race,
+                reserve_grants_one_of_many_after_a_wait,
+                reserve_changes_nothing_where_it_refuses,
+                reserve_records_the_beginning_once,
+                open_forgives_its_attempt,
+                open_that_is_refused_forgives_nothing,
+                open_makes_the_network_known,
+                open_racing_reserve_leaves_a_counter_that_counts,
+                change_password_forgives_its_attempt,
+                delete_forgives_its_attempt,
+                an_end_is_recorded_once_when_right_attempts_race,
+                forget_deletes_what_is_over_alone,
+                forget_deletes_no_more_than_asked_for,
+                forget_records_the_ends,
+                forget_racing_reserve_loses_no_attempt,
             }
             event_log::{
                 record_keeps_everything,

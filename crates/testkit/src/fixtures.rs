@@ -10,6 +10,7 @@ use portcullis_domain::password::{PasswordAttempt, PasswordHash};
 use portcullis_domain::ports::Entropy;
 use portcullis_domain::service::{Credentials, Registration};
 use portcullis_domain::session::NewSession;
+use portcullis_domain::throttle::{Pseudonym, RightAttempt};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::{CredentialVersion, NewUser};
 use portcullis_domain::username::Username;
@@ -56,7 +57,16 @@ pub fn new_session(user: UserId, opened_at: UnixTime, entropy: &dyn Entropy) -> 
         absolute_expires_at: opened_at + ABSOLUTE,
         max_per_user: NonZeroU32::MAX,
         client: client(),
+        attempt: right_attempt(user, opened_at, entropy),
     }
+}
+
+/// An attempt of `user` that was right at once, and made no network known.
+pub fn right_attempt(user: UserId, at: UnixTime, entropy: &dyn Entropy) -> RightAttempt {
+    let mut counter = [0; 32];
+    entropy.fill(&mut counter);
+    let ended = event(EventKind::ThrottlingEnded { attempts: 0 }, at, entropy).of_user(user);
+    RightAttempt { counter: Pseudonym::from_bytes(counter), known: None, ended }
 }
 
 /// How long [`new_session`] lasts unrefreshed.

@@ -15,6 +15,7 @@ mod hasher;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod pseudonyms;
 mod tokens;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use entropy::SeededEntropy;
 pub use hasher::PlainHasher;
 pub use memory::{Backup, MemoryStore};
 use portcullis_domain::Ports;
+pub use pseudonyms::PlainPseudonyms;
 pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
 
 /// Ports made of fakes alone: an empty store in memory, a clock that stands still at [`fixtures::NOW`], and tokens
@@ -37,11 +39,13 @@ pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
     Ports {
         users: Arc::clone(store) as _,
         sessions: Arc::clone(store) as _,
+        attempts: Arc::clone(store) as _,
         events: Arc::clone(store) as _,
         health: Arc::clone(store) as _,
         hasher: Arc::new(PlainHasher::new()),
         access_tokens: Arc::new(PlainAccessTokens::new("fake")),
         refresh_tokens: Arc::new(PlainRefreshTokens::new("fake")),
+        pseudonyms: Arc::new(PlainPseudonyms::new("fake")),
         clock: Arc::new(FixedClock::at(fixtures::NOW)),
         entropy: Arc::new(SeededEntropy::new(1)),
     }

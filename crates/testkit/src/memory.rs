@@ -1,5 +1,6 @@
 //! Stores in memory. They pass the same contract as the databases.
 
+mod attempt_store;
 mod event_log;
 mod session_store;
 mod store_health;
@@ -13,6 +14,7 @@ use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{Generation, NewSession, Rotated, Session};
+use portcullis_domain::throttle::{Counter, Pseudonym, RightAttempt};
 use portcullis_domain::time::{StoreTime, UnixTime};
 use portcullis_domain::user::UserStatus;
 use uuid::Uuid;
@@ -31,6 +33,7 @@ pub struct Backup(State);
 struct State {
     users: HashMap<UserId, User>,
     sessions: BTreeMap<SessionId, StoredSession>,
+    counters: HashMap<Pseudonym, StoredCounter>,
     events: Vec<SecurityEvent>,
     /// The ids of the events.
     recorded: HashSet<EventId>,
@@ -49,6 +52,13 @@ struct StoredSession {
     newest: Rotated,
     expires_at: UnixTime,
     ended_at: Option<UnixTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct StoredCounter {
+    counter: Counter,
+    /// Whose it is, where there is such a user.
+    user: Option<UserId>,
 }
 
 impl MemoryStore {
@@ -80,6 +90,11 @@ impl MemoryStore {
     /// How many sessions it keeps, live or not.
     pub fn session_rows(&self) -> usize {
         self.lock().sessions.len()
+    }
+
+    /// How many counters of attempts it keeps, those of known networks included.
+    pub fn counter_rows(&self) -> usize {
+        self.lock().counters.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -169,6 +184,20 @@ impl State {
             ended_at: None,
         };
         self.sessions.insert(session.id, stored);
+    }
+
+    /// What to record of an attempt that is about to be forgiven.
+    fn end_of_throttling(&self, attempt: &RightAttempt) -> Option<SecurityEvent> {
+        let stored = self.counters.get(&attempt.counter)?;
+        attempt.event_after(stored.counter.attempts)
+    }
+
+    fn forgive(&mut self, attempt: &RightAttempt) {
+        let user = self.counters.remove(&attempt.counter).and_then(|stored| stored.user);
+        if let Some(known) = attempt.known {
+            let counter = Counter { attempts: 0, next_at: attempt.ended.at, known_until: Some(known.until) };
+            self.counters.insert(known.counter, StoredCounter { counter, user: attempt.ended.user.or(user) });
+        }
     }
 
     fn store_time(&self) -> Option<StoreTime> {

@@ -97,7 +97,7 @@ fn without_checksum<'a>(key: &str, token: &'a str) -> Option<&'a str> {
 }
 
 /// The same in every run and good against typing errors: all that a fake needs.
-fn checksum(key: &str, text: &str) -> String {
+pub(crate) fn checksum(key: &str, text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (key, text).hash(&mut hasher);
     format!("{:016x}", hasher.finish())

@@ -1,10 +1,12 @@
 //! The fakes honour the contract too.
 
 use portcullis_testkit::contract::{
-    access_token_codec, clock, entropy, password_hasher, refresh_token_codec,
+    access_token_codec, clock, entropy, password_hasher, pseudonyms, refresh_token_codec,
 };
 use portcullis_testkit::fixtures::NOW;
-use portcullis_testkit::{FixedClock, PlainAccessTokens, PlainHasher, PlainRefreshTokens, SeededEntropy};
+use portcullis_testkit::{
+    FixedClock, PlainAccessTokens, PlainHasher, PlainPseudonyms, PlainRefreshTokens, SeededEntropy,
+};
 
 #[test]
 fn plain_access_tokens() {
@@ -25,6 +27,14 @@ fn plain_refresh_tokens() {
     refresh_token_codec::seals_the_same_token_each_time(&codec);
     refresh_token_codec::refuses_changed_tokens(&codec);
     refresh_token_codec::refuses_tokens_of_another_key(&codec, &PlainRefreshTokens::new("theirs"));
+}
+
+#[test]
+fn plain_pseudonyms() {
+    let pseudonyms = PlainPseudonyms::new("ours");
+    pseudonyms::are_the_same_each_time_and_for_every_spelling(&pseudonyms);
+    pseudonyms::differ_for_every_name_and_network(&pseudonyms);
+    pseudonyms::differ_for_another_key(&pseudonyms, &PlainPseudonyms::new("theirs"));
 }
 
 #[test]

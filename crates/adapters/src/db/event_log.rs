@@ -16,11 +16,12 @@ impl EventLog for Database {
 
 /// Stores an event in the transaction of the change it describes.
 pub(super) fn insert_event(connection: &mut AnyConnection, event: &SecurityEvent) -> Result<(), StoreError> {
+    let detail = event.kind.detail();
     let row = (
         security_events::id.eq(DbId(event.id.as_uuid())),
         security_events::at.eq(DbTime(event.at)),
         security_events::kind.eq(event.kind.name()),
-        security_events::detail.eq(event.kind.detail()),
+        security_events::detail.eq(detail.as_deref()),
         security_events::user_id.eq(event.user.map(|user| DbId(user.as_uuid()))),
         security_events::session_id.eq(event.session.map(|session| DbId(session.as_uuid()))),
         security_events::address.eq(event.client.address().map(|address| address.to_string())),

@@ -48,6 +48,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable};
+    use super::sql_types::{Id, Moment};
+
+    attempt_counters (pseudonym) {
+        pseudonym -> Binary,
+        user_id -> Nullable<Id>,
+        attempts -> BigInt,
+        next_at -> Moment,
+        known_until -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::{Nullable, Text};
     use super::sql_types::{Id, Moment};
 

@@ -14,6 +14,7 @@ use portcullis_domain::session::{
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
+use super::attempt_store::forgive;
 use super::cached_update::CachedUpdate;
 use super::connection::AnyConnection;
 use super::error::{CorruptRow, store_error, unavailable};
@@ -36,6 +37,7 @@ impl SessionStore for Database {
             }
             let too_many = evict(connection, session, evicted.at)?;
             insert_session(connection, session)?;
+            forgive(connection, &session.attempt)?;
             insert_event(connection, opened)?;
             for session in &too_many {
                 insert_event(connection, &evicted.of_each(*session))?;

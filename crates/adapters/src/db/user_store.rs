@@ -10,6 +10,7 @@ use portcullis_domain::user::{Confirmed, CredentialVersion, NewUser, UserStatus}
 use portcullis_domain::username::{CanonicalName, Username};
 
 use super::Database;
+use super::attempt_store::forgive;
 use super::connection::AnyConnection;
 use super::error::{CorruptRow, is_unique_violation, store_error};
 use super::event_log::insert_event;
@@ -93,6 +94,7 @@ impl UserStore for Database {
                 return Err(OpenSessionError::UserChanged);
             }
             insert_session(connection, session)?;
+            forgive(connection, &session.attempt)?;
             insert_event(connection, event)?;
             Ok(ended)
         })
@@ -139,7 +141,7 @@ impl UserStore for Database {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         self.transaction(|connection| {
-            let version = confirmed.map(|confirmed| confirmed.credential_version.get());
+            let version = confirmed.as_ref().map(|confirmed| confirmed.credential_version.get());
             let is_as_confirmed = version
                 .is_none()
                 .into_sql::<Bool>()
@@ -149,7 +151,11 @@ impl UserStore for Database {
             let ended = end_sessions_of_changed(connection, deleted, id, event)?;
             match confirmed {
                 Some(confirmed) if !ended.contains(&confirmed.session) => Err(ChangeUserError::NotFound),
-                _ => Ok(ended),
+                Some(confirmed) => {
+                    forgive(connection, &confirmed.attempt)?;
+                    Ok(ended)
+                }
+                None => Ok(ended),
             }
         })
     }

@@ -13,6 +13,7 @@ use crate::secret::Secret;
 /// | `<alg>/<epoch start>/<epoch length>` | the private key of an epoch; both numbers in seconds |
 /// | `ES256/<epoch start>/<epoch length>/<n>` | the same, `n` from 1 on, where those before are no keys of P-256 |
 /// | `refresh` | the MAC of refresh tokens |
+/// | `pseudonyms` | the MAC that makes pseudonyms |
 /// | `check` | [`KeyCheck`] |
 #[derive(Clone)]
 pub(crate) struct RootKey(Prk);
@@ -98,6 +99,7 @@ mod tests {
         };
         check("check", "84be783818e61a6f9a9a1d3ec7b5c335d6ef54d5c937da6d462cf9b1c9af3413");
         check("refresh", "af53aeb3df35855ce225030f42ae62049b706081104b827152c8717d29945b60");
+        check("pseudonyms", "f1b709aba3b8a8493611acc864bba97c7b876ef249643933bceaae68c7e9038f");
         check("EdDSA/1799884800/604800", "0bdcb36266ebfa735947c7f2d5b863f706682ed0302ba8e52e7c3e114d2886a1");
         check("ES256/1799884800/604800", "ce376d556e64fc78c04cc8e56dbd677ae67e38cc3ed388115cec90257cf204b2");
         check(

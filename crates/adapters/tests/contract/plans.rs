@@ -15,14 +15,17 @@ use portcullis_adapters::db::{Database, DatabaseUrl};
 use portcullis_domain::event::{EventKind, LoginFailure};
 use portcullis_domain::id::SessionId;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{EventLog, SessionStore, UserStore};
+use portcullis_domain::ports::{AttemptStore, EventLog, SessionStore, UserStore};
 use portcullis_domain::retention::Sweep;
 use portcullis_domain::session::{Ending, Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::throttle::{
+    Attempt, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE,
+};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::{Confirmed, CredentialVersion};
 use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::SeededEntropy;
-use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user};
+use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, right_attempt};
 
 use super::population::{self, Population, session_id, user_id};
 
@@ -66,8 +69,27 @@ pub(crate) fn hot_statements(
     seen.during("find user by id", || UserStore::find(database, user_id(1)))?.ok_or("user 1 is missing")?;
     let upgraded = event(EventKind::HashUpgraded);
     seen.during("upgrade hash", || database.upgrade_hash(user_id(1), &hash, &hash, &upgraded))?;
+
+    let [counter, here] = [1, 2].map(|n| Pseudonym::from_bytes([n; 32]));
+    let begun = event(EventKind::ThrottlingBegun);
+    let attempt = Attempt { counter, user: Some(user_id(1)), now, begun };
+    let reserved = seen.during("reserve attempt", || database.reserve(&attempt))?;
+    is_as_planned(reserved == Reservation::Granted { attempts: 1 }, "it is not the first attempt")?;
+    for _ in 1..SCHEDULE.free {
+        seen.during("reserve attempt", || database.reserve(&attempt))?;
+    }
+    let reserved = seen.during("refuse attempt", || database.reserve(&attempt))?;
+    is_as_planned(matches!(reserved, Reservation::Refused { .. }), "it is not refused")?;
+    let known = Some(KnownNetwork { counter: here, until: now + KNOWN_FOR });
+    let attempt = RightAttempt { counter, known, ..right_attempt(user_id(1), now, &entropy) };
+    let session = NewSession { attempt, ..session_of(1) };
     let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(event);
-    let ended = seen.during("open session", || database.open(&session_of(1), &opened, &evicted))?;
+    let ended = seen.during("open session", || database.open(&session, &opened, &evicted))?;
+    is_as_planned(AttemptStore::find(database, counter)?.is_none(), "nothing was forgiven")?;
+    seen.during("find counter", || AttemptStore::find(database, here))?.ok_or("no network is known")?;
+    let forgotten = event(EventKind::ThrottlingEnded { attempts: 0 });
+    let forgotten = seen.during("forget attempts", || database.forget(now + KNOWN_FOR, 100, &forgotten))?;
+    is_as_planned(forgotten > 0, "nothing was forgotten")?;
     is_as_planned(ended.contains(&session_id(1)), "nothing was evicted")?;
 
     seen.during("find session", || SessionStore::find(database, session_id(2), now))?
@@ -98,7 +120,11 @@ pub(crate) fn hot_statements(
     seen.during("disable user", || database.disable(user_id(6), &disabled))?;
     let enabled = event(EventKind::UserEnabled);
     seen.during("enable user", || database.enable(user_id(6), &enabled))?;
-    let confirmed = Confirmed { session: session_id(7), credential_version: CredentialVersion::FIRST };
+    let confirmed = Confirmed {
+        session: session_id(7),
+        credential_version: CredentialVersion::FIRST,
+        attempt: right_attempt(user_id(7), now, &entropy),
+    };
     let deleted = event(EventKind::AccountDeleted);
     seen.during("delete user", || database.delete(user_id(7), Some(confirmed), &deleted))?;
 

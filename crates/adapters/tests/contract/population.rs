@@ -72,6 +72,28 @@ impl Population {
         [sessions, failed, succeeded].concat()
     }
 
+    /// Adds for some of the users a wrong password just tried, and the network of the last login.
+    pub(crate) fn insert_counters(&self, numbers: Range<u64>) -> String {
+        let pseudonym = |kind: &str| self.dialect.pseudonym(&format!("'{kind} ' || n"));
+        let (user, opened_at) = (self.dialect.id(USER, "n"), self.opened_at());
+        let counters = insert(
+            "attempt_counters (pseudonym, user_id, attempts, next_at)",
+            &format!(
+                "{}, {user}, 1, {}",
+                pseudonym("account"),
+                self.dialect.moment(&self.now.as_micros().to_string())
+            ),
+            numbers.clone(),
+        );
+        let known_until = self.dialect.later(&opened_at, KNOWN_DAYS);
+        let known = insert(
+            "attempt_counters (pseudonym, user_id, attempts, next_at, known_until)",
+            &format!("{}, {user}, 0, {opened_at}, {known_until}", pseudonym("network")),
+            numbers,
+        );
+        [counters, known].concat()
+    }
+
     /// When session `n` was opened.
     fn opened_at(&self) -> String {
         let sessions = self.sessions().max(1);
@@ -109,6 +131,14 @@ impl Dialect {
             Self::Postgres => {
                 format!("(lpad(to_hex({START_MILLIS} + {number}), 12, '0') || '{low}')::uuid")
             }
+        }
+    }
+
+    /// 32 bytes, each time others. No pseudonym that anybody makes.
+    fn pseudonym(self, text: &str) -> String {
+        match self {
+            Self::Sqlite => format!("CAST(printf('%-32s', {text}) AS BLOB)"),
+            Self::Postgres => format!("convert_to(rpad({text}, 32), 'UTF8')"),
         }
     }
 
@@ -154,6 +184,9 @@ const START_MILLIS: u64 = 1_720_000_000_000;
 
 /// A week.
 const SPAN_MICROS: u64 = 7 * 86_400_000_000;
+
+/// How long a network is known.
+const KNOWN_DAYS: u32 = 30;
 
 /// The defaults of `tokens.refresh_idle` and `tokens.refresh_absolute`.
 const IDLE_DAYS: u32 = 30;

@@ -31,6 +31,7 @@ pub(crate) fn stores_over(
     Stores {
         users: Arc::clone(database) as _,
         sessions: Arc::clone(database) as _,
+        attempts: Arc::clone(database) as _,
         events: Arc::clone(database) as _,
         health: Arc::clone(database) as _,
         recorded: Arc::new(move || rows().into_iter().map(RecordedEvent::from).collect()),
@@ -329,6 +330,7 @@ pub(crate) fn reads_no_whole_table(database: &Database, users: u64) {
     };
     direct.execute(&population.insert_users(0..population.users)).unwrap();
     direct.execute(&population.insert_sessions(0..population.sessions())).unwrap();
+    direct.execute(&population.insert_counters(0..population.users)).unwrap();
     let statements = hot_statements(database, &population).unwrap();
     let none: [FullRead; 0] = [];
     assert_eq!(full_reads(&statements, &mut direct), none);
@@ -339,8 +341,12 @@ pub(crate) fn reads_no_whole_table(database: &Database, users: u64) {
         direct.execute(&format!("DROP INDEX {index}")).unwrap();
         full_reads(&statements, &mut direct).into_iter().map(|(call, _)| call).collect()
     };
-    assert_eq!(calls_without("sessions_ended_at"), ["news"]);
-    assert_eq!(calls_without("sessions_user_id"), ["open session", "list sessions", "end sessions", "news"]);
+    assert_eq!(calls_without("attempt_counters_next_at"), ["forget attempts"]);
+    assert_eq!(calls_without("attempt_counters_known_until"), ["forget attempts"; 2]);
+    assert_eq!(calls_without("sessions_ended_at"), ["forget attempts", "forget attempts", "news"]);
+    let by_user =
+        ["open session", "forget attempts", "forget attempts", "list sessions", "end sessions", "news"];
+    assert_eq!(calls_without("sessions_user_id"), by_user);
 }
 
 /// How many users: a plan that is made on a wrong guess may be right by luck at one size.

@@ -7,13 +7,14 @@ use jwt_compact::jwk::{JsonWebKey, JwkError};
 use jwt_compact::{Algorithm, AlgorithmExt, UntrustedToken};
 use portcullis_adapters::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
+use portcullis_adapters::pseudonyms::MacPseudonyms;
 use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::ports::AccessTokenCodec;
 use portcullis_domain::token::{Claims, PublicKey, VerificationKey};
 use portcullis_testkit::SeededEntropy;
-use portcullis_testkit::contract::{access_token_codec, refresh_token_codec};
+use portcullis_testkit::contract::{access_token_codec, pseudonyms, refresh_token_codec};
 use portcullis_testkit::fixtures::NOW;
 use serde_json::{Value, json};
 
@@ -104,6 +105,22 @@ fn refresh_refuses_changed_tokens() {
 #[test]
 fn refresh_refuses_tokens_of_another_key() {
     refresh_token_codec::refuses_tokens_of_another_key(&refresh_codec("ours"), &refresh_codec("theirs"));
+}
+
+#[test]
+fn pseudonyms_are_the_same_each_time_and_for_every_spelling() {
+    pseudonyms::are_the_same_each_time_and_for_every_spelling(&MacPseudonyms::new(&secrets("ours")));
+}
+
+#[test]
+fn pseudonyms_differ_for_every_name_and_network() {
+    pseudonyms::differ_for_every_name_and_network(&MacPseudonyms::new(&secrets("ours")));
+}
+
+#[test]
+fn pseudonyms_differ_for_another_key() {
+    let [ours, theirs] = ["ours", "theirs"].map(|text| MacPseudonyms::new(&secrets(text)));
+    pseudonyms::differ_for_another_key(&ours, &theirs);
 }
 
 #[test]

@@ -13,7 +13,9 @@ use crate::time::UnixTime;
 /// A session is *live* until it is ended or expires, or the floor is raised above its opening.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionStore: fmt::Debug + Send + Sync {
-    /// Opens a session, under a lock on its user, and records `opened`. Where the user has more live sessions then
+    /// Opens a session, under a lock on its user, and records `opened`. Forgives [`NewSession::attempt`]: deletes its
+    /// counter, records [`RightAttempt::event_after`](crate::throttle::RightAttempt::event_after) of it, and
+    /// keeps the network that is known now. Where the user has more live sessions then
     /// than [`NewSession::max_per_user`], the oldest end at `evicted.at`, and `evicted` is recorded
     /// [of each](SecurityEvent::of_each). Returns the sessions it ended.
     ///
@@ -21,6 +23,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// credential version, also when a change commits while the call runs.
     /// MUST keep the bound on live sessions also when callers race.
     /// MUST refuse as unavailable a session opened before the floor: all sessions are ended at this moment.
+    /// MUST forgive the attempt in the same transaction, and nothing where it refuses.
     ///
     /// # Errors
     /// [`OpenSessionError`].

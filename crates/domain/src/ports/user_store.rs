@@ -47,7 +47,8 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// Sets the password of the session's user, who verified the one before: raises the credential version, ends the
-    /// user's sessions at `event.at`, and opens `session` as the only one. Returns the sessions it ended.
+    /// user's sessions at `event.at`, and opens `session` as the only one, its attempt forgiven as
+    /// [`SessionStore::open`](super::SessionStore::open) does. Returns the sessions it ended.
     ///
     /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
     /// credential version, and `acting`, the session that asks for it, did not end and is the user's; also when
@@ -92,8 +93,8 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// [`ChangeUserError`].
     fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
 
-    /// Deletes a user, whose name is free then, and ends the user's sessions at `event.at`. Returns the
-    /// sessions it ended. Their rows stay until they are swept out.
+    /// Deletes a user, whose name is free then, ends the user's sessions at `event.at`, and forgives
+    /// [`Confirmed::attempt`]. Returns the sessions it ended. Their rows stay until they are swept out.
     ///
     /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it did
     /// not end and is the user's. An operator confirms nothing.

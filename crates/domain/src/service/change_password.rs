@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::gate::{Admitted, NotAdmitted};
 use super::{AuthService, ClockNotTrusted};
 use crate::client::ClientInfo;
 use crate::event::EventKind;
@@ -32,35 +35,36 @@ impl AuthService {
         let user = self.ports.users.find(bearer.claims().user)?.ok_or(ChangePasswordError::Gone)?;
         let new = self.rules.password.accept(&form.new, user.username.as_str());
         let new = new.map_err(ChangePasswordError::Rejected)?;
-        self.confirm_password(&user, bearer, &form.current, client)?;
+        let admitted = self.confirm_password(&user, bearer, &form.current, client)?;
         let new = self.ports.hasher.hash(&new)?;
         let now = self.trusted_time()?;
-        let session = self.new_session(&user, now, client);
+        let attempt = self.right_attempt(&admitted, user.id, now, client);
+        let session = self.new_session(&user, attempt, now, client);
         let event =
             self.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
         let ended = self.ports.users.change_password(bearer.claims().session, &new, &session, &event)?;
         self.mark_ended(ended, now);
-        Ok(self.first_tokens(&session)?)
+        Ok(self.first_tokens(&admitted, &session)?)
     }
 
-    /// Makes sure that somebody who is logged in knows the password; who does not is recorded.
+    /// Makes sure that somebody who is logged in knows the password; who does not is recorded. Attempts count as those to
+    /// log in do.
     pub(super) fn confirm_password(
         &self,
         user: &User,
         bearer: &LiveClaims,
         attempt: &PasswordAttempt,
         client: &ClientInfo,
-    ) -> Result<(), ConfirmPasswordError> {
+    ) -> Result<Admitted, ConfirmPasswordError> {
         let can_be_one = attempt.length().is_some_and(|length| length <= PasswordAttempt::MAX_LENGTH)
             && !attempt.expose().contains('\0');
-        let is_right = can_be_one
-            && match self.ports.hasher.verify(attempt, &user.password_hash) {
-                Ok(verdict) => verdict != Verdict::Mismatch,
-                Err(HashError::Unusable(_)) => false,
+        if can_be_one {
+            let admitted = self.admit(user.username.canonical(), Some(user.id), client)?;
+            match self.verify(&admitted, attempt, &user.password_hash) {
+                Ok(Verdict::Mismatch) | Err(HashError::Unusable(_)) => {}
+                Ok(Verdict::Match | Verdict::MatchOutdated) => return Ok(admitted),
                 Err(error) => return Err(error.into()),
-            };
-        if is_right {
-            return Ok(());
+            }
         }
         let event = self.event(EventKind::PasswordNotConfirmed, self.ports.clock.now(), client);
         self.ports.events.record(&event.of_user(user.id).in_session(bearer.claims().session))?;
@@ -73,10 +77,21 @@ impl AuthService {
 pub(super) enum ConfirmPasswordError {
     #[error("the password is wrong")]
     Incorrect,
+    #[error("too many passwords were tried")]
+    Throttled { wait: Duration },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Hash(#[from] HashError),
+}
+
+impl From<NotAdmitted> for ConfirmPasswordError {
+    fn from(error: NotAdmitted) -> Self {
+        match error {
+            NotAdmitted::Throttled { wait } => Self::Throttled { wait },
+            NotAdmitted::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// The password was not changed.
@@ -88,6 +103,12 @@ pub enum ChangePasswordError {
     /// The current password is another one.
     #[error("the current password is wrong")]
     Incorrect,
+    /// Too many passwords were tried before. The current one was not looked at.
+    #[error("too many passwords were tried")]
+    Throttled {
+        /// How long the next one has to wait.
+        wait: Duration,
+    },
     /// The new password breaks rules.
     #[error("the new password breaks a rule")]
     Rejected(Vec<PasswordViolation>),
@@ -109,6 +130,7 @@ impl From<ConfirmPasswordError> for ChangePasswordError {
     fn from(error: ConfirmPasswordError) -> Self {
         match error {
             ConfirmPasswordError::Incorrect => Self::Incorrect,
+            ConfirmPasswordError::Throttled { wait } => Self::Throttled { wait },
             ConfirmPasswordError::Store(error) => Self::Store(error),
             ConfirmPasswordError::Hash(error) => Self::Hash(error),
         }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::AuthService;
 use super::change_password::ConfirmPasswordError;
 use crate::client::ClientInfo;
@@ -20,12 +22,13 @@ impl AuthService {
         client: &ClientInfo,
     ) -> Result<(), DeleteAccountError> {
         let user = self.ports.users.find(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
-        self.confirm_password(&user, bearer, current, client)?;
+        let admitted = self.confirm_password(&user, bearer, current, client)?;
         let now = self.ports.clock.now();
         let event = self.event(EventKind::AccountDeleted, now, client);
         let event = event.of_user(user.id).in_session(bearer.claims().session);
         let session = bearer.claims().session;
-        let confirmed = Confirmed { session, credential_version: user.credential_version };
+        let attempt = self.right_attempt(&admitted, user.id, now, client);
+        let confirmed = Confirmed { session, credential_version: user.credential_version, attempt };
         let ended = self.ports.users.delete(user.id, Some(confirmed), &event)?;
         self.mark_ended(ended, now);
         Ok(())
@@ -41,6 +44,12 @@ pub enum DeleteAccountError {
     /// The password is another one.
     #[error("the password is wrong")]
     Incorrect,
+    /// Too many passwords were tried before. This one was not looked at.
+    #[error("too many passwords were tried")]
+    Throttled {
+        /// How long the next one has to wait.
+        wait: Duration,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,6 +62,7 @@ impl From<ConfirmPasswordError> for DeleteAccountError {
     fn from(error: ConfirmPasswordError) -> Self {
         match error {
             ConfirmPasswordError::Incorrect => Self::Incorrect,
+            ConfirmPasswordError::Throttled { wait } => Self::Throttled { wait },
             ConfirmPasswordError::Store(error) => Self::Store(error),
             ConfirmPasswordError::Hash(error) => Self::Hash(error),
         }

@@ -1,9 +1,13 @@
+use std::time::Duration;
+
+use super::gate::{Admitted, NotAdmitted};
 use super::{AuthService, ClockNotTrusted, Rejections};
 use crate::client::ClientInfo;
 use crate::event::{EventKind, LoginFailure};
+use crate::password::PasswordAttempt;
 use crate::password::policy::PasswordViolation;
-use crate::password::{PasswordAttempt, PasswordHash};
 use crate::ports::{HashError, OpenSessionError, SignError, StoreError, StoreErrorKind, Verdict};
+use crate::throttle::RightAttempt;
 use crate::time::UnixTime;
 use crate::token::TokenSet;
 use crate::user::{User, UserStatus};
@@ -22,7 +26,8 @@ pub struct Credentials {
 impl AuthService {
     /// Opens a session for whoever knows a user's password.
     ///
-    /// A name without an account, a wrong password and a disabled user get one answer, at the cost of one hash.
+    /// A name without an account, a wrong password and a disabled user get one answer, at the cost of one hash. Who tries
+    /// too often has to [wait](crate::throttle), at the cost of none.
     ///
     /// # Errors
     /// [`LoginError`].
@@ -37,14 +42,15 @@ impl AuthService {
             Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
             Err(error) => return Err(error.into()),
         };
+        let admitted = self.admit(&name, user.as_ref().map(|user| user.id), client)?;
         let Some(user) = user else {
-            self.spend_a_hash(&credentials.password)?;
+            self.spend_a_hash(&admitted, &credentials.password)?;
             return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
         };
-        let verdict = match self.ports.hasher.verify(&credentials.password, &user.password_hash) {
+        let verdict = match self.verify(&admitted, &credentials.password, &user.password_hash) {
             Ok(verdict) => verdict,
             Err(HashError::Unusable(_)) => {
-                self.spend_a_hash(&credentials.password)?;
+                self.spend_a_hash(&admitted, &credentials.password)?;
                 return Err(self.refuse(Some(&user), LoginFailure::UnusableHash, client)?);
             }
             Err(error) => return Err(error.into()),
@@ -61,18 +67,36 @@ impl AuthService {
             }
             (Verdict::Match, UserStatus::Enabled) => {}
         }
-        self.open_session(&user, client)
+        self.open_session(&user, &admitted, client)
     }
 
-    fn open_session(&self, user: &User, client: &ClientInfo) -> Result<TokenSet, LoginError> {
+    /// Says whether a login would have to wait now, because too many were tried; where it may be tried, the login itself
+    /// says the rest. Asks the store and hashes nothing: for callers that keep a place for whoever hashes.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn may_log_in(&self, credentials: &Credentials, client: &ClientInfo) -> Result<(), LoginError> {
+        check_size(credentials)?;
+        self.trusted_time()?;
+        Ok(self.look_at_gate(&CanonicalName::of(&credentials.username), client)?)
+    }
+
+    fn open_session(
+        &self,
+        user: &User,
+        admitted: &Admitted,
+        client: &ClientInfo,
+    ) -> Result<TokenSet, LoginError> {
         let now = self.trusted_time()?;
-        let session = self.new_session(user, now, client);
+        let right = self.right_attempt(admitted, user.id, now, client);
+        let known = admitted.network(now);
+        let session = self.new_session(user, RightAttempt { known, ..right }, now, client);
         let event = |kind| self.event(kind, now, client).of_user(user.id);
         let opened = event(EventKind::LoginSucceeded).in_session(session.id);
         match self.ports.sessions.open(&session, &opened, &event(EventKind::SessionEvicted)) {
             Ok(evicted) => {
                 self.mark_ended(evicted, now);
-                Ok(self.first_tokens(&session)?)
+                Ok(self.first_tokens(admitted, &session)?)
             }
             Err(OpenSessionError::UserChanged) => {
                 Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)
@@ -94,11 +118,6 @@ impl AuthService {
             None => event,
         })?;
         Ok(LoginError::InvalidCredentials)
-    }
-
-    /// Costs what a verification costs, so that time does not tell which names have accounts.
-    fn spend_a_hash(&self, attempt: &PasswordAttempt) -> Result<PasswordHash, HashError> {
-        self.ports.hasher.hash(&attempt.to_hashable())
     }
 
     /// Replaces an outdated hash. A failure costs nothing but the upgrade: the next login tries again, and a store
@@ -143,6 +162,12 @@ pub enum LoginError {
     /// No such user, a wrong password or a disabled user.
     #[error("the username or the password is wrong")]
     InvalidCredentials,
+    /// Too many were tried before. The password was not looked at.
+    #[error("too many logins were tried")]
+    Throttled {
+        /// How long the next one has to wait.
+        wait: Duration,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -155,4 +180,13 @@ pub enum LoginError {
     /// The access token could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+}
+
+impl From<NotAdmitted> for LoginError {
+    fn from(error: NotAdmitted) -> Self {
+        match error {
+            NotAdmitted::Throttled { wait } => Self::Throttled { wait },
+            NotAdmitted::Store(error) => Self::Store(error),
+        }
+    }
 }

@@ -3,10 +3,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{AuthService, CatchUpError};
+use crate::client::ClientInfo;
+use crate::event::EventKind;
 use crate::id::{SessionId, uuid_v7};
+use crate::ports::StoreError;
 use crate::retention::{SESSIONS_AFTER_THEIR_END, Sweep, Swept};
+use crate::time::UnixTime;
 
-/// Sweeps sessions that have been over for long out of the store, step by step.
+/// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
 #[derive(Debug)]
 pub struct Sweeper {
     service: AuthService,
@@ -15,7 +19,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// How many sessions one step looks at: so few that nobody notices.
+    /// How many sessions one step looks at, and how many counters it deletes: so few that nobody notices.
     pub const BATCH: u32 = 500;
 
     /// How long to wait after a step that reached the end, or that was not ours. Each leaves a mark of the time.
@@ -41,11 +45,25 @@ impl Sweeper {
             after: self.after,
             batch: Self::BATCH,
         };
-        match self.service.ports.sessions.sweep(&sweep)? {
-            Swept::NotOurTurn => self.after = None,
-            Swept::Step { next, .. } => self.after = next,
-        }
-        Ok(if self.after.is_some() { Self::STEP } else { Self::PAUSE })
+        let forgot_all = match self.service.ports.sessions.sweep(&sweep)? {
+            Swept::NotOurTurn => {
+                self.after = None;
+                true
+            }
+            Swept::Step { next, .. } => {
+                self.after = next;
+                self.forget_attempts(now)?
+            }
+        };
+        Ok(if self.after.is_none() && forgot_all { Self::PAUSE } else { Self::STEP })
+    }
+
+    /// Deletes some of the counters of attempts that are over. Says whether there are no more.
+    fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
+        let kind = EventKind::ThrottlingEnded { attempts: 0 };
+        let ended = self.service.event(kind, now, &ClientInfo::default());
+        let forgotten = self.service.ports.attempts.forget(now, Self::BATCH, &ended)?;
+        Ok(forgotten < Self::BATCH as usize)
     }
 }
 

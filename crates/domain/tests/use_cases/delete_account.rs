@@ -90,7 +90,7 @@ fn an_account_that_changed_since_the_password_was_verified_is_not_deleted() {
         .expect_delete()
         .once()
         .withf(|_, confirmed, _| {
-            confirmed.is_some_and(|it| it.credential_version == CredentialVersion::FIRST)
+            confirmed.as_ref().is_some_and(|it| it.credential_version == CredentialVersion::FIRST)
         })
         .returning(|_, _, _| Err(ChangeUserError::NotFound));
     let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&world.store) };

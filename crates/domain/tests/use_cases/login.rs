@@ -17,7 +17,7 @@ use portcullis_testkit::{MemoryStore, PlainHasher};
 use super::{World, broken_store, entropy, mock_sessions};
 
 /// Stores a user as an import would: with any name and any hash.
-fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
+pub(super) fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
     let user = NewUser { password_hash: hash, ..fixtures::new_user(name, &*entropy()) };
     let event = fixtures::event(EventKind::UserRegistered, NOW, &*entropy());
     store.insert(&user, &event).unwrap();

@@ -18,6 +18,7 @@ mod refresh;
 mod register;
 mod sessions;
 mod sweep;
+mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,9 @@ use std::time::Duration;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::EventKind;
 use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::ports::{Clock, MockSessionStore, StoreError, StoreErrorKind, UserStore};
+use portcullis_domain::ports::{
+    Clock, MockSessionStore, PasswordHasher, StoreError, StoreErrorKind, UserStore,
+};
 use portcullis_domain::service::{LoginError, RefreshError, Registration};
 use portcullis_domain::session::News;
 use portcullis_domain::time::UnixTime;
@@ -62,6 +65,13 @@ impl World {
     /// Another instance over the same store, by the same clock and rules, that has just started.
     fn other_instance(&self) -> AuthService {
         let ports = Ports { clock: self.clock.clone(), ..portcullis_testkit::ports_over(&self.store) };
+        AuthService::new(ports, self.service.rules().clone())
+    }
+
+    /// The same, with this hasher.
+    fn other_instance_with(&self, hasher: Arc<dyn PasswordHasher>) -> AuthService {
+        let ports =
+            Ports { clock: self.clock.clone(), hasher, ..portcullis_testkit::ports_over(&self.store) };
         AuthService::new(ports, self.service.rules().clone())
     }
 

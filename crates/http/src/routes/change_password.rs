@@ -13,13 +13,13 @@ use crate::answer::{self, TokenSetBody};
 use crate::bearer::Bearer;
 use crate::blocking::{Applicant, Lane};
 use crate::client_ip::Client;
-use crate::openapi::{BEARER, LIMITED, STORE, WITH_BODY, problems};
+use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
 /// Changes the password of the user who holds the token
 ///
 /// All sessions end, the one of the token too, and a new one is opened. After a lost answer, log in with the new
-/// password, or with the old one if that is refused.
+/// password, or with the old one if that is refused. Wrong current passwords count like wrong logins.
 #[utoipa::path(
     put, path = "/me/password", tag = "bearer",
     request_body = ChangePasswordRequest,
@@ -57,4 +57,4 @@ impl FromFields for ChangePasswordRequest {
     }
 }
 
-problems!(BEARER, WITH_BODY, LIMITED, STORE);
+problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

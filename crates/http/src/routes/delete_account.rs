@@ -11,13 +11,13 @@ use crate::answer;
 use crate::bearer::Bearer;
 use crate::blocking::{Applicant, Lane};
 use crate::client_ip::Client;
-use crate::openapi::{BEARER, LIMITED, STORE, WITH_BODY, problems};
+use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
 /// Deletes the account of the user who holds the token
 ///
 /// All sessions end, and the name is free again. After a lost answer, repeat: the second call gets a 401 where
-/// the first one succeeded.
+/// the first one succeeded. Wrong passwords count like wrong logins.
 #[utoipa::path(
     delete, path = "/me", tag = "bearer",
     request_body = DeleteAccountRequest,
@@ -50,4 +50,4 @@ impl FromFields for DeleteAccountRequest {
     }
 }
 
-problems!(BEARER, WITH_BODY, LIMITED, STORE);
+problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

@@ -76,7 +76,7 @@ async fn the_scope_says_whose_sessions_end() {
             assert!(!rig.is_over(&bobs).await, "nobody else's");
             let event =
                 rig.store.events().into_iter().find(|event| event.kind.name() == "logged_out").unwrap();
-            assert_eq!(event.kind.detail(), Some(scope));
+            assert_eq!(event.kind.detail().as_deref(), Some(scope));
         }
     }
 }

@@ -148,11 +148,13 @@ async fn who_left_has_no_place_any_more() {
 async fn without_limits_only_the_line_has_an_end() {
     let (rig, hold) = held(false).await;
     // Four run and eight wait. The line is as long as that, so the four have to leave it first.
-    let running: Vec<_> = (0..4).map(|_| login(&rig, "alice", "192.0.2.1")).collect();
+    // An account has more places than with limits, and so has the address.
+    let name = |n: usize| ["alice", "bob", "carol"][n % 3];
+    let running: Vec<_> = (0..4).map(|n| login(&rig, name(n), "192.0.2.1")).collect();
     are_let_in(&rig, 4, 4).await;
-    let waiting: Vec<_> = (0..8).map(|_| login(&rig, "alice", "192.0.2.1")).collect();
+    let waiting: Vec<_> = (4..12).map(|n| login(&rig, name(n), "192.0.2.1")).collect();
     are_let_in(&rig, 12, 4).await;
-    refused(&rig, "bob", "192.0.2.2").await;
+    refused(&rig, "dave", "192.0.2.2").await;
     let counts = LaneCounts { waiting: 8, shed: 1, begun: 4, waited: Duration::ZERO };
     assert_eq!(rig.api.password_lane_counts(), counts);
     rig.wait(2);

@@ -8,6 +8,7 @@ use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
 use portcullis_domain::session::{Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::throttle::{Attempt, Pseudonym, SCHEDULE};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::user::{CredentialVersion, UserStatus};
 
@@ -84,6 +85,16 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
     let changed = stores.users.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
+    let counter = Pseudonym::from_bytes([7; 32]);
+    let attempt = Attempt { counter, user: Some(user.id), now: NOW, begun: event.clone() };
+    for _ in 1..SCHEDULE.free {
+        stores.attempts.reserve(&attempt).unwrap();
+    }
+    let reserved = stores.attempts.reserve(&attempt);
+    assert!(reserved.is_err(), "{reserved:?}");
+    let left = stores.attempts.find(counter).unwrap().map(|counter| counter.attempts);
+    assert_eq!(left, Some(SCHEDULE.free - 1), "the attempt that begins the waiting is not counted");
+
     let all_ended = stores.sessions.end_all(user.id, None, &event);
     assert!(all_ended.is_err(), "{all_ended:?}");
     let ended = stores.sessions.end(session.id, None, &event);

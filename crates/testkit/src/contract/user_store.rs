@@ -300,7 +300,7 @@ pub fn enable_revives_no_session(stores: &Stores) {
 pub fn delete_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDeleted, at).of_user(user);
-        let ended = stores.users.delete(user, Some(confirmed_in(stores.list(user, at)[0])), &event);
+        let ended = stores.users.delete(user, Some(confirmed_in(stores, stores.list(user, at)[0])), &event);
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         for session in ended.iter().flatten() {
             for owner in [None, Some(user)] {
@@ -345,7 +345,7 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
     let before = (stores.recorded)();
 
     for user in [changed, disabled] {
-        let confirmed = Some(confirmed_in(session.id));
+        let confirmed = Some(confirmed_in(stores, session.id));
         let result = stores.users.delete(user, confirmed, &event(EventKind::AccountDeleted, user));
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
         assert!(stores.users.find(user).unwrap().is_some());
@@ -368,7 +368,7 @@ pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
     let before = (stores.recorded)();
     for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.entropy)] {
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user.id);
-        let result = stores.users.delete(user.id, Some(confirmed_in(acting)), &event);
+        let result = stores.users.delete(user.id, Some(confirmed_in(stores, acting)), &event);
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
     }
     assert_eq!((stores.recorded)(), before);
@@ -382,7 +382,7 @@ pub fn delete_is_acknowledged_once(stores: &Stores) {
     let session = stores.session(user.id);
     let results = race(4, |_| {
         let event = stores.event(EventKind::UserDeleted, NOW).of_user(user.id);
-        stores.users.delete(user.id, Some(confirmed_in(session.id)), &event)
+        stores.users.delete(user.id, Some(confirmed_in(stores, session.id)), &event)
     });
     let done: Vec<_> = results.iter().flatten().collect();
     assert_eq!(done, [&[session.id]], "{results:?}");
@@ -400,7 +400,11 @@ pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
         stores.users.enable(nobody, &event).map(|()| vec![]),
         stores.users.set_password(nobody, &hash("new"), &event),
         stores.users.delete(nobody, None, &event),
-        stores.users.delete(nobody, Some(confirmed_in(SessionId::new(NOW, &*stores.entropy))), &event),
+        stores.users.delete(
+            nobody,
+            Some(confirmed_in(stores, SessionId::new(NOW, &*stores.entropy))),
+            &event,
+        ),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
     assert!(!stores.users.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
@@ -412,8 +416,9 @@ fn nobody(stores: &Stores) -> UserId {
 }
 
 /// The password was confirmed before it was ever changed.
-const fn confirmed_in(session: SessionId) -> Confirmed {
-    Confirmed { session, credential_version: CredentialVersion::FIRST }
+fn confirmed_in(stores: &Stores, session: SessionId) -> Confirmed {
+    let attempt = fixtures::right_attempt(nobody(stores), NOW, &*stores.entropy);
+    Confirmed { session, credential_version: CredentialVersion::FIRST, attempt }
 }
 
 fn hash(password: &str) -> PasswordHash {

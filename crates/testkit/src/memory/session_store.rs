@@ -25,11 +25,13 @@ impl SessionStore for MemoryStore {
         let room = session.max_per_user.get() as usize - 1;
         let too_many = live[..live.len().saturating_sub(room)].to_vec();
         let evictions = too_many.iter().map(|session| evicted.of_each(*session));
-        state.record_all([opened.clone()].into_iter().chain(evictions).collect())?;
+        let ended = state.end_of_throttling(&session.attempt);
+        state.record_all([opened.clone()].into_iter().chain(evictions).chain(ended).collect())?;
         for session in &too_many {
             state.end(*session, evicted.at);
         }
         state.insert_session(session);
+        state.forgive(&session.attempt);
         Ok(too_many)
     }
 

@@ -58,12 +58,14 @@ impl UserStore for MemoryStore {
             return Err(OpenSessionError::UserChanged);
         }
         state.is_after_floor(session)?;
-        state.record(event.clone())?;
+        let ended = state.end_of_throttling(&session.attempt);
+        state.record_all([event.clone()].into_iter().chain(ended).collect())?;
         if let Some(user) = state.users.get_mut(&session.user) {
             set_password(user, new);
         }
         let ended = state.end_sessions_of(session.user, None, event.at);
         state.insert_session(session);
+        state.forgive(&session.attempt);
         Ok(ended)
     }
 
@@ -97,7 +99,7 @@ impl UserStore for MemoryStore {
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         let mut state = self.lock();
         let user = state.users.get(&id).ok_or(ChangeUserError::NotFound)?;
-        let is_as_confirmed = confirmed.is_none_or(|confirmed| {
+        let is_as_confirmed = confirmed.as_ref().is_none_or(|confirmed| {
             user.credential_version == confirmed.credential_version
                 && user.status == UserStatus::Enabled
                 && state.may_act(confirmed.session, id)
@@ -105,8 +107,13 @@ impl UserStore for MemoryStore {
         if !is_as_confirmed {
             return Err(ChangeUserError::NotFound);
         }
-        state.record(event.clone())?;
+        let attempt = confirmed.map(|confirmed| confirmed.attempt);
+        let ended = attempt.as_ref().and_then(|attempt| state.end_of_throttling(attempt));
+        state.record_all([event.clone()].into_iter().chain(ended).collect())?;
         state.users.remove(&id);
+        if let Some(attempt) = attempt {
+            state.forgive(&attempt);
+        }
         Ok(state.end_sessions_of(id, None, event.at))
     }
 }

@@ -47,11 +47,12 @@ pub(super) fn fill(
     };
     direct.execute(quickly(population.dialect))?;
     let sessions = population.sessions();
-    let mut progress = Progress { url: url.to_string(), begun, done: 0, all: users + 3 * sessions };
+    let mut progress = Progress { url: url.to_string(), begun, done: 0, all: 3 * users + 3 * sessions };
     for chunk in chunks(users) {
         let rows = chunk.end - chunk.start;
-        direct.execute(&in_transaction(&population.insert_users(chunk)))?;
-        progress.add(rows);
+        let inserts = [population.insert_users(chunk.clone()), population.insert_counters(chunk)].concat();
+        direct.execute(&in_transaction(&inserts))?;
+        progress.add(3 * rows);
     }
     for chunk in chunks(sessions) {
         let rows = chunk.end - chunk.start;

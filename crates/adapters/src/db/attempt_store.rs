@@ -1,0 +1,305 @@
+use std::time::Instant;
+
+use diesel::backend::Backend;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Binary, HasSqlType};
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::id::UserId;
+use portcullis_domain::ports::{AttemptStore, StoreError};
+use portcullis_domain::throttle::{
+    Attempt, Counter, FORGOTTEN_AFTER, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE, end_of,
+};
+use portcullis_domain::time::UnixTime;
+
+use super::Database;
+use super::connection::AnyConnection;
+use super::error::store_error;
+use super::event_log::insert_event;
+use super::schema::attempt_counters;
+use super::schema::sql_types::{Id, Moment};
+use super::types::{DbId, DbTime};
+
+impl AttemptStore for Database {
+    fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+        self.read(|connection| find(connection, counter))
+    }
+
+    /// Most attempts are one statement and one round trip. What it leaves out is looked at again by a transaction: the
+    /// attempt that is recorded, and those that come too early.
+    fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError> {
+        let begun = Instant::now();
+        if let Some(attempts) =
+            self.statement(|connection| reserve(connection, attempt, Scope::Unrecorded))?
+        {
+            return Ok(Reservation::Granted { attempts });
+        }
+        self.transaction_since(begun, |connection| match reserve(connection, attempt, Scope::All)? {
+            Some(attempts) => {
+                if let Some(event) = attempt.event_after(attempts) {
+                    insert_event(connection, &event)?;
+                }
+                Ok(Reservation::Granted { attempts })
+            }
+            None => {
+                let counter = find(connection, attempt.counter)?;
+                // Where it was forgiven this moment, it may come again at once.
+                let until = counter.map_or(attempt.now, |counter| counter.next_at.max(attempt.now));
+                Ok(Reservation::Refused { until })
+            }
+        })
+    }
+
+    fn forget(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+        self.transaction(|connection| {
+            let mut over = lock_forgotten(connection, now, most.into()).map_err(store_error)?;
+            let room = i64::from(most).saturating_sub_unsigned(over.len() as u64);
+            over.extend(lock_unknown(connection, now, room).map_err(store_error)?);
+            let pseudonyms = over.iter().map(|row| row.pseudonym.as_slice());
+            diesel::delete(attempt_counters::table.filter(attempt_counters::pseudonym.eq_any(pseudonyms)))
+                .execute(connection)
+                .map_err(store_error)?;
+            for row in &over {
+                let counter = row.pseudonym.as_slice().try_into().map(Pseudonym::from_bytes);
+                let event = counter.ok().and_then(|counter| end_of(counter, number(row.attempts), ended));
+                if let Some(event) = event {
+                    let user = row.user_id.map(|DbId(user)| UserId::from_uuid(user));
+                    insert_event(connection, &SecurityEvent { user, ..event })?;
+                }
+            }
+            Ok(over.len())
+        })
+    }
+}
+
+/// Begins a counter anew in the transaction of what the right password allows.
+pub(super) fn forgive(connection: &mut AnyConnection, attempt: &RightAttempt) -> Result<(), StoreError> {
+    let counter = attempt_counters::table.find(attempt.counter.as_bytes().as_slice());
+    let attempts: Option<i64> = diesel::delete(counter)
+        .returning(attempt_counters::attempts)
+        .get_result(connection)
+        .optional()
+        .map_err(store_error)?;
+    if let Some(known) = &attempt.known {
+        know(connection, known, attempt).map_err(store_error)?;
+    }
+    match attempts.and_then(|attempts| attempt.event_after(number(attempts))) {
+        Some(event) => insert_event(connection, &event),
+        None => Ok(()),
+    }
+}
+
+fn find(connection: &mut AnyConnection, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+    let row: Option<(i64, DbTime, Option<DbTime>)> = attempt_counters::table
+        .find(counter.as_bytes().as_slice())
+        .select((attempt_counters::attempts, attempt_counters::next_at, attempt_counters::known_until))
+        .first(connection)
+        .optional()
+        .map_err(store_error)?;
+    Ok(row.map(|(attempts, DbTime(next_at), known_until)| Counter {
+        attempts: number(attempts),
+        next_at,
+        known_until: known_until.map(|DbTime(until)| until),
+    }))
+}
+
+/// A number of attempts as the domain counts them. The table holds no negative ones.
+fn number(stored: i64) -> u32 {
+    u32::try_from(stored).unwrap_or(u32::MAX)
+}
+
+/// A counter that is over.
+#[derive(Queryable)]
+struct OverRow {
+    pseudonym: Vec<u8>,
+    user_id: Option<DbId>,
+    attempts: i64,
+}
+
+/// Finds counters after whose next attempt was allowed a day went by, and keeps others from them. It leaves out what
+/// somebody else is at, so that it waits for nobody.
+fn lock_forgotten(connection: &mut AnyConnection, now: UnixTime, most: i64) -> QueryResult<Vec<OverRow>> {
+    use attempt_counters::{attempts, known_until, next_at, pseudonym, user_id};
+    let over = attempt_counters::table
+        .filter(known_until.is_null())
+        .filter(next_at.le(DbTime(now - FORGOTTEN_AFTER)))
+        .order(next_at)
+        .limit(most)
+        .select((pseudonym, user_id, attempts));
+    match connection {
+        AnyConnection::Postgres(connection) => over.for_update().skip_locked().load(connection),
+        AnyConnection::Sqlite(connection) => over.load(connection),
+    }
+}
+
+/// The same of networks that are known no more.
+fn lock_unknown(connection: &mut AnyConnection, now: UnixTime, most: i64) -> QueryResult<Vec<OverRow>> {
+    use attempt_counters::{attempts, known_until, pseudonym, user_id};
+    let over = attempt_counters::table
+        .filter(known_until.le(DbTime(now)))
+        .order(known_until)
+        .limit(most)
+        .select((pseudonym, user_id, attempts));
+    match connection {
+        AnyConnection::Postgres(connection) => over.for_update().skip_locked().load(connection),
+        AnyConnection::Sqlite(connection) => over.load(connection),
+    }
+}
+
+/// Which attempts a statement counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Those that come with no event.
+    Unrecorded,
+    All,
+}
+
+/// Counts an attempt and says the how manieth it is, decided under the row's lock: in SQL what
+/// [`Counter::after_an_attempt`] says. `None` where it is not counted.
+fn reserve(
+    connection: &mut AnyConnection,
+    attempt: &Attempt,
+    scope: Scope,
+) -> Result<Option<u32>, StoreError> {
+    let reserve = Reserve {
+        scope,
+        counter: attempt.counter,
+        user: attempt.user.map(|user| DbId(user.as_uuid())),
+        now: DbTime(attempt.now),
+        forgotten: DbTime(attempt.now - FORGOTTEN_AFTER),
+        first: DbTime(attempt.now + SCHEDULE.wait_after(1)),
+        later: SCHEDULE.steps().map(|(attempts, wait)| (attempts, DbTime(attempt.now + wait))).collect(),
+    };
+    let attempts: QueryResult<i64> = match connection {
+        AnyConnection::Postgres(connection) => reserve.get_result(connection),
+        AnyConnection::Sqlite(connection) => reserve.get_result(connection),
+    };
+    Ok(attempts.optional().map_err(store_error)?.map(number))
+}
+
+// The attempt that is counted with a new row is never the one that is recorded.
+const _: () = assert!(SCHEDULE.free > 1, "the first attempt would begin the waiting unrecorded");
+
+/// One statement. Diesel has no `ON CONFLICT` for both databases at once, and would prepare it anew every time.
+struct Reserve {
+    scope: Scope,
+    counter: Pseudonym,
+    user: Option<DbId>,
+    now: DbTime,
+    /// What was allowed then is forgotten now.
+    forgotten: DbTime,
+    /// When the attempt after the first one is allowed.
+    first: DbTime,
+    /// From how many attempts on the next one is allowed when.
+    later: Vec<(u32, DbTime)>,
+}
+
+impl<DB> QueryFragment<DB> for Reserve
+where
+    DB: Backend + HasSqlType<Id> + HasSqlType<Moment>,
+    [u8]: ToSql<Binary, DB>,
+    DbId: ToSql<Id, DB>,
+    DbTime: ToSql<Moment, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(
+            "INSERT INTO attempt_counters AS stored (pseudonym, user_id, attempts, next_at) VALUES (",
+        );
+        out.push_bind_param::<Binary, [u8]>(self.counter.as_bytes())?;
+        out.push_sql(", ");
+        out.push_bind_param::<diesel::sql_types::Nullable<Id>, _>(&self.user)?;
+        out.push_sql(", 1, ");
+        out.push_bind_param::<Moment, _>(&self.first)?;
+        out.push_sql(") ON CONFLICT (pseudonym) DO UPDATE SET user_id = excluded.user_id, attempts = CASE");
+        out.push_sql(" WHEN stored.next_at <= ");
+        out.push_bind_param::<Moment, _>(&self.forgotten)?;
+        out.push_sql(" THEN excluded.attempts ELSE stored.attempts + 1 END, next_at = CASE");
+        out.push_sql(" WHEN stored.next_at <= ");
+        out.push_bind_param::<Moment, _>(&self.forgotten)?;
+        out.push_sql(" THEN excluded.next_at");
+        for (attempts, next_at) in self.later.iter().rev() {
+            out.push_sql(&format!(" WHEN stored.attempts + 1 >= {attempts} THEN "));
+            out.push_bind_param::<Moment, _>(next_at)?;
+        }
+        out.push_sql(" ELSE excluded.next_at END");
+        out.push_sql(&format!(" WHERE (stored.attempts < {} OR stored.next_at <= ", SCHEDULE.free));
+        out.push_bind_param::<Moment, _>(&self.now)?;
+        out.push_sql(")");
+        if self.scope == Scope::Unrecorded {
+            // The attempt with which the waiting begins; forgotten ones that look like it are rare.
+            out.push_sql(&format!(" AND stored.attempts + 1 <> {}", SCHEDULE.free));
+        }
+        out.push_sql(" RETURNING attempts");
+        Ok(())
+    }
+}
+
+impl Query for Reserve {
+    type SqlType = BigInt;
+}
+
+/// The prepared statement is found by its SQL.
+impl QueryId for Reserve {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Connection> RunQueryDsl<Connection> for Reserve {}
+
+/// Keeps a network from which somebody just logged in, with a counter at zero.
+fn know(connection: &mut AnyConnection, known: &KnownNetwork, attempt: &RightAttempt) -> QueryResult<()> {
+    let know = Know {
+        counter: known.counter,
+        user: attempt.ended.user.map(|user| DbId(user.as_uuid())),
+        now: DbTime(attempt.ended.at),
+        until: DbTime(known.until),
+    };
+    match connection {
+        AnyConnection::Postgres(connection) => know.execute(connection)?,
+        AnyConnection::Sqlite(connection) => know.execute(connection)?,
+    };
+    Ok(())
+}
+
+/// One statement, as [`Reserve`] is.
+struct Know {
+    counter: Pseudonym,
+    user: Option<DbId>,
+    now: DbTime,
+    until: DbTime,
+}
+
+impl<DB> QueryFragment<DB> for Know
+where
+    DB: Backend + HasSqlType<Id> + HasSqlType<Moment>,
+    [u8]: ToSql<Binary, DB>,
+    DbId: ToSql<Id, DB>,
+    DbTime: ToSql<Moment, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(
+            "INSERT INTO attempt_counters (pseudonym, user_id, attempts, next_at, known_until) VALUES (",
+        );
+        out.push_bind_param::<Binary, [u8]>(self.counter.as_bytes())?;
+        out.push_sql(", ");
+        out.push_bind_param::<diesel::sql_types::Nullable<Id>, _>(&self.user)?;
+        out.push_sql(", 0, ");
+        out.push_bind_param::<Moment, _>(&self.now)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Moment, _>(&self.until)?;
+        out.push_sql(") ON CONFLICT (pseudonym) DO UPDATE SET user_id = excluded.user_id,");
+        out.push_sql(" attempts = excluded.attempts, next_at = excluded.next_at,");
+        out.push_sql(" known_until = excluded.known_until");
+        Ok(())
+    }
+}
+
+impl QueryId for Know {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Connection> RunQueryDsl<Connection> for Know {}

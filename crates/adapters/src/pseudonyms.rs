@@ -1,0 +1,106 @@
+//! What stands for accounts where attempts are counted: a keyed hash, so that a stolen database tells nobody which names
+//! were tried, and from where, without the secret.
+//!
+//! It is the HMAC-SHA-256, with a key of its own, of
+//!
+//! | of an account | of an account at a network |
+//! |---|---|
+//! | the byte 0 | the byte 4 or 6, of IPv4 or IPv6 |
+//! | | the 4 bytes of the address, or the first 8 |
+//! | the canonical name in UTF-8 | the canonical name in UTF-8 |
+
+use std::net::IpAddr;
+
+use aws_lc_rs::hmac;
+use portcullis_domain::client::Network;
+use portcullis_domain::ports::Pseudonyms;
+use portcullis_domain::throttle::Pseudonym;
+use portcullis_domain::username::CanonicalName;
+
+use crate::keys::RootKey;
+use crate::secret::Secrets;
+
+/// Makes pseudonyms with a key of the current secret.
+#[derive(Debug)]
+pub struct MacPseudonyms {
+    key: hmac::Key,
+}
+
+impl MacPseudonyms {
+    /// Those of a deployment with these secrets.
+    pub fn new(secrets: &Secrets) -> Self {
+        let key = RootKey::of(secrets.current()).derive("pseudonyms");
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()) }
+    }
+
+    fn of(&self, kind: u8, network: &[u8], name: &CanonicalName) -> Pseudonym {
+        let mut mac = hmac::Context::with_key(&self.key);
+        mac.update(&[kind]);
+        mac.update(network);
+        mac.update(name.as_str().as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(mac.sign().as_ref());
+        Pseudonym::from_bytes(bytes)
+    }
+}
+
+impl Pseudonyms for MacPseudonyms {
+    fn account(&self, name: &CanonicalName) -> Pseudonym {
+        self.of(0, &[], name)
+    }
+
+    fn account_at(&self, name: &CanonicalName, network: Network) -> Pseudonym {
+        match network.address() {
+            IpAddr::V4(address) => self.of(4, &address.octets(), name),
+            IpAddr::V6(address) => self.of(6, &address.octets()[..8], name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    fn pseudonyms(current: &str, accepted: &[&str]) -> MacPseudonyms {
+        let secret = |text: &str| Secret::parse_for_development(text).unwrap();
+        MacPseudonyms::new(&Secrets::new(secret(current), accepted.iter().map(|text| secret(text))))
+    }
+
+    fn hex(pseudonym: Pseudonym) -> String {
+        pseudonym.as_bytes().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+
+    /// Checked against Python's `hmac`.
+    #[test]
+    fn pseudonyms_are_what_they_were_in_every_version() {
+        let pseudonyms = pseudonyms(SECRET, &[]);
+        let name = CanonicalName::of("Al\u{ed}ce");
+        let at = |address: &str| hex(pseudonyms.account_at(&name, Network::of(address.parse().unwrap())));
+        assert_eq!(
+            hex(pseudonyms.account(&name)),
+            "6a7e785b96e37daf8ee66f10cfa31c04484c299fbba2ed4522b460a704a08ab5"
+        );
+        assert_eq!(at("192.0.2.7"), "f56fb0b2877432ba07da385c3129459856144fef096fc4255beece0f01c66f26");
+        assert_eq!(
+            at("2001:db8:1:2:3:4:5:6"),
+            "82deba2237a4a826948b3864056d849155445dc09859eec15b2842ca6fa51440"
+        );
+    }
+
+    #[test]
+    fn only_the_current_secret_counts() {
+        let name = CanonicalName::of("alice");
+        let of = |current, accepted: &[&str]| pseudonyms(current, accepted).account(&name);
+        assert_eq!(of("one", &["other"]), of("one", &[]));
+        assert_ne!(of("one", &["other"]), of("other", &["one"]));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let shown = format!("{:?}", pseudonyms(SECRET, &[]));
+        assert!(!shown.contains("f1b709ab") && !shown.contains("[241"), "{shown}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The gate before every password. Who is let through was counted, whatever becomes of the attempt; and nobody verifies a
+//! password or gets the first tokens of a session without having been let through.
+
+use std::time::Duration;
+
+use super::AuthService;
+use crate::client::ClientInfo;
+use crate::event::EventKind;
+use crate::id::UserId;
+use crate::password::{PasswordAttempt, PasswordHash};
+use crate::ports::{HashError, StoreError, Verdict};
+use crate::throttle::{Attempt, Counter, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt};
+use crate::time::UnixTime;
+use crate::username::CanonicalName;
+
+/// The proof that an attempt was counted. It is made here alone.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    counter: Pseudonym,
+    /// The account at the caller's network.
+    here: Option<Pseudonym>,
+}
+
+impl AuthService {
+    /// Counts an attempt at the password of `name`, or says how long it has to wait. What was counted stays so unless the
+    /// password turns out right: an attempt that comes to nothing gives no free guess.
+    pub(super) fn admit(
+        &self,
+        name: &CanonicalName,
+        user: Option<UserId>,
+        client: &ClientInfo,
+    ) -> Result<Admitted, NotAdmitted> {
+        let now = self.ports.clock.now();
+        let Place { counter, here, known: _ } = self.place_of(name, client, now)?;
+        let begun = self.event(EventKind::ThrottlingBegun, now, client);
+        let begun = match user {
+            Some(user) => begun.of_user(user),
+            None => begun,
+        };
+        match self.ports.attempts.reserve(&Attempt { counter, user, now, begun })? {
+            Reservation::Granted { attempts: _ } => Ok(Admitted { counter, here }),
+            Reservation::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
+        }
+    }
+
+    /// Says how long an attempt would have to wait now, and counts nothing.
+    pub(super) fn look_at_gate(&self, name: &CanonicalName, client: &ClientInfo) -> Result<(), NotAdmitted> {
+        let now = self.ports.clock.now();
+        let place = self.place_of(name, client, now)?;
+        let counter = match place.known {
+            Some(known) => Some(known),
+            None => self.ports.attempts.find(place.counter)?,
+        };
+        match counter.and_then(|counter| counter.wait(now)) {
+            Some(wait) => Err(NotAdmitted::Throttled { wait }),
+            None => Ok(()),
+        }
+    }
+
+    /// Where an attempt counts: against the account at the caller's network where that is known, or else against the
+    /// account.
+    fn place_of(
+        &self,
+        name: &CanonicalName,
+        client: &ClientInfo,
+        now: UnixTime,
+    ) -> Result<Place, StoreError> {
+        let here = client.network().map(|network| self.ports.pseudonyms.account_at(name, network));
+        let found = here.map(|here| self.ports.attempts.find(here)).transpose()?.flatten();
+        let known = found.filter(|counter| counter.is_known(now));
+        let counter = match (here, known) {
+            (Some(here), Some(_)) => here,
+            _ => self.ports.pseudonyms.account(name),
+        };
+        Ok(Place { counter, here, known })
+    }
+
+    /// Verifies the password of an attempt that was counted.
+    pub(super) fn verify(
+        &self,
+        _counted: &Admitted,
+        attempt: &PasswordAttempt,
+        hash: &PasswordHash,
+    ) -> Result<Verdict, HashError> {
+        self.ports.hasher.verify(attempt, hash)
+    }
+
+    /// Costs what a verification costs, so that time does not tell which names have accounts.
+    pub(super) fn spend_a_hash(
+        &self,
+        _counted: &Admitted,
+        attempt: &PasswordAttempt,
+    ) -> Result<PasswordHash, HashError> {
+        self.ports.hasher.hash(&attempt.to_hashable())
+    }
+
+    /// What an attempt with the right password is to a store.
+    pub(super) fn right_attempt(
+        &self,
+        admitted: &Admitted,
+        user: UserId,
+        now: UnixTime,
+        client: &ClientInfo,
+    ) -> RightAttempt {
+        let ended = self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user);
+        RightAttempt { counter: admitted.counter, known: None, ended }
+    }
+}
+
+/// Where an attempt counts.
+struct Place {
+    counter: Pseudonym,
+    /// The account at the caller's network.
+    here: Option<Pseudonym>,
+    /// What is counted there, where the network is known.
+    known: Option<Counter>,
+}
+
+impl Admitted {
+    /// The caller's network, as one from which somebody just logged in.
+    pub(super) fn network(&self, now: UnixTime) -> Option<KnownNetwork> {
+        self.here.map(|counter| KnownNetwork { counter, until: now + KNOWN_FOR })
+    }
+}
+
+/// Nobody was let through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAdmitted {
+    #[error("too many passwords were tried")]
+    Throttled { wait: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

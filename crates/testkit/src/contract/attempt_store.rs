@@ -1,0 +1,393 @@
+//! Promises of [`AttemptStore`](portcullis_domain::ports::AttemptStore), and of those who forgive attempts.
+
+use std::time::Duration;
+
+use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::id::UserId;
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{Entropy as _, OpenSessionError};
+use portcullis_domain::session::NewSession;
+use portcullis_domain::throttle::{
+    Attempt, Counter, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt,
+    SCHEDULE,
+};
+use portcullis_domain::time::UnixTime;
+use portcullis_domain::user::{Confirmed, CredentialVersion};
+
+use super::{RecordedEvent, Stores, race, sorted};
+use crate::fixtures::NOW;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MICROSECOND: Duration = Duration::from_micros(1);
+
+/// Through the whole schedule and beyond: every attempt a moment too early is refused and told when to come, and every
+/// one in time is granted.
+pub fn reserve_means_what_the_domain_says(stores: &Stores) {
+    let counter = some_counter(stores);
+    let (mut now, mut expected) = (NOW, None);
+    for attempts in 1..=SCHEDULE.tolerated + 10 {
+        expected = Counter::after_an_attempt(expected, now);
+        assert_eq!(reserve(stores, counter, now), Reservation::Granted { attempts });
+        assert_eq!(find(stores, counter), expected, "{attempts}");
+        let until = now + SCHEDULE.wait_after(attempts);
+        if until > now {
+            for early in [now, until - MICROSECOND] {
+                assert_eq!(reserve(stores, counter, early), Reservation::Refused { until }, "{attempts}");
+            }
+        }
+        // Half of them come later than they might.
+        now = until + SECOND * (attempts % 2);
+    }
+}
+
+/// Other counters are nobody's business.
+pub fn reserve_counts_every_counter_by_itself(stores: &Stores) {
+    let counters = [(); 3].map(|()| some_counter(stores));
+    for attempts in 1..=SCHEDULE.free {
+        for counter in counters {
+            assert_eq!(reserve(stores, counter, NOW), Reservation::Granted { attempts });
+        }
+    }
+    assert_eq!(reserve(stores, some_counter(stores), NOW), Reservation::Granted { attempts: 1 });
+}
+
+/// What is free may come in any order: who took the time first may be the last to arrive, and clocks differ by a little.
+pub fn reserve_grants_what_is_free_by_any_clock(stores: &Stores) {
+    let counter = some_counter(stores);
+    for attempts in 1..=SCHEDULE.free {
+        let earlier = NOW - SECOND * attempts;
+        assert_eq!(reserve(stores, counter, earlier), Reservation::Granted { attempts });
+    }
+    let until = NOW - SECOND * SCHEDULE.free + SCHEDULE.first_wait;
+    let refused = reserve(stores, counter, until - MICROSECOND);
+    assert_eq!(refused, Reservation::Refused { until });
+}
+
+/// A day after the next one was allowed, an attempt is the first again; just before it is one more.
+pub fn reserve_begins_anew_after_a_day(stores: &Stores) {
+    for attempts in [1, SCHEDULE.free, SCHEDULE.tolerated] {
+        let [in_time, late] = [(); 2].map(|()| {
+            let counter = some_counter(stores);
+            (counter, make_attempts(stores, counter, attempts) + FORGOTTEN_AFTER)
+        });
+        let one_more = Reservation::Granted { attempts: attempts + 1 };
+        assert_eq!(reserve(stores, in_time.0, in_time.1 - MICROSECOND), one_more);
+        assert_eq!(reserve(stores, late.0, late.1), Reservation::Granted { attempts: 1 });
+        let anew = Counter { attempts: 1, next_at: late.1, known_until: None };
+        assert_eq!(find(stores, late.0), Some(anew));
+    }
+}
+
+/// Two hundred at once are as many as are free, each counted once.
+pub fn reserve_grants_what_is_free_when_callers_race(stores: &Stores) {
+    let counter = some_counter(stores);
+    let results = race(200, |n| reserve(stores, counter, NOW + MICROSECOND * [0, 5, 2][n % 3]));
+    assert_eq!(granted(&results), (1..=SCHEDULE.free).collect::<Vec<_>>());
+}
+
+/// When a wait is over, one of many gets through, whoever it is.
+pub fn reserve_grants_one_of_many_after_a_wait(stores: &Stores) {
+    let counter = some_counter(stores);
+    let mut now = make_attempts(stores, counter, SCHEDULE.free);
+    for attempts in SCHEDULE.free + 1..SCHEDULE.free + 4 {
+        let results = race(20, |_| reserve(stores, counter, now));
+        assert_eq!(granted(&results), [attempts]);
+        now = now + SCHEDULE.wait_after(attempts);
+    }
+}
+
+/// Who comes too early makes nobody wait longer, and leaves no trace.
+pub fn reserve_changes_nothing_where_it_refuses(stores: &Stores) {
+    let counter = some_counter(stores);
+    make_attempts(stores, counter, SCHEDULE.free);
+    let (before, events) = (find(stores, counter), (stores.recorded)());
+    for _ in 0..10 {
+        assert!(matches!(reserve(stores, counter, NOW), Reservation::Refused { .. }));
+    }
+    assert_eq!((find(stores, counter), (stores.recorded)()), (before, events));
+}
+
+/// The first attempt after which somebody has to wait is recorded with it, whole, and none besides.
+pub fn reserve_records_the_beginning_once(stores: &Stores) {
+    let (counter, user) = (some_counter(stores), stores.user("Alice").id);
+    let mut begun = Vec::new();
+    let mut now = NOW;
+    for attempts in 1..=SCHEDULE.free + 5 {
+        let attempt = Attempt { user: Some(user), ..attempt(stores, counter, now) };
+        let attempt = Attempt { begun: attempt.begun.clone().of_user(user), ..attempt };
+        stores.attempts.reserve(&attempt).expect("the store answers");
+        if attempts == SCHEDULE.free {
+            begun.push(RecordedEvent::from(&attempt.begun));
+        }
+        now = now + SCHEDULE.wait_after(attempts);
+    }
+    assert_eq!(of_kind(stores, EventKind::ThrottlingBegun), begun);
+}
+
+/// With the session the counter is gone, and where somebody had to wait the end is recorded with the number of attempts
+/// that failed.
+pub fn open_forgives_its_attempt(stores: &Stores) {
+    forgives(stores, &|stores, user, right| {
+        let session = NewSession { attempt: right, ..stores.new_session(user, NOW) };
+        stores.open(&session);
+    });
+}
+
+/// A login that comes to nothing stays counted.
+pub fn open_that_is_refused_forgives_nothing(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    let right = some_right_attempt(stores, user);
+    make_attempts(stores, right.counter, SCHEDULE.free);
+    let before = find(stores, right.counter);
+    let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
+    let session = NewSession {
+        credential_version: CredentialVersion::FIRST.next(),
+        attempt: RightAttempt { known, ..right.clone() },
+        ..stores.new_session(user, NOW)
+    };
+    let refused = stores.try_open(&session);
+    assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
+    assert_eq!(find(stores, right.counter), before);
+    assert_eq!(known.and_then(|known| find(stores, known.counter)), None);
+    assert_eq!(of_kind(stores, right.ended.kind), []);
+}
+
+/// The network has a counter of its own from then on, at zero, until it is known no more; a later login prolongs that.
+/// What counts elsewhere is left alone.
+pub fn open_makes_the_network_known(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    let [account, here] = [(); 2].map(|()| some_counter(stores));
+    let log_in = |counter, at: UnixTime| {
+        let known = Some(KnownNetwork { counter: here, until: at + KNOWN_FOR });
+        let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, at).of_user(user);
+        let attempt = RightAttempt { counter, known, ended };
+        stores.open(&NewSession { attempt, ..stores.new_session(user, at) });
+    };
+    let known_at =
+        |at: UnixTime| Some(Counter { attempts: 0, next_at: at, known_until: Some(at + KNOWN_FOR) });
+    make_attempts(stores, account, 2);
+    log_in(account, NOW);
+    assert_eq!((find(stores, account), find(stores, here)), (None, known_at(NOW)));
+
+    make_attempts(stores, account, 3);
+    for attempts in 1..=3 {
+        assert_eq!(reserve(stores, here, NOW), Reservation::Granted { attempts });
+    }
+    let counted = Counter { attempts: 3, next_at: NOW, known_until: Some(NOW + KNOWN_FOR) };
+    assert_eq!(find(stores, here), Some(counted), "it stays known");
+    let later = NOW + KNOWN_FOR / 2;
+    log_in(here, later);
+    assert_eq!(find(stores, here), known_at(later));
+    assert_eq!(find(stores, account).map(|counter| counter.attempts), Some(3));
+}
+
+/// Whichever comes first, an attempt beside a right one is counted before it and forgiven, or after it and counted.
+pub fn open_racing_reserve_leaves_a_counter_that_counts(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    for _ in 0..10 {
+        let right = some_right_attempt(stores, user);
+        let counter = right.counter;
+        make_attempts(stores, counter, 1);
+        let known = Some(KnownNetwork { counter, until: NOW + KNOWN_FOR });
+        let session =
+            NewSession { attempt: RightAttempt { known, ..right }, ..stores.new_session(user, NOW) };
+        let results = race(4, |n| match n {
+            0 => {
+                stores.open(&session);
+                None
+            }
+            _ => Some(reserve(stores, counter, NOW)),
+        });
+        let results: Vec<_> = results.into_iter().flatten().collect();
+        let left = find(stores, counter).expect("a known network").attempts;
+        assert!(left <= 3, "{left} of {results:?}");
+        assert_eq!(granted(&results).len(), 3, "{results:?}");
+        let after = (0..=left).filter(|n| results.contains(&Reservation::Granted { attempts: *n })).count();
+        assert_eq!(after, left as usize, "those after it are counted from one on: {results:?}");
+    }
+}
+
+/// So does a change of password.
+pub fn change_password_forgives_its_attempt(stores: &Stores) {
+    forgives(stores, &|stores, user, right| {
+        let acting = stores.session(user);
+        let session = NewSession { attempt: right, ..stores.new_session(user, NOW) };
+        let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user);
+        let new = PasswordHash::new("plain:1:new".to_owned());
+        stores.users.change_password(acting.id, &new, &session, &event).expect("the user did not change");
+    });
+}
+
+/// And the deletion of an account: who takes the name next begins at zero.
+pub fn delete_forgives_its_attempt(stores: &Stores) {
+    forgives(stores, &|stores, user, attempt| {
+        let session = stores.session(user).id;
+        let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user);
+        let confirmed = Confirmed { session, credential_version: CredentialVersion::FIRST, attempt };
+        stores.users.delete(user, Some(confirmed), &event).expect("the user did not change");
+    });
+}
+
+/// Makes `change` with right attempts after few and after many others.
+fn forgives(stores: &Stores, change: &dyn Fn(&Stores, UserId, RightAttempt)) {
+    let mut ends = Vec::new();
+    for attempts in [1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 7] {
+        let user = stores.user(&format!("Alice{attempts}")).id;
+        let (right, other) = (some_right_attempt(stores, user), some_counter(stores));
+        make_attempts(stores, right.counter, attempts);
+        make_attempts(stores, other, 2);
+        if attempts >= SCHEDULE.free {
+            let kind = EventKind::ThrottlingEnded { attempts: attempts - 1 };
+            ends.push(RecordedEvent::from(&SecurityEvent { kind, ..right.ended.clone() }));
+        }
+        change(stores, user, right.clone());
+        assert_eq!(find(stores, right.counter), None, "{attempts}");
+        assert_eq!(find(stores, other).map(|counter| counter.attempts), Some(2));
+    }
+    let recorded = of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 });
+    assert_eq!(recorded.len(), ends.len(), "{recorded:?}");
+    assert!(ends.iter().all(|end| recorded.contains(end)), "{recorded:?}");
+}
+
+/// Of right attempts at once, that each were counted, one ends the throttling.
+pub fn an_end_is_recorded_once_when_right_attempts_race(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    let counter = some_counter(stores);
+    make_attempts(stores, counter, SCHEDULE.free + 3);
+    let sessions = [(); 4].map(|()| {
+        let attempt = RightAttempt { counter, ..some_right_attempt(stores, user) };
+        NewSession { attempt, ..stores.new_session(user, NOW) }
+    });
+    race(sessions.len(), |n| stores.open(&sessions[n]));
+    assert_eq!(of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 }).len(), 1);
+}
+
+/// A counter goes a day after its next attempt was allowed, however many it counted, and a known network when it is known
+/// no more; no moment sooner.
+pub fn forget_deletes_what_is_over_alone(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    let known = some_counter(stores);
+    let right = some_right_attempt(stores, user);
+    let network = Some(KnownNetwork { counter: known, until: NOW + KNOWN_FOR });
+    let attempt = RightAttempt { known: network, ..right };
+    stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
+    let mut ends = vec![(known, NOW + KNOWN_FOR)];
+    for attempts in [1, SCHEDULE.free + 2, SCHEDULE.tolerated] {
+        let counter = some_counter(stores);
+        ends.push((counter, make_attempts(stores, counter, attempts) + FORGOTTEN_AFTER));
+    }
+    ends.sort_by_key(|(_, end)| *end);
+    for (counter, end) in ends {
+        assert_eq!(forget(stores, end - MICROSECOND, 100), 0);
+        assert!(find(stores, counter).is_some());
+        assert_eq!(forget(stores, end, 100), 1);
+        assert_eq!(find(stores, counter), None);
+    }
+}
+
+/// In bounded steps, of counters and of known networks.
+pub fn forget_deletes_no_more_than_asked_for(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    for _ in 0..5 {
+        make_attempts(stores, some_counter(stores), 1);
+        let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
+        let attempt = RightAttempt { known, ..some_right_attempt(stores, user) };
+        stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
+    }
+    let late = NOW + KNOWN_FOR;
+    let steps = [(); 5].map(|()| forget(stores, late, 3));
+    assert_eq!(steps, [3, 3, 3, 1, 0]);
+}
+
+/// Of each counter that had made somebody wait, with its number and its user, and of no other.
+pub fn forget_records_the_ends(stores: &Stores) {
+    let users = [stores.user("Alice").id, stores.user("Bob").id].map(Some);
+    let mut expected = Vec::new();
+    let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, NOW + FORGOTTEN_AFTER * 3);
+    let counts = [1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 1, SCHEDULE.tolerated + 1];
+    for (attempts, user) in counts.into_iter().zip([users[0], users[0], users[0], users[1], None]) {
+        let counter = some_counter(stores);
+        for n in 1..=attempts {
+            let at = find(stores, counter).map_or(NOW, |counter| counter.next_at);
+            let attempt = Attempt { user, ..attempt(stores, counter, at) };
+            let reservation = stores.attempts.reserve(&attempt).expect("the store answers");
+            assert_eq!(reservation, Reservation::Granted { attempts: n });
+        }
+        if attempts >= SCHEDULE.free {
+            let kind = EventKind::ThrottlingEnded { attempts };
+            expected.push((RecordedEvent::from(&SecurityEvent { kind, user, ..ended.clone() })).detail);
+        }
+    }
+    let late = NOW + FORGOTTEN_AFTER * 20;
+    assert_eq!(stores.attempts.forget(late, 100, &ended).expect("the store answers"), counts.len());
+    let recorded = of_kind(stores, ended.kind);
+    assert!(recorded.iter().all(|event| event.at == ended.at), "{recorded:?}");
+    let details = recorded.iter().map(|event| event.detail.clone());
+    assert_eq!(sorted(details), sorted(expected));
+    let of = |user| recorded.iter().filter(|event| event.user == user).count();
+    assert_eq!([users[0], users[1], None].map(of), [1, 1, 1]);
+}
+
+/// An attempt at a counter that is over either comes before, and it stays, or after, and it is the first.
+pub fn forget_racing_reserve_loses_no_attempt(stores: &Stores) {
+    for _ in 0..10 {
+        let counter = some_counter(stores);
+        let late = make_attempts(stores, counter, SCHEDULE.free + 1) + FORGOTTEN_AFTER;
+        race(3, |n| match n {
+            0 => assert_eq!(reserve(stores, counter, late), Reservation::Granted { attempts: 1 }),
+            _ => assert!(forget(stores, late, 100) <= 1),
+        });
+        assert_eq!(find(stores, counter).map(|counter| counter.attempts), Some(1));
+    }
+}
+
+fn some_counter(stores: &Stores) -> Pseudonym {
+    let mut bytes = [0; 32];
+    stores.entropy.fill(&mut bytes);
+    Pseudonym::from_bytes(bytes)
+}
+
+/// An attempt of a user that will be right, and makes no network known.
+fn some_right_attempt(stores: &Stores, user: UserId) -> RightAttempt {
+    crate::fixtures::right_attempt(user, NOW, &*stores.entropy)
+}
+
+fn attempt(stores: &Stores, counter: Pseudonym, now: UnixTime) -> Attempt {
+    Attempt { counter, user: None, now, begun: stores.event(EventKind::ThrottlingBegun, now) }
+}
+
+fn reserve(stores: &Stores, counter: Pseudonym, now: UnixTime) -> Reservation {
+    stores.attempts.reserve(&attempt(stores, counter, now)).expect("the store answers")
+}
+
+/// Makes so many attempts from [`NOW`] on, each as soon as it is allowed. Returns when the next one is.
+fn make_attempts(stores: &Stores, counter: Pseudonym, attempts: u32) -> UnixTime {
+    (1..=attempts).fold(NOW, |now, attempts| {
+        assert_eq!(reserve(stores, counter, now), Reservation::Granted { attempts });
+        now + SCHEDULE.wait_after(attempts)
+    })
+}
+
+fn find(stores: &Stores, counter: Pseudonym) -> Option<Counter> {
+    stores.attempts.find(counter).expect("the store answers")
+}
+
+fn forget(stores: &Stores, now: UnixTime, most: u32) -> usize {
+    let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, now);
+    stores.attempts.forget(now, most, &ended).expect("the store answers")
+}
+
+/// The numbers that were granted, in order.
+fn granted(results: &[Reservation]) -> Vec<u32> {
+    sorted(results.iter().filter_map(|result| match result {
+        Reservation::Granted { attempts } => Some(*attempts),
+        Reservation::Refused { .. } => None,
+    }))
+}
+
+/// The recorded events of this name.
+fn of_kind(stores: &Stores, kind: EventKind) -> Vec<RecordedEvent> {
+    let mut events = (stores.recorded)();
+    events.retain(|event| event.name == kind.name());
+    events
+}

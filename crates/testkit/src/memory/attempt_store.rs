@@ -1,0 +1,39 @@
+use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::ports::{AttemptStore, StoreError};
+use portcullis_domain::throttle::{Attempt, Counter, Pseudonym, Reservation, end_of};
+use portcullis_domain::time::UnixTime;
+
+use super::{MemoryStore, StoredCounter};
+
+impl AttemptStore for MemoryStore {
+    fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+        Ok(self.lock().counters.get(&counter).map(|stored| stored.counter))
+    }
+
+    fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError> {
+        let mut state = self.lock();
+        let before = state.counters.get(&attempt.counter).map(|stored| stored.counter);
+        let Some(counter) = Counter::after_an_attempt(before, attempt.now) else {
+            let until = before.map_or(attempt.now, |counter| counter.next_at);
+            return Ok(Reservation::Refused { until });
+        };
+        state.record_all(attempt.event_after(counter.attempts).into_iter().collect())?;
+        state.counters.insert(attempt.counter, StoredCounter { counter, user: attempt.user });
+        Ok(Reservation::Granted { attempts: counter.attempts })
+    }
+
+    fn forget(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+        let mut state = self.lock();
+        let over = state.counters.iter().filter(|(_, stored)| stored.counter.is_over(now));
+        let over: Vec<_> = over.take(most as usize).map(|(key, stored)| (*key, *stored)).collect();
+        let ends = over.iter().filter_map(|(key, stored)| {
+            let event = end_of(*key, stored.counter.attempts, ended)?;
+            Some(SecurityEvent { user: stored.user, ..event })
+        });
+        state.record_all(ends.collect())?;
+        for (key, _) in &over {
+            state.counters.remove(key);
+        }
+        Ok(over.len())
+    }
+}

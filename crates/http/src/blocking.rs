@@ -34,6 +34,8 @@ use crate::request_id::{RequestId, current_request_id, scope_blocking};
 pub(crate) enum Lane {
     /// To the store alone.
     Data,
+    /// To the store alone, before the other lane is entered. Where that is full, nothing is asked.
+    AheadOfPassword,
     /// Through a password hash, on somebody's behalf.
     Password(Applicant),
 }
@@ -89,6 +91,10 @@ impl Api {
         let work = move || work(&auth);
         match lane {
             Lane::Data => self.data_lane.run(work).await,
+            Lane::AheadOfPassword => {
+                self.password_lane.has_room()?;
+                self.data_lane.run(work).await
+            }
             Lane::Password(applicant) => self.password_lane.run(&applicant, work).await,
         }
     }
@@ -217,6 +223,13 @@ impl PasswordLane {
             self.counters.shed.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// Turns away who would be turned away, for whatever reason but the own places.
+    fn has_room(&self) -> Result<(), BlockingError> {
+        self.lane.queue.has_room().inspect_err(|_overloaded| {
+            self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// `work`, for which `place` is taken until it is over.
@@ -353,17 +366,27 @@ impl Line {
 
 impl Queue {
     fn push(&self, job: Box<dyn Job>) -> Result<(), BlockingError> {
-        let mut line = self.lock();
-        if line.jobs.len() >= self.capacity {
-            line.forget_abandoned();
-        }
-        if line.is_closed || line.jobs.len() >= self.capacity {
-            return Err(BlockingError::Overloaded);
-        }
+        let mut line = self.line_with_room()?;
         line.jobs.push_back(job);
         drop(line);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Whether a job would be taken now.
+    fn has_room(&self) -> Result<(), BlockingError> {
+        self.line_with_room().map(drop)
+    }
+
+    fn line_with_room(&self) -> Result<MutexGuard<'_, Line>, BlockingError> {
+        let mut line = self.lock();
+        if line.jobs.len() >= self.capacity {
+            line.forget_abandoned();
+        }
+        match line.is_closed || line.jobs.len() >= self.capacity {
+            true => Err(BlockingError::Overloaded),
+            false => Ok(line),
+        }
     }
 
     fn close(&self) {

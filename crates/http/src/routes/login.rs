@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use portcullis_domain::AuthService;
 use portcullis_domain::password::PasswordAttempt;
 use portcullis_domain::service::Credentials;
 use utoipa::ToSchema;
@@ -11,13 +12,14 @@ use crate::Api;
 use crate::answer::{self, TokenSetBody};
 use crate::blocking::{Applicant, Lane};
 use crate::client_ip::Client;
-use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
+use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
 /// Logs in: opens a session
 ///
-/// A wrong name, a wrong password and a disabled user get one and the same answer. A user may have only so
+/// A wrong name, a wrong password and a disabled user get one and the same answer. After five in a row the next has to
+/// wait (429), a second at first and then ever longer; there a name that nobody has is like any other. A user may have only so
 /// many live sessions (50 by default): a login beyond that ends the oldest.
 #[utoipa::path(
     post, path = "/login", tag = "public",
@@ -26,8 +28,13 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
-    let lane = Lane::Password(Applicant::naming(&credentials.username, &client.0));
-    let tokens = api.blocking(lane, move |auth| auth.login(&credentials, &client.0)).await??;
+    let applicant = Applicant::naming(&credentials.username, &client.0);
+    // Who has to wait takes no place in the lane from anybody.
+    let may_log_in =
+        move |auth: &AuthService| auth.may_log_in(&credentials, &client.0).map(|()| (credentials, client));
+    let (credentials, client) = api.blocking(Lane::AheadOfPassword, may_log_in).await??;
+    let log_in = move |auth: &AuthService| auth.login(&credentials, &client.0);
+    let tokens = api.blocking(Lane::Password(applicant), log_in).await??;
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 
@@ -47,4 +54,4 @@ impl FromFields for LoginRequest {
     }
 }
 
-problems!(WITH_BODY, LIMITED, STORE, TOKENS, &[ProblemCode::InvalidCredentials]);
+problems!(WITH_BODY, LIMITED, THROTTLED, STORE, TOKENS, &[ProblemCode::InvalidCredentials]);

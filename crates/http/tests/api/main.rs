@@ -25,3 +25,4 @@ mod register;
 mod rig;
 mod routing;
 mod strict_json;
+mod throttle;

@@ -1,0 +1,220 @@
+//! What a client learns of the throttle, and that nobody takes an owner's place by being throttled.
+
+use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::rt::spawn;
+use actix_web::rt::task::yield_now;
+use actix_web::rt::time::timeout;
+use actix_web::test::TestRequest;
+use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
+use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::throttle::SCHEDULE;
+use portcullis_http::{LimitsConfig, ProblemCode, Quota};
+use portcullis_testkit::PlainHasher;
+use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::{Value, json};
+
+use crate::rig::{Answer, Rig, Setup, bearer, post, with_json};
+
+const WRONG: &str = "Wr0ng-horse battery";
+const HOME: &str = "192.0.2.1";
+const ELSEWHERE: &str = "203.0.113.66";
+
+fn login(name: &str, password: &str, address: &str) -> TestRequest {
+    let request = post("/login", json!({"username": name, "password": password}));
+    request.peer_addr(format!("{address}:1").parse().unwrap())
+}
+
+/// Tries as many wrong passwords as are free.
+async fn use_up(rig: &Rig, name: &str, address: &str) {
+    for _ in 0..SCHEDULE.free {
+        rig.send(login(name, WRONG, address)).await.check_problem(ProblemCode::InvalidCredentials);
+    }
+}
+
+#[track_caller]
+fn is_throttled(answer: &Answer, seconds: &str) {
+    answer.check_problem(ProblemCode::RateLimited);
+    assert_eq!(answer.header("retry-after"), Some(seconds), "{answer:?}");
+}
+
+/// EN-05: nothing in the answers tells whether there is an account, nor whether the password is the right one.
+#[actix_web::test]
+async fn known_and_unknown_names_are_throttled_alike() {
+    let rig = Rig::new().await;
+    rig.register("Alice", PASSWORD).await;
+    let mut answers = Vec::new();
+    for (name, password) in
+        [("alice", WRONG), ("ALICE", PASSWORD), ("nobody", WRONG), ("bob@example.com", WRONG)]
+    {
+        use_up(&rig, name, ELSEWHERE).await;
+        let work = rig.hasher.work();
+        let answer = rig.send(login(name, password, "203.0.113.67")).await;
+        is_throttled(&answer, "1");
+        assert_eq!(rig.hasher.work(), work);
+        answers.push(format!("{:?} {}", answer.header_fields(), answer.body));
+        rig.wait(3_600 * 48);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[actix_web::test]
+async fn the_wait_is_told_in_whole_seconds_rounded_up() {
+    let rig = Rig::new().await;
+    use_up(&rig, "alice", ELSEWHERE).await;
+    for told in ["1", "2", "4", "8"] {
+        is_throttled(&rig.send(login("alice", WRONG, ELSEWHERE)).await, told);
+        let wait: u64 = told.parse().unwrap();
+        rig.clock.advance(Duration::from_millis(wait * 1_000 - 1));
+        is_throttled(&rig.send(login("alice", WRONG, ELSEWHERE)).await, "1");
+        rig.clock.advance(Duration::from_millis(1));
+        rig.send(login("alice", WRONG, ELSEWHERE)).await.check_problem(ProblemCode::InvalidCredentials);
+    }
+}
+
+#[actix_web::test]
+async fn whoever_asks_for_the_current_password_is_throttled_with_the_logins() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let work = rig.hasher.work();
+    for _ in 0..SCHEDULE.free {
+        rig.delete_account(&tokens.access, WRONG)
+            .await
+            .check_violations(&[("#/current_password", "incorrect")]);
+    }
+    for answer in [
+        rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
+        rig.delete_account(&tokens.access, PASSWORD).await,
+        rig.login("alice", PASSWORD).await,
+    ] {
+        is_throttled(&answer, "1");
+    }
+    assert_eq!(rig.hasher.work() - work, SCHEDULE.free as usize);
+    rig.wait(1);
+    rig.login("alice", PASSWORD).await.tokens();
+    rig.login("alice", PASSWORD).await.tokens();
+}
+
+/// ASVS 6.3.4: every route that gives out tokens, as the description lists them, asks for a password through the gate, or
+/// is known here to ask for something that nobody guesses.
+#[actix_web::test]
+async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    use_up(&rig, "alice", ELSEWHERE).await;
+    let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["responses"].to_string().contains("#/components/schemas/TokenSet") {
+                routes.push((method.clone(), path.clone()));
+            }
+        }
+    }
+    assert!(routes.len() >= 3, "{routes:?}");
+    for (method, path) in routes {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let body = match path.as_str() {
+            "/login" => json!({"username": "alice", "password": PASSWORD}),
+            "/me/password" => json!({"current_password": PASSWORD, "new_password": "An0ther-horse battery"}),
+            // A refresh token is no guess: it has a MAC.
+            "/refresh" => continue,
+            other => panic!("does {other} go through the gate?"),
+        };
+        let request = with_json(method, &path, body).insert_header(bearer(&tokens.access));
+        let request = request.peer_addr(format!("{ELSEWHERE}:1").parse().unwrap());
+        is_throttled(&rig.send(request).await, "1");
+    }
+}
+
+/// Hashes as the plain one does, unless it is held.
+#[derive(Debug, Default)]
+struct HoldableHasher {
+    plain: PlainHasher,
+    is_held: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl HoldableHasher {
+    fn hold(self: &Arc<Self>) -> Hold {
+        *self.is_held.lock().unwrap() = true;
+        Hold(Arc::clone(self))
+    }
+
+    fn wait(&self) {
+        drop(self.changed.wait_while(self.is_held.lock().unwrap(), |is_held| *is_held).unwrap());
+    }
+}
+
+/// Lets everybody go when it is dropped, so that a test that fails ends.
+struct Hold(Arc<HoldableHasher>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        *self.0.is_held.lock().unwrap() = false;
+        self.0.changed.notify_all();
+    }
+}
+
+impl PasswordHasher for HoldableHasher {
+    fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
+        self.wait();
+        self.plain.hash(password)
+    }
+
+    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+        self.wait();
+        self.plain.verify(attempt, hash)
+    }
+}
+
+/// BF-05: while nothing is hashed any more and the account has three places, a flood of throttled logins from many
+/// addresses is answered at once, takes none of them, and leaves the owner's login at home in its place.
+#[actix_web::test]
+async fn a_throttled_flood_takes_no_place_from_the_owner() {
+    let hasher = Arc::new(HoldableHasher::default());
+    let mut setup = Setup::new();
+    setup.ports.hasher = Arc::clone(&hasher) as _;
+    let often = std::num::NonZeroU32::new(1_000).unwrap();
+    let quota = Quota { count: often, per: Duration::from_secs(1), burst: often };
+    setup.config.limits =
+        LimitsConfig { enabled: true, login: quota, register: quota, ..LimitsConfig::default() };
+    let rig = Rc::new(setup.start().await);
+    rig.register("Alice", PASSWORD).await;
+    rig.send(login("alice", PASSWORD, HOME)).await.tokens();
+    use_up(&rig, "alice", ELSEWHERE).await;
+
+    let hold = hasher.hold();
+    let before = rig.api.password_lane_counts();
+    let owner = spawn({
+        let rig = Rc::clone(&rig);
+        async move { rig.send(login("alice", PASSWORD, HOME)).await }
+    });
+    let flood = async {
+        while rig.api.password_lane_counts().begun == before.begun {
+            yield_now().await;
+        }
+        for n in 0..100 {
+            let answer = rig.send(login("alice", PASSWORD, &format!("203.0.113.{n}"))).await;
+            is_throttled(&answer, "1");
+        }
+    };
+    timeout(Duration::from_mins(1), flood).await.expect("nobody waits for a hash");
+    let counts = rig.api.password_lane_counts();
+    assert_eq!((counts.begun, counts.waiting, counts.shed), (before.begun + 1, 0, before.shed));
+    drop(hold);
+    owner.await.unwrap().tokens();
+}
+
+#[actix_web::test]
+async fn the_description_tells_of_the_throttle() {
+    let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
+    for (path, method) in [("/login", "post"), ("/me/password", "put"), ("/me", "delete")] {
+        let response: &Value = &document["paths"][path][method]["responses"]["429"];
+        assert!(response["headers"]["Retry-After"].is_object(), "{path}");
+    }
+}

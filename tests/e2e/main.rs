@@ -20,6 +20,7 @@ mod revocation;
 mod server;
 mod sessions;
 mod startup;
+mod throttle;
 
 /// Makes one test for each database of functions that take one.
 macro_rules! on_both_databases {

@@ -291,6 +291,10 @@ fn the_settings_are_shown_without_secrets() {
     for kept in [
         "# kept: users: until they are deleted\n",
         "# kept: sessions: 62 minutes after they ended or expired\n",
+        "# kept: counters of attempts at passwords, by a keyed hash of the name: until the right password, or 24 hours \
+         after the next attempt was allowed\n",
+        "# kept: from which network somebody logged in to which account, by a keyed hash of both: 30 days after the \
+         last time\n",
         "# kept: security events: for ever\n",
     ] {
         assert!(text.contains(kept), "{text}");

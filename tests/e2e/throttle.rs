@@ -23,12 +23,12 @@ on_both_databases! {
         let instances = [(); 2].map(|()| Server::start_with(database, SETTINGS));
         assert_eq!(instances[0].register("alice").status, 201);
         log_in(&instances[0], HOME, "alice", PASSWORD).tokens();
-        let (guessed, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (done, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let begun = Instant::now();
         let answers = race(GUESSES + 1, |n| {
             if n < GUESSES {
                 let answer = log_in(&instances[n % 2], &elsewhere(n), ["alice", "ALICE"][n % 2], GUESS);
-                is_over.fetch_or(guessed.fetch_add(1, Ordering::SeqCst) + 1 == GUESSES, Ordering::SeqCst);
+                is_over.fetch_or(done.fetch_add(1, Ordering::SeqCst) + 1 == GUESSES, Ordering::SeqCst);
                 return vec![answer];
             }
             let mut logins = Vec::new();

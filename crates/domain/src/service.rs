@@ -52,8 +52,8 @@ use crate::username::UsernameViolation;
 /// It gives out no token and takes none for good before the first [`AuthService::catch_up`], which is to be called a few
 /// times a second from then on.
 ///
-/// Every method blocks except [`AuthService::authenticate`], [`AuthService::rules`], [`AuthService::sweeper`] and
-/// [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
+/// Every method blocks except [`AuthService::authenticate`], [`AuthService::refreshed_session`], [`AuthService::rules`],
+/// [`AuthService::sweeper`] and [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
 #[derive(Clone, Debug)]
 pub struct AuthService {
     ports: Ports,

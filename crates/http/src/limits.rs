@@ -1,10 +1,10 @@
-//! Limits per client address, by actix-governor: the only file that names it. Without the feature `governor` there
+//! Limits per client address and per session, by actix-governor: the only file that names it. Without the feature `governor` there
 //! are none.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How often one address may call the routes that cost most.
+/// How often one address may call the routes that cost most, and one session be refreshed.
 ///
 /// A build without the feature `governor` has no such limits, whatever is set here: its OpenAPI description promises none,
 /// and a gateway in front must have them. What one account and one address may have under way in the password lane is
@@ -19,12 +19,14 @@ pub struct LimitsConfig {
     pub login: Quota,
     /// `POST /refresh`.
     pub refresh: Quota,
+    /// `POST /refresh` with genuine tokens of one session, from wherever they come.
+    pub session_refresh: Quota,
     /// `PUT /me/password` and `DELETE /me` together: what asks for the current password.
     pub password: Quota,
 }
 
 /// Registrations: 30 an hour, 10 at once. Logins: 30 a minute, 10 at once. Refreshes: 120 a minute, 60 at once.
-/// Current passwords: 10 a minute, 10 at once.
+/// Of one session: 60 a minute, 30 at once. Current passwords: 10 a minute, 10 at once.
 impl Default for LimitsConfig {
     fn default() -> Self {
         let quota = |count, per, burst| Quota { count: at_least_one(count), per, burst: at_least_one(burst) };
@@ -33,6 +35,7 @@ impl Default for LimitsConfig {
             register: quota(30, Duration::from_hours(1), 10),
             login: quota(30, Duration::from_mins(1), 10),
             refresh: quota(120, Duration::from_mins(1), 60),
+            session_refresh: quota(60, Duration::from_mins(1), 30),
             password: quota(10, Duration::from_mins(1), 10),
         }
     }
@@ -53,18 +56,19 @@ fn at_least_one(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
-pub(crate) use by_address::{Limit, Limits};
+pub(crate) use with_governor::{Limit, Limits};
 
 #[cfg(feature = "governor")]
-mod by_address {
+mod with_governor {
+    use std::fmt;
     use std::hash::{BuildHasher, RandomState};
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
     use std::time::Duration;
 
-    use actix_governor::governor::NotUntil;
     use actix_governor::governor::clock::{Clock, DefaultClock, QuantaInstant};
     use actix_governor::governor::middleware::StateInformationMiddleware;
+    use actix_governor::governor::{DefaultKeyedRateLimiter, NotUntil, Quota as Allowance, RateLimiter};
     use actix_governor::{Governor, GovernorConfig, GovernorConfigBuilder, GovernorResult, KeyExtractor};
     use actix_web::body::MessageBody;
     use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -72,6 +76,7 @@ mod by_address {
     use actix_web::middleware::{Next, from_fn};
     use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder, ResponseError, Route};
     use portcullis_domain::client::Network;
+    use portcullis_domain::id::SessionId;
 
     use super::{LimitsConfig, Quota};
     use crate::client_ip::TrustedProxies;
@@ -83,6 +88,7 @@ mod by_address {
         pub(crate) register: Limit,
         pub(crate) login: Limit,
         pub(crate) refresh: Limit,
+        pub(crate) session_refresh: SessionLimit,
         pub(crate) password: Limit,
     }
 
@@ -93,6 +99,9 @@ mod by_address {
                 register: limit("register", config.register),
                 login: limit("login", config.login),
                 refresh: limit("refresh", config.refresh),
+                session_refresh: SessionLimit(
+                    config.enabled.then(|| BySession::new("session", config.session_refresh)),
+                ),
                 password: limit("password", config.password),
             }
         }
@@ -120,9 +129,61 @@ mod by_address {
         }
     }
 
+    /// The limit of what each session may do, or none. Only who has a genuine token of the session can ask.
+    #[derive(Debug)]
+    pub(crate) struct SessionLimit(Option<BySession>);
+
+    impl SessionLimit {
+        /// Counts one more, and answers where it is one too many.
+        pub(crate) fn refusal(&self, session: SessionId) -> Option<HttpResponse> {
+            let BySession { limiter, hasher, fields } = self.0.as_ref()?;
+            let slot = hasher.hash_one(session) % SLOTS;
+            limiter.check_key(&slot).err().map(|refusal| refuse(&refusal, fields))
+        }
+    }
+
+    /// The number of slots is fixed here too. Two sessions hardly ever share one, and which ones nobody can choose.
+    struct BySession {
+        limiter: DefaultKeyedRateLimiter<u64>,
+        hasher: RandomState,
+        fields: RateLimitFields,
+    }
+
+    impl BySession {
+        fn new(name: &'static str, quota: Quota) -> Self {
+            let period = period(quota);
+            #[expect(clippy::expect_used, reason = "the period is not zero")]
+            let allowance = Allowance::with_period(period).expect("a valid quota").allow_burst(quota.burst);
+            Self {
+                limiter: RateLimiter::keyed(allowance),
+                hasher: RandomState::new(),
+                fields: RateLimitFields::new(name, period, quota.burst.get()),
+            }
+        }
+    }
+
+    impl fmt::Debug for BySession {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("BySession").field("fields", &self.fields).finish_non_exhaustive()
+        }
+    }
+
+    /// After how long a bucket has one call more.
+    fn period(quota: Quota) -> Duration {
+        (quota.per / quota.count.get()).max(Duration::from_nanos(1))
+    }
+
+    /// The answer to a call too many. The one of `Governor` would cut the wait to whole seconds: `Retry-After: 0`.
+    fn refuse(refusal: &NotUntil<QuantaInstant>, fields: &RateLimitFields) -> HttpResponse {
+        let wait = refusal.wait_time_from(DefaultClock::default().now());
+        let mut response = Problem::rate_limited(wait).error_response();
+        fields.add_to(response.headers_mut(), 0, wait);
+        response
+    }
+
     impl Bucketed {
         fn new(name: &'static str, quota: Quota, proxies: &TrustedProxies) -> Self {
-            let period = (quota.per / quota.count.get()).max(Duration::from_nanos(1));
+            let period = period(quota);
             let fields = Arc::new(RateLimitFields::new(name, period, quota.burst.get()));
             let key = ByAddress {
                 name,
@@ -178,16 +239,12 @@ mod by_address {
             Ok(self.slot(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
         }
 
-        /// The answer of its own would cut the wait to whole seconds: `Retry-After: 0`.
         fn exceed_rate_limit_response(
             &self,
             refusal: &NotUntil<QuantaInstant>,
             _: HttpResponseBuilder,
         ) -> HttpResponse {
-            let wait = refusal.wait_time_from(DefaultClock::default().now());
-            let mut response = Problem::rate_limited(wait).error_response();
-            self.fields.add_to(response.headers_mut(), 0, wait);
-            response
+            refuse(refusal, &self.fields)
         }
     }
 
@@ -236,8 +293,9 @@ mod by_address {
                 wait => wait + self.period * missing.saturating_sub(1),
             };
             let limit = format!("\"{}\";r={remaining};t={}", self.name, ceil(until_full));
-            headers.insert(RATELIMIT_POLICY, self.policy.clone());
-            headers.insert(RATELIMIT, HeaderValue::from_str(&limit).unwrap_or(HeaderValue::from_static("")));
+            // Both are lists: a route may have two limits.
+            headers.append(RATELIMIT_POLICY, self.policy.clone());
+            headers.append(RATELIMIT, HeaderValue::from_str(&limit).unwrap_or(HeaderValue::from_static("")));
         }
     }
 
@@ -249,6 +307,9 @@ mod by_address {
     /// 2¹⁷ slots for IPv4 and as many for IPv6 are about 8 MiB a limit when all are in use, and let ten thousand busy
     /// addresses share hardly any.
     const SLOTS_PER_FAMILY: u64 = 1 << 17;
+
+    /// The slots of sessions.
+    const SLOTS: u64 = 1 << 17;
 
     const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
     const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -308,8 +369,9 @@ mod by_address {
 }
 
 #[cfg(not(feature = "governor"))]
-mod by_address {
-    use actix_web::Route;
+mod with_governor {
+    use actix_web::{HttpResponse, Route};
+    use portcullis_domain::id::SessionId;
 
     use super::LimitsConfig;
     use crate::client_ip::TrustedProxies;
@@ -320,12 +382,30 @@ mod by_address {
         pub(crate) register: Limit,
         pub(crate) login: Limit,
         pub(crate) refresh: Limit,
+        pub(crate) session_refresh: SessionLimit,
         pub(crate) password: Limit,
     }
 
     impl Limits {
         pub(crate) fn new(_: LimitsConfig, _: &TrustedProxies) -> Self {
-            Self { register: Limit, login: Limit, refresh: Limit, password: Limit }
+            Self {
+                register: Limit,
+                login: Limit,
+                refresh: Limit,
+                session_refresh: SessionLimit,
+                password: Limit,
+            }
+        }
+    }
+
+    /// No limit.
+    #[derive(Debug)]
+    pub(crate) struct SessionLimit;
+
+    impl SessionLimit {
+        #[expect(clippy::unused_self, reason = "as with the feature")]
+        pub(crate) fn refusal(&self, _: SessionId) -> Option<HttpResponse> {
+            None
         }
     }
 

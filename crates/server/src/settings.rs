@@ -320,6 +320,7 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
         register: quota("register")?,
         login: quota("login")?,
         refresh: quota("refresh")?,
+        session_refresh: quota("session_refresh")?,
         password: quota("password")?,
     })
 }

@@ -1,6 +1,7 @@
 use super::{AuthService, CarriedOn, ClockNotTrusted};
 use crate::client::ClientInfo;
 use crate::event::EventKind;
+use crate::id::SessionId;
 use crate::ports::{InvalidToken, SignError, StoreError};
 use crate::session::{Presentation, Rotation};
 use crate::token::{RefreshToken, TokenSet};
@@ -36,6 +37,11 @@ impl AuthService {
             Rotation::Ahead => Err(RefreshError::Ahead),
             Rotation::Gone => Err(RefreshError::Invalid),
         }
+    }
+
+    /// The session that a refresh token is of, be it live or not; `None` for what is no such token. Never blocks.
+    pub fn refreshed_session(&self, token: &RefreshToken) -> Option<SessionId> {
+        self.ports.refresh_tokens.open(token).ok().map(|claims| claims.session)
     }
 }
 

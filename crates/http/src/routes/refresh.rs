@@ -25,6 +25,10 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn refresh(api: Data<Api>, client: Client, body: StrictJson<RefreshRequest>) -> Answer {
     let token = body.0.refresh_token;
+    let session = api.auth.refreshed_session(&token);
+    if let Some(refusal) = session.and_then(|session| api.limits.session_refresh.refusal(session)) {
+        return Ok(refusal);
+    }
     let tokens = api.blocking(Lane::Data, move |auth| auth.refresh(&token, &client.0)).await??;
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }

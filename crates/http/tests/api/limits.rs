@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::test::TestRequest;
 use portcullis_http::{HttpConfig, LimitsConfig, ProblemCode, Quota, TrustedProxies};
 use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::json;
 
 use crate::rig::{Answer, Rig, Setup, named, post};
 
@@ -16,8 +17,14 @@ async fn rig(proxies: &[&str]) -> Rig {
         per: Duration::from_hours(24),
         burst: NonZeroU32::MIN.saturating_add(1),
     };
-    let limits =
-        LimitsConfig { register: quota, login: quota, refresh: quota, password: quota, enabled: true };
+    let limits = LimitsConfig {
+        enabled: true,
+        register: quota,
+        login: quota,
+        refresh: quota,
+        session_refresh: quota,
+        password: quota,
+    };
     let proxies = TrustedProxies::new(proxies.iter().map(|text| text.parse().unwrap()).collect());
     let config = HttpConfig { limits, trusted_proxies: proxies, ..HttpConfig::default() };
     Setup { config, ..Setup::new() }.start().await
@@ -77,6 +84,33 @@ async fn what_asks_for_the_current_password_shares_a_bucket() {
         assert!(answer.header("ratelimit").unwrap().starts_with("\"password\";r=0;t="), "{answer:?}");
     }
     assert_eq!(rig.get_as("/me", &token).await.status, 200, "to look is free");
+}
+
+/// RF-11.
+#[actix_web::test]
+async fn a_session_has_a_bucket_from_wherever_its_tokens_come() {
+    let (rig, often) = (rig(&[]).await, |n: u8| std::net::SocketAddr::from(([192, 0, 2, n], 1)));
+    let mut tokens = rig.alice().await;
+    let other = rig.login("alice", PASSWORD).await.tokens();
+    let refresh = |token: &str, n| post("/refresh", json!({"refresh_token": token})).peer_addr(often(n));
+    for n in 1..=2 {
+        tokens = rig.send(refresh(&tokens.refresh, n)).await.tokens();
+    }
+    for n in 3..=5 {
+        let mut forged = tokens.refresh.clone();
+        let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
+        forged.push(last);
+        rig.send(refresh(&forged, n)).await.check_problem(ProblemCode::InvalidRefreshToken);
+
+        let answer = rig.send(refresh(&tokens.refresh, n)).await;
+        answer.check_problem(ProblemCode::RateLimited);
+        let limits: Vec<_> =
+            answer.headers.get_all("ratelimit").map(|value| value.to_str().unwrap()).collect();
+        assert!(limits[0].starts_with("\"session\";r=0;t="), "{limits:?}");
+        assert_eq!(limits[1], "\"refresh\";r=0;t=172800", "the address has its own");
+        has_no_other_fields(&answer);
+    }
+    assert_eq!(rig.send(refresh(&other.refresh, 6)).await.status, 200, "another session has another");
 }
 
 #[actix_web::test]

@@ -60,8 +60,13 @@ fn storm(bench: &Bench, folder: &Path) -> Result<Storm> {
     let idle = probe(&server, probes(&server)?, bench.length * 3)?;
     let probes = probes(&server)?;
     let length = bench.length * 20;
-    let logins: Vec<_> = (PROBING..USERS).map(|user| server.login(user)).collect();
-    let clients = (0..CONNECTIONS).map(|_| Client::logging_in(logins.clone())).collect();
+    let mut logins: Vec<_> = (PROBING..USERS).map(|user| server.login(user)).collect();
+    // Each begins with another user: more than a few at once would be taken for guessing.
+    let clients = (0..CONNECTIONS).map(|_| {
+        logins.rotate_left(1);
+        Client::logging_in(logins.clone())
+    });
+    let clients = clients.collect();
     let schedule = Schedule { rate: 10.0 * capacity, length };
     let (outcomes, memory) = memory::highest_during(&server, || {
         let begun = Instant::now();

@@ -4,6 +4,8 @@ mod sources;
 mod values;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use portcullis_adapters::jwt::TokenName;
 use portcullis_adapters::keys::{KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{InvalidSecret, Secret};
 use portcullis_domain::Rules;
+use portcullis_domain::password::common::PasswordList;
 use portcullis_domain::password::policy::PasswordPolicy;
 use portcullis_domain::session::{Lifetimes, MAX_ACCESS_LIFETIME};
 use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordLaneConfig, Quota, TrustedProxies};
@@ -265,6 +268,7 @@ fn rules(values: &Values) -> Result<Rules, InvalidSetting> {
 
 fn password_policy(values: &Values) -> Result<PasswordPolicy, InvalidSetting> {
     let forbid_common = values.boolean("password.common_list")?;
+    let also_common = values.optional("password.common_file", password_list)?.unwrap_or_default();
     let specification = PasswordPolicy {
         min_length: values.integer("password.min_length", PasswordPolicy::LOWEST_MIN_LENGTH, 64)?,
         require_upper: values.boolean("password.require_upper")?,
@@ -272,9 +276,22 @@ fn password_policy(values: &Values) -> Result<PasswordPolicy, InvalidSetting> {
         require_digit: values.boolean("password.require_digit")?,
         require_special: values.boolean("password.require_special")?,
         forbid_common,
+        also_common: also_common.clone(),
     };
-    let nist = PasswordPolicy { forbid_common, ..PasswordPolicy::nist() };
+    let nist = PasswordPolicy { forbid_common, also_common, ..PasswordPolicy::nist() };
     values.one_of("password.preset", &[("specification", specification), ("nist", nist)])
+}
+
+/// Reads an operator's list of passwords.
+fn password_list(path: &str) -> Result<PasswordList, String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let mut file = File::open(path).map_err(unreadable)?.take(LONGEST_PASSWORD_LIST + 1);
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > LONGEST_PASSWORD_LIST {
+        return Err(format!("is longer than {} MB", LONGEST_PASSWORD_LIST / 1_000_000));
+    }
+    PasswordList::parse(&text).map_err(|error| error.to_string())
 }
 
 fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme, InvalidSetting> {
@@ -324,6 +341,9 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
         password: quota("password")?,
     })
 }
+
+/// The longest file of passwords, in bytes.
+const LONGEST_PASSWORD_LIST: u64 = 20_000_000;
 
 /// What one user can list in one answer.
 const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();

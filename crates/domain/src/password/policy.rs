@@ -1,6 +1,7 @@
 //! What a new password must be like.
 
-use super::{AcceptedPassword, PasswordAttempt, common};
+use super::common::{self, PasswordList};
+use super::{AcceptedPassword, PasswordAttempt};
 use crate::username::CanonicalName;
 
 /// The rules for new passwords. They guard registration and password changes, never a login.
@@ -36,6 +37,8 @@ pub struct PasswordPolicy {
     pub require_special: bool,
     /// Whether the shipped list of common passwords is refused.
     pub forbid_common: bool,
+    /// What else is refused as common.
+    pub also_common: PasswordList,
 }
 
 impl PasswordPolicy {
@@ -52,6 +55,7 @@ impl PasswordPolicy {
             require_digit: false,
             require_special: false,
             forbid_common: true,
+            also_common: PasswordList::default(),
         }
     }
 
@@ -80,7 +84,7 @@ impl PasswordPolicy {
             (self.require_special && !has(is_special), PasswordViolation::MissingSpecial),
             (text.contains('\0'), PasswordViolation::InvalidCharacter),
             (contains_name(text, &name), PasswordViolation::ContainsUsername),
-            (self.forbid_common && common::contains(text), PasswordViolation::Common),
+            (self.is_common(text), PasswordViolation::Common),
         ];
         let violations: Vec<_> =
             broken.into_iter().filter_map(|(is_broken, violation)| is_broken.then_some(violation)).collect();
@@ -88,6 +92,15 @@ impl PasswordPolicy {
             true => Ok(password),
             false => Err(violations),
         }
+    }
+
+    /// Whether any password is refused as common.
+    pub fn forbids_common(&self) -> bool {
+        self.forbid_common || !self.also_common.is_empty()
+    }
+
+    fn is_common(&self, password: &str) -> bool {
+        self.forbid_common && common::contains(password) || self.also_common.contains(password)
     }
 }
 
@@ -101,6 +114,7 @@ impl Default for PasswordPolicy {
             require_digit: true,
             require_special: true,
             forbid_common: true,
+            also_common: PasswordList::default(),
         }
     }
 }
@@ -132,7 +146,7 @@ pub enum PasswordViolation {
     /// The username, in any case, is part of it.
     #[error("must not contain the username")]
     ContainsUsername,
-    /// It stands in the shipped list of common passwords.
+    /// It stands in a list of common passwords.
     #[error("is one of the most common passwords")]
     Common,
     /// It contains NUL, which old hashing schemes take for the end.

@@ -47,7 +47,7 @@ pub(crate) struct RequiredCharacters {
 
 impl From<&PasswordPolicy> for PasswordPolicyResponse {
     fn from(policy: &PasswordPolicy) -> Self {
-        let common = policy.forbid_common.then_some(ViolationCode::Common);
+        let common = policy.forbids_common().then_some(ViolationCode::Common);
         let always = [ViolationCode::ContainsUsername, ViolationCode::InvalidCharacter];
         Self {
             min_length: policy.min_length,

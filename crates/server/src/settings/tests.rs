@@ -1,6 +1,8 @@
 use std::ffi::OsString;
 use std::fs;
 
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::policy::PasswordViolation;
 use tempfile::TempDir;
 
 use super::*;
@@ -112,6 +114,35 @@ fn secrets_come_from_files_too() {
     assert!(missing.starts_with("PORTCULLIS_SECRET_FILE: cannot read /nonexistent/secret"), "{missing}");
     let not_a_secret = refusal(&[("PORTCULLIS_SERVER__LISTEN_FILE", path)]);
     assert!(not_a_secret.starts_with("unknown setting server.listen_file"), "{not_a_secret}");
+}
+
+#[test]
+fn an_operator_names_more_common_passwords() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("common.txt");
+    let path = file.to_str().unwrap();
+    let variables =
+        [("PORTCULLIS_PASSWORD__COMMON_FILE", path), ("PORTCULLIS_PASSWORD__COMMON_LIST", "false")];
+    fs::write(&file, "#! ours\nAcme-rocks-2026!\n").unwrap();
+    for preset in ["specification", "nist"] {
+        let settings =
+            load(None, &[&variables[..], &[("PORTCULLIS_PASSWORD__PRESET", preset)]].concat()).unwrap();
+        let policy = settings.rules.password;
+        assert!(policy.forbids_common(), "{preset}");
+        let attempt = PasswordAttempt::new("aCME-rocks-2026!".to_owned());
+        assert_eq!(policy.accept(&attempt, "alice").unwrap_err(), [PasswordViolation::Common], "{preset}");
+    }
+    let refused = |reason: &str| {
+        let refusal = refusal(&variables);
+        assert!(refusal.starts_with("password.common_file ") && refusal.contains(path), "{refusal}");
+        assert!(refusal.contains(reason), "{refusal}");
+    };
+    fs::write(&file, b"\xff\n").unwrap();
+    refused("cannot be read: stream did not contain valid UTF-8");
+    fs::write(&file, "x".repeat(20_000_001)).unwrap();
+    refused("is longer than 20 MB");
+    fs::remove_file(&file).unwrap();
+    refused("cannot be read: No such file");
 }
 
 #[test]

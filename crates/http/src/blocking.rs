@@ -55,10 +55,15 @@ impl PasswordLaneConfig {
     pub const fn threads(self) -> NonZeroUsize {
         self.hashing_threads.saturating_add(2)
     }
+
+    /// How many use cases wait or are under way, at most.
+    const fn places(self) -> usize {
+        self.queue.get().saturating_add(self.threads().get())
+    }
 }
 
-/// Two hashes at a time and 8 in line: what two cores do in about a second. Who would wait longer is served sooner by
-/// coming back.
+/// Two hashes at a time and 8 in line, which two cores do in little more than a second. Who would wait longer is served
+/// sooner by coming back.
 impl Default for PasswordLaneConfig {
     fn default() -> Self {
         let number = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
@@ -193,7 +198,7 @@ impl PasswordLane {
     ) -> io::Result<Self> {
         Ok(Self {
             lane: ThreadLane::start("password", config.threads().get(), config.queue.get())?,
-            share: is_limited.then(Arc::default),
+            share: is_limited.then(|| Arc::new(FairShare::of(config.places()))),
             clock,
             counters: Arc::default(),
         })
@@ -267,7 +272,7 @@ impl PasswordLane {
 pub struct LaneCounts {
     /// How many use cases wait in line now.
     pub waiting: usize,
-    /// How many were turned away: the line was full, or the places of their account or address were taken.
+    /// How many were turned away: the line was full or closed, or the places of their account or address were taken.
     pub shed: u64,
     /// How many had their turn.
     pub begun: u64,

@@ -35,6 +35,8 @@ fn a_database_belongs_to_the_user_of_its_url_who_is_no_superuser() {
 
 #[test]
 fn a_durable_server_syncs_and_is_reached_over_tcp() {
+    // Makes sure that there is a PostgreSQL on the machine.
+    ThrowawayPostgres::shared();
     let server = ThrowawayPostgres::start_durable().unwrap();
     let url = server.create_database();
     let address = url.strip_prefix("postgres://portcullis@").unwrap().strip_suffix("/test_1").unwrap();

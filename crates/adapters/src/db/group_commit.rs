@@ -240,7 +240,8 @@ impl Group {
     fn undo<T, E>(&mut self, error: E) -> Part<T, E> {
         match self.connection.rollback() {
             Ok(()) => Part::Done(Err(error)),
-            // There is no savepoint any more: after some errors, a full disk's for one, SQLite undoes everything.
+            // There is no savepoint any more: after some errors, a full disk's for one, SQLite undoes everything. The
+            // part's own error says why; it is never one that rests on what others wrote, for those leave the savepoint.
             Err(rollback) => {
                 self.fail(rollback);
                 Part::Broken(error)
@@ -323,7 +324,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.db");
             let mut writers = GroupCommit::new(NonZeroU32::new(most_parts).unwrap());
-            writers.longest_gathering = Duration::from_mins(1);
+            writers.longest_gathering = LONGEST_WAIT;
+            writers.queue = WriterQueue::new(LONGEST_WAIT);
             let file = Self { _folder: folder, path, writers };
             file.connect()
                 .batch_execute(
@@ -369,6 +371,8 @@ mod tests {
         fn together(&self, parts: &[&(dyn Fn() -> Written + Sync)]) -> Vec<thread::Result<Written>> {
             let (open, opened) = channel::<()>();
             thread::scope(|scope| {
+                // Dropped where the test fails, so that nobody waits for it.
+                let open = open;
                 let first = scope.spawn(move || {
                     self.write(|connection| {
                         opened.recv().unwrap();
@@ -390,11 +394,16 @@ mod tests {
         }
 
         fn wait_for(&self, writers: usize) {
+            let begun = Instant::now();
             while self.writers.queue.len() < writers {
+                assert!(begun.elapsed() < LONGEST_WAIT, "{writers} do not queue up");
                 thread::yield_now();
             }
         }
     }
+
+    /// Long enough for the busiest machine.
+    const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
     type Written = Result<(), StoreError>;
 
@@ -425,6 +434,8 @@ mod tests {
             })
         };
         thread::scope(|scope| {
+            // Dropped where the test fails, so that nobody waits for it.
+            let open = open;
             let parts = scope.spawn(|| file.together(&[&|| answered(tell.clone()), &last]));
             assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "the last part is not done yet");
             assert_eq!(file.seen(), [0; 0]);

@@ -65,8 +65,9 @@ impl HashThreads {
         self.push(Box::new(move |hasher| {
             let begun = Instant::now();
             counters.begun(begun - asked);
+            let running = Running { counters: &counters, begun };
             let outcome = work(hasher);
-            counters.ended(begun.elapsed());
+            drop(running);
             // Who asked waits for it.
             let _received = reply.send(outcome);
         }))?;
@@ -81,6 +82,18 @@ impl HashThreads {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         outcome
+    }
+}
+
+/// A hash under way. It is counted as done also where it panics.
+struct Running<'a> {
+    counters: &'a Counters,
+    begun: Instant,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.counters.ended(self.begun.elapsed());
     }
 }
 
@@ -211,7 +224,7 @@ const NICER: i32 = 14;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, SyncSender};
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
     use portcullis_domain::password::policy::PasswordPolicy;
 
@@ -237,10 +250,13 @@ mod tests {
                 _ => {}
             }
             self.started.send(attempt.expose().to_owned()).unwrap();
-            self.opened.lock().unwrap().recv().unwrap();
+            self.opened.lock().unwrap().recv_timeout(LONGEST_WAIT).unwrap();
             Ok(Verdict::Match)
         }
     }
+
+    /// Long enough for the busiest machine.
+    const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
     /// Threads before a [`Gate`], what starts there, and what opens it.
     fn gated(threads: usize, queue: usize) -> (Arc<HashThreads>, Receiver<String>, SyncSender<()>) {
@@ -261,7 +277,9 @@ mod tests {
         let waiting = threads.counts().waiting;
         let (asker, password) = (Arc::clone(threads), password.to_owned());
         let asking = thread::spawn(move || verify(&asker, &password, "hash"));
+        let begun = Instant::now();
         while threads.counts().waiting == waiting {
+            assert!(begun.elapsed() < LONGEST_WAIT && !asking.is_finished(), "it does not wait");
             thread::yield_now();
         }
         asking
@@ -274,7 +292,7 @@ mod tests {
     ) -> JoinHandle<Result<Verdict, HashError>> {
         let asker = Arc::clone(threads);
         let asking = thread::spawn(move || verify(&asker, "first", "hash"));
-        assert_eq!(has_started.recv().unwrap(), "first");
+        assert_eq!(has_started.recv_timeout(LONGEST_WAIT).unwrap(), "first");
         asking
     }
 
@@ -294,6 +312,7 @@ mod tests {
             let error = verify(&threads, "x", "panic").unwrap_err();
             assert!(matches!(&error, HashError::Failed(cause) if cause.to_string() == "the hasher panicked"));
         }
+        assert_eq!((threads.counts().waiting, threads.counts().done), (0, 3), "counted all the same");
         open.send(()).unwrap();
         assert_eq!(verify(&threads, "x", "hash").unwrap(), Verdict::Match, "the one thread is alive");
     }
@@ -347,7 +366,8 @@ mod tests {
     fn dropping_ends_the_threads() {
         let (threads, has_started, _open) = gated(3, 1);
         drop(threads);
-        assert!(has_started.recv().is_err(), "nobody has the hasher any more");
+        let outcome = has_started.recv_timeout(LONGEST_WAIT);
+        assert_eq!(outcome, Err(RecvTimeoutError::Disconnected), "nobody has the hasher any more");
     }
 
     #[cfg(target_os = "linux")]

@@ -270,7 +270,7 @@ fn an_end_that_commits_after_two_looks_is_found_by_the_third() {
 #[test]
 fn nobody_who_reads_waits_for_a_write_that_waits_for_another_process() {
     let (_folder, path) = in_folder();
-    let config = PoolConfig { size: 1, checkout_timeout: Duration::from_millis(50), ..PoolConfig::default() };
+    let config = PoolConfig { size: 1, ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::Sqlite(path.clone()), config);
     database.prepare(KEY, &[]).unwrap();
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();

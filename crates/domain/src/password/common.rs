@@ -30,6 +30,10 @@ impl PasswordList {
     /// # Errors
     /// [`TooManyPasswords`].
     pub fn parse(text: &str) -> Result<Self, TooManyPasswords> {
+        Self::parse_at_most(Self::MOST, text)
+    }
+
+    fn parse_at_most(most: usize, text: &str) -> Result<Self, TooManyPasswords> {
         let passwords = text.lines().filter(|line| !line.is_empty() && !line.starts_with("#!"));
         let passwords = passwords.map(|line| PasswordAttempt::new(line.to_owned()));
         let passwords = passwords
@@ -37,7 +41,7 @@ impl PasswordList {
         let mut all = HashSet::new();
         for password in passwords {
             all.insert(password.to_hashable().expose().to_ascii_lowercase().into_boxed_str());
-            if all.len() > Self::MOST {
+            if all.len() > most {
                 return Err(TooManyPasswords);
             }
         }
@@ -105,9 +109,8 @@ mod tests {
 
     #[test]
     fn a_list_has_its_end() {
-        let lines = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("\n");
-        assert_eq!(PasswordList::parse(&lines(PasswordList::MOST)).unwrap().len(), PasswordList::MOST);
-        assert_eq!(PasswordList::parse(&lines(PasswordList::MOST + 1)), Err(TooManyPasswords));
+        assert_eq!(PasswordList::parse_at_most(2, "a\nb\nA\n").unwrap().len(), 2);
+        assert_eq!(PasswordList::parse_at_most(2, "a\nb\nc\n"), Err(TooManyPasswords));
     }
 
     #[test]

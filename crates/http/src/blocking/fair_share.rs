@@ -46,34 +46,36 @@ enum Party {
     Network(Network),
 }
 
-impl Party {
-    const fn most(&self) -> usize {
-        match self {
-            Self::Name(_) | Self::User(_) => MOST_PER_ACCOUNT,
-            Self::Network(_) => MOST_PER_ADDRESS,
-        }
-    }
-}
-
 /// How many uses of one account's password wait or run at the same time: one for each device that its owner may pick up
 /// at once. Who guesses gets no more of them by asking in parallel.
 const MOST_PER_ACCOUNT: usize = 3;
 
-/// How many come from one address: about half of what two cores let wait and run at the default cost, so that the other
-/// half is left to others.
+/// How many come from one address, and never more than half of the lane: the other half is left to others.
 const MOST_PER_ADDRESS: usize = 6;
 
 /// The places that are taken. It is as large as the lane, for nobody is in it without a place there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FairShare {
+    per_account: usize,
+    per_address: usize,
     taken: Mutex<HashMap<Party, usize>>,
 }
 
 impl FairShare {
+    /// That of a lane with so many places.
+    pub(crate) fn of(places: usize) -> Self {
+        let per_address = MOST_PER_ADDRESS.min(places.div_ceil(2));
+        Self { per_account: MOST_PER_ACCOUNT.min(per_address), per_address, taken: Mutex::default() }
+    }
+
     /// Takes a place; `None` when somebody has all that are to be had.
     pub(crate) fn admit(self: &Arc<Self>, applicant: &Applicant) -> Option<Place> {
         let mut taken = self.lock();
-        let has_room = |party: &Party| taken.get(party).is_none_or(|count| *count < party.most());
+        let most = |party: &Party| match party {
+            Party::Name(_) | Party::User(_) => self.per_account,
+            Party::Network(_) => self.per_address,
+        };
+        let has_room = |party: &Party| taken.get(party).is_none_or(|count| *count < most(party));
         if !applicant.parties.iter().all(has_room) {
             return None;
         }
@@ -120,7 +122,7 @@ mod tests {
 
     /// How many places are had by those who come, one from each address and for each name or user.
     fn admitted(applicants: impl IntoIterator<Item = Applicant>) -> usize {
-        let share = Arc::new(FairShare::default());
+        let share = Arc::new(FairShare::of(100));
         let places: Vec<_> = applicants.into_iter().map_while(|applicant| share.admit(&applicant)).collect();
         places.len()
     }
@@ -151,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_more_than_half_of_a_small_lane() {
+        let login = |n: usize| Applicant::naming(&format!("user-{n}"), &from("192.0.2.1"));
+        for (places, most) in [(1, 1), (4, 2), (5, 3), (10, 5), (12, MOST_PER_ADDRESS)] {
+            let share = Arc::new(FairShare::of(places));
+            let admitted: Vec<_> = (0..9).map_while(|n| share.admit(&login(n))).collect();
+            assert_eq!(admitted.len(), most, "of {places}");
+        }
+    }
+
+    #[test]
     fn who_has_no_address_and_no_name_is_not_counted() {
         let nobody = ClientInfo::default();
         assert_eq!(admitted((0..9).map(|_| Applicant::without_account(&nobody))), 9);
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_place_given_back_is_had_by_the_next() {
-        let share = Arc::new(FairShare::default());
+        let share = Arc::new(FairShare::of(100));
         let alice = Applicant::naming("alice", &from("192.0.2.1"));
         let mut places: Vec<_> = (0..MOST_PER_ACCOUNT).map(|_| share.admit(&alice).unwrap()).collect();
         assert!(share.admit(&alice).is_none());
@@ -173,7 +185,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_takes_nothing() {
-        let share = Arc::new(FairShare::default());
+        let share = Arc::new(FairShare::of(100));
         let alice = |address| Applicant::naming("alice", &from(address));
         let _places: Vec<_> =
             (0..MOST_PER_ACCOUNT).map(|n| share.admit(&alice(["192.0.2.1", "192.0.2.2"][n % 2]))).collect();

@@ -30,6 +30,21 @@ impl ClientInfo {
         }
     }
 
+    /// The same as security events keep it, which outlive sessions: of an IPv6 address only the /64, which is what one
+    /// customer of a provider gets, for the rest of it may name a single device for years. An IPv4 address stays whole.
+    ///
+    /// ```
+    /// use portcullis_domain::client::ClientInfo;
+    ///
+    /// let kept = |address: &str| ClientInfo::new(address.parse().ok(), None).for_events().address();
+    /// assert_eq!(kept("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::".parse().ok());
+    /// assert_eq!(kept("::ffff:192.0.2.1"), "192.0.2.1".parse().ok());
+    /// ```
+    #[must_use]
+    pub fn for_events(&self) -> Self {
+        Self { address: self.network().map(Network::address), agent: self.agent.clone() }
+    }
+
     /// The network address, when there is one (a command line has none).
     pub fn address(&self) -> Option<IpAddr> {
         self.address

@@ -30,7 +30,7 @@ pub struct SecurityEvent {
 impl SecurityEvent {
     /// A new event that concerns nobody yet.
     pub fn new(kind: EventKind, at: UnixTime, client: &ClientInfo, entropy: &dyn Entropy) -> Self {
-        Self { id: EventId::new(at, entropy), at, kind, user: None, session: None, client: client.clone() }
+        Self { id: EventId::new(at, entropy), at, kind, user: None, session: None, client: client.for_events() }
     }
 
     /// The same event, of this user.

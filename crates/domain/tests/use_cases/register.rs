@@ -24,7 +24,12 @@ fn a_new_user_is_stored_with_its_event() {
     let [event] = &world.store.events()[..] else { panic!("one event") };
     assert_eq!(
         (event.kind, event.user, &event.client),
-        (EventKind::UserRegistered, Some(user.id), &client())
+        (EventKind::UserRegistered, Some(user.id), &client().for_events())
+    );
+    assert_eq!(
+        event.client.address(),
+        "2001:db8::".parse().ok(),
+        "events keep the network of an IPv6 address"
     );
 }
 

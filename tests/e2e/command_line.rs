@@ -295,7 +295,7 @@ fn the_settings_are_shown_without_secrets() {
          after the next attempt was allowed\n",
         "# kept: from which network somebody logged in to which account, by a keyed hash of both: 30 days after the \
          last time\n",
-        "# kept: security events: for ever\n",
+        "# kept: security events: as long as audit.retention says\n",
     ] {
         assert!(text.contains(kept), "{text}");
     }

@@ -88,6 +88,19 @@ impl Database {
         }
     }
 
+    /// Lets every insert into a table fail.
+    pub(crate) fn refuse_inserts(&self, table: &str) {
+        match &self.kind {
+            Kind::Sqlite => self.execute(&format!(
+                "CREATE TRIGGER refused BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )),
+            Kind::Postgres { .. } => self.execute(&format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$;
+                 CREATE TRIGGER refused BEFORE INSERT ON {table} EXECUTE FUNCTION refuse()"
+            )),
+        }
+    }
+
     /// Adds a user with a hash from elsewhere.
     pub(crate) fn import_user(&self, number: u8, name: &str, hash: &str) {
         let (id, created_at) = match &self.kind {

@@ -1,6 +1,8 @@
 //! Users, sessions and events in SQLite or PostgreSQL, over one set of Diesel queries.
 
 mod attempt_store;
+mod audit_chain;
+mod audit_reader;
 mod cached_update;
 mod connection;
 mod deployment;
@@ -29,6 +31,8 @@ use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
+pub(crate) use self::audit_chain::{ChainRow, SealTurn};
+pub(crate) use self::audit_reader::AuditReader;
 use self::connection::{AnyConnection, ConnectionFactory};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
@@ -36,9 +40,11 @@ use self::error::{store_error, took_too_long};
 use self::group_commit::{Extent, GroupCommit};
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
+use self::prepare::Replacing;
 use self::secrets::Checks;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::Watch;
+use crate::audit::{self, AuditError, AuditKey, AuditKeys, Link, Verified};
 use crate::keys::KeyCheck;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
@@ -135,8 +141,25 @@ impl Database {
     /// # Errors
     /// [`PrepareError`].
     pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
-        let secrets = Checks { current, accepted: accepted.to_vec() };
-        let adoptions = prepare::prepare(&self.url, &secrets)?;
+        self.open(Checks { current, accepted: accepted.to_vec() }, None)
+    }
+
+    /// The same for who keeps an audit log: where an accepted secret is replaced, a hand-over from its audit key to the
+    /// new one's is left in the same transaction, with `event`, which is told the time as [`Database::adopt`]'s is.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn prepare_with(
+        &self,
+        keys: &AuditKeys,
+        event: impl Fn(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        let accepted = keys.accepted.iter().map(|(check, _)| *check).collect();
+        self.open(Checks { current: keys.check, accepted }, Some(Replacing { keys, event: &event }))
+    }
+
+    fn open(&self, secrets: Checks, replacing: Option<Replacing<'_>>) -> Result<(), PrepareError> {
+        let adoptions = prepare::prepare(&self.url, &secrets, replacing)?;
         *self.access_mut() = Access::Open { secrets, adoptions };
         Ok(())
     }
@@ -150,8 +173,8 @@ impl Database {
 
     /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
     /// that one. Connects, brings the schema up to date and, in one transaction, replaces the check value, refuses for
-    /// good every other secret that an instance ever had or accepted here, ends every session and records the event.
-    /// Does not open the stores.
+    /// good every other secret that an instance ever had or accepted here, ends every session and records the event. `key`,
+    /// the adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
     ///
     /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
     /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
@@ -163,9 +186,25 @@ impl Database {
     pub fn adopt(
         &self,
         adopted: KeyCheck,
+        key: &AuditKey,
         event: impl FnOnce(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        prepare::adopt(&self.url, adopted, event)
+        prepare::adopt(&self.url, adopted, key, event)
+    }
+
+    /// Verifies the audit log with the keys of the secrets at hand, and holds it against a head that was `kept`
+    /// elsewhere. Connects, and only reads. `progress` is told the place that was come to, and that of the end.
+    ///
+    /// # Errors
+    /// [`AuditError`], which names the first place where something is wrong.
+    pub fn verify_audit(
+        &self,
+        keys: &AuditKeys,
+        kept: Option<Link>,
+        mut progress: impl FnMut(i64, i64),
+    ) -> Result<Verified, AuditError> {
+        let mut reader = AuditReader::connect(&self.url)?;
+        audit::verify(&mut reader, &keys.public(), kept, &mut progress)
     }
 
     /// Connects and brings the schema up to date under the same lock. Does not open the stores.

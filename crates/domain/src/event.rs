@@ -30,7 +30,14 @@ pub struct SecurityEvent {
 impl SecurityEvent {
     /// A new event that concerns nobody yet.
     pub fn new(kind: EventKind, at: UnixTime, client: &ClientInfo, entropy: &dyn Entropy) -> Self {
-        Self { id: EventId::new(at, entropy), at, kind, user: None, session: None, client: client.for_events() }
+        Self {
+            id: EventId::new(at, entropy),
+            at,
+            kind,
+            user: None,
+            session: None,
+            client: client.for_events(),
+        }
     }
 
     /// The same event, of this user.
@@ -56,6 +63,36 @@ impl SecurityEvent {
     pub fn of_counter(&self, counter: Pseudonym) -> Self {
         let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
         Self { id: self.id.of_each(Uuid::from_bytes(bits)), ..self.clone() }
+    }
+}
+
+/// A security event as a store kept it. The words of its kind may be those of another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastEvent {
+    /// Names the event.
+    pub id: EventId,
+    /// When it happened.
+    pub at: UnixTime,
+    /// What happened: [`EventKind::name`].
+    pub kind: String,
+    /// [`EventKind::detail`].
+    pub detail: Option<String>,
+    /// The session it concerns, if one.
+    pub session: Option<SessionId>,
+    /// Who caused it.
+    pub client: ClientInfo,
+}
+
+impl From<&SecurityEvent> for PastEvent {
+    fn from(event: &SecurityEvent) -> Self {
+        Self {
+            id: event.id,
+            at: event.at,
+            kind: event.kind.name().to_owned(),
+            detail: event.kind.detail().map(str::to_owned),
+            session: event.session,
+            client: event.client.clone(),
+        }
     }
 }
 
@@ -106,6 +143,8 @@ pub enum EventKind {
     AllSessionsEnded,
     /// An operator put a new secret in the place of one that is known to others, which ended all sessions.
     SecretAdopted,
+    /// A new secret came in the place of one that stays accepted for a while.
+    SecretReplaced,
 }
 
 impl EventKind {
@@ -132,6 +171,7 @@ impl EventKind {
             Self::UserSessionsEnded => "user_sessions_ended",
             Self::AllSessionsEnded => "all_sessions_ended",
             Self::SecretAdopted => "secret_adopted",
+            Self::SecretReplaced => "secret_replaced",
         }
     }
 

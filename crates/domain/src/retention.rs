@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 pub const SESSIONS_AFTER_THEIR_END: Duration = REMEMBERED;
 
 /// What a store keeps, and for how long.
-pub const KEPT: [(&str, Kept); 6] = [
+pub const KEPT: [(&str, Kept); 8] = [
     ("users", Kept::UntilDeleted),
     ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
     (
@@ -25,7 +25,9 @@ pub const KEPT: [(&str, Kept); 6] = [
         "from which network somebody logged in to which account, by a keyed hash of both",
         Kept::AfterTheLastTime(KNOWN_FOR),
     ),
-    ("security events", Kept::ForEver),
+    ("security events", Kept::BySetting("audit.retention")),
+    ("what seals them", Kept::BySetting("audit.retention")),
+    ("which key of the audit log came after which", Kept::ForEver),
     ("what a deployment has in common, and the secrets it knows by one-way values", Kept::ForEver),
 ];
 
@@ -41,6 +43,8 @@ pub enum Kept {
     AfterTheNextIsAllowed(Duration),
     /// So long after the last time.
     AfterTheLastTime(Duration),
+    /// As long as an operator says in this setting.
+    BySetting(&'static str),
     /// Nothing deletes it.
     ForEver,
 }
@@ -59,6 +63,7 @@ impl fmt::Display for Kept {
             Self::AfterTheLastTime(time) => {
                 write!(f, "{} days after the last time", time.as_secs() / 86_400)
             }
+            Self::BySetting(setting) => write!(f, "as long as {setting} says"),
             Self::ForEver => f.write_str("for ever"),
         }
     }

@@ -1,5 +1,5 @@
 //! Keeps an instance in step with its database, on threads of its own: one waits for it at the start and then looks
-//! up ended sessions a few times a second, and one sweeps out those that have been over for long.
+//! up ended sessions a few times a second, one sweeps out those that have been over for long, and one seals the audit log.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use portcullis_adapters::audit::Sealer;
 use portcullis_domain::service::{CatchUpError, Sweeper};
 
 use crate::failure::Failure;
@@ -54,13 +55,20 @@ fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Resul
         return Ok(());
     }
     thread::scope(|scope| {
+        // On threads of their own: however long they take, ended sessions are looked up in time.
         let (stop_sweeping, told_to_stop) = mpsc::sync_channel(0);
         let sweeper = instance.service.sweeper();
-        // On a thread of its own: however long it takes, ended sessions are looked up in time.
         let thread = thread::Builder::new().name("sweeper".to_owned());
         thread.spawn_scoped(scope, move || sweep(sweeper, &told_to_stop)).context("cannot start a thread")?;
+        let (stop_sealing, told_to_stop) = mpsc::sync_channel(0);
+        if let Some(sealer) = instance.sealer() {
+            let thread = thread::Builder::new().name("sealer".to_owned());
+            thread
+                .spawn_scoped(scope, move || seal(sealer, &told_to_stop))
+                .context("cannot start a thread")?;
+        }
         let result = look_up_ended_sessions(instance, stopped);
-        drop(stop_sweeping);
+        drop((stop_sweeping, stop_sealing));
         result
     })
 }
@@ -140,6 +148,29 @@ fn sweep(mut sweeper: Sweeper, stopped: &Receiver<()>) {
     };
     // The first step comes at once: it leaves a mark of the time in the database.
     while !is_stopped(stopped, step()) {}
+}
+
+fn seal(mut sealer: Sealer, stopped: &Receiver<()>) {
+    let mut trouble = Trouble::default();
+    let mut step = || match sealer.step() {
+        Ok(pause) => {
+            trouble.ends(|| log::info!("the audit log can be sealed again"));
+            pause
+        }
+        Err(error) => {
+            trouble.begins(|| {
+                log::warn!("the audit log cannot be sealed: {:#}", anyhow::Error::new(error));
+            });
+            Sealer::PAUSE
+        }
+    };
+    while !is_stopped(stopped, step()) {}
+    // Told already, if the database does not answer.
+    if !trouble.lasts
+        && let Err(error) = sealer.close()
+    {
+        log::warn!("the audit log's head cannot be signed: {:#}", anyhow::Error::new(error));
+    }
 }
 
 /// Something that goes wrong for a while: told once when it begins and once when it ends.

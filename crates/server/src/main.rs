@@ -1,5 +1,6 @@
 //! The command line of the Portcullis authentication server.
 
+mod audit;
 mod config_check;
 mod failure;
 mod healthcheck;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use portcullis_adapters::audit::Link;
 
 use self::failure::Failure;
 use self::settings::{Settings, Sources};
@@ -61,6 +63,9 @@ enum Command {
     /// Look at the keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Look after the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the OpenAPI description of the HTTP interface
     Openapi,
     /// Ask the service on this machine whether it lives (exit code 0 if it does)
@@ -145,6 +150,18 @@ enum KeysCommand {
     List,
 }
 
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Verify that nobody changed the audit log, and name the first place where somebody did (exit code 1 then)
+    Verify {
+        /// A head that was kept elsewhere, against which nobody can cut the log unnoticed
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Option<Link>,
+    },
+    /// Delete the sealed events that are older than audit.retention, where the service's own role may not
+    Trim,
+}
+
 #[cfg(not(feature = "governor"))]
 const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\nLicensed under MIT OR Apache-2.0.");
 
@@ -177,6 +194,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Secret(SecretCommand::Generate) => secret::generate(),
         Command::Secret(SecretCommand::Adopt { yes }) => secret::adopt(&settings()?, yes),
         Command::Keys(KeysCommand::List) => keys::list(&settings()?),
+        Command::Audit(AuditCommand::Verify { head }) => audit::verify(&settings()?, head),
+        Command::Audit(AuditCommand::Trim) => audit::trim(&settings()?),
         Command::Openapi => openapi::run(),
         Command::Healthcheck => healthcheck::run(&settings()?),
     }

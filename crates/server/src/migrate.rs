@@ -43,6 +43,8 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
         PrepareError::RefusedAcceptedSecret => {
             InvalidSetting::new(format!("accepted_secrets: {error}; take it out")).into()
         }
-        PrepareError::Unreachable(_) | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
+        PrepareError::Unreachable(_) | PrepareError::Outdated | PrepareError::Migration(_) => {
+            anyhow::Error::new(error).into()
+        }
     }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Settings {
     pub password_lane: PasswordLaneConfig,
     pub limits: LimitsConfig,
     pub cors: AllowedOrigins,
+    pub audit: Audit,
     pub log: Log,
 }
 
@@ -63,6 +64,14 @@ pub(crate) struct Tokens {
     pub key_rotation: KeyRotation,
     /// How many verified access tokens are remembered.
     pub cache: usize,
+}
+
+/// What becomes of security events after they were stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Audit {
+    pub seal: bool,
+    /// How long they are kept; `None` for ever.
+    pub retention: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -124,6 +133,15 @@ impl Settings {
             cors: values.list_parsed("cors.allowed_origins", |origins| {
                 AllowedOrigins::parse(origins.iter().map(String::as_str))
             })?,
+            audit: Audit {
+                seal: values.boolean("audit.seal")?,
+                retention: values.duration_or(
+                    "audit.retention",
+                    "forever",
+                    Duration::from_hours(24),
+                    LONGEST_RETENTION,
+                )?,
+            },
             log: Log {
                 level: values.parsed("log.level", |level| {
                     level.parse().map_err(|_error| "must be off, error, warn, info, debug or trace")
@@ -347,6 +365,9 @@ const LONGEST_PASSWORD_LIST: u64 = 20_000_000;
 
 /// What one user can list in one answer.
 const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+
+/// A hundred years.
+const LONGEST_RETENTION: Duration = Duration::from_hours(24 * 36_500);
 
 /// Some 128 MB of them.
 const MOST_CACHED_TOKENS: usize = 1_000_000;

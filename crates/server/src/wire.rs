@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
 use portcullis_adapters::db::Database;
 use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
 use portcullis_adapters::jwt::JwtCodec;
@@ -14,13 +15,14 @@ use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::id::uuid_v7;
 use portcullis_domain::ports::{Clock as _, Entropy, PasswordHasher};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
 use crate::failure::Failure;
 use crate::migrate::unprepared;
-use crate::settings::{InvalidSetting, Settings};
+use crate::settings::{Audit, InvalidSetting, Settings};
 use crate::{logging, secret_file};
 
 /// The parts of one instance.
@@ -30,7 +32,8 @@ pub(crate) struct Instance {
     pub ports: Ports,
     database: Arc<Database>,
     current_key: KeyCheck,
-    accepted_keys: Vec<KeyCheck>,
+    audit: Audit,
+    audit_keys: Arc<AuditKeys>,
 }
 
 impl Instance {
@@ -62,7 +65,8 @@ impl Instance {
             ports,
             database,
             current_key: KeyCheck::of(secrets.current()),
-            accepted_keys: secrets.iter().skip(1).map(KeyCheck::of).collect(),
+            audit: settings.audit,
+            audit_keys: Arc::new(AuditKeys::of(&secrets)),
         })
     }
 
@@ -76,7 +80,19 @@ impl Instance {
     }
 
     fn open_stores(&self) -> Result<(), Failure> {
-        self.database.prepare(self.current_key, &self.accepted_keys).map_err(unprepared)
+        let event = |now| self.operators_event(EventKind::SecretReplaced, now);
+        self.database.prepare_with(&self.audit_keys, event).map_err(unprepared)
+    }
+
+    /// What seals the audit log, unless a setting says that nothing does.
+    pub(crate) fn sealer(&self) -> Option<Sealer> {
+        self.audit.seal.then(|| self.new_sealer())
+    }
+
+    fn new_sealer(&self) -> Sealer {
+        let instance = uuid_v7(self.ports.clock.now(), self.ports.entropy.as_ref());
+        let keys = Arc::clone(&self.audit_keys);
+        Sealer::new(Arc::clone(&self.database), keys, instance, self.audit.retention)
     }
 
     /// Fails once another secret took the place of the database's.
@@ -93,12 +109,35 @@ impl Instance {
 
     /// Makes the database one that is used with this instance's secret, and ends all sessions.
     pub(crate) fn adopt(&self) -> Result<(), Failure> {
-        let event = |now| {
-            let entropy = self.ports.entropy.as_ref();
-            SecurityEvent::new(EventKind::SecretAdopted, now, &ClientInfo::default(), entropy)
-        };
-        self.database.adopt(self.current_key, event).map_err(unprepared)
+        let event = |now| self.operators_event(EventKind::SecretAdopted, now);
+        self.database.adopt(self.current_key, self.audit_keys.current(), event).map_err(unprepared)
     }
+
+    fn operators_event(&self, kind: EventKind, now: UnixTime) -> SecurityEvent {
+        SecurityEvent::new(kind, now, &ClientInfo::default(), self.ports.entropy.as_ref())
+    }
+}
+
+/// The sealer as a command uses it.
+pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, Failure> {
+    logging::init(&settings.log);
+    let instance = Instance::wire(settings)?;
+    instance.open_stores()?;
+    Ok(instance.new_sealer())
+}
+
+/// Verifies the audit log with the settings' secrets. Makes and changes nothing.
+pub(crate) fn verify_audit(
+    settings: &Settings,
+    kept: Option<Link>,
+    progress: impl FnMut(i64, i64),
+) -> Result<Verified, Failure> {
+    let keys = AuditKeys::of(&known_secrets(settings)?);
+    let database = Database::new(settings.database.clone(), settings.pool);
+    database.verify_audit(&keys, kept, progress).map_err(|error| match error {
+        AuditError::Unreachable(error) => unprepared(error),
+        error => anyhow::Error::new(error).context("the audit log is not good").into(),
+    })
 }
 
 /// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.

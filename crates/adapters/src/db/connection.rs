@@ -7,10 +7,12 @@ use diesel::r2d2::ManageConnection;
 use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::revocation::OVERLAP;
+use portcullis_domain::service::MAX_SKEW;
 
 use super::error::{DatabaseFailure, is_connection_loss};
 use super::sqlite_file::name_for_sqlite;
 use super::{DatabaseUrl, LONGEST_TRANSACTION};
+use crate::audit;
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
 /// never called: [`ConnectionFactory`] goes by the scheme.)
@@ -214,6 +216,16 @@ const _: () = assert!(
     LONGEST_TRANSACTION.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs()
         < OVERLAP.as_secs(),
     "a slow transaction would reach beyond the overlap of the looks at ended sessions"
+);
+
+// And before the audit log's next walk to the newest event begins behind it.
+const _: () = assert!(
+    LONGEST_TRANSACTION.as_secs()
+        + IDLE_IN_TRANSACTION_TIMEOUT.as_secs()
+        + STATEMENT_TIMEOUT.as_secs()
+        + MAX_SKEW.as_secs()
+        < audit::OVERLAP.as_secs(),
+    "a slow transaction's event would be sealed late"
 );
 
 /// `synchronous_commit` is raised where the server would acknowledge commits that a crash can lose; a stricter

@@ -1,6 +1,7 @@
 //! What all instances over one database share: a table of one row.
 
 use diesel::dsl::{case_when, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use portcullis_domain::retention::Sweep;
 use portcullis_domain::time::{StoreTime, UnixTime};
@@ -21,13 +22,18 @@ pub(super) struct Shared {
     pub(super) time: StoreTime,
 }
 
-/// Reads it, and the database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function
-/// is not named by its schema, so that a test can put another clock before it.
-pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
-    let now = sql::<Moment>(match connection {
+/// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
+/// its schema, so that a test can put another clock before it.
+pub(super) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
+    sql(match connection {
         AnyConnection::Postgres(_) => "clock_timestamp()",
         AnyConnection::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-    });
+    })
+}
+
+/// Reads it, and the database's clock.
+pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
+    let now = now(connection);
     let (DbTime(floor), key_check, adoptions, DbTime(newest), DbTime(now)) = deployment::table
         .select((
             deployment::session_floor,

@@ -15,7 +15,8 @@ use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
 use super::event_log::insert_event;
 use super::secrets::{self, Checks, Known};
-use super::{DatabaseUrl, deployment, migrations, sqlite_file};
+use super::{DatabaseUrl, audit_chain, deployment, migrations, sqlite_file};
+use crate::audit::{AuditKey, AuditKeys};
 use crate::keys::KeyCheck;
 
 /// The database could not be made ready.
@@ -39,6 +40,9 @@ pub enum PrepareError {
     /// So was one of the accepted secrets.
     #[error("the database refuses one of these for good, since another secret was adopted")]
     RefusedAcceptedSecret,
+    /// The schema is older than this build, and only a look was asked for.
+    #[error("the database's schema is older than this build: bring it up to date with `portcullis migrate`")]
+    Outdated,
     /// A migration failed. It was rolled back.
     #[error("a migration failed: {0}")]
     Migration(DatabaseFailure),
@@ -59,18 +63,48 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<(), PrepareError> {
     Alone::with(url)?.migrate()
 }
 
+/// What is left behind where an instance's secret takes the place of another: a hand-over of the audit log, and the event
+/// of the time that an aligned clock would show.
+pub(super) struct Replacing<'a> {
+    pub(super) keys: &'a AuditKeys,
+    pub(super) event: &'a dyn Fn(UnixTime) -> SecurityEvent,
+}
+
 /// Brings the schema up to date and holds an instance's secrets against the database's. Returns how often a secret was
 /// adopted so far.
-pub(super) fn prepare(url: &DatabaseUrl, checks: &Checks) -> Result<i64, PrepareError> {
+pub(super) fn prepare(
+    url: &DatabaseUrl,
+    checks: &Checks,
+    replacing: Option<Replacing<'_>>,
+) -> Result<i64, PrepareError> {
     let mut alone = Alone::with(url)?;
     alone.migrate()?;
     let known = alone.known_secrets()?;
     known.admit(checks)?;
     // Where nothing is new, it only reads.
     if !known.says_it_all(checks) {
-        alone.transaction(|connection| known.learn(connection, checks).map_err(store_error))?;
+        alone.transaction(|connection| {
+            known.learn(connection, checks).map_err(store_error)?;
+            match (replacing, known.replaced_by(checks)) {
+                (Some(replacing), Some(old)) => hand_over(connection, &replacing, old),
+                _ => Ok(()),
+            }
+        })?;
     }
     Ok(known.adoptions)
+}
+
+fn hand_over(
+    connection: &mut AnyConnection,
+    replacing: &Replacing<'_>,
+    old: &[u8],
+) -> Result<(), StoreError> {
+    let time = deployment::look(connection).map_err(store_error)?.time;
+    let event = (replacing.event)(time.now.max(time.newest));
+    if let Some(old) = replacing.keys.accepted(old) {
+        audit_chain::hand_over(connection, &replacing.keys.current, old, event.at)?;
+    }
+    insert_event(connection, &event)
 }
 
 /// Brings the schema up to date, puts another secret in the place of the database's, refuses all others that it knows
@@ -78,6 +112,7 @@ pub(super) fn prepare(url: &DatabaseUrl, checks: &Checks) -> Result<i64, Prepare
 pub(super) fn adopt(
     url: &DatabaseUrl,
     adopted: KeyCheck,
+    key: &AuditKey,
     event: impl FnOnce(UnixTime) -> SecurityEvent,
 ) -> Result<(), PrepareError> {
     let mut alone = Alone::with(url)?;
@@ -91,6 +126,7 @@ pub(super) fn adopt(
         let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.newest));
         deployment::raise_floor(connection, event.at).map_err(store_error)?;
+        audit_chain::adoption(connection, key, event.at)?;
         insert_event(connection, &event)
     })
 }

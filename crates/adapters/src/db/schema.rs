@@ -88,6 +88,36 @@ diesel::table! {
         sweeper -> Nullable<Id>,
         sweeper_until -> Moment,
         adoptions -> BigInt,
+        sealer -> Nullable<Id>,
+        sealer_until -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary};
+    use super::sql_types::Id;
+
+    audit_chain (seq) {
+        seq -> BigInt,
+        event_id -> Id,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use super::sql_types::Moment;
+
+    audit_heads (number) {
+        number -> BigInt,
+        kind -> Text,
+        seq -> BigInt,
+        hash -> Binary,
+        at -> Moment,
+        public_key -> Binary,
+        signature -> Binary,
+        old_public_key -> Nullable<Binary>,
+        old_signature -> Nullable<Binary>,
     }
 }
 
@@ -110,3 +140,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(users, sessions, security_events, deployment);
+diesel::allow_tables_to_appear_in_same_query!(audit_chain, security_events);

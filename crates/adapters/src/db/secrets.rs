@@ -68,6 +68,11 @@ impl Known {
         self.is_in_use(checks.current) && checks.iter().all(|check| self.has(*check))
     }
 
+    /// The check value of the secret in whose place an instance's own one comes, if it does.
+    pub(super) fn replaced_by(&self, checks: &Checks) -> Option<&[u8]> {
+        self.in_use.as_deref().filter(|in_use| *in_use != checks.current.as_bytes())
+    }
+
     /// Writes down an instance's secrets, its current one as that in use.
     ///
     /// While a secret is replaced, in two steps, a straggler of step one (old secret, accepts the new) that starts

@@ -15,6 +15,7 @@ use crate::secret::Secret;
 /// | `refresh` | the MAC of refresh tokens |
 /// | `pseudonyms` | the MAC that makes pseudonyms |
 /// | `check` | [`KeyCheck`] |
+/// | `audit` | the private key of [`AuditKey`](crate::audit::AuditKey) |
 #[derive(Clone)]
 pub(crate) struct RootKey(Prk);
 

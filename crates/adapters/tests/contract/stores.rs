@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use portcullis_adapters::audit::AuditKey;
 use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::keys::KeyCheck;
+use portcullis_adapters::secret::Secret;
 use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::{EventLog, SessionStore, StoreErrorKind, StoreHealth, UserStore};
@@ -76,6 +78,10 @@ impl From<EventRow> for RecordedEvent {
 
 /// The check value that tests prepare their databases with.
 pub(crate) const KEY: KeyCheck = KeyCheck::from_bytes([1; 32]);
+
+fn audit_key() -> AuditKey {
+    AuditKey::of(&Secret::parse_for_development("adopted").unwrap())
+}
 
 /// The key check over its whole life: set by the first instance, moved by a replacement of the secret, and back by the
 /// next one.
@@ -221,7 +227,8 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     let [older, old, new, third, next] = [1, 2, 3, 4, 5].map(|n| KeyCheck::from_bytes([n; 32]));
     let [step_one, step_two, done, commands] = instances;
     let entropy = SeededEntropy::new(3);
-    let adopt = |secret| commands.adopt(secret, |time| event(EventKind::SecretAdopted, time, &entropy));
+    let key = audit_key();
+    let adopt = |secret| commands.adopt(secret, &key, |time| event(EventKind::SecretAdopted, time, &entropy));
     let refuses = |current, accepted: &[KeyCheck]| {
         let result = done.prepare(current, accepted);
         assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
@@ -272,14 +279,14 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 /// Adopting a secret ends what was opened before and nothing that comes after.
 pub(crate) fn adopts_another_secret(database: &Database) {
     let entropy = SeededEntropy::new(3);
-    let adopted = KeyCheck::from_bytes([2; 32]);
+    let (adopted, key) = (KeyCheck::from_bytes([2; 32]), audit_key());
     let adopt = || {
         let mut told = UnixTime::EPOCH;
         let event = |time| {
             told = time;
             event(EventKind::SecretAdopted, time, &entropy)
         };
-        database.adopt(adopted, event).map(|()| told)
+        database.adopt(adopted, &key, event).map(|()| told)
     };
     let time = || database.check().unwrap().time.unwrap();
 
@@ -290,7 +297,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     // All or nothing: this event is there already.
     let known = event(EventKind::SecretAdopted, NOW, &entropy);
     database.record(&known).unwrap();
-    database.adopt(adopted, |_| known).unwrap_err();
+    database.adopt(adopted, &key, |_| known).unwrap_err();
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
     database.prepare(KEY, &[]).unwrap();
 

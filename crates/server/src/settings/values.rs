@@ -110,6 +110,18 @@ impl Values {
         })
     }
 
+    /// The same, or a word that stands for none.
+    pub(super) fn duration_or(
+        &self,
+        key: &str,
+        none: &str,
+        min: Duration,
+        max: Duration,
+    ) -> Result<Option<Duration>, InvalidSetting> {
+        let is_none = self.parsed(key, |text| Ok::<_, std::convert::Infallible>(text == none))?;
+        (!is_none).then(|| self.duration(key, min, max)).transpose()
+    }
+
     /// Whether a value comes from an environment variable rather than from a file or the defaults.
     pub(super) fn is_from_a_variable(&self, key: &str) -> bool {
         self.value(key).origin().is_some_and(|origin| origin.starts_with("PORTCULLIS_"))

@@ -1,0 +1,47 @@
+use portcullis_domain::ports::StoreError;
+use uuid::Uuid;
+
+use super::audit_chain::{self, ChainRow, Look};
+use super::connection::AnyConnection;
+use super::{DatabaseUrl, PrepareError, migrations};
+use crate::audit::{Statement, StoredEvent};
+
+/// A connection that only reads the audit log: the database may be one that this instance must not use.
+pub(crate) struct AuditReader(AnyConnection);
+
+impl AuditReader {
+    pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
+        if !migrations::status(url)?.iter().all(|state| state.applied) {
+            return Err(PrepareError::Outdated);
+        }
+        let connection =
+            AnyConnection::connect_to_look(url).map_err(|failure| PrepareError::of(url, failure))?;
+        Ok(Self(connection))
+    }
+
+    pub(crate) fn statements(&mut self, before: i64, most: u32) -> Result<Vec<Statement>, StoreError> {
+        audit_chain::statements(&mut self.0, before, most)
+    }
+
+    /// The place of the newest checkpoint.
+    pub(crate) fn checkpoint(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(audit_chain::checkpoint(&mut self.0)?.map(|link| link.seq))
+    }
+
+    /// The place where the chain ends.
+    pub(crate) fn end(&mut self) -> Result<i64, StoreError> {
+        Ok(audit_chain::tip(&mut self.0)?.seq)
+    }
+
+    pub(crate) fn chain(&mut self, after: i64, most: u32) -> Result<Vec<ChainRow>, StoreError> {
+        audit_chain::chain(&mut self.0, after, most)
+    }
+
+    pub(crate) fn events(&mut self, ids: &[Uuid]) -> Result<Vec<StoredEvent>, StoreError> {
+        audit_chain::events(&mut self.0, ids)
+    }
+
+    pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<Look, StoreError> {
+        audit_chain::look_for_unsealed(&mut self.0, after, most)
+    }
+}

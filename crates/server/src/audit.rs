@@ -1,0 +1,67 @@
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use portcullis_adapters::audit::{Link, Verified};
+
+use crate::failure::Failure;
+use crate::logging;
+use crate::settings::{InvalidSetting, Settings};
+use crate::terminal::{print, rfc3339};
+use crate::wire;
+
+/// Verifies the audit log and prints what was found, or fails with the first place where something is wrong.
+pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), Failure> {
+    logging::init(&settings.log);
+    let mut told_at = Instant::now();
+    let verified = wire::verify_audit(settings, kept, |at, end| {
+        if told_at.elapsed() > TELL_EVERY {
+            told_at = Instant::now();
+            // Nothing is left to do about a stderr that is gone.
+            let _ = writeln!(io::stderr(), "verified up to seq {at} of {end}");
+        }
+    })?;
+    print(lines(&verified))
+}
+
+/// Deletes what is too old. The service does the same, where its role may.
+pub(crate) fn trim(settings: &Settings) -> Result<(), Failure> {
+    if settings.audit.retention.is_none() {
+        return Err(InvalidSetting::new("audit.retention = forever: nothing is ever too old").into());
+    }
+    let deleted = wire::sealer_for_command(settings)?.trim_all();
+    let deleted = deleted.context("cannot delete old events")?;
+    print([format!("deleted {deleted} sealed events")])
+}
+
+fn lines(verified: &Verified) -> Vec<String> {
+    let Verified { first, end, unsealed, head, adopted_at, is_kept_head_older } = *verified;
+    let sealed = end.seq + 1 - first;
+    let mut lines = vec![
+        match sealed {
+            0 => "sealed: 0".to_owned(),
+            _ => format!("sealed: {sealed}, from seq {first} to {end_seq}", end_seq = end.seq),
+        },
+        format!("not sealed yet: {unsealed}"),
+        format!("end of the chain: {end}"),
+        match head {
+            Some((head, at)) => format!("newest signed head: {head} of {}", rfc3339(at)),
+            None => "newest signed head: none".to_owned(),
+        },
+    ];
+    if first > 1 {
+        lines.push(format!("deleted as too old: up to seq {}", first - 1));
+    }
+    if let Some(seq) = adopted_at {
+        lines.push(format!("a secret was adopted at seq {seq}: what was signed before proves nothing"));
+    }
+    if is_kept_head_older {
+        lines.push(
+            "the head that was kept is of a place that was deleted since: it proves nothing".to_owned(),
+        );
+    }
+    lines
+}
+
+/// How often to say how far it has come.
+const TELL_EVERY: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! The use cases: one verb of [`AuthService`] each, in a file of its name.
 
+mod activity;
 mod authenticate;
 mod catch_up;
 mod change_password;
@@ -18,6 +19,7 @@ mod sweep;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+pub use activity::Activity;
 pub use authenticate::ConfirmError;
 use catch_up::Skew;
 pub use catch_up::{CatchUpError, ClockNotTrusted, MAX_SKEW};

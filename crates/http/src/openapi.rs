@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use crate::problem::{ProblemBody, ProblemCode, Violation, ViolationCode};
 use crate::routes;
 use crate::routes::{
-    change_password, delete_account, docs, end_session, health, login, logout, me, password_policy,
+    activity, change_password, delete_account, docs, end_session, health, login, logout, me, password_policy,
     protected, refresh, register, sessions, well_known,
 };
 
@@ -48,6 +48,7 @@ pub fn openapi() -> Document {
         me::me,
         delete_account::delete_account,
         change_password::change_password,
+        activity::activity,
         sessions::sessions,
         end_session::end_session,
         password_policy::password_policy,

@@ -1,5 +1,6 @@
 //! The URL table.
 
+pub(crate) mod activity;
 pub(crate) mod change_password;
 pub(crate) mod delete_account;
 pub(crate) mod docs;
@@ -40,6 +41,7 @@ fn table(api: &Api) -> Vec<At> {
         At::new("/protected", [get(protected::protected)]),
         At::new("/me", [get(me::me), delete(delete_account::delete_account).limited(&limits.password)]),
         At::new("/me/password", [put(change_password::change_password).limited(&limits.password)]),
+        At::new("/me/activity", [get(activity::activity)]),
         At::new("/me/sessions", [get(sessions::sessions)]),
         At::new("/me/sessions/{id}", [delete(end_session::end_session)]),
         At::new("/password-policy", [get(password_policy::password_policy)]),

@@ -268,7 +268,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
 /// A JSON pointer to a field, as a URI fragment (RFC 6901, section 6). A name too long to be a slip of the pen is
 /// not sent back: the pointer then is to the object.
-fn pointer_to(name: &str) -> Cow<'static, str> {
+pub(crate) fn pointer_to(name: &str) -> Cow<'static, str> {
     if name.len() > MAX_NAME_REPORTED {
         return Cow::Borrowed("#");
     }

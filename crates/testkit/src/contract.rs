@@ -323,6 +323,7 @@ macro_rules! store_contract {
             event_log::{
                 record_keeps_everything,
                 record_keeps_the_longest_and_the_least,
+                of_user_tells_no_event_of_others,
                 a_change_whose_event_cannot_be_stored_does_not_happen,
             }
             store_health::{ a_fresh_store_is_migrated, }

@@ -1,16 +1,71 @@
 use diesel::prelude::*;
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::client::ClientInfo;
+use portcullis_domain::event::{PastEvent, SecurityEvent};
+use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{EventLog, StoreError};
+use uuid::Uuid;
 
 use super::Database;
 use super::connection::AnyConnection;
-use super::error::store_error;
+use super::error::{CorruptRow, store_error};
 use super::schema::security_events;
 use super::types::{DbId, DbTime};
 
 impl EventLog for Database {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         self.statement(|connection| insert_event(connection, event))
+    }
+
+    fn of_user(
+        &self,
+        user: UserId,
+        before: Option<EventId>,
+        most: u32,
+    ) -> Result<Vec<PastEvent>, StoreError> {
+        // No id of an event is the last of all.
+        let before = before.map_or(Uuid::max(), EventId::as_uuid);
+        self.read(|connection| {
+            let found: Vec<PastEventRow> = security_events::table
+                .filter(security_events::user_id.eq(DbId(user.as_uuid())))
+                .filter(security_events::id.lt(DbId(before)))
+                .order(security_events::id.desc())
+                .limit(most.into())
+                .select(PastEventRow::as_select())
+                .load(connection)
+                .map_err(store_error)?;
+            found.into_iter().map(PastEvent::try_from).collect()
+        })
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = security_events)]
+struct PastEventRow {
+    id: DbId,
+    at: DbTime,
+    kind: String,
+    detail: Option<String>,
+    session_id: Option<DbId>,
+    address: Option<String>,
+    agent: Option<String>,
+}
+
+impl TryFrom<PastEventRow> for PastEvent {
+    type Error = StoreError;
+
+    fn try_from(row: PastEventRow) -> Result<Self, StoreError> {
+        let DbId(id) = row.id;
+        let address = row.address.map(|address| address.parse()).transpose();
+        let address =
+            address.map_err(|_unparsed| CorruptRow { table: "security_events", column: "address", id })?;
+        Ok(Self {
+            id: EventId::from_uuid(id),
+            at: row.at.0,
+            kind: row.kind,
+            detail: row.detail,
+            session: row.session_id.map(|DbId(session)| SessionId::from_uuid(session)),
+            client: ClientInfo::new(address, row.agent.as_deref()),
+        })
     }
 }
 

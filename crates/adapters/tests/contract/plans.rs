@@ -131,6 +131,7 @@ pub(crate) fn hot_statements(
     seen.during("record event", || {
         database.record(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))
     })?;
+    seen.during("events of a user", || database.of_user(user_id(1), None, 51))?;
     seen.during("news", || database.news(now, MOST_NEWS))?;
     seen.during("sweep step", || database.sweep(&sweep_of_nothing(now, &entropy)))?;
     Ok(seen.0)

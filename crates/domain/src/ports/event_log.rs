@@ -1,9 +1,10 @@
 use std::fmt;
 
 use super::StoreError;
-use crate::event::SecurityEvent;
+use crate::event::{PastEvent, SecurityEvent};
+use crate::id::{EventId, UserId};
 
-/// Stores security events that come with no other change, such as a failed login.
+/// Stores security events that come with no other change, such as a failed login, and shows users their own.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait EventLog: fmt::Debug + Send + Sync {
     /// Stores `event`.
@@ -11,4 +12,13 @@ pub trait EventLog: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`] when it could not be stored.
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError>;
+
+    /// The events of a user, the latest id first: at most `most`, and of those `before` an event where one is named.
+    ///
+    /// MUST tell no event of others, nor of nobody, whatever `before` names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn of_user(&self, user: UserId, before: Option<EventId>, most: u32)
+    -> Result<Vec<PastEvent>, StoreError>;
 }

@@ -5,6 +5,7 @@
     reason = "in tests, and in their helpers, it fails the test"
 )]
 
+mod activity;
 mod authenticate;
 mod catch_up;
 mod change_password;

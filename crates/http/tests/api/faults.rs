@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::test::TestRequest;
-use portcullis_domain::event::SecurityEvent;
-use portcullis_domain::id::{SessionId, UserId};
+use portcullis_domain::event::{PastEvent, SecurityEvent};
+use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{
-    AccessTokenCodec, ChangeUserError, InsertUserError, InvalidToken, OpenSessionError, SessionStore,
-    SignError, StoreError, StoreErrorKind, UserStore,
+    AccessTokenCodec, ChangeUserError, EventLog, InsertUserError, InvalidToken, OpenSessionError,
+    SessionStore, SignError, StoreError, StoreErrorKind, UserStore,
 };
 use portcullis_domain::retention::{Sweep, Swept};
 use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
@@ -143,12 +143,24 @@ impl SessionStore for Failing {
     }
 }
 
+impl EventLog for Failing {
+    /// The other stores are what fails.
+    fn record(&self, _: &SecurityEvent) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn of_user(&self, _: UserId, _: Option<EventId>, _: u32) -> Result<Vec<PastEvent>, StoreError> {
+        Err(failure(self.0))
+    }
+}
+
 /// A service whose stores fail, and the good tokens of one that worked.
 async fn broken(kind: StoreErrorKind) -> (Rig, Tokens) {
     let tokens = Rig::new().await.alice().await;
     let mut setup = Setup::new();
     setup.ports.users = Arc::new(Failing(kind));
     setup.ports.sessions = Arc::new(Failing(kind));
+    setup.ports.events = Arc::new(Failing(kind));
     (setup.start().await, tokens)
 }
 
@@ -172,6 +184,7 @@ async fn a_store_that_fails_is_a_503_and_no_more() {
             .await,
             rig.get_as("/me", &tokens.access).await,
             rig.get_as("/me/sessions", &tokens.access).await,
+            rig.get_as("/me/activity", &tokens.access).await,
             rig.delete_as(&format!("/me/sessions/{}", tokens.session), &tokens.access).await,
             rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
             rig.delete_account(&tokens.access, PASSWORD).await,

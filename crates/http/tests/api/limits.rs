@@ -117,7 +117,8 @@ async fn a_session_has_a_bucket_from_wherever_its_tokens_come() {
 async fn the_rest_is_not_limited() {
     let rig = rig(&[]).await;
     for _ in 0..3 {
-        for path in ["/health", "/protected", "/me", "/me/sessions", "/.well-known/jwks.json"] {
+        for path in ["/health", "/protected", "/me", "/me/sessions", "/me/activity", "/.well-known/jwks.json"]
+        {
             let answer = rig.get(path).await;
             assert_ne!(answer.status, 429);
             assert_eq!(answer.header("ratelimit"), None);

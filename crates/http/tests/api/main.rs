@@ -14,6 +14,7 @@ mod limits;
 mod login;
 mod logout;
 mod me;
+mod me_activity;
 mod me_password;
 mod me_sessions;
 mod overload;

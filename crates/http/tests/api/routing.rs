@@ -7,7 +7,7 @@ use portcullis_testkit::fixtures::PASSWORD;
 
 use crate::rig::{Rig, named, post};
 
-const ROUTES: [(&str, &str); 20] = [
+const ROUTES: [(&str, &str); 21] = [
     ("/register", "POST"),
     ("/login", "POST"),
     ("/refresh", "POST"),
@@ -15,6 +15,7 @@ const ROUTES: [(&str, &str); 20] = [
     ("/protected", "GET, HEAD"),
     ("/me", "GET, HEAD, DELETE"),
     ("/me/password", "PUT"),
+    ("/me/activity", "GET, HEAD"),
     ("/me/sessions", "GET, HEAD"),
     ("/me/sessions/0198c8a4-0000-7000-8000-000000000000", "DELETE"),
     ("/password-policy", "GET, HEAD"),

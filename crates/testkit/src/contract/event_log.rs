@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, SecurityEvent};
+use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, PastEvent, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
@@ -34,6 +34,40 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
         let event = SecurityEvent { client, ..stores.event(kind, NOW) };
         stores.events.record(&event).unwrap();
         assert!((stores.recorded)().contains(&RecordedEvent::from(&event)));
+    }
+}
+
+/// A user is told the own events alone, with all that they hold, the latest first; as many as asked for.
+pub fn of_user_tells_no_event_of_others(stores: &Stores) {
+    let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*stores.entropy));
+    let session = SessionId::new(NOW, &*stores.entropy);
+    let failed = EventKind::LoginFailed(LoginFailure::WrongPassword);
+    let (mut hers, mut his) = (Vec::new(), Vec::new());
+    for n in 0..4 {
+        let at = NOW + std::time::Duration::from_millis(n);
+        let event = stores.event(failed, at).of_user(alice).in_session(session);
+        stores.events.record(&event).unwrap();
+        hers.push(PastEvent::from(&event));
+        let event =
+            SecurityEvent { client: ClientInfo::default(), ..stores.event(EventKind::HashUpgraded, at) };
+        stores.events.record(&event.clone().of_user(bob)).unwrap();
+        his.push(PastEvent::from(&event));
+        stores.events.record(&stores.event(EventKind::LoginFailed(LoginFailure::UnknownUser), at)).unwrap();
+    }
+    hers.reverse();
+    his.reverse();
+    let told = |user, before, most| stores.events.of_user(user, before, most).unwrap();
+    assert_eq!(told(alice, None, u32::MAX), hers);
+    assert_eq!(told(bob, None, 10), his);
+    assert_eq!(told(nobody, None, 10), []);
+    assert_eq!(told(alice, None, 3), hers[..3]);
+    assert_eq!(told(alice, None, 0), []);
+    assert_eq!(told(alice, Some(hers[0].id), 10), hers[1..], "before that one, which is not told again");
+    assert_eq!(told(alice, Some(hers[1].id), 1), hers[2..3]);
+    assert_eq!(told(alice, Some(hers[3].id), 10), []);
+    for event in &his {
+        let earlier: Vec<_> = hers.iter().filter(|own| own.id < event.id).cloned().collect();
+        assert_eq!(told(alice, Some(event.id), 10), earlier, "another user's event is only a place");
     }
 }
 

@@ -1,4 +1,5 @@
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::event::{PastEvent, SecurityEvent};
+use portcullis_domain::id::{EventId, UserId};
 use portcullis_domain::ports::{EventLog, StoreError};
 
 use super::MemoryStore;
@@ -6,5 +7,22 @@ use super::MemoryStore;
 impl EventLog for MemoryStore {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         self.lock().record(event.clone())
+    }
+
+    fn of_user(
+        &self,
+        user: UserId,
+        before: Option<EventId>,
+        most: u32,
+    ) -> Result<Vec<PastEvent>, StoreError> {
+        let state = self.lock();
+        let theirs = state.events.iter().filter(|event| event.user == Some(user));
+        let mut found: Vec<_> = theirs
+            .filter(|event| before.is_none_or(|before| event.id < before))
+            .map(PastEvent::from)
+            .collect();
+        found.sort_by_key(|event| std::cmp::Reverse(event.id));
+        found.truncate(most as usize);
+        Ok(found)
     }
 }

@@ -1,0 +1,148 @@
+use actix_web::test::TestRequest;
+use portcullis_http::ProblemCode;
+use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, Setup, bearer, named, post};
+
+/// The kinds of the events of a page, and its cursor.
+async fn page(rig: &Rig, token: &str, query: &str) -> (Vec<String>, Option<String>) {
+    let answer = rig.get_as(&format!("/me/activity{query}"), token).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = answer.json();
+    let kinds =
+        body["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned());
+    (kinds.collect(), body["next_cursor"].as_str().map(str::to_owned))
+}
+
+#[actix_web::test]
+async fn a_user_sees_what_happened_to_the_account_the_latest_first() {
+    let rig = Rig::new().await;
+    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
+    rig.wait(1);
+    rig.login("alice", PASSWORD).await.tokens();
+    assert_eq!(rig.register("Bob", PASSWORD).await.status, 201);
+    rig.login("bob", PASSWORD).await.tokens();
+    rig.wait(59);
+    let failed = post("/login", json!({"username": "alice", "password": "Wr0ng-password"}))
+        .peer_addr("[2001:db8:1:2:3:4:5:6]:1".parse().unwrap())
+        .insert_header(("user-agent", "curl/8.5"));
+    assert_eq!(rig.send(failed).await.status, 401);
+    rig.wait(60);
+    let tokens = rig.login("alice", PASSWORD).await.tokens();
+    let ids: Vec<_> = rig.store.events().iter().map(|event| event.id.to_string()).collect();
+    let first_session = rig.store.events()[1].session.unwrap().to_string();
+
+    let answer = rig.get_as("/me/activity", &tokens.access).await;
+    answer.check(200, &json!({
+        "events": [
+            {"id": ids[5], "kind": "login_succeeded", "at": "2027-01-15T08:02:00Z", "session_id": tokens.session},
+            {
+                "id": ids[4],
+                "kind": "login_failed",
+                "detail": "wrong_password",
+                "at": "2027-01-15T08:01:00Z",
+                "ip": "2001:db8:1:2::",
+                "user_agent": "curl/8.5",
+            },
+            {"id": ids[1], "kind": "login_succeeded", "at": "2027-01-15T08:00:01Z", "session_id": first_session},
+            {"id": ids[0], "kind": "user_registered", "at": "2027-01-15T08:00:00Z"},
+        ],
+        "next_cursor": Value::Null,
+    }));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn a_long_list_comes_page_by_page() {
+    let rig = Rig::new().await;
+    let mut tokens = rig.alice().await;
+    for _ in 0..59 {
+        rig.wait(1);
+        tokens = rig.login("alice", PASSWORD).await.tokens();
+    }
+    // 60 logins of which 10 ended an older session, and the registration.
+    let (all, end) = page(&rig, &tokens.access, "?limit=100").await;
+    assert_eq!((all.len(), end), (71, None));
+    let (usual, _) = page(&rig, &tokens.access, "").await;
+    assert_eq!(usual, all[..50]);
+
+    for limit in [7, 30, 70, 71] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (kinds, next) = page(&rig, &tokens.access, &format!("?limit={limit}{cursor}")).await;
+            assert!(kinds.len() == limit || next.is_none());
+            seen.extend(kinds);
+            assert!(seen.len() < 200, "it has an end");
+            let Some(next) = next else { break };
+            // What happens meanwhile is no part of it, only of the next list.
+            rig.login("alice", "Wr0ng-password").await.check_problem(ProblemCode::InvalidCredentials);
+            cursor = format!("&cursor={next}");
+        }
+        seen.retain(|kind| kind != "login_failed");
+        assert_eq!(seen, all, "{limit}");
+    }
+}
+
+#[actix_web::test]
+async fn a_cursor_of_another_user_shows_nothing_of_that_user() {
+    let rig = Rig::new().await;
+    let alice = rig.alice().await;
+    assert_eq!(rig.register("Bob", PASSWORD).await.status, 201);
+    let bob = rig.login("bob", PASSWORD).await.tokens();
+    let (_, cursor) = page(&rig, &bob.access, "?limit=1").await;
+    let (kinds, next) = page(&rig, &alice.access, &format!("?cursor={}", cursor.unwrap())).await;
+    assert!(kinds.len() <= 2 && next.is_none(), "{kinds:?}");
+    let ids = rig.get_as("/me/activity", &alice.access).await.json();
+    let of_bob = rig.store.events()[2].id.to_string();
+    assert!(!ids.to_string().contains(&of_bob));
+}
+
+#[actix_web::test]
+async fn what_asks_for_no_page_is_refused() {
+    let rig = Rig::new().await;
+    let token = rig.alice().await.access;
+    let (limit, cursor) = (("#/limit", "wrong_type"), ("#/cursor", "wrong_type"));
+    let good = "AAAAAAAAAAAAAAAAAAAAAA";
+    rig.get_as(&format!("/me/activity?cursor={good}"), &token)
+        .await
+        .check(200, &json!({"events": [], "next_cursor": null}));
+    for value in
+        ["0", "101", "-1", "%2B5", "1.0", "", "x", "4294967296", "99999999999999999999", "1%00", "%201"]
+    {
+        rig.get_as(&format!("/me/activity?limit={value}"), &token).await.check_violations(&[limit]);
+    }
+    for value in [
+        "",
+        "x",
+        "AAAAAAAAAAAAAAAAAAAAAB",
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "AAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAA%2BA",
+        "0198c8a4-0000-7000-8000-000000000000",
+        "%C3%A9",
+        "null",
+    ] {
+        rig.get_as(&format!("/me/activity?cursor={value}"), &token).await.check_violations(&[cursor]);
+    }
+    rig.get_as("/me/activity?limit=0&cursor=x", &token).await.check_violations(&[limit, cursor]);
+    rig.get_as("/me/activity?limit=5&limit=5", &token).await.check_violations(&[limit]);
+    rig.get_as("/me/activity?Limit=5", &token).await.check_violations(&[("#/Limit", "unknown_field")]);
+    let long = format!("/me/activity?{}=1", "x".repeat(65));
+    rig.get_as(&long, &token).await.check_violations(&[("#", "unknown_field")]);
+}
+
+#[actix_web::test]
+async fn who_cannot_be_told_from_nobody_sees_nothing() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    rig.get("/me/activity").await.check_problem(ProblemCode::MissingToken);
+    rig.get_as("/me/activity?limit=0", "x").await.check_problem(ProblemCode::InvalidToken);
+    rig.send(named(TestRequest::post()).uri("/logout").insert_header(bearer(&tokens.access)))
+        .await
+        .check_done();
+    rig.get_as("/me/activity", &tokens.access).await.check_problem(ProblemCode::InvalidToken);
+    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    rig.get_as("/me/activity", &tokens.access).await.check_problem(ProblemCode::NotReady);
+}

@@ -1,6 +1,8 @@
 //! The audit log proves itself, beside a running service and after it.
 
-use crate::database::Database;
+use serde_json::json;
+
+use crate::database::{Database, Kind};
 use crate::on_both_databases;
 use crate::server::{PASSWORD, SECRET, Server, run, wait_until};
 
@@ -33,6 +35,70 @@ fn kept_head(log: &[String]) -> String {
     let head = lines.rfind(|line| line["msg"] == "audit head").expect("a signed head");
     assert_eq!((head["signature"].as_str().unwrap().len(), head["key"].as_str().unwrap().len()), (128, 64));
     format!("{}:{}", head["seq"], head["hash"].as_str().unwrap())
+}
+
+/// The SQL that docs/audit.md gives for a role that can only insert.
+fn insert_only_sql() -> &'static str {
+    let docs = include_str!("../../docs/audit.md");
+    docs.split_once("```sql insert-only\n").unwrap().1.split_once("```").unwrap().0
+}
+
+#[test]
+fn a_role_that_can_only_insert_can_serve() {
+    let owner = Database::postgres();
+    let Kind::Postgres { server: postgres, url } = &owner.kind else { panic!("it is PostgreSQL") };
+    let as_owner = [("DATABASE__URL", url.as_str())];
+    let migrated = run(owner.folder.path(), &as_owner, &["migrate"]);
+    assert!(migrated.status.success(), "{migrated:?}");
+    owner.execute(insert_only_sql());
+
+    let service = url.replace("user=portcullis", "user=portcullis_service");
+    assert_ne!(&service, url);
+    let settings = [("DATABASE__URL", service.as_str()), ("AUDIT__RETENTION", "forever")];
+    let server = Server::start_with(&owner, &settings);
+    server.wait_until_ready();
+    server.register("alice");
+    let tokens = server.login("alice");
+    let tokens = server.refresh(&tokens.refresh).tokens();
+    let tokens = server.change_password(&tokens.access, PASSWORD, "An0ther-good one").tokens();
+    assert_eq!(server.get_as("/me/activity", &tokens.access).json()["events"].as_array().unwrap().len(), 3);
+    assert_eq!(server.logout(&tokens.refresh).status, 204);
+    let tokens = server.try_login("alice", "An0ther-good one").tokens();
+    let deleted =
+        server.send_as("DELETE", "/me", &tokens.access, &json!({"current_password": "An0ther-good one"}));
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let (_, log) = server.terminate();
+    assert!(!log.iter().any(|line| line.contains(r#""level":"warn""#) || line.contains("error")), "{log:#?}");
+    let out = good(&owner, &settings, &[]);
+    assert_eq!((said(&out, "sealed"), said(&out, "not sealed yet")), ("6, from seq 1 to 6", "0"));
+    assert!(said(&out, "newest signed head").starts_with("6:"), "{out}");
+
+    for table in ["security_events", "audit_chain", "audit_heads"] {
+        for sql in [
+            format!("UPDATE {table} SET {} = {}", column(table), column(table)),
+            format!("DELETE FROM {table}"),
+            format!("TRUNCATE {table}"),
+            format!("DROP TABLE {table}"),
+            format!("ALTER TABLE {table} DISABLE TRIGGER ALL"),
+        ] {
+            let refused =
+                postgres.try_execute(url, &format!("SET ROLE portcullis_service; {sql}")).unwrap_err();
+            assert!(
+                refused.contains("permission denied") || refused.contains("must be owner"),
+                "{sql}: {refused}"
+            );
+        }
+    }
+    good(&owner, &as_owner, &[]);
+    let trimmed = run(owner.folder.path(), &as_owner, &["audit", "trim"]);
+    assert_eq!(trimmed.stdout, b"deleted 0 sealed events\n", "{trimmed:?}");
+}
+
+fn column(table: &str) -> &'static str {
+    match table {
+        "security_events" => "kind",
+        _ => "hash",
+    }
 }
 
 on_both_databases! {
@@ -161,7 +227,7 @@ on_both_databases! {
             server.logout(&tokens.refresh),
             server.change_password(&tokens.access, PASSWORD, "An0ther-good one"),
             server.change_password(&tokens.access, "Wr0ng-password", "An0ther-good one"),
-            server.send_as("DELETE", "/me", &tokens.access, &serde_json::json!({"current_password": PASSWORD})),
+            server.send_as("DELETE", "/me", &tokens.access, &json!({"current_password": PASSWORD})),
             server.call("DELETE", &format!("/me/sessions/{}", tokens.session), &[("authorization", &format!("Bearer {}", tokens.access))], None),
             server.call("POST", "/logout?scope=all", &[("authorization", &format!("Bearer {}", tokens.access))], None),
         ];

@@ -241,6 +241,7 @@ fn is_in_charge(connection: &mut AnyConnection, keys: &AuditKeys) -> Result<bool
 /// The end of the chain; where all of it was deleted, the checkpoint that says so.
 pub(super) fn tip(connection: &mut AnyConnection) -> Result<Link, StoreError> {
     let last: Option<(i64, Vec<u8>)> = audit_chain::table
+        .filter(audit_chain::seq.gt(0))
         .order(audit_chain::seq.desc())
         .select((audit_chain::seq, audit_chain::hash))
         .first(connection)
@@ -267,6 +268,7 @@ pub(super) fn checkpoint(connection: &mut AnyConnection) -> Result<Option<Link>,
 /// The newest place that was signed as the end of the chain, and when.
 fn newest_signed(connection: &mut AnyConnection) -> Result<Option<(i64, UnixTime)>, StoreError> {
     let newest: Option<(i64, DbTime)> = audit_heads::table
+        .filter(audit_heads::number.gt(0))
         .filter(audit_heads::kind.ne(StatementKind::Checkpoint.name()))
         .order(audit_heads::number.desc())
         .select((audit_heads::seq, audit_heads::at))
@@ -285,6 +287,7 @@ fn unsigned(
     key: &AuditKey,
 ) -> Result<Unsigned, StoreError> {
     let newest: Option<i64> = audit_heads::table
+        .filter(audit_heads::number.gt(0))
         .order(audit_heads::number.desc())
         .select(audit_heads::number)
         .first(connection)

@@ -9,7 +9,8 @@ use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::event::{EventKind, SecurityEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
-use portcullis_domain::ports::{EventLog, StoreHealth};
+use portcullis_domain::ports::{EventLog, SessionStore, StoreError, StoreErrorKind, StoreHealth};
+use portcullis_domain::session::Ending;
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::fixtures::{NOW, event};
@@ -17,8 +18,9 @@ use portcullis_testkit::postgres::ThrowawayPostgres;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::plans::Direct;
+use crate::plans::{Direct, Seen, record as record_statements};
 use crate::population::{Dialect, Population};
+use crate::stores::{FullRead, full_reads, open_session};
 
 /// A database of its own, used with [`OLD`], and a connection past the stores.
 struct Rig {
@@ -652,6 +654,77 @@ fn what_commits_late_is_sealed_soon_and_what_has_any_id_is_sealed(dialect: Diale
     assert_eq!(unsealed(&rig), 0, "a clock ahead hides nothing");
 }
 
+/// However many events there are, and however many are sealed, a step finds its rows by an index. (What is old is deleted
+/// once a minute, and looked for at the chain's beginning.)
+fn a_step_reads_no_whole_table(dialect: Dialect) {
+    record_statements().unwrap();
+    for sessions in [1_000, 20_000] {
+        let mut rig = Rig::new(dialect);
+        let population = Population {
+            dialect,
+            users: 10,
+            sessions_per_user: sessions / 10,
+            password_hash: "x".to_owned(),
+            now: NOW,
+        };
+        rig.execute(&population.insert_sessions(0..population.sessions()));
+        rig.seal();
+        let zeros = |length| rig.bytes(&"00".repeat(length));
+        let at = if dialect == Dialect::Sqlite { "0" } else { "timestamptz 'epoch'" };
+        let heads = format!(
+            "INSERT INTO audit_heads (number, kind, seq, hash, at, public_key, signature)
+             SELECT seq + 1, 'head', seq, {}, {at}, {}, {} FROM audit_chain WHERE seq < 3000",
+            zeros(32),
+            zeros(32),
+            zeros(64),
+        );
+        rig.execute(&heads);
+        let mut seen = Seen::default();
+        let mut sealer = rig.sealer(&rig.keys, None);
+        for _ in 0..3 {
+            rig.record(NOW);
+            let seal = || {
+                finish(&mut sealer);
+                Ok::<_, StoreError>(())
+            };
+            seen.during("seal", seal).unwrap();
+        }
+        let none: [FullRead; 0] = [];
+        assert_eq!(full_reads(&seen.0, &mut rig.direct), none);
+        rig.record(NOW);
+        finish(&mut sealer);
+        seen.during("close", || sealer.close()).unwrap();
+        let inserts = ["INSERT INTO \"audit_chain\"", "INSERT INTO \"audit_heads\""].map(|insert| {
+            let insert =
+                if dialect == Dialect::Sqlite { insert.replace('"', "`") } else { insert.to_owned() };
+            seen.0.iter().any(|statement| statement.sql.starts_with(&insert))
+        });
+        assert_eq!(inserts, [true; 2], "that was the test");
+        rig.execute("ANALYZE");
+        assert_eq!(full_reads(&seen.0, &mut rig.direct), none);
+    }
+}
+
+/// Whoever logs in waits for nothing that a sealer holds.
+#[test]
+fn no_login_waits_for_the_chain() {
+    let mut rig = Rig::sealed(Dialect::Postgres);
+    rig.execute(
+        "BEGIN;
+         SELECT * FROM deployment FOR UPDATE;
+         LOCK TABLE audit_chain, audit_heads IN ACCESS EXCLUSIVE MODE",
+    );
+    let session = open_session(&rig.database, NOW);
+    rig.record(NOW);
+    let logged_out = event(EventKind::SessionEnded, NOW, &rig.entropy);
+    assert_eq!(rig.database.end(session.id, None, &logged_out).unwrap(), Ending::Ended);
+    let blocked = rig.sealer(&rig.keys, None).step().unwrap_err();
+    assert_eq!(blocked.kind(), StoreErrorKind::Unavailable, "that was the test: {blocked:?}");
+    rig.execute("ROLLBACK");
+    rig.seal();
+    assert_eq!(rig.verify(None).unwrap().unsealed, 0);
+}
+
 macro_rules! on_both_databases {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -683,4 +756,5 @@ on_both_databases! {
     one_instance_seals_at_a_time,
     sealers_that_overlap_do_no_harm,
     what_commits_late_is_sealed_soon_and_what_has_any_id_is_sealed,
+    a_step_reads_no_whole_table,
 }

@@ -139,10 +139,10 @@ pub(crate) fn hot_statements(
 
 /// The statements seen so far, each once.
 #[derive(Default)]
-struct Seen(Vec<Statement>);
+pub(crate) struct Seen(pub(crate) Vec<Statement>);
 
 impl Seen {
-    fn during<T, E: Error + Send + Sync + 'static>(
+    pub(crate) fn during<T, E: Error + Send + Sync + 'static>(
         &mut self,
         call: &'static str,
         run: impl FnOnce() -> Result<T, E>,
@@ -250,7 +250,9 @@ impl Direct {
     /// What of a plan reads a whole table, or a whole index, but for the table of one row.
     pub(crate) fn reads_in_full<'a>(&self, plan: &'a [String]) -> Vec<&'a str> {
         let is_full = |line: &str, next: Option<&str>| match self {
-            Self::Sqlite(_) => line.starts_with("SCAN ") && line != "SCAN deployment",
+            Self::Sqlite(_) => {
+                line.starts_with("SCAN ") && line != "SCAN deployment" && !line.ends_with("VALUES CLAUSE")
+            }
             Self::Postgres(_) if line.contains("Seq Scan on") => !line.contains("Seq Scan on deployment"),
             // The conditions by which an index is entered come first below its scan.
             Self::Postgres(_) if line.contains("Index Scan") || line.contains("Index Only Scan") => {

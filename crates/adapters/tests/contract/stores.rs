@@ -360,9 +360,9 @@ pub(crate) fn reads_no_whole_table(database: &Database, users: u64) {
 pub(crate) const SIZES: [u64; 2] = [1_000, 20_000];
 
 /// A call, and the lines of its plan that read everything.
-type FullRead = (&'static str, Vec<String>);
+pub(crate) type FullRead = (&'static str, Vec<String>);
 
-fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<FullRead> {
+pub(crate) fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<FullRead> {
     let mut found = Vec::new();
     for Statement { call, sql } in statements {
         let plan = direct.explain(sql).unwrap();
@@ -375,7 +375,7 @@ fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<FullRead> {
 }
 
 /// A session of a new user.
-fn open_session(database: &Database, at: UnixTime) -> NewSession {
+pub(crate) fn open_session(database: &Database, at: UnixTime) -> NewSession {
     let entropy = SeededEntropy::new(u64::try_from(at.as_micros()).unwrap());
     let user = new_user(&UserId::new(at, &entropy).to_string(), &entropy);
     database.insert(&user, &event(EventKind::UserRegistered, at, &entropy)).unwrap();

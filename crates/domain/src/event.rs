@@ -89,7 +89,7 @@ impl From<&SecurityEvent> for PastEvent {
             id: event.id,
             at: event.at,
             kind: event.kind.name().to_owned(),
-            detail: event.kind.detail().map(str::to_owned),
+            detail: event.kind.detail().map(Cow::into_owned),
             session: event.session,
             client: event.client.clone(),
         }

@@ -75,8 +75,10 @@ async fn a_long_list_comes_page_by_page() {
             seen.extend(kinds);
             assert!(seen.len() < 200, "it has an end");
             let Some(next) = next else { break };
-            // What happens meanwhile is no part of it, only of the next list.
-            rig.login("alice", "Wr0ng-password").await.check_problem(ProblemCode::InvalidCredentials);
+            // What happens meanwhile is no part of it, only of the next list. (Four are not too many yet.)
+            if cursor.is_empty() {
+                rig.login("alice", "Wr0ng-password").await.check_problem(ProblemCode::InvalidCredentials);
+            }
             cursor = format!("&cursor={next}");
         }
         seen.retain(|kind| kind != "login_failed");

@@ -351,6 +351,30 @@ mod with_governor {
             assert!(slots.skip(1).all(is_theirs));
         }
 
+        /// Counters are never given up one by one, so their number has to have an end.
+        #[test]
+        fn a_million_addresses_and_sessions_take_no_more_than_the_slots() {
+            const MILLION: u128 = 1_000_000;
+            let Limits { login, session_refresh, .. } =
+                Limits::new(LimitsConfig::default(), &TrustedProxies::default());
+            let (extractor, by_address) = (extractor(), login.0.unwrap().config.limiter());
+            let spread = 0x9e37_79b9_u32;
+            for n in 0..1_000_000 {
+                let v4 = IpAddr::V4(Ipv4Addr::from_bits(spread.wrapping_mul(n)));
+                let v6 = IpAddr::V6((u128::from(n) << 64).into());
+                for address in [v4, v6] {
+                    let _counted = by_address.check_key(&extractor.slot(address));
+                }
+            }
+            assert!((SLOTS_PER_FAMILY..=2 * SLOTS_PER_FAMILY).contains(&(by_address.len() as u64)));
+
+            let slots = session_refresh.0.as_ref().map(|by_session| &by_session.limiter).unwrap();
+            for n in 0..MILLION {
+                let _counted = session_refresh.refusal(SessionId::from_uuid(uuid::Uuid::from_u128(n)));
+            }
+            assert!((SLOTS / 2..=SLOTS).contains(&(slots.len() as u64)), "{}", slots.len());
+        }
+
         #[test]
         fn the_fields_say_what_is_left_and_when_all_is_back() {
             let fields = RateLimitFields::new("login", Duration::from_secs(2), 10);

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test bench bench-growth check fmt lint doc deny docker openapi clean
+.PHONY: help run test bench bench-growth timing check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,11 @@ bench: ## measures the service beside what it is compared with; takes about a qu
 bench-growth: ## measures login, refresh and /me with up to a million users (some minutes and 3 GB of disk)
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench growth
+
+timing: ## measures whether times tell why a login was refused, and what sealing costs (some minutes)
+	cargo build --release --package portcullis-server --package portcullis-bench
+	target/release/portcullis-bench timing
+	target/release/portcullis-bench sealing
 
 check: ## checks all that CI checks
 	.ci/run

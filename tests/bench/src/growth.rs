@@ -16,16 +16,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Error, Result, ensure};
 use clap::{Args, ValueEnum};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
+use portcullis_adapters::hashing::HashScheme;
 use portcullis_adapters::keys::KeyCheck;
 use portcullis_adapters::secret::Secret;
 
-use self::fill::{Filled, fill, say};
+use self::fill::{Filled, fill};
+pub(crate) use self::fill::{PASSWORD, cheapest, count, say};
 use self::measure::Comparison;
 use self::plans::{Direct, Statement};
-use self::server::Binary;
-use self::site::{Site, Sites};
+pub(crate) use self::server::Binary;
+pub(crate) use self::site::{Site, Sites};
 use self::table::{Planned, Row};
-use crate::server::SECRET;
+use crate::server::{SECRET, Server};
 
 /// What `portcullis-bench growth` is told.
 #[derive(Args, Debug)]
@@ -62,7 +64,7 @@ pub(crate) struct Fill {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     Postgres,
 }
@@ -105,16 +107,41 @@ pub(crate) fn fill_one(told: &Fill) -> Result<()> {
     let binary = Binary::find(told.server.as_deref())?;
     binary.migrate(&told.database, Path::new("."))?;
     let mut direct = connect(&url)?;
-    ensure!(fill::count(&mut direct, "users")? == 0, "{url} has users; fill one that has none");
-    let filled = fill(&mut direct, &url, told.users, told.sessions_per_user)?;
+    ensure!(count(&mut direct, "users")? == 0, "{url} has users; fill one that has none");
+    let filled = fill(&mut direct, &url, cheapest()?, told.users, told.sessions_per_user)?;
     say(&format!(
         "added {} users and {} sessions in {:.1} s; the password of every user is {}",
         filled.population.users,
         filled.population.sessions(),
         filled.took.as_secs_f64(),
-        fill::PASSWORD,
+        PASSWORD,
     ));
     Ok(())
+}
+
+/// A server over a fresh SQLite database of users without sessions, whose odd ones are disabled.
+pub(crate) struct Crowd {
+    pub(crate) server: Server,
+    _site: Site,
+}
+
+impl Crowd {
+    /// The server's hashes are of `scheme`, as all stored ones are.
+    pub(crate) fn start(binary: Option<&Path>, scheme: HashScheme, users: u64) -> Result<Self> {
+        let binary = Binary::find(binary)?;
+        let site = Sites::open(Kind::Sqlite, None)?.create()?;
+        binary.migrate(site.url(), site.folder())?;
+        let url = DatabaseUrl::parse(site.url())?;
+        let mut direct = connect(&url)?;
+        fill(&mut direct, &url, scheme, users, 0)?;
+        let odd = "CAST(substr(username, 6) AS INTEGER) % 2 = 1";
+        direct.execute(&format!("UPDATE users SET disabled_at = created_at WHERE {odd}"))?;
+        let algorithm = match scheme {
+            HashScheme::BcryptSha256 { .. } => "bcrypt",
+            HashScheme::Argon2id => "argon2id",
+        };
+        Ok(Self { server: binary.start_with(&site, &[("HASHING__ALGORITHM", algorithm)])?, _site: site })
+    }
 }
 
 /// A fresh database full of users with a session each.
@@ -128,7 +155,7 @@ impl Stocked {
         let site = sites.create()?;
         binary.migrate(site.url(), site.folder())?;
         let url = DatabaseUrl::parse(site.url())?;
-        let filled = fill(&mut connect(&url)?, &url, users, 1)?;
+        let filled = fill(&mut connect(&url)?, &url, cheapest()?, users, 1)?;
         Ok(Self { site, filled })
     }
 
@@ -149,7 +176,7 @@ impl Stocked {
     }
 }
 
-fn connect(url: &DatabaseUrl) -> Result<Direct> {
+pub(crate) fn connect(url: &DatabaseUrl) -> Result<Direct> {
     Direct::connect(url).map_err(Error::from_boxed).with_context(|| format!("cannot connect to {url}"))
 }
 

@@ -30,6 +30,8 @@ enum Habit {
     Refresh(SocketAddr),
     /// Logs in; a 503 is an answer too. Whoever is patient comes back when it says, the others at once.
     LogIn { is_patient: bool },
+    /// Tries the same password for one name after another, which nobody has; every answer is a 401.
+    Guess { server: SocketAddr, guesser: usize, guesses: u64 },
 }
 
 impl Client {
@@ -46,6 +48,12 @@ impl Client {
     /// Sends these logins in turn. Told to come back, it does so at once.
     pub(crate) fn logging_in(requests: impl IntoIterator<Item = Vec<u8>>) -> Self {
         Self { requests: requests.into_iter().collect(), habit: Habit::LogIn { is_patient: false } }
+    }
+
+    /// Logs in under names that nobody has, each time under another one.
+    pub(crate) fn guessing(server: SocketAddr, guesser: usize) -> Self {
+        let habit = Habit::Guess { server, guesser, guesses: 0 };
+        Self { requests: [guess(server, guesser, 0)].into(), habit }
     }
 
     /// The same, but it comes back when it was told to.
@@ -74,11 +82,16 @@ impl Client {
             self.requests.rotate_left(1);
             return Ok(Meaning::Refused { retry_after: answer.retry_after });
         }
-        answer.expect(200).context("under load")?;
-        match self.habit {
+        let expected = if matches!(self.habit, Habit::Guess { .. }) { 401 } else { 200 };
+        answer.expect(expected).context("under load")?;
+        match &mut self.habit {
             Habit::Repeat => {}
-            Habit::Refresh(server) => self.requests[0] = refresh(server, answer.tokens()?.refresh_token),
+            Habit::Refresh(server) => self.requests[0] = refresh(*server, answer.tokens()?.refresh_token),
             Habit::LogIn { .. } => self.requests.rotate_left(1),
+            Habit::Guess { server, guesser, guesses } => {
+                *guesses += 1;
+                self.requests[0] = guess(*server, *guesser, *guesses);
+            }
         }
         Ok(Meaning::Answered)
     }
@@ -86,6 +99,11 @@ impl Client {
 
 fn refresh(server: SocketAddr, refresh_token: &str) -> Vec<u8> {
     post(server, "/refresh", &format!(r#"{{"refresh_token":"{refresh_token}"}}"#))
+}
+
+fn guess(server: SocketAddr, guesser: usize, n: u64) -> Vec<u8> {
+    let body = format!(r#"{{"username":"guess-{guesser}-{n}","password":"Wr0ng-horse battery"}}"#);
+    post(server, "/login", &body)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +175,22 @@ mod tests {
         let answer = Answer { status: 200, retry_after: None, closes: false, body: body.as_bytes().to_vec() };
         assert!(matches!(client.take(&answer), Ok(Meaning::Answered)));
         assert!(client.request().ends_with(br#"{"refresh_token":"second"}"#));
+    }
+
+    #[test]
+    fn a_guessing_client_tries_another_name_each_time_and_gets_in_nowhere() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 80));
+        let mut client = Client::guessing(server, 7);
+        let refused = Answer { status: 401, retry_after: None, closes: false, body: Vec::new() };
+        let mut requests = vec![client.request().to_vec()];
+        for _ in 0..3 {
+            assert!(matches!(client.take(&refused), Ok(Meaning::Answered)));
+            assert!(!requests.contains(&client.request().to_vec()));
+            requests.push(client.request().to_vec());
+        }
+        for status in [200, 429] {
+            assert!(client.take(&Answer { status, ..refused.clone() }).is_err(), "{status}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What `make bench` and `make bench-growth` run. The first measures the server and, beside it, what the server is
-//! compared with, and prints one table; each file in `goals` has one measurement. The second is `growth`.
+//! compared with, and prints one table; each file in `goals` has one measurement. The second is `growth`. What
+//! `make timing` runs is `timing` and `sealing`.
 
 mod baseline;
 mod goals;
@@ -10,8 +11,10 @@ mod memory;
 mod postgres;
 mod progress;
 mod report;
+mod sealing;
 mod server;
 mod statistics;
+mod timing;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -53,6 +56,10 @@ enum Command {
     Hello { address: SocketAddr },
     /// Measures login, refresh and /me over databases of several sizes, and prints tables
     Growth(growth::Growth),
+    /// Measures whether the time of a refused login tells why it was refused
+    Timing(timing::Timing),
+    /// Measures whether logins that succeed or fail are slower while events are sealed
+    Sealing(sealing::Sealing),
     /// Fills a database that has no users with users called user-0, user-1 and so on
     Fill(growth::Fill),
 }
@@ -62,6 +69,8 @@ fn main() -> Result<()> {
     match cli.command {
         Some(Command::Hello { address }) => baseline::serve_hello(address),
         Some(Command::Growth(growth)) => growth::run(&growth),
+        Some(Command::Timing(timing)) => timing::run(&timing),
+        Some(Command::Sealing(sealing)) => sealing::run(&sealing),
         Some(Command::Fill(fill)) => growth::fill_one(&fill),
         None => measure(&cli),
     }

@@ -19,7 +19,7 @@ use super::plans::Direct;
 use super::population::{Dialect, Population};
 
 /// The password of every user.
-pub(super) const PASSWORD: &str = "Corr3ct-horse battery";
+pub(crate) const PASSWORD: &str = "Corr3ct-horse battery";
 
 /// What a database was filled with.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct Filled {
 pub(super) fn fill(
     direct: &mut Direct,
     url: &DatabaseUrl,
+    scheme: HashScheme,
     users: u64,
     sessions_per_user: u64,
 ) -> Result<Filled> {
@@ -42,7 +43,7 @@ pub(super) fn fill(
         dialect: Dialect::of(url),
         users,
         sessions_per_user,
-        password_hash: hash()?,
+        password_hash: hash(scheme)?,
         now: SystemClock::new().now(),
     };
     direct.execute(quickly(population.dialect))?;
@@ -67,12 +68,12 @@ pub(super) fn fill(
 }
 
 /// How many rows a table has.
-pub(super) fn count(direct: &mut Direct, table: &str) -> Result<i64> {
+pub(crate) fn count(direct: &mut Direct, table: &str) -> Result<i64> {
     number(direct, &format!("SELECT count(*) AS number FROM {table}"))
 }
 
 /// Tells how far it is.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Whoever closed standard error does not want to know.
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -95,10 +96,14 @@ impl Progress {
     }
 }
 
-/// The cheapest hash there is: a login then shows the database, not the hash.
-fn hash() -> Result<String> {
+/// The cheapest hashes there are: a login then shows the database, not the hash.
+pub(crate) fn cheapest() -> Result<HashScheme> {
     let cost = BcryptCost::new(BcryptCost::MIN).context("the lowest cost is none")?;
-    let hasher = SchemeHasher::new(HashScheme::BcryptSha256 { cost }, Arc::new(OsEntropy));
+    Ok(HashScheme::BcryptSha256 { cost })
+}
+
+fn hash(scheme: HashScheme) -> Result<String> {
+    let hasher = SchemeHasher::new(scheme, Arc::new(OsEntropy));
     let attempt = PasswordAttempt::new(PASSWORD.to_owned());
     let accepted = PasswordPolicy::default().accept(&attempt, "");
     let accepted = accepted.map_err(|broken| anyhow!("the password breaks {broken:?}"))?;

@@ -7,15 +7,15 @@ use anyhow::{Result, ensure};
 use portcullis_adapters::hashing::BcryptCost;
 
 use super::site::Site;
-use crate::server::{SECRET, Server};
+use crate::server::{SECRET, Server, Setting};
 
 /// The server's program.
 #[derive(Debug)]
-pub(super) struct Binary(PathBuf);
+pub(crate) struct Binary(PathBuf);
 
 impl Binary {
     /// The named one, or that beside this program.
-    pub(super) fn find(named: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(named: Option<&Path>) -> Result<Self> {
         let path = match named {
             Some(path) => std::path::absolute(path)?,
             None => std::env::current_exe()?.with_file_name("portcullis"),
@@ -25,7 +25,7 @@ impl Binary {
     }
 
     /// Brings a database's schema up to date, with the secret that databases are measured with.
-    pub(super) fn migrate(&self, url: &str, folder: &Path) -> Result<()> {
+    pub(crate) fn migrate(&self, url: &str, folder: &Path) -> Result<()> {
         let mut command = Command::new(&self.0);
         command.current_dir(folder).env_clear().arg("migrate");
         command.env("PORTCULLIS_SECRET", SECRET).env("PORTCULLIS_DATABASE__URL", url);
@@ -36,14 +36,20 @@ impl Binary {
     }
 
     /// Starts it with quick hashes and without limits.
-    pub(super) fn start(&self, site: &Site) -> Result<Server> {
+    pub(crate) fn start(&self, site: &Site) -> Result<Server> {
+        self.start_with(site, &[])
+    }
+
+    /// The same with further settings, which win.
+    pub(crate) fn start_with(&self, site: &Site, further: &[Setting<'_>]) -> Result<Server> {
+        let lowest = BcryptCost::MIN.to_string();
         let settings = [
             ("DATABASE__URL", site.url()),
-            ("HASHING__BCRYPT_COST", &BcryptCost::MIN.to_string()),
+            ("HASHING__BCRYPT_COST", &lowest),
             ("HASHING__QUEUE", "64"),
             ("LIMITS__ENABLED", "false"),
             ("LOG__LEVEL", "warn"),
         ];
-        Server::start(&self.0, site.folder(), &settings)
+        Server::start(&self.0, site.folder(), &[&settings, further].concat())
     }
 }

@@ -14,7 +14,7 @@ use super::Kind;
 use super::fill::say;
 
 /// A place for databases.
-pub(super) enum Sites {
+pub(crate) enum Sites {
     Files,
     Throwaway(ThrowawayPostgres),
     /// A server that somebody named, and how many databases were made there.
@@ -22,7 +22,7 @@ pub(super) enum Sites {
 }
 
 impl Sites {
-    pub(super) fn open(kind: Kind, postgres: Option<&str>) -> Result<Self> {
+    pub(crate) fn open(kind: Kind, postgres: Option<&str>) -> Result<Self> {
         Ok(match (kind, postgres) {
             (Kind::Sqlite, _) => Self::Files,
             (Kind::Postgres, None) => Self::Throwaway(ThrowawayPostgres::start()),
@@ -34,7 +34,7 @@ impl Sites {
     }
 
     /// An empty database.
-    pub(super) fn create(&self) -> Result<Site> {
+    pub(crate) fn create(&self) -> Result<Site> {
         // Not the system's folder for such: that may be memory, and a database is on a disk.
         let beside = std::env::current_exe()?;
         let beside = beside.parent().context("this program is in no folder")?;
@@ -55,18 +55,18 @@ impl Sites {
 }
 
 /// A database and a folder.
-pub(super) struct Site {
+pub(crate) struct Site {
     url: String,
     _dropped: Option<Dropped>,
     folder: TempDir,
 }
 
 impl Site {
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }

@@ -71,9 +71,9 @@ impl JwtCodec {
         if token.len() > Self::MAX_TOKEN {
             return None;
         }
-        let (header, _) = token.split_once('.')?;
         let keys = self.keys.at(now);
-        let key = keys.verifying.iter().find(|key| key.header() == header)?;
+        let is_headed = |header| token.strip_prefix(header).is_some_and(|rest| rest.starts_with('.'));
+        let key = keys.verifying.iter().find(|key| is_headed(key.header()))?;
         self.verified.recall_or(token, keys.epoch, || self.prove(token, key))
     }
 

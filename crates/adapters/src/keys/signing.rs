@@ -1,8 +1,14 @@
+use std::fmt;
+
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, Signature,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{PublicKey, VerificationKey};
 use zeroize::Zeroizing;
@@ -40,21 +46,42 @@ impl SigningAlgorithm {
 /// Signs the access tokens of one epoch.
 #[derive(Debug)]
 pub(crate) struct SigningKey {
-    algorithm: SigningAlgorithm,
-    key: EncodingKey,
+    pair: SigningPair,
     header: String,
 }
 
 impl SigningKey {
     /// The JWS in compact form (RFC 7515, section 7.1) of `payload`.
-    pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, jsonwebtoken::errors::Error> {
+    pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, Unspecified> {
         let mut token = self.header.clone();
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = crypto::sign(token.as_bytes(), &self.key, self.algorithm.in_jwt_crate())?;
+        let signature = self.pair.sign(token.as_bytes())?;
         token.push('.');
-        token.push_str(&signature);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
+    }
+}
+
+/// A key pair, parsed once: the JWT crate would parse it for every signature, which for Ed25519 costs as much again.
+enum SigningPair {
+    Ed25519(Ed25519KeyPair),
+    P256(EcdsaKeyPair),
+}
+
+impl SigningPair {
+    /// The signature over `message`, in the form of JWS (RFC 7518, section 3.4; RFC 8037, section 3.1).
+    fn sign(&self, message: &[u8]) -> Result<Signature, Unspecified> {
+        match self {
+            Self::Ed25519(pair) => Ok(pair.sign(message)),
+            Self::P256(pair) => pair.sign(&SystemRandom::new(), message),
+        }
+    }
+}
+
+impl fmt::Debug for SigningPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningPair(redacted)")
     }
 }
 
@@ -98,7 +125,7 @@ pub(super) fn derive(
     key_use: KeyUse,
 ) -> (SigningKey, VerifyingKey) {
     let label = format!("{}/{}", algorithm.name(), epoch.label());
-    let (private, material) = match algorithm {
+    let (pair, material) = match algorithm {
         SigningAlgorithm::EdDsa => ed25519(&root.derive(&label)),
         SigningAlgorithm::Es256 => {
             p256(&first_scalar(root.derive(&label), |n| root.derive(&format!("{label}/{n}"))))
@@ -114,28 +141,28 @@ pub(super) fn derive(
     let key = VerificationKey { id, material };
     let listed = ListedKey { key, from: epoch.from(), until: epoch.until(), key_use };
     (
-        SigningKey { algorithm, key: private, header: header.clone() },
+        SigningKey { pair, header: header.clone() },
         VerifyingKey { algorithm, key: public, header, epoch, listed },
     )
 }
 
 #[expect(clippy::expect_used, reason = "any 32 bytes are a seed (RFC 8032, section 5.1.5)")]
-fn ed25519(seed: &[u8; 32]) -> (EncodingKey, PublicKey) {
+fn ed25519(seed: &[u8; 32]) -> (SigningPair, PublicKey) {
     let pkcs8 = Zeroizing::new([&ED25519_PKCS8[..], seed].concat());
     let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).expect("a seed");
-    let public = pair.public_key().as_ref().first_chunk().expect("32 bytes");
-    (EncodingKey::from_ed_der(&pkcs8), PublicKey::Ed25519(*public))
+    let public = *pair.public_key().as_ref().first_chunk().expect("32 bytes");
+    (SigningPair::Ed25519(pair), PublicKey::Ed25519(public))
 }
 
 #[expect(clippy::expect_used, reason = "the scalar is in range")]
-fn p256(scalar: &[u8; 32]) -> (EncodingKey, PublicKey) {
+fn p256(scalar: &[u8; 32]) -> (SigningPair, PublicKey) {
     let pkcs8 = Zeroizing::new([&P256_PKCS8[..], scalar].concat());
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).expect("a scalar in range");
     let point = pair.public_key().as_ref().first_chunk::<65>().expect("an uncompressed point");
     let (mut x, mut y) = ([0; 32], [0; 32]);
     x.copy_from_slice(&point[1..33]);
     y.copy_from_slice(&point[33..]);
-    (EncodingKey::from_ec_der(&pkcs8), PublicKey::P256 { x, y })
+    (SigningPair::P256(pair), PublicKey::P256 { x, y })
 }
 
 /// The first of `first`, `next(1)`, `next(2)`.. that is a private key of P-256 (FIPS 186-5, A.2.2): not zero and below

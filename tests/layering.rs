@@ -140,6 +140,15 @@ fn the_bans_are_lifted_only_in_their_places() {
     assert_eq!(lifted, EXCEPTED.map(PathBuf::from));
 }
 
+/// A number that overflows in the service that people run ends one request, and is never taken for another number.
+#[test]
+fn releases_check_for_overflow() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, release) = manifest.split_once("[profile.release]\n").expect("there is the profile");
+    let release = release.split("\n[").next().unwrap();
+    assert!(release.lines().any(|line| line == "overflow-checks = true"), "{release}");
+}
+
 /// The names of all crates that building this one takes, with its default features.
 fn tree(package: &str) -> BTreeSet<String> {
     cargo(&["tree", "--locked", "--package", package, "--edges=normal,build", "--prefix=none"])

@@ -195,8 +195,9 @@ impl Revocations {
             memory.forgotten = started;
             memory.ended.retain(|_, ended_at| *ended_at >= look.all);
         }
-        memory.last = LastLook::Good { started, uptime };
         memory.ended.extend(new);
+        // Only now: whatever happens above, a memory without what is new never passes for a good look's.
+        memory.last = LastLook::Good { started, uptime };
         memory.keep_within(self.capacity, uptime);
     }
 

@@ -1,13 +1,17 @@
 //! Keeps an instance in step with its database, on threads of its own: one waits for it at the start and then looks
 //! up ended sessions a few times a second, one sweeps out those that have been over for long, and one seals the audit log.
+//!
+//! They work as long as the instance does: a step that panics is told, and the next one comes after its pause.
 
+use std::any::Any;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use portcullis_adapters::audit::Sealer;
 use portcullis_domain::service::{CatchUpError, Sweeper};
 
@@ -30,7 +34,13 @@ impl Keeper {
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            if let Err(failure) = keep(&instance, is_prepared, &stopped) {
+            // Steps have their own guard. What panics around them ends the instance, rather than that it works on with
+            // nobody to keep it.
+            let kept = catch_unwind(AssertUnwindSafe(|| keep(&instance, is_prepared, &stopped)));
+            let kept = kept.unwrap_or_else(|panic| {
+                Err(anyhow!("what runs beside the requests panicked: {}", words_of(panic.as_ref())).into())
+            });
+            if let Err(failure) = kept {
                 on_failure(failure);
             }
         });
@@ -51,7 +61,7 @@ impl Drop for Keeper {
 
 /// Returns when it is told to stop, or fails when the instance does not fit its database.
 fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Result<(), Failure> {
-    if !is_prepared && wait_for_database(instance, stopped)? == Waited::ToldToStop {
+    if !is_prepared && wait_for_database(|| instance.prepare(), stopped)? == Waited::ToldToStop {
         return Ok(());
     }
     thread::scope(|scope| {
@@ -67,7 +77,8 @@ fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Resul
                 .spawn_scoped(scope, move || seal(sealer, &told_to_stop))
                 .context("cannot start a thread")?;
         }
-        let result = look_up_ended_sessions(instance, stopped);
+        let catch_up = || instance.service.catch_up();
+        let result = look_up_ended_sessions(catch_up, || instance.check_secret(), stopped);
         drop((stop_sweeping, stop_sealing));
         result
     })
@@ -81,17 +92,22 @@ enum Waited {
 }
 
 /// Tries until the database is ready, with growing pauses.
-fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Result<Waited, Failure> {
+fn wait_for_database(
+    mut prepare: impl FnMut() -> Result<(), Failure>,
+    stopped: &Receiver<()>,
+) -> Result<Waited, Failure> {
+    let mut steps = Steps::of("preparing the database");
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while !is_stopped(stopped, pause) {
-        match instance.prepare() {
+        pause = LONGEST_PAUSE.min(pause * 2);
+        let Some(result) = steps.make(&mut prepare) else { continue };
+        match result {
             Ok(()) | Err(Failure::Clock(_)) => {
                 log::info!("the database is ready");
                 return Ok(Waited::DatabaseIsReady);
             }
             Err(Failure::Failed(error)) => {
-                pause = LONGEST_PAUSE.min(pause * 2);
                 let reason = format!("{error:#}");
                 // Said when it changes, not every few seconds.
                 if reason != told {
@@ -105,11 +121,18 @@ fn wait_for_database(instance: &Instance, stopped: &Receiver<()>) -> Result<Wait
     Ok(Waited::ToldToStop)
 }
 
-fn look_up_ended_sessions(instance: &Instance, stopped: &Receiver<()>) -> Result<(), Failure> {
+fn look_up_ended_sessions(
+    mut catch_up: impl FnMut() -> Result<(), CatchUpError>,
+    mut check_secret: impl FnMut() -> Result<(), Failure>,
+    stopped: &Receiver<()>,
+) -> Result<(), Failure> {
+    let (mut looks, mut checks) = (Steps::of("looking up ended sessions"), Steps::of("checking the secret"));
     let (mut clock, mut store) = (Trouble::default(), Trouble::default());
     while !is_stopped(stopped, LOOK_EVERY) {
-        let result = instance.service.catch_up();
-        instance.check_secret()?;
+        let result = looks.make(&mut catch_up);
+        // Whatever became of the look.
+        checks.make(&mut check_secret).unwrap_or(Ok(()))?;
+        let Some(result) = result else { continue };
         if !matches!(result, Err(CatchUpError::Store(_))) {
             store.ends(|| log::info!("ended sessions can be looked up again"));
         }
@@ -131,7 +154,7 @@ fn look_up_ended_sessions(instance: &Instance, stopped: &Receiver<()>) -> Result
 
 fn sweep(mut sweeper: Sweeper, stopped: &Receiver<()>) {
     let mut trouble = Trouble::default();
-    let mut step = || match sweeper.step() {
+    let step = || match sweeper.step() {
         Ok(pause) => {
             trouble.ends(|| log::info!("old sessions can be deleted again"));
             pause
@@ -147,12 +170,13 @@ fn sweep(mut sweeper: Sweeper, stopped: &Receiver<()>) {
         }
     };
     // The first step comes at once: it leaves a mark of the time in the database.
-    while !is_stopped(stopped, step()) {}
+    Steps::of("sweeping").repeat(step, Sweeper::PAUSE, stopped);
 }
 
 fn seal(mut sealer: Sealer, stopped: &Receiver<()>) {
+    let mut steps = Steps::of("sealing the audit log");
     let mut trouble = Trouble::default();
-    let mut step = || match sealer.step() {
+    let step = || match sealer.step() {
         Ok(pause) => {
             trouble.ends(|| log::info!("the audit log can be sealed again"));
             pause
@@ -164,13 +188,56 @@ fn seal(mut sealer: Sealer, stopped: &Receiver<()>) {
             Sealer::PAUSE
         }
     };
-    while !is_stopped(stopped, step()) {}
+    steps.repeat(step, Sealer::PAUSE, stopped);
     // Told already, if the database does not answer.
     if !trouble.lasts
-        && let Err(error) = sealer.close()
+        && let Some(Err(error)) = steps.make(|| sealer.close())
     {
         log::warn!("the audit log's head cannot be signed: {:#}", anyhow::Error::new(error));
     }
+}
+
+/// The steps of a task. One that panics takes none of the later ones with it.
+struct Steps {
+    task: &'static str,
+    panics: Trouble,
+}
+
+impl Steps {
+    fn of(task: &'static str) -> Self {
+        Self { task, panics: Trouble::default() }
+    }
+
+    /// Makes a step; `None` if it panicked.
+    ///
+    /// Going on is safe: the database undoes a transaction that was not committed, every lock is taken whether or not
+    /// somebody panicked under it, and what a step keeps in memory says at most that less was done than was.
+    fn make<T>(&mut self, step: impl FnOnce() -> T) -> Option<T> {
+        let task = self.task;
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(outcome) => {
+                self.panics.ends(|| log::info!(task; "a step succeeded again after a panic"));
+                Some(outcome)
+            }
+            Err(panic) => {
+                let reason = words_of(panic.as_ref());
+                self.panics.begins(|| log::error!(task, reason; "a step panicked; it is tried again"));
+                None
+            }
+        }
+    }
+
+    /// Makes step after step until it is told to stop. Each says how long to wait before the next one; after a panic it
+    /// is `pause`.
+    fn repeat(&mut self, mut step: impl FnMut() -> Duration, pause: Duration, stopped: &Receiver<()>) {
+        while !is_stopped(stopped, self.make(&mut step).unwrap_or(pause)) {}
+    }
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let literal = || panic.downcast_ref::<&str>().copied();
+    panic.downcast_ref::<String>().map(String::as_str).or_else(literal).unwrap_or("no words")
 }
 
 /// Something that goes wrong for a while: told once when it begins and once when it ends.
@@ -202,3 +269,111 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use portcullis_domain::service::ClockNotTrusted;
+
+    use super::*;
+    use crate::settings::InvalidSetting;
+
+    /// Counts its calls; those of these numbers panic.
+    fn call(calls: &Cell<u32>, panicking: &[u32]) -> u32 {
+        calls.set(calls.get() + 1);
+        assert!(!panicking.contains(&calls.get()), "call {}, on purpose", calls.get());
+        calls.get()
+    }
+
+    fn replaced() -> Failure {
+        InvalidSetting::new("replaced").into()
+    }
+
+    #[test]
+    fn a_panic_is_told_once_and_so_is_its_end() {
+        log::set_logger(&Recorder).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        let calls = Cell::new(0);
+        let mut steps = Steps::of("counting");
+        let made: Vec<_> = (0..6).map(|_| steps.make(|| call(&calls, &[2, 3, 6]))).collect();
+        assert_eq!(made, [Some(1), None, None, Some(4), Some(5), None]);
+        let panicked =
+            |n| format!("ERROR a step panicked; it is tried again task=counting reason=call {n}, on purpose");
+        let again = "INFO a step succeeded again after a panic task=counting".to_owned();
+        assert_eq!(LINES.take(), [panicked(2), again, panicked(6)]);
+    }
+
+    #[test]
+    fn a_step_that_panics_is_followed_by_the_next() {
+        let (running, stopped) = mpsc::sync_channel(0);
+        let (calls, mut running) = (Cell::new(0), Some(running));
+        let step = || {
+            if call(&calls, &[1]) == 3 {
+                drop(running.take());
+            }
+            Duration::ZERO
+        };
+        Steps::of("counting").repeat(step, Duration::from_millis(1), &stopped);
+        assert_eq!(calls.get(), 3);
+    }
+
+    #[test]
+    fn the_secret_is_checked_whatever_becomes_of_looks() {
+        let (_stop, stopped) = mpsc::sync_channel(0);
+        let (looks, checks) = (Cell::new(0), Cell::new(0));
+        let catch_up = || match call(&looks, &[1, 2]) {
+            3 => Err(ClockNotTrusted::NotSet.into()),
+            _ => Ok(()),
+        };
+        let check = || if call(&checks, &[3]) == 4 { Err(replaced()) } else { Ok(()) };
+        let failure = look_up_ended_sessions(catch_up, check, &stopped).unwrap_err();
+        assert_eq!(failure.to_string(), replaced().to_string());
+        assert_eq!((looks.get(), checks.get()), (4, 4));
+    }
+
+    #[test]
+    fn the_wait_for_the_database_outlives_a_panic() {
+        let (_stop, stopped) = mpsc::sync_channel(0);
+        let calls = Cell::new(0);
+        let prepare = || {
+            call(&calls, &[1]);
+            Ok(())
+        };
+        let waited = wait_for_database(prepare, &stopped);
+        assert!(waited.is_ok_and(|waited| waited == Waited::DatabaseIsReady));
+        assert_eq!(calls.get(), 2);
+    }
+
+    #[test]
+    fn a_panic_is_told_in_its_words() {
+        let words = |work: fn()| words_of(catch_unwind(work).unwrap_err().as_ref()).to_owned();
+        assert_eq!(words(|| panic!("of a literal")), "of a literal");
+        assert_eq!(words(|| panic!("of {} parts", 2)), "of 2 parts");
+        assert_eq!(words(|| std::panic::panic_any(1)), "no words");
+    }
+
+    thread_local! {
+        static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Keeps what each thread logs.
+    struct Recorder;
+
+    impl log::Log for Recorder {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let field = |name: &str| {
+                let value = record.key_values().get(name.into());
+                value.map(|value| format!(" {name}={value}")).unwrap_or_default()
+            };
+            let line = format!("{} {}{}{}", record.level(), record.args(), field("task"), field("reason"));
+            LINES.with_borrow_mut(|lines| lines.push(line));
+        }
+
+        fn flush(&self) {}
+    }
+}

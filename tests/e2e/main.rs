@@ -8,6 +8,7 @@
 mod audit;
 mod clock;
 mod command_line;
+mod connections;
 mod database;
 mod durability;
 mod flows;

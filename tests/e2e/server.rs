@@ -43,6 +43,21 @@ impl Server {
         for (name, value) in settings {
             set(&mut command, name, value);
         }
+        Self::of(command)
+    }
+
+    /// Starts a server that may have only so many files open, connections among them.
+    pub(crate) fn start_with_files(database: &Database, most: usize) -> Self {
+        let bare = command(database.folder.path());
+        let mut limited = Command::new("/bin/sh");
+        limited.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\"")).arg(bare.get_program());
+        limited.current_dir(database.folder.path()).env_clear().stdin(Stdio::null());
+        limited.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        limited.env("PORTCULLIS_DATABASE__URL", database.url());
+        Self::of(limited)
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -181,6 +196,27 @@ impl Server {
     /// Waits until a line of the log holds a text.
     pub(crate) fn wait_for_line(&self, text: &str) {
         wait_until(text, || self.log.lock().unwrap().iter().any(|line| line.contains(text)));
+    }
+
+    /// How many lines of the log hold a text by now.
+    pub(crate) fn lines_with(&self, text: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// How much memory of the machine it has.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
+    /// For how long processors worked for it.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // After the name in parentheses; 14 and 15 of `proc_pid_stat(5)`, in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+        Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
     fn finished_log(&mut self) -> Vec<String> {

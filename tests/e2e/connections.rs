@@ -1,0 +1,154 @@
+//! Connections that only cost: floods of idle ones, clients that never read, heads that never end. Each passes, and
+//! whoever else comes is served meanwhile or right after.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::database::Database;
+use crate::on_both_databases;
+use crate::server::{PASSWORD, PATIENCE, Server, race, wait_until};
+
+on_both_databases! {
+    fn a_flood_of_idle_connections_passes(database: &Database) {
+        let server = Server::start_with_files(database, FILES);
+        assert_eq!(server.register("alice").status, 201);
+        server.login("alice");
+        let (begun, worked) = (Instant::now(), server.processor_time());
+        // The kernel takes in for the server what it has no file for.
+        let flood: Vec<_> = (0..2 * FILES).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        server.wait_for_line(NO_FILES);
+        // Over a connection that is there already.
+        assert_eq!(server.get("/health").status, 200);
+        // None of them is kept for long, although none of them leaves: even the last one in line has its turn.
+        for connection in [&flood[0], &flood[flood.len() - 1]] {
+            let mut answer = String::new();
+            connection.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = { connection }.read_to_string(&mut answer);
+            assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+        }
+        let (took, worked) = (begun.elapsed(), server.processor_time() - worked);
+        assert!(worked < took / 2, "busy for {worked:?} of {took:?}");
+        let told = server.lines_with(NO_FILES);
+        assert!(told <= 4 * usize::try_from(took.as_secs() + 1).unwrap(), "told {told} times within {took:?}");
+
+        drop(flood);
+        assert_eq!(server.get("/health").status, 200);
+        server.wait_until_ready();
+        server.login("alice");
+        let (status, log) = server.terminate();
+        assert!(status.success(), "{log:#?}");
+        assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
+    }
+}
+
+#[test]
+fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
+    let database = Database::sqlite();
+    let server = Server::start(&database);
+    assert_eq!(server.register("alice").status, 201);
+    server.login("alice");
+    let before = server.resident_bytes();
+    let stuck: Vec<_> = race(GREEDY, |_| {
+        let mut connection = TcpStream::connect(server.address).unwrap();
+        connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        let mut sent = 0_usize;
+        // The server stops to read what it cannot answer, and then nothing more can be sent.
+        loop {
+            match connection.write(requests.as_bytes()) {
+                Ok(some) => sent += some,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) => panic!("{error}"),
+            }
+            assert!(sent < 64 << 20, "the server goes on to read");
+        }
+        connection
+    });
+    assert_eq!(server.get("/health").status, 200);
+    server.login("alice");
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < GREEDY * MOST_FOR_EACH, "{} KiB more for {GREEDY} connections", grown >> 10);
+    drop(stuck);
+    wait_until("it can be stopped", || server.get("/health").status == 200);
+    let (status, log) = server.terminate();
+    assert!(status.success(), "{log:#?}");
+}
+
+#[test]
+fn a_head_that_trickles_in_is_given_up() {
+    let server = Server::start(&Database::sqlite());
+    let begun = Instant::now();
+    let mut connection = TcpStream::connect(server.address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut head =
+        "GET /health HTTP/1.1\r\nhost: x\r\n".bytes().chain("x-more: and more\r\n".bytes().cycle());
+    let mut answer = Vec::new();
+    // A byte, as long as nothing comes back within a moment.
+    loop {
+        let sent = connection.write_all(&[head.next().unwrap()]);
+        match connection.read_to_end(&mut answer) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => break,
+        }
+        assert!(sent.is_ok() && begun.elapsed() < PATIENCE, "{sent:?}: {}", String::from_utf8_lossy(&answer));
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn heads_of_any_size_are_answered_or_refused_at_once() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("CORS__ALLOWED_ORIGINS", "https://app.example.com")]);
+    let preflight = |names: usize| {
+        let names = (0..names).map(|n| format!("x-{n}")).collect::<Vec<_>>().join(",");
+        format!(
+            "OPTIONS /login HTTP/1.1\r\nhost: x\r\norigin: https://app.example.com\r\nconnection: close\r\n\
+             access-control-request-method: POST\r\naccess-control-request-headers: {names}\r\n\r\n"
+        )
+    };
+    let with_token = |token: &str| {
+        format!(
+            "GET /protected HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+        )
+    };
+    // {"typ":"at+jwt","alg":"EdDSA","kid":  "AAA..
+    let head = format!("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ICAi{}In0", "QUFB".repeat(1 << 14));
+    let many_fields = "x-a: b\r\n".repeat(10_000);
+    let cases = [
+        ("a preflight with many names", preflight(15_000), &["400", "403"][..]),
+        ("a preflight with more than fit", preflight(100_000), &["", "400", "431"]),
+        ("a kid of 64 KiB", with_token(&format!("{head}.e30.AA")), &["401"]),
+        ("a token of 8 MiB", with_token(&"a".repeat(8 << 20)), &["", "400", "431"]),
+        ("many fields", format!("GET /health HTTP/1.1\r\nhost: x\r\n{many_fields}\r\n"), &["", "400", "431"]),
+        (
+            "a long path",
+            format!("GET /{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "%41".repeat(20_000)),
+            &["404", "400", "414"],
+        ),
+    ];
+    for (what, request, expected) in &cases {
+        let begun = Instant::now();
+        let answer = server.raw(request.as_bytes());
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(expected.contains(&status), "{what}: {status:?} {}", &answer[..answer.len().min(500)]);
+        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {:?}", begun.elapsed());
+        assert!(!answer.contains("x-14999") && !answer.contains("QUFBQUFB"), "{what}: an echo");
+    }
+    assert_eq!(server.try_login("nobody", PASSWORD).status, 401, "and then it goes on");
+}
+
+/// Files that the server may have open: those it needs for itself, and too few for a flood.
+const FILES: usize = 128;
+
+/// How the operating system says that there are no more.
+const NO_FILES: &str = "Too many open files";
+
+/// Clients that send and do not read.
+const GREEDY: usize = 8;
+
+/// What one of them may cost: the stack makes requests of all the heads in its buffer of 128 KiB, about 4 KiB of each.
+const MOST_FOR_EACH: usize = 20 << 20;

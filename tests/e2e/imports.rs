@@ -1,8 +1,10 @@
 //! Users brought from elsewhere keep their passwords, whatever their names and hashes look like.
 
-use crate::database::Database;
+use serde_json::json;
+
+use crate::database::{Database, Kind};
 use crate::on_both_databases;
-use crate::server::Server;
+use crate::server::{PASSWORD, Server};
 
 /// Hashes made by the real Werkzeug 3.1 and the real passlib, of these passwords; `upgraded` says whether a login
 /// replaces them by this service's own.
@@ -49,6 +51,94 @@ on_both_databases! {
             server.try_login(&name, "x").is_problem(401, "invalid_credentials");
         }
         assert_eq!(server.login("alice").session.len(), 36, "everybody else is fine");
+    }
+
+    fn rows_that_do_not_parse_are_their_users_trouble_alone(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let alice = server.login("alice");
+        // Text that is no UTF-8 gets into SQLite alone; PostgreSQL takes none.
+        let damages: &[(&str, &str, &str)] = match database.kind {
+            Kind::Sqlite => &[
+                ("username", "''", "users username"),
+                ("username", "CAST(x'ff80' AS TEXT)", "cannot be read"),
+                ("password_hash", "CAST(x'2432ff' AS TEXT)", "cannot be read"),
+                ("username", "char(10)", "users username"),
+            ],
+            Kind::Postgres { .. } => &[
+                ("username", "''", "users username"),
+                ("username", "repeat('x', 300)", "users username"),
+                ("username", "chr(10)", "users username"),
+            ],
+        };
+        for (number, (column, value, _)) in damages.iter().enumerate() {
+            let name = format!("victim{number}");
+            server.register(&name);
+            let tokens = server.login(&name);
+            database.execute(&format!("UPDATE users SET {column} = {value} WHERE canonical_name = '{name}'"));
+
+            // As if nobody had that name, and again and again.
+            for _ in 0..2 {
+                server.try_login(&name, PASSWORD).is_problem(401, "invalid_credentials");
+            }
+            server.register(&name).is_problem(409, "username_taken");
+            // Whatever shows or changes the user waits for the operator; sessions go on without.
+            server.get_as("/me", &tokens.access).is_problem(503, "storage_unavailable");
+            server.change_password(&tokens.access, PASSWORD, "An0ther-horse").is_problem(503, "storage_unavailable");
+            let confirm = json!({"current_password": PASSWORD});
+            server.send_as("DELETE", "/me", &tokens.access, &confirm).is_problem(503, "storage_unavailable");
+            assert_eq!(server.get_as("/protected", &tokens.access).status, 200);
+            assert_eq!(server.get_as("/me/sessions", &tokens.access).status, 200);
+            let next = server.refresh(&tokens.refresh).tokens();
+            assert_eq!(server.logout(&next.refresh).status, 204);
+        }
+        assert_eq!(server.get_as("/me", &alice.access).json()["username"], "alice", "everybody else is fine");
+        server.login("alice");
+        assert_eq!(server.get("/ready").status, 200);
+
+        let (_, log) = server.terminate();
+        let errors: Vec<_> = log.iter().filter(|line| line.contains(r#""level":"error""#)).collect();
+        for (_, _, words) in damages {
+            let told = errors.iter().any(|line| words.split(' ').all(|word| line.contains(word)));
+            assert!(told, "{words}: {errors:#?}");
+        }
+        assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
+    }
+
+    fn sessions_and_events_that_do_not_parse_are_their_users_trouble_alone(database: &Database) {
+        let server = Server::start(database);
+        for name in ["alice", "victim"] {
+            server.register(name);
+        }
+        let (alice, victim) = (server.login("alice"), server.login("victim"));
+        let of_victim = "user_id = (SELECT id FROM users WHERE canonical_name = 'victim')";
+        for table in ["sessions", "security_events"] {
+            database.execute(&format!("UPDATE {table} SET address = 'nowhere' WHERE {of_victim}"));
+        }
+        for path in ["/me/sessions", "/me/activity"] {
+            server.get_as(path, &victim.access).is_problem(503, "storage_unavailable");
+            assert_eq!(server.get_as(path, &alice.access).status, 200);
+        }
+        if matches!(database.kind, Kind::Sqlite) {
+            for table in ["sessions", "security_events"] {
+                database.execute(&format!("UPDATE {table} SET address = NULL, agent = CAST(x'ff' AS TEXT) WHERE {of_victim}"));
+            }
+            for path in ["/me/sessions", "/me/activity"] {
+                server.get_as(path, &victim.access).is_problem(503, "storage_unavailable");
+                assert_eq!(server.get_as(path, &alice.access).status, 200);
+            }
+        }
+        // What the user does goes on, and so does the end of what cannot be shown.
+        assert_eq!(server.get_as("/me", &victim.access).status, 200);
+        let next = server.refresh(&victim.refresh).tokens();
+        let changed = server.change_password(&next.access, PASSWORD, "An0ther-horse").tokens();
+        assert_eq!(server.get_as("/protected", &victim.access).status, 401);
+        assert_eq!(server.get_as("/me/sessions", &changed.access).json()["sessions"].as_array().unwrap().len(), 1);
+        let (_, log) = server.terminate();
+        for table in ["sessions", "security_events"] {
+            assert!(log.iter().any(|line| line.contains("does not parse") && line.contains(table)), "{log:#?}");
+        }
+        assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
     }
 }
 

@@ -18,7 +18,12 @@ pub(super) fn took_too_long() -> StoreError {
 
 /// Sorts a Diesel error. (A plain function, not `From`: neither type is ours.)
 pub(super) fn store_error(error: Error) -> StoreError {
-    StoreError::new(kind_of(&error), error)
+    let kind = kind_of(&error);
+    if kind == StoreErrorKind::Corrupt {
+        // Logged here for the same reason as a `CorruptRow`. Diesel names the column, and nothing of what is in it.
+        log::error!("a stored row cannot be read: {error}");
+    }
+    StoreError::new(kind, error)
 }
 
 fn kind_of(error: &Error) -> StoreErrorKind {

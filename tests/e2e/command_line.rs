@@ -228,13 +228,13 @@ on_both_databases! {
         let (code, told, warning) = operate(database, &[], &["user", "disable", "alice"], "");
         let expected = "disabled alice: 1 session ended; running instances refuse its tokens within a second\n";
         assert_eq!((code, told.as_str()), (0, expected), "{warning}");
-        for part in ["ahead of the database's", "docs/security.md"] {
+        for part in ["ahead of the database's", "docs/security/incidents.md"] {
             assert!(warning.contains(part), "{warning}");
         }
         assert_eq!(operate(database, &[], &["user", "enable", "alice"], "").0, 0);
 
         // What the documentation advises.
-        let advice = include_str!("../../docs/security.md");
+        let advice = include_str!("../../docs/security/incidents.md");
         let dialect = match database.kind {
             Kind::Sqlite => "-- SQLite\n",
             Kind::Postgres { .. } => "-- PostgreSQL\n",

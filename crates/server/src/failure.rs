@@ -40,7 +40,7 @@ impl fmt::Display for Failure {
             Self::Clock(error) => write!(
                 f,
                 "{error}; put the clock right, or, where it is right now, take the mark of the wrong time out \
-                 of the database (docs/security.md, \"The clock\")"
+                 of the database (docs/security/incidents.md, \"The clock\")"
             ),
             Self::Failed(error) => write!(f, "{error:#}"),
         }

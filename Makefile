@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test bench bench-growth timing check fmt lint doc deny docker openapi clean
+.PHONY: help run test asvs bench bench-growth timing check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ run: ## runs the service, in development, on 127.0.0.1:8080
 
 test: ## runs all tests; they start their own PostgreSQL
 	cargo test --workspace
+
+asvs: ## prints what the service makes of each requirement of the OWASP ASVS
+	@cargo run --quiet --package portcullis-e2e --example asvs
 
 bench: ## measures the service beside what it is compared with; takes about a quarter of an hour
 	cargo build --release --package portcullis-server

@@ -77,6 +77,7 @@ const BANNED: [&str; 6] = [
 /// The places: the adapters of the ports `Clock` and `Entropy`, and the two lanes.
 const EXCEPTED: [&str; 2] = ["crates/adapters/src/system.rs", "crates/http/src/blocking.rs"];
 
+// ASVS 15.2.3
 #[test]
 fn arrows_between_crates_are_those_allowed() {
     let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
@@ -122,6 +123,7 @@ fn http_never_sees_storage_or_cryptography() {
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
+// ASVS 11.5.1
 #[test]
 fn clippy_bans_clocks_chance_and_blocking() {
     let configuration = fs::read_to_string(root().join("clippy.toml")).unwrap();
@@ -130,6 +132,7 @@ fn clippy_bans_clocks_chance_and_blocking() {
     }
 }
 
+// ASVS 11.5.1
 #[test]
 fn the_bans_are_lifted_only_in_their_places() {
     let lifted: Vec<_> = sources(&root().join("crates"))
@@ -147,6 +150,25 @@ fn releases_check_for_overflow() {
     let (_, release) = manifest.split_once("[profile.release]\n").expect("there is the profile");
     let release = release.split("\n[").next().unwrap();
     assert!(release.lines().any(|line| line == "overflow-checks = true"), "{release}");
+}
+
+// ASVS 1.2.5
+#[test]
+fn the_service_starts_no_program() {
+    for name in ["domain", "adapters", "http", "server"] {
+        let sources = sources(&root().join("crates").join(name).join("src"));
+        assert!(sources.len() > 10, "{name} has sources");
+        for path in sources {
+            let text = fs::read_to_string(&path).unwrap();
+            // However it is imported, it is made by one of these.
+            let starts = ["process::Command", "Command::new(", "CommandExt"]
+                .into_iter()
+                .find(|start| text.contains(start));
+            assert_eq!(starts, None, "{}", path.display());
+            let imports = text.lines().find(|line| line.contains("process::{") && line.contains("Command"));
+            assert_eq!(imports, None, "{}", path.display());
+        }
+    }
 }
 
 /// The names of all crates that building this one takes, with its default features.

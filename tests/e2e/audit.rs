@@ -43,6 +43,7 @@ fn insert_only_sql() -> &'static str {
     docs.split_once("```sql insert-only\n").unwrap().1.split_once("```").unwrap().0
 }
 
+// ASVS 13.2.2 16.4.2
 #[test]
 fn a_role_that_can_only_insert_can_serve() {
     let owner = Database::postgres();
@@ -102,6 +103,7 @@ fn column(table: &str) -> &'static str {
 }
 
 on_both_databases! {
+    // ASVS 16.4.2
     fn what_happens_is_sealed_and_signed_and_a_change_is_named(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -207,6 +209,7 @@ on_both_databases! {
     }
 
     /// AU-05. Whatever a change may be, it does not happen where its event cannot be stored.
+    // ASVS 2.3.3
     fn nothing_happens_that_cannot_be_recorded(database: &Database) {
         let server = Server::start(database);
         server.register("alice");

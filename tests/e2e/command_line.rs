@@ -28,6 +28,7 @@ on_both_databases! {
         assert!(error.starts_with("portcullis: the username must be at least 3 characters long; the password must be"), "{error}");
     }
 
+    // ASVS 7.4.2 8.3.2
     fn a_disabled_user_is_signed_out_and_stays_out_until_enabled(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -48,6 +49,7 @@ on_both_databases! {
         is_over(&server, &first);
     }
 
+    // ASVS 7.4.2
     fn a_deleted_user_is_signed_out_and_the_name_is_free(database: &Database) {
         let server = Server::start(database);
         let old = server.register("alice").json();
@@ -84,6 +86,7 @@ on_both_databases! {
         lives(&server, &server.try_login("alice", "An0ther-good one").tokens());
     }
 
+    // ASVS 7.4.5
     fn the_sessions_of_a_user_are_listed_and_ended(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -124,6 +127,7 @@ on_both_databases! {
         }
     }
 
+    // ASVS 7.4.5
     fn everybodys_sessions_end_at_once(database: &Database) {
         let server = Server::start(database);
         server.register("alice");

@@ -7,6 +7,7 @@ use crate::on_both_databases;
 use crate::server::{PASSWORD, Server, wait_until};
 
 on_both_databases! {
+    // ASVS 7.4.1 14.2.2 14.2.6 15.3.1
     fn from_registration_to_logout(database: &Database) {
         let server = Server::start(database);
         let registered = server.register("Alice");
@@ -59,6 +60,7 @@ on_both_databases! {
         assert_eq!(database.number("SELECT count(*) FROM users"), 1);
     }
 
+    // ASVS 1.2.4
     fn nobody_gets_in_without_the_password(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -79,6 +81,7 @@ on_both_databases! {
         assert_eq!(database.number("SELECT count(*) FROM sessions"), 0);
     }
 
+    // ASVS 9.1.1
     fn a_flipped_character_makes_a_token_worthless_and_hurts_nobody(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -103,6 +106,7 @@ on_both_databases! {
         assert_eq!(server.refresh(&tokens.refresh).status, 200, "the session lives on");
     }
 
+    // ASVS 9.2.2
     fn tokens_are_for_one_purpose(database: &Database) {
         let server = Server::start(database);
         server.register("alice");

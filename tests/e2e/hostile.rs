@@ -15,6 +15,7 @@ use crate::server::{PASSWORD, Server, race};
 const CANARY: &str = "canary-7f3a";
 
 on_both_databases! {
+    // ASVS 1.5.2 6.3.2 15.3.3 15.3.5
     fn js_bodies_that_are_no_request_are_refused(database: &Database) {
         let server = Server::start(database);
         let nested = format!("{}1{}", "[".repeat(8_000), "]".repeat(8_000));
@@ -55,6 +56,7 @@ on_both_databases! {
         assert_eq!(server.register("alice").status, 201, "and then it goes on");
     }
 
+    // ASVS 3.5.2
     fn js_sizes_and_media_types_are_bounded(database: &Database) {
         let server = Server::start(database);
         let big = json!({"username": "alice", "password": "x".repeat(16 * 1024)}).to_string();
@@ -77,6 +79,7 @@ on_both_databases! {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
 
+    // ASVS 4.2.1
     fn ht_framing_tricks_are_refused_and_nothing_is_smuggled(database: &Database) {
         let server = Server::start(database);
         let smuggled = format!(
@@ -112,6 +115,7 @@ on_both_databases! {
         assert_eq!(server.get("/health").status, 200);
     }
 
+    // ASVS 4.2.1
     fn ht_a_chunked_body_without_an_end_holds_no_connection(database: &Database) {
         let server = Server::start(database);
         let json = "content-type: application/json\r\n";
@@ -155,6 +159,7 @@ on_both_databases! {
         assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 2, "pipelined after close: {answers}");
     }
 
+    // ASVS 4.1.4 13.4.3 13.4.4 14.2.5
     fn ht_methods_and_paths_are_exact(database: &Database) {
         let server = Server::start(database);
         for (method, path, allow) in [
@@ -176,6 +181,7 @@ on_both_databases! {
         assert_eq!(server.call("HEAD", "/protected", &[], None).status, 401);
     }
 
+    // ASVS 3.2.1 3.4.3 3.4.4 3.4.5 3.4.6 3.5.8
     fn ht_every_answer_has_the_security_headers(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -207,6 +213,7 @@ on_both_databases! {
         assert_eq!(ids.len(), answers.len(), "an id of its own for each");
     }
 
+    // ASVS 7.2.1 9.1.1 9.1.2
     fn jw_what_is_no_token_of_ours_is_refused(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -238,6 +245,7 @@ on_both_databases! {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
 
+    // ASVS 6.2.9
     fn pw_every_character_of_a_password_counts(database: &Database) {
         let server = Server::start(database);
         let long = format!("Aa1-{}", "x".repeat(68));
@@ -262,6 +270,7 @@ on_both_databases! {
         }
     }
 
+    // ASVS 1.2.4
     fn un_names_that_look_alike_are_one_or_none(database: &Database) {
         let server = Server::start(database);
         assert_eq!(server.register("Kate").status, 201);
@@ -280,6 +289,7 @@ on_both_databases! {
         assert_eq!(database.number("SELECT count(*) FROM users"), 1);
     }
 
+    // ASVS 3.4.2
     fn co_origins_are_let_in_by_name_alone(database: &Database) {
         let settings = [("CORS__ALLOWED_ORIGINS", "https://app.example.com,http://localhost:5173")];
         let server = Server::start_with(database, &settings);
@@ -298,6 +308,7 @@ on_both_databases! {
         }
     }
 
+    // ASVS 2.3.2 2.4.1 4.1.3 15.3.4
     fn limits_hold_for_each_address(database: &Database) {
         let settings = [("LIMITS__ENABLED", "true"), ("LIMITS__LOGIN__BURST", "3"), ("LIMITS__LOGIN__REQUESTS", "1"), ("LIMITS__LOGIN__PER", "24h")];
         let server = Server::start_with(database, &settings);

@@ -15,6 +15,7 @@ struct Import {
 }
 
 on_both_databases! {
+    // ASVS 11.2.2 11.4.2
     fn imported_users_log_in_and_their_hashes_are_upgraded(database: &Database) {
         let server = Server::start(database);
         for (number, import) in IMPORTS.iter().enumerate() {

@@ -7,6 +7,7 @@ use crate::on_both_databases;
 use crate::server::{PASSWORD, SECRET, Server};
 
 on_both_databases! {
+    // ASVS 14.2.4 16.2.5
     fn no_line_holds_a_secret_at_any_level(database: &Database) {
         // RUST_LOG asks for what the HTTP stack would say of each request.
         let settings = [("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
@@ -105,6 +106,7 @@ on_both_databases! {
         }
     }
 
+    // ASVS 16.2.4 16.4.1
     fn every_line_is_one_json_object_with_the_requests_id(database: &Database) {
         let server = Server::start(database);
         let id = "my-request.1_A";

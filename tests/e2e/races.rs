@@ -43,6 +43,7 @@ on_both_databases! {
         assert_eq!(database.number("SELECT count(*) FROM sessions"), 1);
     }
 
+    // ASVS 10.4.5
     fn a_copy_two_generations_old_ends_the_session(database: &Database) {
         let server = Server::start(database);
         server.register("alice");

@@ -56,6 +56,7 @@ impl<'a> Balanced<'a> {
     }
 }
 
+// ASVS 11.2.2
 #[test]
 fn two_rolling_steps_sign_nobody_out_and_fail_no_request() {
     let database = &Database::postgres();

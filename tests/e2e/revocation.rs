@@ -36,6 +36,7 @@ struct Ended {
     tokens: Vec<Tokens>,
 }
 
+// ASVS 7.4.1
 #[test]
 fn nothing_of_a_session_works_after_its_end_was_acknowledged() {
     let database = Database::postgres();
@@ -179,6 +180,7 @@ fn is_known_to_all(instances: &[Server; 2], ended: &Ended) {
     }
 }
 
+// ASVS 8.3.2
 #[test]
 fn an_end_reaches_the_other_instance_in_a_second_while_it_serves_without_a_query() {
     const LOGOUTS: usize = 100;

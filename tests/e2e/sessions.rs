@@ -34,6 +34,7 @@ fn lives(server: &Server, tokens: &Tokens) {
 }
 
 on_both_databases! {
+    // ASVS 10.4.9
     fn they_are_listed_and_ended_one_by_one(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -51,6 +52,7 @@ on_both_databases! {
         lives(&server, &third);
     }
 
+    // ASVS 8.2.2 8.3.1 10.3.2
     fn those_of_others_are_like_unknown_ones(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -89,6 +91,7 @@ on_both_databases! {
         again.is_problem(401, "invalid_refresh_token");
     }
 
+    // ASVS 2.3.2
     fn a_login_beyond_the_bound_ends_the_oldest(database: &Database) {
         let server = Server::start_with(database, &[("SESSIONS__MAX_PER_USER", "3")]);
         server.register("alice");
@@ -104,6 +107,7 @@ on_both_databases! {
         assert_eq!(database.number(evicted), 2);
     }
 
+    // ASVS 6.2.2 6.2.3 7.2.4 7.4.3
     fn a_new_password_ends_all_sessions_and_opens_one(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -124,6 +128,7 @@ on_both_databases! {
         assert_eq!(server.refresh(&new.refresh).status, 200);
     }
 
+    // ASVS 7.4.2 10.3.3
     fn a_deleted_account_is_gone_and_its_name_is_free(database: &Database) {
         let server = Server::start(database);
         let old = server.register("alice").json();

@@ -63,6 +63,7 @@ on_both_databases! {
     }
 }
 
+// ASVS 16.5.2
 #[test]
 fn a_database_that_comes_late_is_waited_for() {
     let postgres = ThrowawayPostgres::start();
@@ -138,6 +139,7 @@ fn the_first_run_in_development_makes_what_it_needs() {
     assert_eq!(again.get_as("/protected", &tokens.access).status, 200, "the same secret at the next start");
 }
 
+// ASVS 13.2.3
 #[test]
 fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
     let database = Database::sqlite();
@@ -166,6 +168,7 @@ fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
     assert!(!database.folder.path().join("portcullis.db").exists(), "a mistyped URL makes no database");
 }
 
+// ASVS 13.3.1 13.4.5
 #[test]
 fn settings_come_from_every_source() {
     let database = Database::sqlite();

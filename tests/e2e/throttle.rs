@@ -19,6 +19,7 @@ const SETTINGS: &[(&str, &str)] = &[("SERVER__TRUSTED_PROXIES", "127.0.0.0/8"), 
 
 on_both_databases! {
     /// BF-02, BF-05.
+    // ASVS 6.3.1
     fn parallel_guesses_are_as_many_hashes_as_the_schedule_allows(database: &Database) {
         let instances = [(); 2].map(|()| Server::start_with(database, SETTINGS));
         assert_eq!(instances[0].register("alice").status, 201);
@@ -50,6 +51,7 @@ on_both_databases! {
         assert_eq!(events(database, "throttling_begun"), 1);
     }
 
+    // ASVS 6.3.1
     fn serial_guesses_gain_nothing_by_a_restart_nor_by_another_spelling(database: &Database) {
         let mut instances = [(); 2].map(|()| Server::start_with(database, SETTINGS));
         database.import_user(1, "\u{e9}va", HASH);
@@ -97,6 +99,7 @@ on_both_databases! {
         assert_eq!(known, unknown);
     }
 
+    // ASVS 6.3.4 8.2.4
     fn what_asks_for_the_current_password_is_throttled_with_the_logins(database: &Database) {
         let server = Server::start_with(database, SETTINGS);
         server.register("alice");

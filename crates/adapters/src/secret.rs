@@ -195,6 +195,7 @@ mod tests {
         assert_eq!(Secret::parse(text).map(drop), expected, "{text:?}");
     }
 
+    // ASVS 13.2.3
     #[test]
     fn production_wants_a_secret_that_nobody_guesses() {
         check("pcs_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8", Ok(()));

@@ -90,12 +90,14 @@ const fn is_invisible(c: char) -> bool {
 mod tests {
     use super::*;
 
+    // ASVS 1.3.3
     #[test]
     fn long_agents_are_cut() {
         let client = ClientInfo::new(None, Some(&"é".repeat(10_000)));
         assert_eq!(client.agent().map(|a| a.chars().count()), Some(ClientInfo::MAX_AGENT));
     }
 
+    // ASVS 1.3.3
     #[test]
     fn what_hides_or_reorders_text_becomes_space() {
         let client = ClientInfo::new(None, Some("a\u{202e}b\u{200b}c\u{2066}d\u{9b}e"));

@@ -106,6 +106,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 mod tests {
     use super::*;
 
+    // ASVS 16.4.1
     #[test]
     fn a_line_stays_a_line() {
         assert_eq!(escaped("a\r\nb\u{1b}[31m\u{202e}é"), r"a\u{d}\u{a}b\u{1b}[31m\u{202e}é");

@@ -159,6 +159,7 @@ mod tests {
     }
 
     /// Made by the Python program in docs/audit.md.
+    // ASVS 11.4.3
     #[test]
     fn hashes_are_what_they_were_in_every_version() {
         let genesis = ChainHash::genesis();

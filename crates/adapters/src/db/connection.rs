@@ -313,6 +313,7 @@ mod tests {
         query.get_result::<Setting>(connection).unwrap().setting
     }
 
+    // ASVS 13.2.6
     #[test]
     fn a_postgres_connection_is_durable_and_its_waits_are_bounded() {
         let server = ThrowawayPostgres::shared();

@@ -114,6 +114,7 @@ fn let_next_in<Baton>(mut state: MutexGuard<'_, State<Baton>>) {
 mod tests {
     use super::*;
 
+    // ASVS 15.4.4
     #[test]
     fn writers_go_in_the_order_they_came() {
         let queue = WriterQueue::<()>::new(Duration::from_mins(1));

@@ -370,6 +370,7 @@ mod tests {
         assert_eq!(outcome, Err(RecvTimeoutError::Disconnected), "nobody has the hasher any more");
     }
 
+    // ASVS 15.4.4
     #[cfg(target_os = "linux")]
     #[test]
     fn they_are_nicer_and_nobody_else_is() {

@@ -242,6 +242,7 @@ fn ids_have_one_spelling() {
     refuses(&with_payload(PAYLOAD.replace(&format!("\"{id}\""), "2748")));
 }
 
+// ASVS 9.1.1 9.1.2
 #[test]
 fn jw_01_alg_none() {
     let none = header().replace("EdDSA", "none");
@@ -256,6 +257,7 @@ fn jw_01_alg_none() {
     refuses(&format!("{message}."));
 }
 
+// ASVS 9.1.2
 #[test]
 fn jw_02_alg_none_in_disguise() {
     for alg in
@@ -267,6 +269,7 @@ fn jw_02_alg_none_in_disguise() {
     }
 }
 
+// ASVS 9.1.2 11.6.1
 #[test]
 fn jw_04_every_other_algorithm() {
     for alg in
@@ -285,6 +288,7 @@ fn jw_04_every_other_algorithm() {
     }
 }
 
+// ASVS 9.1.3
 #[test]
 fn jw_05_keys_that_the_token_brings_along() {
     let own = Ed25519KeyPair::generate().unwrap();
@@ -418,6 +422,7 @@ fn jw_13_duplicate_members() {
     }
 }
 
+// ASVS 9.2.1
 #[test]
 fn jw_14_dates_are_integers() {
     for date in ["auth_time", "iat", "nbf", "exp"] {
@@ -443,6 +448,7 @@ fn jw_14_dates_are_integers() {
     }
 }
 
+// ASVS 9.2.3 10.3.1
 #[test]
 fn jw_16_issuer_and_audience_are_one_exact_string() {
     for (name, value) in [("iss", ISSUER), ("aud", AUDIENCE)] {
@@ -468,6 +474,7 @@ fn jw_16_issuer_and_audience_are_one_exact_string() {
     accepts(&with_payload(PAYLOAD.replace("https://id", r"https:\/\/\u0069d")));
 }
 
+// ASVS 9.2.2
 #[test]
 fn jw_17_other_kinds_of_tokens() {
     for typ in

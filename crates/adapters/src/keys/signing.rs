@@ -227,6 +227,7 @@ mod tests {
         assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 
+    // ASVS 11.6.1
     #[test]
     fn scalars_out_of_range_are_passed_over() {
         let below = |last| {

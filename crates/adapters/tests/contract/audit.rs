@@ -427,6 +427,7 @@ fn what_another_secret_signed_is_found(dialect: Dialect) {
     assert!(error.to_string().starts_with("seq 6: statement 1 is signed by a key that neither"), "{error}");
 }
 
+// ASVS 14.2.7
 fn old_events_are_deleted_behind_a_signed_checkpoint(dialect: Dialect) {
     let mut rig = Rig::new(dialect);
     let now = rig.database.check().unwrap().time.unwrap().now;

@@ -81,6 +81,7 @@ fn asking_for_the_migrations_makes_no_table() {
     assert!(tables.is_empty(), "{tables:?}");
 }
 
+// ASVS 13.2.2
 #[test]
 fn a_role_that_may_not_change_the_schema_can_serve() {
     let server = ThrowawayPostgres::shared();
@@ -112,6 +113,7 @@ fn a_database_that_cannot_hold_every_name_is_refused() {
     assert!(matches!(&error, PrepareError::Encoding(encoding) if encoding == "LATIN1"), "{error}");
 }
 
+// ASVS 16.5.2
 #[test]
 fn a_server_that_comes_back_is_used_again() {
     let server = ThrowawayPostgres::start();
@@ -135,6 +137,7 @@ fn a_server_that_comes_back_is_used_again() {
     }
 }
 
+// ASVS 13.2.6
 #[test]
 fn an_exhausted_pool_answers_in_time() {
     let url = ThrowawayPostgres::shared().create_database();

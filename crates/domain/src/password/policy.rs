@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(violations, expected, "{password:?}");
     }
 
+    // ASVS 6.2.1
     #[test]
     fn the_default_reports_everything_at_once() {
         let policy = PasswordPolicy::default();
@@ -194,6 +195,7 @@ mod tests {
         check(&policy, "P@ssw0rd", &[Common]);
     }
 
+    // ASVS 6.2.9
     #[test]
     fn length_counts_code_points_after_nfc() {
         let policy = PasswordPolicy { min_length: 8, ..PasswordPolicy::nist() };

@@ -32,6 +32,7 @@ fn assert_refused(world: &World, username: &str, password: &str, failure: LoginF
     assert_eq!(world.events().last(), Some(&EventKind::LoginFailed(failure)));
 }
 
+// ASVS 16.3.1
 #[test]
 fn the_right_password_opens_a_session() {
     let world = World::new();
@@ -44,6 +45,7 @@ fn the_right_password_opens_a_session() {
     assert_eq!((event.user, event.session), (Some(user.id), Some(tokens.session)));
 }
 
+// ASVS 7.2.2
 #[test]
 fn two_logins_are_two_sessions() {
     let world = World::new();
@@ -63,6 +65,7 @@ fn a_session_never_outlives_its_absolute_end_even_when_idle_is_longer() {
     assert_eq!(world.login("alice").refresh_expires_in, Duration::from_hours(1));
 }
 
+// ASVS 16.3.1
 #[test]
 fn login_with_an_unknown_username_costs_one_hash() {
     let world = World::new();
@@ -70,6 +73,7 @@ fn login_with_an_unknown_username_costs_one_hash() {
     assert_eq!(world.store.events().pop().unwrap().user, None);
 }
 
+// ASVS 16.3.1
 #[test]
 fn login_with_a_wrong_password_costs_one_hash() {
     let world = World::new();
@@ -187,6 +191,7 @@ fn a_login_beyond_the_bound_ends_the_oldest_session_at_once() {
     assert_eq!((event.user, event.session, event.at), (Some(user.id), Some(oldest.session), world.now()));
 }
 
+// ASVS 16.5.3
 #[test]
 fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
     let mut events = MockEventLog::new();
@@ -197,6 +202,7 @@ fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
     assert!(matches!(result, Err(LoginError::Store(_))), "{result:?}");
 }
 
+// ASVS 11.2.5 16.5.3
 #[test]
 fn a_hasher_that_fails_lets_nobody_in() {
     let mut hasher = MockPasswordHasher::new();

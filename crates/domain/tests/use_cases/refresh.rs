@@ -56,6 +56,7 @@ fn twenty_four_callers_with_one_token_get_one_successor() {
     assert!(successors.iter().all(|successor| *successor == successors[0]));
 }
 
+// ASVS 10.4.5
 #[test]
 fn a_copy_used_after_the_grace_ends_the_session() {
     let world = World::new();
@@ -75,6 +76,7 @@ fn a_copy_used_after_the_grace_ends_the_session() {
     );
 }
 
+// ASVS 7.3.1
 #[test]
 fn a_session_ends_when_it_is_not_refreshed_in_time() {
     let world = World::new();
@@ -84,6 +86,7 @@ fn a_session_ends_when_it_is_not_refreshed_in_time() {
     assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
 }
 
+// ASVS 7.3.2 10.4.8
 #[test]
 fn endless_refreshing_stops_at_the_absolute_end() {
     let world = World::new();

@@ -149,6 +149,7 @@ fn the_right_password_begins_anew_and_ends_the_waiting() {
 }
 
 /// BF-05.
+// ASVS 8.2.4
 #[test]
 fn an_owner_at_a_known_address_logs_in_while_others_guess() {
     let world = World::new();
@@ -341,6 +342,7 @@ fn many_counters_are_swept_out_in_steps() {
 
 /// ASVS 6.3.4: there is no path past the gate. Whatever verifies a password or gives out tokens is listed here, and a new
 /// one is an argument. (That each of those goes through the gate, the compiler sees to: it asks for the proof.)
+// ASVS 7.6.2
 #[test]
 fn every_path_to_a_password_or_a_token_is_listed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/service");

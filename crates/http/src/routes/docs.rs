@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(asked_for, docs.files.keys().copied().collect());
     }
 
+    // ASVS 14.2.3
     #[test]
     fn the_page_asks_nobody_else() {
         let docs = Docs::new();

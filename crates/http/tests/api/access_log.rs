@@ -107,6 +107,7 @@ async fn the_blocking_lanes_log_for_the_request() {
 }
 
 /// AU-02.
+// ASVS 16.2.5
 #[actix_web::test]
 async fn no_secret_is_logged_at_any_level() {
     let rig = Rig::new().await;

@@ -98,6 +98,7 @@ async fn a_page_may_use_every_method_of_the_api() {
 }
 
 /// CO-01, CO-02.
+// ASVS 3.4.2
 #[actix_web::test]
 async fn other_origins_are_served_but_may_not_read() {
     let rig = rig(&[APP]).await;

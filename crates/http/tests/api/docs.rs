@@ -9,6 +9,7 @@ async fn the_description_is_the_one_of_the_code() {
     assert_eq!(answer.json()["openapi"], "3.1.0");
 }
 
+// ASVS 3.4.3 3.4.6
 #[actix_web::test]
 async fn the_page_loads_its_parts_from_here_alone() {
     let rig = Rig::new().await;
@@ -18,6 +19,7 @@ async fn the_page_loads_its_parts_from_here_alone() {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; "), "{policy}");
     assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+    assert!(policy.ends_with("; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"), "{policy}");
 
     let parts: Vec<_> =
         page.body.split("\"docs/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
@@ -30,6 +32,7 @@ async fn the_page_loads_its_parts_from_here_alone() {
     rig.get("/docs/other").await.check_problem(ProblemCode::NotFound);
 }
 
+// ASVS 13.4.5
 #[actix_web::test]
 async fn the_page_can_be_switched_off() {
     let config = HttpConfig { docs: false, ..HttpConfig::default() };

@@ -206,6 +206,7 @@ async fn a_store_that_fails_is_a_503_and_no_more() {
     }
 }
 
+// ASVS 13.4.2 16.3.4 16.5.1
 #[actix_web::test]
 async fn the_cause_is_logged_once_and_never_sent() {
     let (rig, _) = broken(StoreErrorKind::Unavailable).await;
@@ -265,6 +266,7 @@ impl AccessTokenCodec for BrokenTokens {
 }
 
 ///
+// ASVS 13.4.2 16.5.4
 #[actix_web::test]
 async fn a_panic_is_one_requests_500() {
     let mut setup = Setup::new();
@@ -274,6 +276,7 @@ async fn a_panic_is_one_requests_500() {
     assert_eq!(rig.get("/health").await.status, 200, "the worker lives on");
 }
 
+// ASVS 16.3.4 16.5.4
 #[actix_web::test]
 async fn a_panic_is_logged_with_its_route_and_may_be_read_by_pages() {
     let mut setup = Setup::new();
@@ -293,6 +296,7 @@ async fn a_panic_is_logged_with_its_route_and_may_be_read_by_pages() {
     assert!(lines.iter().any(|line| line.contains("method=GET route=/protected status=500")), "{lines:?}");
 }
 
+// ASVS 11.2.5
 #[actix_web::test]
 async fn a_token_that_cannot_be_signed_is_a_500() {
     let mut setup = Setup::new();

@@ -19,6 +19,7 @@ async fn a_plain_request_id_comes_back() {
     }
 }
 
+// ASVS 2.2.1
 #[actix_web::test]
 async fn any_other_request_id_is_replaced() {
     let rig = Rig::new().await;
@@ -45,6 +46,7 @@ async fn a_service_with_https_is_never_reached_without() {
     }
 }
 
+// ASVS 13.4.6
 #[actix_web::test]
 async fn nobody_learns_the_version() {
     let rig = Rig::new().await;

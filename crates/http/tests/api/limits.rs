@@ -45,6 +45,7 @@ fn has_no_other_fields(answer: &Answer) {
     assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("x-ratelimit")), "{answer:?}");
 }
 
+// ASVS 2.4.1
 #[actix_web::test]
 async fn what_remains_is_told_until_nothing_does() {
     let rig = rig(&[]).await;
@@ -66,6 +67,7 @@ async fn what_remains_is_told_until_nothing_does() {
     }
 }
 
+// ASVS 2.4.1
 #[actix_web::test]
 async fn what_asks_for_the_current_password_shares_a_bucket() {
     let rig = rig(&[]).await;
@@ -130,6 +132,7 @@ async fn the_rest_is_not_limited() {
 }
 
 /// IP-01, HT-07.
+// ASVS 4.1.3 15.3.4
 #[actix_web::test]
 async fn a_client_cannot_claim_another_address() {
     let rig = rig(&["10.0.0.0/8"]).await;
@@ -148,6 +151,7 @@ async fn a_client_cannot_claim_another_address() {
 }
 
 /// IP-02.
+// ASVS 15.3.4
 #[actix_web::test]
 async fn a_proxy_says_who_calls() {
     let rig = rig(&["10.0.0.0/8"]).await;
@@ -197,6 +201,7 @@ async fn limits_can_be_switched_off() {
     }
 }
 
+// ASVS 2.3.2
 #[actix_web::test]
 async fn the_defaults_are_those_of_the_contract() {
     let mut setup = Setup::new();

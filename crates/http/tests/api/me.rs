@@ -65,6 +65,7 @@ async fn a_deleted_account_takes_its_sessions_along_and_frees_its_name() {
     assert!(rig.is_over(&tokens).await);
 }
 
+// ASVS 7.5.3
 #[actix_web::test]
 async fn a_wrong_password_deletes_nobody() {
     let rig = Rig::new().await;

@@ -15,6 +15,7 @@ async fn page(rig: &Rig, token: &str, query: &str) -> (Vec<String>, Option<Strin
     (kinds.collect(), body["next_cursor"].as_str().map(str::to_owned))
 }
 
+// ASVS 14.3.2 16.2.1
 #[actix_web::test]
 async fn a_user_sees_what_happened_to_the_account_the_latest_first() {
     let rig = Rig::new().await;
@@ -86,6 +87,7 @@ async fn a_long_list_comes_page_by_page() {
     }
 }
 
+// ASVS 8.2.2
 #[actix_web::test]
 async fn a_cursor_of_another_user_shows_nothing_of_that_user() {
     let rig = Rig::new().await;
@@ -100,6 +102,7 @@ async fn a_cursor_of_another_user_shows_nothing_of_that_user() {
     assert!(!ids.to_string().contains(&of_bob));
 }
 
+// ASVS 2.2.1 15.3.7
 #[actix_web::test]
 async fn what_asks_for_no_page_is_refused() {
     let rig = Rig::new().await;

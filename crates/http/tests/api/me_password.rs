@@ -8,6 +8,7 @@ use crate::rig::{REQUEST_ID, Rig, Setup, bearer, with_json};
 
 const NEW: &str = "An0ther-horse battery";
 
+// ASVS 6.2.2 7.2.4 7.4.3 14.3.2
 #[actix_web::test]
 async fn a_new_password_opens_a_new_session_and_ends_the_old_ones() {
     let rig = Rig::new().await;
@@ -49,6 +50,7 @@ async fn the_new_session_knows_where_it_was_opened() {
     assert_eq!((&session["ip"], &session["user_agent"]), (&json!("192.0.2.7"), &json!("curl/8.5")));
 }
 
+// ASVS 6.2.3 7.5.1
 #[actix_web::test]
 async fn a_wrong_current_password_changes_nothing() {
     let rig = Rig::new().await;
@@ -97,6 +99,7 @@ async fn the_new_password_keeps_the_rules_of_registration() {
     assert!(!rig.is_over(&tokens).await);
 }
 
+// ASVS 6.2.3 6.4.2 8.2.3
 #[actix_web::test]
 async fn the_body_is_two_passwords_and_nothing_else() {
     let rig = Rig::new().await;

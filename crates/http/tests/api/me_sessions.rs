@@ -20,6 +20,7 @@ async fn listed(rig: &Rig, token: &str) -> Vec<String> {
     sessions.iter().map(|session| session["id"].as_str().unwrap().to_owned()).collect()
 }
 
+// ASVS 14.3.2
 #[actix_web::test]
 async fn a_user_sees_the_live_sessions_the_latest_opened_first() {
     let rig = Rig::new().await;
@@ -124,6 +125,7 @@ async fn a_user_ends_the_session_of_the_token_too() {
     rig.delete_as(&path, &tokens.access).await.check_problem(ProblemCode::InvalidToken);
 }
 
+// ASVS 8.2.2
 #[actix_web::test]
 async fn sessions_of_others_answer_like_unknown_ones() {
     let rig = Rig::new().await;

@@ -95,6 +95,7 @@ async fn refused(rig: &Rc<Rig>, name: &str, address: &str) {
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
+// ASVS 15.2.2
 #[actix_web::test]
 async fn an_account_has_a_few_places_in_the_lane_whether_it_exists_or_not() {
     let (rig, hold) = held(true).await;
@@ -113,6 +114,7 @@ async fn an_account_has_a_few_places_in_the_lane_whether_it_exists_or_not() {
     again.check_problem(ProblemCode::InvalidCredentials);
 }
 
+// ASVS 15.2.2
 #[actix_web::test]
 async fn an_address_has_a_few_places_in_the_lane() {
     let (rig, hold) = held(true).await;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::rig::{Rig, Setup, named};
 
+// ASVS 14.2.2 14.3.2
 #[actix_web::test]
 async fn a_token_shows_what_it_says() {
     let rig = Rig::new().await;
@@ -29,6 +30,7 @@ async fn a_token_shows_what_it_says() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
+// ASVS 14.2.1
 #[actix_web::test]
 async fn no_token_is_a_challenge_without_an_error() {
     let rig = Rig::new().await;
@@ -44,6 +46,7 @@ async fn no_token_is_a_challenge_without_an_error() {
 }
 
 /// JW-01, JW-07, JW-10, JW-19, JW-20, JW-22 as far as no key is needed to tell.
+// ASVS 7.2.1
 #[actix_web::test]
 async fn what_is_no_token_is_refused() {
     let rig = Rig::new().await;
@@ -97,6 +100,7 @@ async fn the_scheme_has_no_case_and_stands_once() {
 }
 
 /// JW-14: dates are judged by the service's clock.
+// ASVS 9.2.1
 #[actix_web::test]
 async fn a_token_is_good_from_its_first_to_its_last_moment() {
     let rig = Rig::new().await;
@@ -151,6 +155,7 @@ async fn an_instance_that_knows_nothing_yet_is_not_ready() {
     assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
 }
 
+// ASVS 16.5.3
 #[actix_web::test]
 async fn an_instance_that_is_out_of_date_asks_the_store() {
     let rig = Rig::new().await;

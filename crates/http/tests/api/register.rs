@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::rig::{REQUEST_ID, Rig, Setup};
 
+// ASVS 14.3.2 15.3.1
 #[actix_web::test]
 async fn a_user_is_registered() {
     let rig = Rig::new().await;
@@ -65,6 +66,7 @@ async fn closed_registration_is_forbidden() {
 }
 
 /// UN-02, UN-04, UN-05, UN-07, UN-08, UN-10.
+// ASVS 1.3.3 2.2.1 2.2.2
 #[actix_web::test]
 async fn names_that_deceive_or_attack_are_refused() {
     let rig = Rig::new().await;
@@ -104,6 +106,7 @@ async fn names_that_deceive_or_attack_are_refused() {
 }
 
 /// PW-02, PW-05, PW-07.
+// ASVS 2.2.1 2.2.2 2.2.3 6.2.11
 #[actix_web::test]
 async fn passwords_that_protect_nothing_are_refused_unhashed() {
     let rig = Rig::new().await;
@@ -123,6 +126,7 @@ async fn passwords_that_protect_nothing_are_refused_unhashed() {
 }
 
 /// PV-01.
+// ASVS 6.4.2 8.2.3 15.3.3
 #[actix_web::test]
 async fn nobody_registers_with_more_than_name_and_password() {
     let rig = Rig::new().await;
@@ -135,6 +139,7 @@ async fn nobody_registers_with_more_than_name_and_password() {
     assert_eq!(rig.events(), [] as [&str; 0]);
 }
 
+// ASVS 16.5.1
 #[actix_web::test]
 async fn a_broken_hasher_is_nobodys_business() {
     #[derive(Debug)]

@@ -32,6 +32,7 @@ const ROUTES: [(&str, &str); 21] = [
 ];
 
 /// HT-04, HT-05.
+// ASVS 3.5.3 4.1.4 13.4.4
 #[actix_web::test]
 async fn a_wrong_method_is_told_the_right_ones() {
     let rig = Rig::new().await;
@@ -73,6 +74,7 @@ async fn head_is_get_without_the_body() {
     }
 }
 
+// ASVS 1.1.1 13.4.3 14.2.5
 #[actix_web::test]
 async fn paths_are_exact() {
     let rig = Rig::new().await;
@@ -110,6 +112,7 @@ async fn paths_are_exact() {
 }
 
 /// HT-04.
+// ASVS 3.5.3
 #[actix_web::test]
 async fn no_header_or_field_makes_another_method() {
     let rig = Rig::new().await;
@@ -151,6 +154,7 @@ async fn targets_and_hosts_are_those_of_an_origin_server() {
     assert!(!rig.send(request).await.body.contains("evil"));
 }
 
+// ASVS 15.3.7
 #[actix_web::test]
 async fn a_query_changes_nothing_where_none_is_known() {
     let rig = Rig::new().await;

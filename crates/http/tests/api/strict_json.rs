@@ -41,6 +41,7 @@ impl Sender {
 }
 
 /// JS-01, JS-02, JS-05.
+// ASVS 1.5.2 15.3.7
 #[actix_web::test]
 async fn what_is_not_one_json_object_is_malformed() {
     let sender = Sender::new().await;
@@ -110,6 +111,7 @@ async fn what_is_not_one_json_object_is_malformed() {
 }
 
 /// JS-07, PW-08: nothing is coerced.
+// ASVS 1.1.1 1.5.2 2.2.1 15.3.3 15.3.5
 #[actix_web::test]
 async fn what_has_another_shape_is_invalid() {
     let rig = Rig::new().await;
@@ -157,6 +159,7 @@ async fn no_value_and_no_long_name_comes_back() {
 }
 
 /// JS-08, JS-10.
+// ASVS 3.5.2
 #[actix_web::test]
 async fn only_plain_json_is_read() {
     let sender = Sender::new().await;

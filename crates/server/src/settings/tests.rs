@@ -125,6 +125,7 @@ fn the_queue_is_as_long_as_the_threads_hash_in_a_second() {
     }
 }
 
+// ASVS 6.2.11
 #[test]
 fn an_operator_names_more_common_passwords() {
     let folder = TempDir::new().unwrap();
@@ -340,6 +341,7 @@ fn the_description_masks_secrets_and_names_origins() {
     assert!(lines.contains(&"hashing.bcrypt_cost = 12  # the built-in defaults".to_owned()), "{text}");
 }
 
+// ASVS 13.4.2 13.4.5
 #[test]
 fn production_has_its_defaults_without_any_file() {
     let production =

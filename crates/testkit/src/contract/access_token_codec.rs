@@ -34,6 +34,7 @@ pub fn verifies_what_it_signed(codec: &dyn AccessTokenCodec) {
 
 /// A token of which any character was changed, added or removed is refused, also by a codec that remembers what it
 /// verified, and so is what never was one.
+// ASVS 9.1.1
 pub fn refuses_changed_tokens(codec: &dyn AccessTokenCodec) {
     let token = sign(codec, &claims()).expose().to_owned();
     assert!(codec.verify(&token, NOW).is_ok(), "unchanged");
@@ -52,6 +53,7 @@ pub fn refuses_changed_tokens(codec: &dyn AccessTokenCodec) {
 
 /// A genuine token of another issuer, for another audience or of another deployment is refused; each of `others` is
 /// such a one.
+// ASVS 9.2.3 9.2.4 10.3.1
 pub fn refuses_tokens_that_are_not_from_here_or_not_for_here(
     codec: &dyn AccessTokenCodec,
     others: &[&dyn AccessTokenCodec],

@@ -7,6 +7,7 @@ use portcullis_domain::ports::Entropy;
 use super::race;
 
 /// No two answers are the same, whichever thread asked, and the whole buffer is filled.
+// ASVS 11.5.1
 pub fn gives_different_bytes_each_time(entropy: &dyn Entropy) {
     let fill = || {
         let mut buffer = [0; 16];

@@ -16,6 +16,7 @@ use super::{RecordedEvent, Stores};
 use crate::fixtures::{self, IDLE, NOW};
 
 /// Every field comes back as it was recorded.
+// ASVS 16.2.1
 pub fn record_keeps_everything(stores: &Stores) {
     let user = UserId::new(NOW, &*stores.entropy);
     let session = SessionId::new(NOW, &*stores.entropy);
@@ -73,6 +74,7 @@ pub fn of_user_tells_no_event_of_others(stores: &Stores) {
 
 /// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
 /// and leaves all as it was.
+// ASVS 2.3.3
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let (user, disabled_user) = (stores.user("Alice"), stores.user("Carol"));
     let disabling = stores.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);

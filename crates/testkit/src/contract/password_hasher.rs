@@ -46,6 +46,7 @@ pub fn tells_every_character_apart(hasher: &dyn PasswordHasher) {
 
 /// What does not parse, or asks for hours of work or gigabytes of memory, is unusable; the answer comes at once, since
 /// otherwise this test would take those hours.
+// ASVS 11.2.5
 pub fn refuses_unusable_hashes(hasher: &dyn PasswordHasher) {
     let scrypt = format!("scrypt:1073741824:8:16$salt${}", "ab".repeat(64));
     let pbkdf2 = format!("pbkdf2:sha512:4294967295$salt${}", "ab".repeat(64));
@@ -70,6 +71,7 @@ pub fn refuses_unusable_hashes(hasher: &dyn PasswordHasher) {
 }
 
 /// A match against a hash that is weaker than [`PasswordHasher::hash`] makes is outdated; `weaker` makes such hashes.
+// ASVS 11.2.2 11.4.2
 pub fn reports_weaker_hashes_as_outdated(hasher: &dyn PasswordHasher, weaker: &dyn PasswordHasher) {
     let hash = hash(weaker, "Corr3ct-horse battery");
     assert_eq!(verify(hasher, "Corr3ct-horse battery", &hash), Verdict::MatchOutdated);

@@ -55,6 +55,7 @@ pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
 }
 
 /// Whether a login commits before a disable or after it, no session is left.
+// ASVS 15.4.2
 pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::UserDisabled, NOW).of_user(user);
@@ -141,6 +142,7 @@ pub fn open_counts_live_sessions_alone(stores: &Stores) {
 }
 
 /// Eight logins at once, of which three may stay: five end, each once, and each is recorded.
+// ASVS 2.3.4
 pub fn open_keeps_the_bound_when_callers_race(stores: &Stores) {
     for round in 0..5 {
         let user = stores.user(&format!("Alice{round}"));
@@ -269,6 +271,7 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
 }
 
 /// 24 callers with one token get one successor, and the generation moved by one.
+// ASVS 2.3.4 15.4.2
 pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);

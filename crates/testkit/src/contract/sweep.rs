@@ -17,6 +17,7 @@ const MICROSECOND: Duration = Duration::from_micros(1);
 const TURN: Duration = Duration::from_mins(2);
 
 /// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
+// ASVS 14.2.4 14.2.7
 pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
     let user = stores.user("Alice");
     let over_before = NOW + IDLE * 2;

@@ -28,6 +28,7 @@ pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
 }
 
 /// Of 32 callers who want one name at once, one gets it and 31 are told that it is taken.
+// ASVS 2.3.4 15.4.2
 pub fn insert_lets_exactly_one_racer_win(stores: &Stores) {
     let results = race(32, |n| {
         let name = if n % 2 == 0 { "Racer" } else { "rACER" };
@@ -196,6 +197,7 @@ pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
 }
 
 /// Of four who change one password at once, one does; that one's password and session are left.
+// ASVS 15.4.2
 pub fn change_password_lets_exactly_one_racer_win(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));

@@ -91,6 +91,15 @@ fn login_of_a_disabled_user_costs_one_hash_and_says_the_same() {
     assert_refused(&world, "alice", "Wr0ng-password", LoginFailure::WrongPassword);
 }
 
+// ASVS 6.2.10
+#[test]
+fn a_password_does_not_grow_old() {
+    let world = World::new();
+    world.register("alice");
+    world.wait(5 * 365 * 86_400);
+    world.login("alice");
+}
+
 #[test]
 fn what_cannot_exist_is_refused_after_one_hash() {
     let world = World::new();

@@ -11,7 +11,7 @@ use portcullis_testkit::PlainAccessTokens;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use serde_json::json;
 
-use crate::rig::{REQUEST_ID, Rig, Setup, bearer, named, with_json};
+use crate::rig::{REQUEST_ID, Rig, Setup, bearer, named, post, with_json};
 
 #[actix_web::test]
 async fn the_holder_of_a_token_is_shown() {
@@ -156,5 +156,34 @@ async fn an_instance_that_knows_nothing_yet_is_not_ready() {
     for answer in answers {
         answer.check_problem(ProblemCode::NotReady);
         assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+/// Names that were brought from elsewhere, and agents, may be anything.
+// ASVS 1.1.2 1.2.1
+#[actix_web::test]
+async fn what_looks_like_markup_is_shown_as_it_is() {
+    let rig = Rig::new().await;
+    for text in [
+        "<img src=x onerror=alert(1)>",
+        r#""},{"admin":true,"x":""#,
+        r"a\u0022\",
+        "</script><!--",
+        "{{7*7}} ${7*7} %s",
+        "'; DROP TABLE users --",
+    ] {
+        let user = fixtures::new_user(text, rig.ports.entropy.as_ref());
+        let event = fixtures::event(EventKind::UserRegistered, NOW, rig.ports.entropy.as_ref());
+        rig.ports.users.insert(&user, &event).unwrap();
+        let login = post("/login", json!({"username": text, "password": PASSWORD}));
+        let token = rig.send(login.insert_header(("user-agent", text))).await.tokens().access;
+        let me = rig.get_as("/me", &token).await;
+        let body = json!({"id": user.id.to_string(), "username": text, "created_at": "2027-01-15T08:00:00Z"});
+        me.check(200, &body);
+        let sessions = rig.get_as("/me/sessions", &token).await;
+        assert_eq!(sessions.json()["sessions"][0]["user_agent"], text);
+        for answer in [me, sessions] {
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+        }
     }
 }

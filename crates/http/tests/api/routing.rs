@@ -4,8 +4,9 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
+use serde_json::json;
 
-use crate::rig::{Rig, named, post};
+use crate::rig::{Rig, bearer, named, post, with_json};
 
 const ROUTES: [(&str, &str); 21] = [
     ("/register", "POST"),
@@ -154,11 +155,113 @@ async fn targets_and_hosts_are_those_of_an_origin_server() {
     assert!(!rig.send(request).await.body.contains("evil"));
 }
 
-// ASVS 15.3.7
+// ASVS 3.5.6 15.3.7
 #[actix_web::test]
 async fn a_query_changes_nothing_where_none_is_known() {
     let rig = Rig::new().await;
-    rig.alice().await;
+    let token = rig.alice().await.access;
     let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
     assert_eq!(rig.send(post("/login?username=bob&%ff", body)).await.status, 200);
+    for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
+        let asked = rig.get_as(&format!("{path}?callback=evil"), &token).await;
+        if *path == "/me/activity" {
+            asked.check_violations(&[("#/callback", "unknown_field")]);
+            continue;
+        }
+        let plain = rig.get_as(path, &token).await;
+        assert_eq!((asked.status, &asked.body), (plain.status, &plain.body), "{path}");
+        assert_eq!(asked.header("content-type"), plain.header("content-type"), "{path}");
+    }
+}
+
+// ASVS 3.5.7 4.1.1
+#[actix_web::test]
+async fn every_body_says_what_it_is_and_no_script_is_of_a_user() {
+    let rig = Rig::new().await;
+    let token = rig.alice().await.access;
+    let script = "/docs/swagger-initializer.js";
+    let paths = ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")).map(|(path, _)| *path);
+    for path in paths.chain([script, "/nothing"]) {
+        for bearer in [&token, "x"] {
+            let answer = rig.get_as(path, bearer).await;
+            match (answer.status, answer.header("content-type").unwrap()) {
+                (200, "application/json") | (401 | 404, "application/problem+json") => {
+                    assert!(answer.json().is_object(), "{answer:?}");
+                }
+                (200, "text/html; charset=utf-8") => {
+                    assert!(path == "/docs" && answer.body.starts_with("<!DOCTYPE html>"), "{answer:?}");
+                }
+                (200, "text/css; charset=utf-8") => assert_eq!(path, "/docs/index.css"),
+                (200, "text/javascript; charset=utf-8") => {
+                    assert_eq!(path, script);
+                    assert_eq!(answer.body, rig.get(script).await.body, "the same for everybody");
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// What the description calls public. Whatever else there is takes a good access token, and does nothing without.
+const PUBLIC: [&str; 15] = [
+    "get /.well-known/jwks.json",
+    "get /.well-known/oauth-authorization-server",
+    "get /.well-known/openid-configuration",
+    "get /docs",
+    "get /docs/{file}",
+    "get /health",
+    "post /login",
+    "post /logout",
+    "get /openapi.json",
+    "get /password-policy",
+    "get /problems",
+    "get /problems/{code}",
+    "get /ready",
+    "post /refresh",
+    "post /register",
+];
+
+// ASVS 8.2.1 8.3.1
+#[actix_web::test]
+async fn all_but_what_is_public_takes_a_good_access_token() {
+    let rig = Rig::new().await;
+    let ended = rig.alice().await;
+    rig.post("/logout", json!({"refresh_token": ended.refresh})).await.check_done();
+    let good = rig.login("alice", PASSWORD).await.tokens();
+    let before = rig.events();
+    let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
+    let (mut public, mut guarded) = (Vec::new(), 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{method} {path}");
+            if operation["security"] != json!([{"access_token": []}]) {
+                public.push(name);
+                continue;
+            }
+            guarded += 1;
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let path = path.replace("{id}", &good.session);
+            // The password alone opens nothing.
+            let body = match name.as_str() {
+                "put /me/password" => {
+                    json!({"current_password": PASSWORD, "new_password": "An0ther-horse battery"})
+                }
+                _ => json!({"current_password": PASSWORD}),
+            };
+            let request = || with_json(method.clone(), &path, &body);
+            rig.send(request()).await.check_problem(ProblemCode::MissingToken);
+            for bad in ["x", &ended.access, &good.refresh] {
+                let answer = rig.send(request().insert_header(bearer(bad))).await;
+                answer.check_problem(ProblemCode::InvalidToken);
+            }
+            let id = "0198c8a4-0000-7000-8000-000000000000";
+            let harmless = with_json(method.clone(), &path.replace(&good.session, id), "{}");
+            let answer = rig.send(harmless.insert_header(bearer(&good.access))).await;
+            assert!(matches!(answer.status, 200 | 404 | 422), "{name}: {answer:?}");
+        }
+    }
+    assert_eq!(public, PUBLIC);
+    assert!(guarded >= 7, "{guarded}");
+    assert_eq!(rig.events(), before);
+    assert!(!rig.is_over(&good).await);
 }

@@ -81,7 +81,7 @@ impl JwtCodec {
     fn prove(&self, token: &str, key: &VerifyingKey) -> Option<Claims> {
         let (message, signature) = token.rsplit_once('.')?;
         let (_, payload) = message.split_once('.')?;
-        if !key.signed(message, signature) {
+        if !key.signed(message.as_bytes(), signature) {
             return None;
         }
         let json = URL_SAFE_NO_PAD.decode(payload).ok()?;

@@ -1,5 +1,7 @@
 //! Hostile tokens. Those named `jw_<n>` are cases of the project's list of attacks on bearer tokens.
 
+mod wycheproof;
+
 use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};

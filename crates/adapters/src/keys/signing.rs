@@ -96,6 +96,22 @@ pub(crate) struct VerifyingKey {
 }
 
 impl VerifyingKey {
+    /// The key of this public half, which says the algorithm too.
+    pub(crate) fn of(material: PublicKey, epoch: Epoch, key_use: KeyUse) -> Self {
+        let (algorithm, key) = match material {
+            PublicKey::Ed25519(key) => (SigningAlgorithm::EdDsa, DecodingKey::from_ed_der(&key)),
+            PublicKey::P256 { x, y } => {
+                (SigningAlgorithm::Es256, DecodingKey::from_ec_der(&uncompressed(&x, &y)))
+            }
+        };
+        let id = thumbprint(&material);
+        let header = URL_SAFE_NO_PAD
+            .encode(format!(r#"{{"alg":"{}","kid":"{id}","typ":"at+jwt"}}"#, algorithm.name()));
+        let published = VerificationKey { id, material };
+        let listed = ListedKey { key: published, from: epoch.from(), until: epoch.until(), key_use };
+        Self { algorithm, key, header, epoch, listed }
+    }
+
     /// The first segment of every token that this key signed, and of no other: the encoded header.
     pub(crate) fn header(&self) -> &str {
         &self.header
@@ -107,9 +123,8 @@ impl VerifyingKey {
     }
 
     /// Whether the private half made `signature` (encoded) over `message`.
-    pub(crate) fn signed(&self, message: &str, signature: &str) -> bool {
-        crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm.in_jwt_crate())
-            .unwrap_or(false)
+    pub(crate) fn signed(&self, message: &[u8], signature: &str) -> bool {
+        crypto::verify(signature, message, &self.key, self.algorithm.in_jwt_crate()).unwrap_or(false)
     }
 
     pub(super) fn listed(&self) -> &ListedKey {
@@ -131,19 +146,8 @@ pub(super) fn derive(
             p256(&first_scalar(root.derive(&label), |n| root.derive(&format!("{label}/{n}"))))
         }
     };
-    let id = thumbprint(&material);
-    let header =
-        URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{}","kid":"{id}","typ":"at+jwt"}}"#, algorithm.name()));
-    let public = match material {
-        PublicKey::Ed25519(key) => DecodingKey::from_ed_der(&key),
-        PublicKey::P256 { x, y } => DecodingKey::from_ec_der(&uncompressed(&x, &y)),
-    };
-    let key = VerificationKey { id, material };
-    let listed = ListedKey { key, from: epoch.from(), until: epoch.until(), key_use };
-    (
-        SigningKey { pair, header: header.clone() },
-        VerifyingKey { algorithm, key: public, header, epoch, listed },
-    )
+    let verifying = VerifyingKey::of(material, epoch, key_use);
+    (SigningKey { pair, header: verifying.header.clone() }, verifying)
 }
 
 #[expect(clippy::expect_used, reason = "any 32 bytes are a seed (RFC 8032, section 5.1.5)")]

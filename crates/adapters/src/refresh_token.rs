@@ -109,6 +109,8 @@ const TOKEN_CHARS: usize = 4 + 71;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -193,5 +195,42 @@ mod tests {
     fn debug_shows_no_key() {
         let shown = format!("{:?}", codec());
         assert!(!shown.contains("af53aeb3") && !shown.contains("[175"), "{shown}");
+    }
+
+    fn any_claims() -> impl Strategy<Value = RefreshClaims> {
+        any::<(u128, u32)>().prop_map(|(session, generation)| RefreshClaims {
+            session: SessionId::from_uuid(Uuid::from_u128(session)),
+            generation: Generation::new(generation),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens(claims in any_claims()) {
+            let token = codec().seal(claims);
+            prop_assert_eq!(token.expose().len(), TOKEN_CHARS);
+            prop_assert_eq!(codec().open(&token), Ok(claims));
+        }
+
+        /// One bit of the 424, and any one of the 75 characters.
+        #[test]
+        fn what_was_changed_is_refused(
+            claims in any_claims(),
+            bit in 0..(BODY_BYTES + TAG_BYTES) * 8,
+            at in 0..TOKEN_CHARS,
+            other in "[A-Za-z0-9_.=-]|\\PC|\\p{Cc}",
+        ) {
+            let codec = codec();
+            let token = codec.seal(claims);
+            let token = token.expose();
+            let mut bytes = URL_SAFE_NO_PAD.decode(&token[4..]).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = format!("pcr_{}", URL_SAFE_NO_PAD.encode(bytes));
+            prop_assert_eq!(open(&codec, &flipped), Err(InvalidToken));
+
+            let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+            let expected = if changed == token { Ok(claims) } else { Err(InvalidToken) };
+            prop_assert_eq!(open(&codec, &changed), expected);
+        }
     }
 }

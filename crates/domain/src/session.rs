@@ -225,6 +225,8 @@ impl Default for Lifetimes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Every small case against a table written the other way round: by what is allowed.
@@ -253,6 +255,66 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    fn judge(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> Presented {
+        Presented::judge(
+            Generation::new(presented),
+            Rotated { generation: Generation::new(newest), at: UnixTime::from_micros(at) },
+            UnixTime::from_micros(now),
+            Duration::from_micros(grace),
+        )
+    }
+
+    /// Near zero, near the end, and in between.
+    fn any_generation() -> impl Strategy<Value = u32> {
+        prop_oneof![0..4_u32, u32::MAX - 3..=u32::MAX, any::<u32>()]
+    }
+
+    fn any_time() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            Just(i64::MIN),
+            Just(i64::MAX),
+            1_790_000_000_000_000..1_900_000_000_000_000_i64,
+            any::<i64>()
+        ]
+    }
+
+    proptest! {
+        /// Whatever the clocks show: only the generation before the newest is a matter of time.
+        #[test]
+        fn time_turns_no_copy_into_the_newest(
+            presented in any_generation(),
+            newest in any_generation(),
+            at in any_time(),
+            now in any_time(),
+            grace in any::<u64>(),
+        ) {
+            let got = judge(presented, newest, at, now, grace);
+            prop_assert_eq!(got == Presented::Ahead, presented > newest);
+            prop_assert_eq!(got == Presented::Current, presented == newest);
+            if presented < newest && newest - presented > 1 {
+                prop_assert_eq!(got, Presented::Reused);
+            }
+        }
+
+        /// The one before the newest, to the microsecond, in arithmetic that cannot overflow.
+        #[test]
+        fn the_grace_is_one_stretch_of_time(
+            newest in any_generation().prop_filter("has one before", |&newest| newest > 0),
+            at in any_time(),
+            offset in prop_oneof![
+                Just(-5_000_001), Just(-5_000_000), Just(30_000_000), Just(30_000_001),
+                -6_000_000..61_000_000_i64, any::<i64>(),
+            ],
+            grace in prop_oneof![Just(0), Just(30_000_000), 0..60_000_000_u64, any::<u64>()],
+        ) {
+            let now = at.saturating_add(offset);
+            let since = i128::from(now) - i128::from(at);
+            let in_grace = since >= -5_000_000 && since <= i128::from(grace);
+            let expected = if in_grace { Presented::Repeated } else { Presented::Reused };
+            prop_assert_eq!(judge(newest - 1, newest, at, now, grace), expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Hostile tokens. Those named `jw_<n>` are cases of the project's list of attacks on bearer tokens.
 
+mod properties;
 mod wycheproof;
 
 use std::time::Duration;

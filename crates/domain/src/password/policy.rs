@@ -165,6 +165,9 @@ fn contains_name(password: &str, name: &CanonicalName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use unicode_normalization::UnicodeNormalization;
+
     use super::PasswordViolation::{
         Common, ContainsUsername, InvalidCharacter, MissingDigit, MissingLower, MissingSpecial, MissingUpper,
         TooLong, TooShort,
@@ -219,5 +222,105 @@ mod tests {
     fn names_of_one_or_two_characters_are_part_of_nothing() {
         let attempt = PasswordAttempt::new("Gr33n-tea".to_owned());
         assert!(PasswordPolicy::default().accept(&attempt, "e").is_ok());
+    }
+
+    /// Asks for nothing that a policy can leave out.
+    fn no_rule() -> PasswordPolicy {
+        PasswordPolicy {
+            min_length: 0,
+            require_upper: false,
+            require_lower: false,
+            require_digit: false,
+            require_special: false,
+            forbid_common: false,
+            also_common: PasswordList::default(),
+        }
+    }
+
+    prop_compose! {
+        fn any_policy()(
+            min_length in 0_usize..20,
+            [upper, lower, digit, special, common] in any::<[bool; 5]>(),
+            also_common in "[a-z]{0,3}",
+        ) -> PasswordPolicy {
+            PasswordPolicy {
+                min_length,
+                require_upper: upper,
+                require_lower: lower,
+                require_digit: digit,
+                require_special: special,
+                forbid_common: common,
+                also_common: PasswordList::parse(&also_common).unwrap(),
+            }
+        }
+    }
+
+    fn any_password() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,24}",
+            "[a-c]{0,3}",
+            "[A-Ca-c1 \0\u{e9}\u{301}\u{4e2d}-]{0,12}",
+            "[x\u{e9}]{250,260}",
+            prop::sample::select(&["password", "P@ssw0rd", "Qwerty123", "passwordpassword"][..])
+                .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rules_are_broken_one_by_one(policy in any_policy(), password in any_password(), name in "\\PC{0,4}|[a-cA-C]{3}") {
+            let attempt = PasswordAttempt::new(password.clone());
+            let broken = |policy: &PasswordPolicy| policy.accept(&attempt, &name).err().unwrap_or_default();
+            let rules = [
+                no_rule(),
+                PasswordPolicy { min_length: policy.min_length, ..no_rule() },
+                PasswordPolicy { require_upper: policy.require_upper, ..no_rule() },
+                PasswordPolicy { require_lower: policy.require_lower, ..no_rule() },
+                PasswordPolicy { require_digit: policy.require_digit, ..no_rule() },
+                PasswordPolicy { require_special: policy.require_special, ..no_rule() },
+                PasswordPolicy { forbid_common: policy.forbid_common, ..no_rule() },
+                PasswordPolicy { also_common: policy.also_common.clone(), ..no_rule() },
+            ];
+            let single: Vec<_> = rules.iter().flat_map(broken).collect();
+            let together = broken(&policy);
+            prop_assert!(together.iter().all(|violation| single.contains(violation)), "{together:?} {single:?}");
+            prop_assert!(single.iter().all(|violation| together.contains(violation)), "{together:?} {single:?}");
+            let repeated = (1..together.len()).any(|n| together[..n].contains(&together[n]));
+            prop_assert!(!repeated, "{together:?}");
+
+            match policy.accept(&attempt, &name) {
+                Ok(accepted) => {
+                    prop_assert!(together.is_empty());
+                    prop_assert_eq!(accepted.expose(), password.nfc().collect::<String>());
+                }
+                Err(violations) => prop_assert!(!violations.is_empty()),
+            }
+        }
+
+        #[test]
+        fn a_password_is_judged_alike_however_it_is_composed(
+            policy in any_policy(),
+            password in any_password(),
+        ) {
+            let judged = |password: String| {
+                let accepted = policy.accept(&PasswordAttempt::new(password), "abc");
+                accepted.map(|password| password.expose().to_owned())
+            };
+            prop_assert_eq!(judged(password.nfd().collect()), judged(password));
+        }
+
+        #[test]
+        fn a_name_is_found_wherever_it_stands(
+            policy in any_policy(),
+            name in "[a-zA-Z0-9._-]{3,32}",
+            before in "\\PC{0,12}",
+            after in "[ -~]{0,12}",
+            upper in any::<bool>(),
+        ) {
+            let shown = if upper { name.to_ascii_uppercase() } else { name.to_ascii_lowercase() };
+            let attempt = PasswordAttempt::new(format!("{before}{shown}{after}"));
+            let violations = policy.accept(&attempt, &name).err().unwrap_or_default();
+            prop_assert!(violations.contains(&ContainsUsername), "{violations:?}");
+        }
     }
 }

@@ -159,20 +159,28 @@ const UNREADABLE: &str = "";
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use actix_web::test::TestRequest;
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn check(peer: &str, forwarded: &[&str], expected: &str) {
-        let proxies = TrustedProxies::new(
-            ["10.0.0.0/8", "2001:db8:ffff::/48", "127.0.0.1"].map(|network| network.parse().unwrap()).into(),
-        );
-        let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer.parse().unwrap(), 1));
+    fn proxies() -> TrustedProxies {
+        let networks = ["10.0.0.0/8", "2001:db8:ffff::/48", "127.0.0.1"];
+        TrustedProxies::new(networks.map(|network| network.parse().unwrap()).into())
+    }
+
+    fn client(peer: IpAddr, forwarded: &[impl AsRef<str>]) -> IpAddr {
+        let mut request = TestRequest::default().peer_addr(SocketAddr::new(peer, 1));
         for field in forwarded {
-            request = request.append_header((header::X_FORWARDED_FOR, *field));
+            request = request.append_header((header::X_FORWARDED_FOR, field.as_ref()));
         }
-        let request = request.to_http_request();
-        let address = proxies.client_address(request.head()).unwrap();
+        proxies().client_address(request.to_http_request().head()).unwrap()
+    }
+
+    fn check(peer: &str, forwarded: &[&str], expected: &str) {
+        let address = client(peer.parse().unwrap(), forwarded);
         assert_eq!(address.to_string(), expected, "{peer} {forwarded:?}");
     }
 
@@ -240,6 +248,87 @@ mod tests {
             ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0", "a", "::ffff:10.0.0.0/104"]
         {
             assert_eq!(text.parse::<Cidr>(), Err(InvalidCidr), "{text}");
+        }
+    }
+
+    fn trusted() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            any::<[u8; 3]>().prop_map(|[b, c, d]| Ipv4Addr::new(10, b, c, d).into()),
+            any::<u128>()
+                .prop_map(|bits| Ipv6Addr::from_bits((0x2001_0db8_ffff << 80) | (bits >> 48)).into()),
+            Just(Ipv4Addr::LOCALHOST.into()),
+        ]
+    }
+
+    fn untrusted() -> impl Strategy<Value = IpAddr> {
+        let any = prop_oneof![
+            any::<[u8; 4]>().prop_map(IpAddr::from),
+            any::<[u16; 8]>().prop_map(|segments| IpAddr::from(segments).to_canonical()),
+        ];
+        any.prop_filter("is no proxy", |address| !proxies().trusts(*address))
+    }
+
+    /// An address as proxies write it.
+    fn written(address: impl Strategy<Value = IpAddr>) -> impl Strategy<Value = String> {
+        (address, 0..5_u8, 0_u8..4).prop_map(|(address, form, blanks)| {
+            let text = match (address, form) {
+                (address, 0) => SocketAddr::new(address, 443).to_string(),
+                (IpAddr::V4(address), 1) => address.to_ipv6_mapped().to_string(),
+                (address, _) => address.to_string(),
+            };
+            let [before, after] = [blanks & 1, blanks & 2].map(|blank| if blank == 0 { "" } else { " " });
+            format!("{before}{text}{after}")
+        })
+    }
+
+    fn claimed() -> impl Strategy<Value = Vec<String>> {
+        let entry = prop_oneof![written(trusted()), written(untrusted()), "[ -+\\--~]{0,20}"];
+        prop::collection::vec(entry, 0..5)
+    }
+
+    /// The entries in fields as they may come: each begins a field of its own or goes on with the one before.
+    fn in_fields(entries: &[String], cuts: u16) -> Vec<String> {
+        let mut fields: Vec<String> = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            match fields.last_mut() {
+                Some(field) if (cuts >> n) & 1 == 0 => field.extend([",", entry.as_str()]),
+                _ => fields.push(entry.clone()),
+            }
+        }
+        fields
+    }
+
+    proptest! {
+        /// What clients claim stands left of the address from which they came, and says nothing.
+        #[test]
+        fn the_walk_ends_at_the_first_hop_that_is_not_trusted(
+            peer in trusted(),
+            claimed in claimed(),
+            (client_address, client_entry) in untrusted().prop_flat_map(|address| (Just(address), written(Just(address)))),
+            hops in prop::collection::vec(written(trusted()), 0..5),
+            cuts in any::<u16>(),
+        ) {
+            let entries = [claimed, vec![client_entry], hops].concat();
+            prop_assert_eq!(client(peer, &in_fields(&entries, cuts)), client_address, "{:?}", entries);
+        }
+
+        #[test]
+        fn who_is_not_trusted_is_the_client(peer in untrusted(), claimed in claimed(), cuts in any::<u16>()) {
+            prop_assert_eq!(client(peer, &in_fields(&claimed, cuts)), peer);
+        }
+
+        /// Where nobody but proxies is named, it is the last of them before the first entry that is no address.
+        #[test]
+        fn an_entry_that_is_no_address_ends_the_walk(
+            peer in trusted(),
+            claimed in claimed(),
+            garbage in "[ -+.-9;-~]{0,3}|unknown|_hidden|10\\.0\\.0|[0-9a-f]{5}:",
+            hops in prop::collection::vec(trusted(), 0..5),
+            cuts in any::<u16>(),
+        ) {
+            let named = hops.iter().map(ToString::to_string).collect();
+            let entries = [claimed, vec![garbage], named].concat();
+            prop_assert_eq!(client(peer, &in_fields(&entries, cuts)), hops.first().map_or(peer, IpAddr::to_canonical));
         }
     }
 }

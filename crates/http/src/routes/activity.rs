@@ -171,3 +171,26 @@ fn from_cursor(text: &str) -> Option<EventId> {
 }
 
 problems!(BEARER, &[ProblemCode::InvalidRequest]);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_page_goes_on_where_the_one_before_ended(last in any::<u128>(), most in 1..=Page::MOST) {
+            let last = EventId::from_uuid(Uuid::from_u128(last));
+            let page = Page::parse(&format!("cursor={}&limit={most}", to_cursor(last))).unwrap();
+            prop_assert_eq!((page.before, page.most.get()), (Some(last), most));
+        }
+
+        #[test]
+        fn an_event_has_one_cursor(text in "[A-Za-z0-9_-]{21}[AQgwB]|[A-Za-z0-9_=+/-]{20,24}|\\PC{0,40}") {
+            if let Some(event) = from_cursor(&text) {
+                prop_assert_eq!(to_cursor(event), text);
+            }
+        }
+    }
+}

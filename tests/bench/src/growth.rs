@@ -129,8 +129,7 @@ impl Crowd {
     /// The server's hashes are of `scheme`, as all stored ones are.
     pub(crate) fn start(binary: Option<&Path>, scheme: HashScheme, users: u64) -> Result<Self> {
         let binary = Binary::find(binary)?;
-        let site = Sites::open(Kind::Sqlite, None)?.create()?;
-        binary.migrate(site.url(), site.folder())?;
+        let site = Sites::open(Kind::Sqlite, None)?.create(&binary)?;
         let url = DatabaseUrl::parse(site.url())?;
         let mut direct = connect(&url)?;
         fill(&mut direct, &url, scheme, users, 0)?;
@@ -152,8 +151,7 @@ struct Stocked {
 
 impl Stocked {
     fn make(binary: &Binary, sites: &Sites, users: u64) -> Result<Self> {
-        let site = sites.create()?;
-        binary.migrate(site.url(), site.folder())?;
+        let site = sites.create(binary)?;
         let url = DatabaseUrl::parse(site.url())?;
         let filled = fill(&mut connect(&url)?, &url, cheapest()?, users, 1)?;
         Ok(Self { site, filled })

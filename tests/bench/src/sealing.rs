@@ -114,8 +114,7 @@ struct Side {
 
 impl Side {
     fn make(binary: &Binary, sites: &Sites, is_sealed: bool) -> Result<Self> {
-        let site = sites.create()?;
-        binary.migrate(site.url(), site.folder())?;
+        let site = sites.create(binary)?;
         let setting = ("AUDIT__SEAL", if is_sealed { "true" } else { "false" });
         let server = binary.start_with(&site, &[setting])?;
         server.register(CLIENTS)?;

@@ -74,6 +74,7 @@ impl SigningPair {
     fn sign(&self, message: &[u8]) -> Result<Signature, Unspecified> {
         match self {
             Self::Ed25519(pair) => Ok(pair.sign(message)),
+            // AWS-LC takes its own randomness, whatever is handed in.
             Self::P256(pair) => pair.sign(&SystemRandom::new(), message),
         }
     }

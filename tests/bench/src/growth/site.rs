@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::Kind;
 use super::fill::say;
+use super::server::Binary;
 
 /// A place for databases.
 pub(crate) enum Sites {
@@ -33,8 +34,8 @@ impl Sites {
         })
     }
 
-    /// An empty database.
-    pub(crate) fn create(&self) -> Result<Site> {
+    /// A database with the tables of `binary`, and nothing in them.
+    pub(crate) fn create(&self, binary: &Binary) -> Result<Site> {
         // Not the system's folder for such: that may be memory, and a database is on a disk.
         let beside = std::env::current_exe()?;
         let beside = beside.parent().context("this program is in no folder")?;
@@ -50,7 +51,9 @@ impl Sites {
                 (url, Some(Dropped { server: server.clone(), name }))
             }
         };
-        Ok(Site { url, _dropped: dropped, folder })
+        let site = Site { url, _dropped: dropped, folder };
+        binary.migrate(site.url(), site.folder())?;
+        Ok(site)
     }
 }
 

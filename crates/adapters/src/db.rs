@@ -23,7 +23,7 @@ mod watch;
 mod writer_queue;
 
 use std::num::NonZeroU32;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use diesel::r2d2::{NopErrorHandler, Pool};
@@ -37,7 +37,7 @@ use self::connection::{AnyConnection, ConnectionFactory};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
 use self::error::{store_error, took_too_long};
-use self::group_commit::{Extent, GroupCommit};
+use self::group_commit::GroupCommit;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::Replacing;
@@ -65,7 +65,7 @@ pub struct Database {
     watch: Watch,
     /// Where SQLite's writers queue and commit together; PostgreSQL needs none.
     writers: Option<GroupCommit>,
-    access: RwLock<Access>,
+    access: Arc<RwLock<Access>>,
 }
 
 /// Whether the stores may be used.
@@ -77,6 +77,16 @@ enum Access {
     Open { secrets: Checks, adoptions: i64 },
     /// Another secret took the place of the database's.
     Foreign,
+}
+
+impl Access {
+    fn may_be_used(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Open { .. } => Ok(()),
+            Self::Unprepared => Err(error::unavailable("the database is not prepared yet")),
+            Self::Foreign => Err(error::unavailable("the secret of the database was replaced")),
+        }
+    }
 }
 
 /// How many connections there are and how long to wait for one.
@@ -126,7 +136,8 @@ impl Database {
             DatabaseUrl::Postgres(_) => None,
             DatabaseUrl::Sqlite(_) => Some(GroupCommit::new(config.group_commit)),
         };
-        Self { url, pool, watch: Watch::default(), writers, access: RwLock::new(Access::Unprepared) }
+        let access = Arc::new(RwLock::new(Access::Unprepared));
+        Self { url, pool, watch: Watch::default(), writers, access }
     }
 
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
@@ -253,24 +264,17 @@ impl Database {
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         match &self.writers {
-            Some(writers) => self.group(writers, Extent::Savepoint, begun, work),
+            Some(writers) => writers.write(begun, self.connect(), |connection| {
+                self.may_be_used()?;
+                work(connection)
+            }),
             None => self.transaction_alone(begun, work),
         }
     }
 
-    /// Commits `work` together with what others write to SQLite at the same time.
-    fn group<T, E: From<StoreError>>(
-        &self,
-        writers: &GroupCommit,
-        extent: Extent,
-        begun: Instant,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let connect = || AnyConnection::connect(&self.url).map_err(error::unavailable);
-        writers.write(extent, begun, connect, |connection| {
-            self.may_be_used()?;
-            work(connection)
-        })
+    /// Makes the connection that SQLite's writers share.
+    fn connect(&self) -> impl FnOnce() -> Result<AnyConnection, StoreError> {
+        || AnyConnection::connect(&self.url).map_err(error::unavailable)
     }
 
     fn transaction_alone<T, E: From<StoreError>>(
@@ -299,12 +303,18 @@ impl Database {
     ///
     /// PostgreSQL commits it before the answer. SQLite would commit when the statement is reset, after its rows were
     /// read, where an error is lost: there it needs an explicit COMMIT.
-    fn statement<T>(
+    fn statement<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.writers {
-            Some(writers) => self.group(writers, Extent::Statement, Instant::now(), work),
+            Some(writers) => {
+                let access = Arc::clone(&self.access);
+                writers.state(Instant::now(), self.connect(), move |connection| {
+                    read_access(&access).may_be_used()?;
+                    work(connection)
+                })
+            }
             None => self.read(work),
         }
     }
@@ -344,20 +354,20 @@ impl Database {
     }
 
     fn may_be_used(&self) -> Result<(), StoreError> {
-        match *self.access() {
-            Access::Open { .. } => Ok(()),
-            Access::Unprepared => Err(error::unavailable("the database is not prepared yet")),
-            Access::Foreign => Err(error::unavailable("the secret of the database was replaced")),
-        }
+        self.access().may_be_used()
     }
 
     fn access(&self) -> RwLockReadGuard<'_, Access> {
-        self.access.read().unwrap_or_else(PoisonError::into_inner)
+        read_access(&self.access)
     }
 
     fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
         self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_access(access: &RwLock<Access>) -> RwLockReadGuard<'_, Access> {
+    access.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nothing of a call may be committed that began too long ago.

@@ -30,8 +30,9 @@ impl AttemptStore for Database {
     /// attempt that is recorded, and those that come too early.
     fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError> {
         let begun = Instant::now();
+        let of_statement = attempt.clone();
         if let Some(attempts) =
-            self.statement(|connection| reserve(connection, attempt, Scope::Unrecorded))?
+            self.statement(move |connection| reserve(connection, &of_statement, Scope::Unrecorded))?
         {
             return Ok(Reservation::Granted { attempts });
         }

@@ -134,7 +134,7 @@ impl Database {
     /// Frees the turn, if it is this instance's.
     pub(crate) fn leave_seal_turn(&self, instance: Uuid) -> Result<(), StoreError> {
         let ours = deployment::table.filter(deployment::sealer.eq(DbId(instance)));
-        self.statement(|connection| {
+        self.statement(move |connection| {
             diesel::update(ours)
                 .set((
                     deployment::sealer.eq(None::<DbId>),

@@ -13,7 +13,8 @@ use super::types::{DbId, DbTime};
 
 impl EventLog for Database {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
-        self.statement(|connection| insert_event(connection, event))
+        let event = event.clone();
+        self.statement(move |connection| insert_event(connection, &event))
     }
 
     fn of_user(

@@ -2,9 +2,10 @@
 //!
 //! A commit waits for the disk, and no longer for many changes than for one. So whoever comes first begins a
 //! transaction, does its part and hands the connection on to the next in the queue; who finds nobody there, or the
-//! group full, commits for all. Each works on its own thread, and each part of several statements after the first is a
+//! group full, commits for all. A part of several statements is done on its own thread, and after the first it is a
 //! savepoint: one that fails or panics is undone alone. A part of one statement does without, for that is as much work
-//! again; should it fail after all, everybody fails.
+//! again; should it fail after all, everybody fails. And it is done by whoever has the connection, for to wake up a
+//! thread takes longer than such a statement: who asked is woken once, when all is committed.
 //!
 //! Nobody is answered before the COMMIT returned, and where that fails, everybody fails. That goes for errors too: "this
 //! name is taken" may rest on a user whom another part of the same transaction made.
@@ -12,6 +13,7 @@
 use std::any::Any;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,14 +21,14 @@ use portcullis_domain::ports::StoreError;
 
 use super::connection::AnyConnection;
 use super::error::{SharedFailure, store_error, unavailable};
-use super::writer_queue::{Turn, WriterQueue};
+use super::writer_queue::{Asleep, Entered, WriterQueue};
 use super::{WRITER_TIMEOUT, in_time};
 
 /// Where the writers of this process to one SQLite file take turns and commit together. They share one connection,
 /// whose cache nobody else makes stale.
 #[derive(Debug)]
 pub(super) struct GroupCommit {
-    queue: WriterQueue<Left>,
+    queue: WriterQueue<Left, Statement>,
     most_parts: NonZeroU32,
     longest_gathering: Duration,
 }
@@ -37,14 +39,10 @@ enum Left {
     Open(Group),
 }
 
-/// What one part of a transaction does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// One statement, which no client can make fail.
-    Statement,
-    /// Several, or one that fails when a client is wrong.
-    Savepoint,
-}
+/// A part of one statement, which whoever has the connection does.
+type Statement = Box<dyn FnOnce(&mut Group) + Send>;
+
+type Turn<'a> = super::writer_queue::Turn<'a, Left, Statement>;
 
 /// How long a group takes parts in; the one that is done then is the last. Nobody waits much longer for others than for
 /// the disk.
@@ -56,88 +54,117 @@ impl GroupCommit {
         Self { queue: WriterQueue::new(WRITER_TIMEOUT), most_parts, longest_gathering: LONGEST_GATHERING }
     }
 
-    /// Does `work` as a part of a transaction, and returns when that was committed. `begun` is when the call began that
-    /// this is a part of. `connect` makes the connection where there is none.
+    /// Does `work`, of any number of statements, as a part of a transaction, and returns when that was committed. `begun`
+    /// is when the call began that this is a part of. `connect` makes the connection where there is none.
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
-        extent: Extent,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (turn, left) =
-            self.queue.enter().ok_or_else(|| unavailable("too many writes wait for the database"))?;
-        match left {
-            Some(Left::Open(group)) => self.join(turn, group, extent, begun, work),
-            Some(Left::Idle(connection)) => self.lead(turn, connection, begun, work),
-            None => self.lead(turn, connect()?, begun, work),
+        let Some(Entered::Turn(turn, left, _)) = self.queue.enter(None) else {
+            return Err(too_many_wait().into());
+        };
+        let connection = match left {
+            Some(Left::Open(mut group)) => {
+                let outcome = Arc::clone(&group.outcome.0);
+                let part = group.take_in(begun, work);
+                self.go_on(turn, group);
+                return part.answer(&outcome);
+            }
+            Some(Left::Idle(connection)) => connection,
+            None => connect()?,
+        };
+        self.lead(turn, connection, begun, work)
+    }
+
+    /// Does `work`, which is one statement that no client can make fail, on whatever thread; as [`GroupCommit::write`]
+    /// otherwise.
+    pub(super) fn state<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        begun: Instant,
+        connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (tell, told) = sync_channel(1);
+        let statement: Statement = Box::new(move |group| {
+            let part = group.take_in_statement(begun, work);
+            // Who asked waits for it.
+            let _received = tell.send((part, Arc::clone(&group.outcome.0)));
+        });
+        match self.queue.enter(Some(statement)) {
+            Some(Entered::Turn(turn, left, Some(statement))) => {
+                let mut group = match left {
+                    Some(Left::Open(group)) => group,
+                    Some(Left::Idle(connection)) => Group::begin(connection)?,
+                    None => Group::begin(connect()?)?,
+                };
+                statement(&mut group);
+                self.go_on(turn, group);
+            }
+            Some(Entered::Taken) => {}
+            _ => return Err(too_many_wait().into()),
         }
+        let (part, outcome) = told.recv().map_err(|_dropped| given_up())?;
+        part.answer(&outcome)
     }
 
     /// Begins a group with the first part. One that fails is the whole transaction, and is answered at once.
     fn lead<T, E: From<StoreError>>(
         &self,
-        turn: Turn<'_, Left>,
-        mut connection: AnyConnection,
+        turn: Turn<'_>,
+        connection: AnyConnection,
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         // After an error here the connection is closed, before the turn passes on. So it is where `work` panics.
-        connection.begin().map_err(store_error)?;
-        let gathers_since = Instant::now();
-        match work(&mut connection).and_then(|value| in_time(begun, value)) {
+        let mut group = Group::begin(connection)?;
+        match work(&mut group.connection).and_then(|value| in_time(begun, value)) {
             Ok(value) => {
-                let group = Group::new(connection, gathers_since, begun);
+                group.parts += 1;
+                group.earliest = group.earliest.min(begun);
                 let outcome = Arc::clone(&group.outcome.0);
                 self.go_on(turn, group);
                 committed(&outcome)?;
                 Ok(value)
             }
             Err(error) => {
-                if connection.rollback().is_ok() {
-                    turn.leave(Left::Idle(connection));
+                if group.connection.rollback().is_ok() {
+                    turn.leave(Left::Idle(group.connection));
                 }
                 Err(error)
             }
         }
     }
 
-    fn join<T, E: From<StoreError>>(
-        &self,
-        turn: Turn<'_, Left>,
-        mut group: Group,
-        extent: Extent,
-        begun: Instant,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let outcome = Arc::clone(&group.outcome.0);
-        let part = match extent {
-            Extent::Statement => group.take_in_statement(begun, work),
-            Extent::Savepoint => group.take_in(begun, work),
-        };
-        self.go_on(turn, group);
-        match part {
-            Part::Done(result) => committed(&outcome).map_err(E::from).and(result),
-            Part::Broken(error) => Err(error),
-            Part::Panicked(panic) => resume_unwind(panic),
+    /// Does what the next ones left in line, then hands the group on, or ends it and hands the connection on.
+    fn go_on(&self, turn: Turn<'_>, mut group: Group) {
+        while self.has_room(&group)
+            && let Some((statement, asleep)) = turn.take_job()
+        {
+            statement(&mut group);
+            group.asleep.push(asleep);
         }
-    }
-
-    /// Hands the group on, or ends it and hands the connection on.
-    fn go_on(&self, turn: Turn<'_, Left>, group: Group) {
-        let has_room = group.failure.is_none()
-            && group.parts < self.most_parts.get()
-            && group.gathers_since.elapsed() < self.longest_gathering;
-        let (turn, group) = match has_room {
+        let (turn, group) = match self.has_room(&group) {
             true => match turn.hand_over(group, Left::Open) {
                 Ok(()) => return,
                 Err(both) => both,
             },
             false => (turn, group),
         };
-        if let Some(connection) = group.end() {
-            turn.leave(Left::Idle(connection));
+        let (connection, asleep) = group.end();
+        match connection {
+            Some(connection) => turn.leave(Left::Idle(connection)),
+            None => drop(turn),
         }
+        // The next one is at work already.
+        drop(asleep);
+    }
+
+    fn has_room(&self, group: &Group) -> bool {
+        group.failure.is_none()
+            && group.parts < self.most_parts.get()
+            && group.gathers_since.elapsed() < self.longest_gathering
     }
 }
 
@@ -148,6 +175,17 @@ enum Part<T, E> {
     /// It failed and took the transaction with it: this is its own error.
     Broken(E),
     Panicked(Box<dyn Any + Send>),
+}
+
+impl<T, E: From<StoreError>> Part<T, E> {
+    /// Waits until the group is committed, if that matters, and answers.
+    fn answer(self, outcome: &OnceLock<Result<(), SharedFailure>>) -> Result<T, E> {
+        match self {
+            Self::Done(result) => committed(outcome).map_err(E::from).and(result),
+            Self::Broken(error) => Err(error),
+            Self::Panicked(panic) => resume_unwind(panic),
+        }
+    }
 }
 
 /// A transaction that goes from hand to hand.
@@ -162,20 +200,25 @@ struct Group {
     /// A panic left nobody knows what in the connection: it is used for what the group still does, and then closed.
     is_suspect: bool,
     outcome: Outcome,
+    /// Whose statements were done for them. (Behind the outcome, so that it is told before they are woken.)
+    asleep: Vec<Asleep>,
 }
 
 impl Group {
-    /// With the first part done.
-    fn new(connection: AnyConnection, gathers_since: Instant, begun: Instant) -> Self {
-        Self {
+    /// A transaction without parts.
+    fn begin(mut connection: AnyConnection) -> Result<Self, StoreError> {
+        connection.begin().map_err(store_error)?;
+        let now = Instant::now();
+        Ok(Self {
             connection,
-            gathers_since,
-            parts: 1,
-            earliest: begun,
+            gathers_since: now,
+            parts: 0,
+            earliest: now,
             failure: None,
             is_suspect: false,
             outcome: Outcome::default(),
-        }
+            asleep: Vec::new(),
+        })
     }
 
     /// Does a part in a savepoint of its own, so that the others stay whatever becomes of it.
@@ -256,8 +299,8 @@ impl Group {
     }
 
     /// Ends the transaction and tells everybody whose part was in it. Gives the connection back where it is sound; it is
-    /// closed otherwise, which undoes what is open.
-    fn end(mut self) -> Option<AnyConnection> {
+    /// closed otherwise, which undoes what is open. Who sleeps is still to be woken.
+    fn end(mut self) -> (Option<AnyConnection>, Vec<Asleep>) {
         let ended = match self.failure.take() {
             Some(failure) => Err(failure),
             None => in_time(self.earliest, ())
@@ -266,7 +309,7 @@ impl Group {
         };
         let is_sound = ended.is_ok() && !self.is_suspect;
         self.outcome.tell(ended);
-        is_sound.then_some(self.connection)
+        (is_sound.then_some(self.connection), self.asleep)
     }
 }
 
@@ -283,8 +326,16 @@ impl Outcome {
 /// Whatever happens, nobody waits for ever.
 impl Drop for Outcome {
     fn drop(&mut self) {
-        self.0.get_or_init(|| Err(unavailable("the transaction was given up").into()));
+        self.0.get_or_init(|| Err(given_up().into()));
     }
+}
+
+fn given_up() -> StoreError {
+    unavailable("the transaction was given up")
+}
+
+fn too_many_wait() -> StoreError {
+    unavailable("too many writes wait for the database")
 }
 
 /// Waits until the group is committed.
@@ -348,14 +399,14 @@ mod tests {
             &self,
             work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
         ) -> Result<T, StoreError> {
-            self.writers.write(Extent::Savepoint, Instant::now(), || Ok(self.connect()), work)
+            self.writers.write(Instant::now(), || Ok(self.connect()), work)
         }
 
-        fn state<T>(
+        fn state<T: Send + 'static>(
             &self,
-            work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+            work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
         ) -> Result<T, StoreError> {
-            self.writers.write(Extent::Statement, Instant::now(), || Ok(self.connect()), work)
+            self.writers.state(Instant::now(), || Ok(self.connect()), work)
         }
 
         fn mark(&self, mark: i64) -> Result<(), StoreError> {
@@ -478,12 +529,33 @@ mod tests {
     #[test]
     fn statements_commit_with_the_others() {
         let file = File::new(64);
-        let statement = |mark| file.state(|connection| insert(connection, mark));
+        let statement = |mark| file.state(move |connection| insert(connection, mark));
         assert_eq!(
             kinds(file.together(&[&|| statement(1), &|| file.mark(2), &|| statement(3)])),
             [Ok(()); 4]
         );
         assert_eq!(file.seen(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn whoever_has_the_connection_does_the_statements_of_others() {
+        let file = File::new(64);
+        let statement = |mark| {
+            file.state(move |connection| {
+                insert(connection, mark)?;
+                Ok(thread::current().id())
+            })
+        };
+        let workers = std::sync::Mutex::new(Vec::new());
+        let note = |mark| {
+            let worker = statement(mark)?;
+            workers.lock().unwrap().push((worker, thread::current().id()));
+            Ok(())
+        };
+        assert_eq!(kinds(file.together(&[&|| note(1), &|| note(2)])), [Ok(()); 3]);
+        let workers = workers.into_inner().unwrap();
+        assert_eq!(workers[0].0, workers[1].0, "both by the one who came first");
+        assert!(workers.iter().all(|(worker, asked)| worker != asked));
     }
 
     #[test]
@@ -558,7 +630,7 @@ mod tests {
         let begun = Instant::now().checked_sub(LONGEST_TRANSACTION + Duration::from_millis(1)).unwrap();
         let late = || {
             let connect = || Ok(file.connect());
-            file.writers.write(Extent::Savepoint, begun, connect, |connection| insert(connection, 1))
+            file.writers.write(begun, connect, |connection| insert(connection, 1))
         };
         let outcomes = kinds(file.together(&[&late, &|| file.mark(2)]));
         assert_eq!(outcomes, [Ok(()), Err(StoreErrorKind::Unavailable), Ok(())]);

@@ -50,7 +50,8 @@ impl SessionStore for Database {
     /// `end_reused`, one statement under the same lock too; a rotation in between only makes an old token older.
     fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError> {
         let begun = Instant::now();
-        match self.statement(|connection| succeed(connection, presented))? {
+        let of_statement = *presented;
+        match self.statement(move |connection| succeed(connection, &of_statement))? {
             Some(row) => row.into_successor(presented.session),
             None => self.transaction_since(begun, |connection| match end_reused(connection, presented)? {
                 Some(user) => {

@@ -8,40 +8,65 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Lets one writer in at a time, in the order they came. Each may leave the next one a `Baton`.
-pub(super) struct WriterQueue<Baton> {
-    state: Mutex<State<Baton>>,
+/// Lets one writer in at a time, in the order they came. Each may leave the next one a `Baton`. Who waits may leave a
+/// `Job` in line, which another does whose turn it is.
+pub(super) struct WriterQueue<Baton, Job> {
+    state: Mutex<State<Baton, Job>>,
     patience: Duration,
 }
 
-struct State<Baton> {
-    /// The one whose turn it is, then those who wait; each is woken by its own condition.
-    writers: VecDeque<Arc<Condvar>>,
+struct State<Baton, Job> {
+    /// The one whose turn it is, then those who wait.
+    writers: VecDeque<Writer<Job>>,
     /// What the last one left for the next one.
     left: Option<Baton>,
 }
 
-impl<Baton> WriterQueue<Baton> {
+struct Writer<Job> {
+    /// Each is woken by its own condition.
+    wake: Arc<Condvar>,
+    job: Option<Job>,
+}
+
+impl<Baton, Job> State<Baton, Job> {
+    fn position(&self, of: &Arc<Condvar>) -> Option<usize> {
+        self.writers.iter().position(|writer| Arc::ptr_eq(&writer.wake, of))
+    }
+}
+
+/// What came of waiting.
+pub(super) enum Entered<'a, Baton, Job> {
+    /// Its turn: with what was left for it, and its own job.
+    Turn(Turn<'a, Baton, Job>, Option<Baton>, Option<Job>),
+    /// Another took its job.
+    Taken,
+}
+
+impl<Baton, Job> WriterQueue<Baton, Job> {
     /// A queue in which nobody waits longer than `patience`.
     pub(super) fn new(patience: Duration) -> Self {
         Self { state: Mutex::new(State { writers: VecDeque::new(), left: None }), patience }
     }
 
-    /// Waits for its turn and takes what was left for it; `None` when the turn did not come in time.
-    pub(super) fn enter(&self) -> Option<(Turn<'_, Baton>, Option<Baton>)> {
-        let this = Arc::new(Condvar::new());
+    /// Waits for its turn, or until `job` was taken; `None` when neither came in time.
+    pub(super) fn enter(&self, job: Option<Job>) -> Option<Entered<'_, Baton, Job>> {
+        let wake = Arc::new(Condvar::new());
         let mut state = self.lock();
-        state.writers.push_back(Arc::clone(&this));
-        let must_wait =
-            |state: &mut State<Baton>| !state.writers.front().is_some_and(|first| Arc::ptr_eq(first, &this));
-        let (mut state, waited) =
-            this.wait_timeout_while(state, self.patience, must_wait).unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            state.writers.retain(|other| !Arc::ptr_eq(other, &this));
-            return None;
+        state.writers.push_back(Writer { wake: Arc::clone(&wake), job });
+        let must_wait = |state: &mut State<Baton, Job>| state.position(&wake).is_some_and(|place| place > 0);
+        let (mut state, _timeout) =
+            wake.wait_timeout_while(state, self.patience, must_wait).unwrap_or_else(PoisonError::into_inner);
+        match state.position(&wake) {
+            None => Some(Entered::Taken),
+            Some(0) => {
+                let job = state.writers.front_mut().and_then(|writer| writer.job.take());
+                Some(Entered::Turn(Turn { queue: self, is_over: false }, state.left.take(), job))
+            }
+            Some(place) => {
+                state.writers.remove(place);
+                None
+            }
         }
-        let left = state.left.take();
-        Some((Turn { queue: self, is_over: false }, left))
     }
 
     /// How many have the turn or wait for it.
@@ -50,24 +75,33 @@ impl<Baton> WriterQueue<Baton> {
         self.lock().writers.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<Baton>> {
+    fn lock(&self) -> MutexGuard<'_, State<Baton, Job>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<Baton> fmt::Debug for WriterQueue<Baton> {
+impl<Baton, Job> fmt::Debug for WriterQueue<Baton, Job> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriterQueue").field("patience", &self.patience).finish_non_exhaustive()
     }
 }
 
 /// The right to write. Dropping it lets the next one in.
-pub(super) struct Turn<'a, Baton> {
-    queue: &'a WriterQueue<Baton>,
+pub(super) struct Turn<'a, Baton, Job> {
+    queue: &'a WriterQueue<Baton, Job>,
     is_over: bool,
 }
 
-impl<Baton> Turn<'_, Baton> {
+impl<Baton, Job> Turn<'_, Baton, Job> {
+    /// Takes the next one's job out of the line, if it left one there. Who left it waits on, at most until `Asleep` is
+    /// dropped.
+    pub(super) fn take_job(&self) -> Option<(Job, Asleep)> {
+        let mut state = self.queue.lock();
+        let job = state.writers.get_mut(1)?.job.take()?;
+        let writer = state.writers.remove(1)?;
+        Some((job, Asleep(writer.wake)))
+    }
+
     /// Lets the next one in and leaves it `thing` as its baton. Where nobody waits, gives both back.
     pub(super) fn hand_over<T>(
         mut self,
@@ -92,7 +126,7 @@ impl<Baton> Turn<'_, Baton> {
     }
 }
 
-impl<Baton> Drop for Turn<'_, Baton> {
+impl<Baton, Job> Drop for Turn<'_, Baton, Job> {
     fn drop(&mut self) {
         if !self.is_over {
             let_next_in(self.queue.lock());
@@ -100,9 +134,9 @@ impl<Baton> Drop for Turn<'_, Baton> {
     }
 }
 
-fn let_next_in<Baton>(mut state: MutexGuard<'_, State<Baton>>) {
+fn let_next_in<Baton, Job>(mut state: MutexGuard<'_, State<Baton, Job>>) {
     state.writers.pop_front();
-    let next = state.writers.front().cloned();
+    let next = state.writers.front().map(|writer| Arc::clone(&writer.wake));
     // Unlocked first: whoever wakes needs the lock.
     drop(state);
     if let Some(next) = next {
@@ -110,26 +144,56 @@ fn let_next_in<Baton>(mut state: MutexGuard<'_, State<Baton>>) {
     }
 }
 
+/// Who waits for a job that was taken. Dropping it wakes the sleeper up.
+pub(super) struct Asleep(Arc<Condvar>);
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::thread::{scope, yield_now};
+
     use super::*;
+
+    type Tested = WriterQueue<&'static str, u32>;
+
+    const PATIENT: Duration = Duration::from_mins(1);
+    const IMPATIENT: Duration = Duration::from_millis(10);
+
+    impl Tested {
+        /// Its turn, with what was left.
+        fn turn(&self) -> (Turn<'_, &'static str, u32>, Option<&'static str>) {
+            match self.enter(None) {
+                Some(Entered::Turn(turn, left, None)) => (turn, left),
+                _ => panic!("no turn"),
+            }
+        }
+
+        fn wait_for(&self, writers: usize) {
+            while self.len() < writers {
+                yield_now();
+            }
+        }
+    }
 
     // ASVS 15.4.4
     #[test]
     fn writers_go_in_the_order_they_came() {
-        let queue = WriterQueue::<()>::new(Duration::from_mins(1));
+        let queue = Tested::new(PATIENT);
         let order = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            let first = queue.enter().unwrap();
+        scope(|scope| {
+            let first = queue.turn();
             for n in 0..8 {
                 let (queue, order) = (&queue, &order);
                 scope.spawn(move || {
-                    let _turn = queue.enter().unwrap();
+                    let _turn = queue.turn();
                     order.lock().unwrap().push(n);
                 });
-                while queue.len() < n + 2 {
-                    std::thread::yield_now();
-                }
+                queue.wait_for(n + 2);
             }
             drop(first);
         });
@@ -138,33 +202,66 @@ mod tests {
 
     #[test]
     fn the_next_one_takes_what_was_left() {
-        let queue = WriterQueue::new(Duration::from_millis(10));
-        let (turn, left) = queue.enter().unwrap();
+        let queue = Tested::new(IMPATIENT);
+        let (turn, left) = queue.turn();
         assert_eq!(left, None);
         turn.leave("baton");
-        let (turn, left) = queue.enter().unwrap();
+        let (turn, left) = queue.turn();
         assert_eq!(left, Some("baton"));
         drop(turn);
-        assert_eq!(queue.enter().unwrap().1, None);
+        assert_eq!(queue.turn().1, None);
     }
 
     #[test]
-    fn who_gives_up_leaves_the_queue() {
-        let queue = WriterQueue::<()>::new(Duration::from_millis(10));
-        let (turn, _) = queue.enter().unwrap();
-        assert!(queue.enter().is_none());
-        assert!(turn.hand_over((), |()| ()).is_err(), "nobody waits any more, and the turn is over");
-        assert!(queue.enter().is_some());
+    fn jobs_are_taken_in_order_up_to_the_first_who_left_none() {
+        let queue = Tested::new(PATIENT);
+        scope(|scope| {
+            let (turn, _left) = queue.turn();
+            let mut sleepers = Vec::new();
+            for (n, job) in [Some(1), Some(2), None, Some(3)].into_iter().enumerate() {
+                let queue = &queue;
+                sleepers.push(scope.spawn(move || queue.enter(job)));
+                queue.wait_for(n + 2);
+            }
+            let (first, first_asleep) = turn.take_job().unwrap();
+            let (second, second_asleep) = turn.take_job().unwrap();
+            assert_eq!((first, second, turn.take_job().is_none()), (1, 2, true));
+            assert_eq!(queue.len(), 3, "this one, and those who left no job or came later");
+            drop((first_asleep, second_asleep));
+            let mut sleepers = sleepers.into_iter();
+            for sleeper in sleepers.by_ref().take(2) {
+                assert!(matches!(sleeper.join().unwrap(), Some(Entered::Taken)));
+            }
+            drop(turn);
+            let without = sleepers.next().unwrap().join().unwrap();
+            assert!(matches!(without, Some(Entered::Turn(_, None, None))));
+            drop(without);
+            let last = sleepers.next().unwrap().join().unwrap();
+            assert!(matches!(last, Some(Entered::Turn(_, None, Some(3)))), "nobody took its job: it does it");
+        });
+    }
+
+    #[test]
+    fn who_gives_up_leaves_the_queue_and_takes_the_job_along() {
+        let queue = Tested::new(IMPATIENT);
+        let (turn, _left) = queue.turn();
+        assert!(queue.enter(Some(1)).is_none());
+        assert!(turn.take_job().is_none());
+        assert!(
+            turn.hand_over("baton", |baton| baton).is_err(),
+            "nobody waits any more, and the turn is over"
+        );
+        assert_eq!(queue.turn().1, None);
     }
 
     #[test]
     fn a_writer_that_panics_lets_the_next_one_in() {
-        let queue = WriterQueue::<()>::new(Duration::from_millis(10));
+        let queue = Tested::new(IMPATIENT);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _turn = queue.enter().unwrap();
+            let _turn = queue.turn();
             panic!("in the middle of a write");
         }));
         assert!(panicked.is_err());
-        assert!(queue.enter().is_some());
+        assert_eq!(queue.turn().1, None);
     }
 }

@@ -21,12 +21,11 @@ use actix_web::dev::{HttpServiceFactory, RequestHead};
 use actix_web::guard::{self, Guard, GuardContext};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError, Route};
 
 use crate::limits::Limit;
-use crate::panics;
+use crate::panics::Answer500;
 use crate::problem::{Problem, ProblemCode};
 use crate::{Api, HttpConfig};
 
@@ -124,7 +123,7 @@ impl At {
             response.headers_mut().insert(header::ALLOW, allow.clone());
             async { response }
         }));
-        resource.wrap(from_fn(panics::answer_500))
+        resource.wrap(Answer500)
     }
 }
 

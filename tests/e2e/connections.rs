@@ -52,7 +52,7 @@ fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
     let stuck: Vec<_> = race(GREEDY, |_| {
         let mut connection = TcpStream::connect(server.address).unwrap();
         connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000);
         let mut sent = 0_usize;
         // The server stops to read what it cannot answer, and then nothing more can be sent.
         loop {
@@ -67,6 +67,10 @@ fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
     });
     assert_eq!(server.get("/health").status, 200);
     server.login("alice");
+    let worked = server.processor_time();
+    std::thread::sleep(A_WHILE);
+    let worked = server.processor_time() - worked;
+    assert!(worked < A_WHILE / 4, "busy for {worked:?} of {A_WHILE:?}");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < GREEDY * MOST_FOR_EACH, "{} KiB more for {GREEDY} connections", grown >> 10);
     drop(stuck);
@@ -96,6 +100,29 @@ fn a_head_that_trickles_in_is_given_up() {
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn a_later_head_that_trickles_in_is_given_up_too() {
+    let server = Server::start(&Database::sqlite());
+    let mut connection = TcpStream::connect(server.address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = [0; 4_096];
+    let length = connection.read(&mut answer).unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..length]));
+    let begun = Instant::now();
+    // A byte a second, until the server closes.
+    loop {
+        let sent = connection.write_all(b"G");
+        match connection.read(&mut answer) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => break,
+        }
+        assert!(sent.is_ok() && begun.elapsed() < 2 * PATIENCE, "{sent:?} after {:?}", begun.elapsed());
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(25), "{:?}", begun.elapsed());
     assert_eq!(server.get("/health").status, 200);
 }
 
@@ -150,5 +177,8 @@ const NO_FILES: &str = "Too many open files";
 /// Clients that send and do not read.
 const GREEDY: usize = 8;
 
-/// What one of them may cost: the stack makes requests of all the heads in its buffer of 128 KiB, about 4 KiB of each.
-const MOST_FOR_EACH: usize = 20 << 20;
+/// What one of them may cost: requests of about 4 KiB are made of all the heads that are read at once.
+const MOST_FOR_EACH: usize = 4 << 20;
+
+/// Long enough to see whether the server is busy.
+const A_WHILE: Duration = Duration::from_secs(2);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod config_check;
+mod connection;
 mod failure;
 mod healthcheck;
 mod keeper;

@@ -1,17 +1,22 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Weak, mpsc};
 #[cfg(unix)]
 use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_server::{Server, ServerBuilder, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::rt;
+use actix_web::rt::net::{TcpSocket, TcpStream};
 use actix_web::rt::signal;
-use actix_web::{HttpServer, rt};
 use anyhow::Context as _;
 use portcullis_adapters::db::DatabaseUrl;
 use portcullis_http::{Api, HttpConfig};
 
+use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::logging;
@@ -47,25 +52,11 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         Arc::clone(&instance.ports.entropy),
     );
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
-    let app_api = Arc::clone(&api);
-    let server = HttpServer::new(move || portcullis_http::app(&app_api))
-        .workers(settings.server.workers)
-        .worker_max_blocking_threads(blocking_threads(settings))
-        .backlog(BACKLOG)
-        .max_connections(MAX_CONNECTIONS_PER_WORKER)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        // Who closes the own half is taken to have left, for most clients close both at once and it looks the same:
-        // their work is dropped instead of done for nobody.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
-        .disable_signals()
-        .bind(settings.server.listen)
-        .map_err(|error| unbound(settings.server.listen, error))?;
-    let addresses = server.addrs();
-    let server = server.run();
-    announce(settings, &addresses);
+    let listen = settings.server.listen;
+    let listener = bind(listen).map_err(|error| unbound(listen, error))?;
+    let address = listener.local_addr().context("cannot tell the address that is listened on")?;
+    let server = start(settings, listener, Arc::clone(&api)).context("cannot start the server")?;
+    announce(settings, address);
 
     let (failed, failure) = mpsc::sync_channel(1);
     let handle = server.handle();
@@ -86,6 +77,54 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         Ok(failure) => Err(failure),
         Err(_) => Ok(result?),
     }
+}
+
+/// Listens as actix-web's `HttpServer` does.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Serves the connections that a listener takes. As `HttpServer` would, which leaves no place for [`Connection`].
+fn start(settings: &Settings, listener: TcpListener, api: Arc<Api>) -> io::Result<Server> {
+    let server = ServerBuilder::new();
+    let stopping = server.graceful_shutdown_signal();
+    let server = server
+        .workers(settings.server.workers)
+        .worker_max_blocking_threads(blocking_threads(settings))
+        .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER)
+        .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
+        .disable_signals()
+        .listen("http", listener, move || {
+            let app = portcullis_http::app(&api).into_factory();
+            let app = app.map_err(|error: actix_web::Error| error.error_response());
+            let stopping = stopping.clone();
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .client_request_timeout(HEAD_TIMEOUT)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                // The connections see to that.
+                .keep_alive(KeepAlive::Os)
+                // Who closes the own half is taken to have left, for most clients close both at once and it looks the
+                // same: their work is dropped instead of done for nobody.
+                .h1_allow_half_closed(false)
+                .finish(map_config(app, |()| AppConfig::default()));
+            fn_service(async |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                Ok((Connection::new(stream), Protocol::Http1, peer))
+            })
+            .and_then(http)
+        })?;
+    Ok(server.run())
 }
 
 /// An address that this machine does not have, or may not use, is a matter of settings; one in use may get free.
@@ -187,7 +226,7 @@ fn warn_of_risks(settings: &Settings) {
     }
 }
 
-fn announce(settings: &Settings, addresses: &[SocketAddr]) {
+fn announce(settings: &Settings, address: SocketAddr) {
     let database = match &settings.database {
         DatabaseUrl::Sqlite(path) => format!("sqlite://{}", absolute(path)),
         url @ DatabaseUrl::Postgres(_) => url.to_string(),
@@ -196,10 +235,8 @@ fn announce(settings: &Settings, addresses: &[SocketAddr]) {
         (None, Some(file)) => log::info!("database {database}, secret in {}", absolute(&file)),
         _ => log::info!("database {database}"),
     }
-    for address in addresses {
-        log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
-    }
-    if let (Some(address), true) = (addresses.first(), settings.environment.is_development()) {
+    log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
+    if settings.environment.is_development() {
         log::info!(
             "try: curl -s http://{address}/register -H 'content-type: application/json' \
              -d '{{\"username\":\"alice\",\"password\":\"Corr3ct-horse\"}}'"
@@ -223,7 +260,3 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long an idle connection is kept: longer than any proxy keeps its own (nginx: 60 s), so that none sends a request
-/// into a connection that is being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);

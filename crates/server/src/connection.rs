@@ -1,0 +1,302 @@
+//! Connections whose clients must go on: none is held for who sends half a request, or does not take its answer.
+//!
+//! The HTTP implementation limits the first head of a connection and the bodies. Here is what it leaves open: later
+//! heads, answers that nobody reads, and what arrives while such an answer waits.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::rt::time::{Instant, Sleep, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection to a client that has only so long for each step.
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    stream: S,
+    awaited: Awaited,
+    since: Instant,
+    /// Goes off no later than the time of the present step is over, and is set anew when it went off too early: steps
+    /// are far more frequent.
+    alarm: Pin<Box<Sleep>>,
+    /// How many bytes were read since the reading last paused.
+    read_at_once: usize,
+    /// How often in a row there was no room to write.
+    polls_without_room: u32,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// The next request, or its first byte.
+    Request,
+    /// The rest of a request, and its answer.
+    Answer,
+    /// That the client takes what it was sent.
+    Room,
+}
+
+impl Awaited {
+    /// How long it is waited for.
+    const fn limit(self) -> Duration {
+        match self {
+            Self::Request => KEEP_ALIVE,
+            Self::Answer => LONGEST_REQUEST,
+            Self::Room => LONGEST_SENDING,
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    /// A connection over `stream`, from which a request is to come.
+    pub(crate) fn new(stream: S) -> Self {
+        let since = Instant::now();
+        let awaited = Awaited::Request;
+        let alarm = Box::pin(sleep_until(since + awaited.limit()));
+        Self { stream, awaited, since, alarm, read_at_once: 0, polls_without_room: 0 }
+    }
+
+    fn wait_for(&mut self, awaited: Awaited) {
+        self.awaited = awaited;
+        self.since = Instant::now();
+        // Only a step that may take less than the one before needs another alarm.
+        let over = self.since + awaited.limit();
+        if over < self.alarm.deadline() {
+            self.alarm.as_mut().reset(over);
+        }
+    }
+
+    /// Ready when the client took too long.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.alarm.as_mut().poll(context));
+            let over = self.since + self.awaited.limit();
+            if over <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(over);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    /// Ends where the client took too long for its request, as if it had closed the connection.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        // Who takes no answers is not asked for more. The writing side wakes the task up.
+        if this.awaited == Awaited::Room {
+            return Poll::Pending;
+        }
+        if this.read_at_once >= ENOUGH_AT_ONCE {
+            this.read_at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            let length = buffer.filled().len() - before;
+            this.read_at_once += length;
+            if this.awaited == Awaited::Request && length > 0 {
+                this.wait_for(Awaited::Answer);
+            }
+            return Poll::Ready(read);
+        }
+        this.read_at_once = 0;
+        this.poll_over(context).map(Ok)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    /// Fails where the client took too long to take what it was sent before.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_write(context, bytes) {
+            Poll::Ready(written) => {
+                this.polls_without_room = 0;
+                if matches!(written, Ok(length) if length == bytes.len()) {
+                    this.wait_for(Awaited::Request);
+                }
+                Poll::Ready(written)
+            }
+            Poll::Pending => {
+                if this.awaited != Awaited::Room {
+                    this.wait_for(Awaited::Room);
+                }
+                this.polls_without_room += 1;
+                let is_over = this.poll_over(context).is_ready() || this.polls_without_room > MOST_POLLS;
+                match is_over {
+                    true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    false => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// How long an idle connection is kept: longer than any proxy keeps its own (nginx: 60 s), so that none sends a request
+/// into a connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a request may take, from its first byte to the first of its answer. Bodies and the work have shorter limits
+/// of their own, the sum of which this exceeds.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
+/// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.
+const LONGEST_SENDING: Duration = Duration::from_mins(1);
+
+/// Bytes after which the reading pauses, until what was read is answered as far as it can be. The HTTP implementation
+/// would make requests, of some 4 KiB each, of as many heads as 128 KiB hold. Hardly any request is as long as this.
+const ENOUGH_AT_ONCE: usize = 4 * 1024;
+
+/// How often in a row a connection is written to in vain. The HTTP implementation asks again and again, without being
+/// woken up, while a client that takes nothing has sent it more than it holds: within moments it has asked so often.
+/// Otherwise it asks when there is room.
+const MOST_POLLS: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    /// A connection and its client, who takes in 16 bytes before it has to read.
+    fn pair() -> (Connection<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(16);
+        (Connection::new(ours), theirs)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_kept_for_a_while_after_each_answer() {
+        let (mut connection, mut client) = pair();
+        for _ in 0..3 {
+            advance(KEEP_ALIVE - SECOND).await;
+            client.write_all(b"request").await.unwrap();
+            connection.read_exact(&mut [0; 7]).await.unwrap();
+            connection.write_all(b"answer").await.unwrap();
+            client.read_exact(&mut [0; 6]).await.unwrap();
+        }
+        let begun = Instant::now();
+        assert_eq!(connection.read(&mut [0; 9]).await.unwrap(), 0, "as if the client had left");
+        assert_eq!(begun.elapsed().as_secs(), KEEP_ALIVE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_trickles_in_is_given_up() {
+        let (mut connection, mut client) = pair();
+        let begun = Instant::now();
+        let trickle = async {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(SECOND).await;
+            }
+        };
+        let all = async {
+            let mut bytes = 0;
+            loop {
+                match connection.read(&mut [0; 9]).await.unwrap() {
+                    0 => return bytes,
+                    some => bytes += some,
+                }
+            }
+        };
+        tokio::select! {
+            () = trickle => panic!("nobody closed it"),
+            bytes = all => assert_eq!(bytes as u64, LONGEST_REQUEST.as_secs()),
+        }
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_REQUEST.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_no_answer_is_asked_for_no_more_and_given_up() {
+        let (mut connection, mut client) = pair();
+        client.write_all(b"one").await.unwrap();
+        connection.read_exact(&mut [0; 3]).await.unwrap();
+        let begun = Instant::now();
+        let answer = async { connection.write_all(&[b'x'; 17]).await };
+        let error = answer.await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), LONGEST_SENDING.as_secs());
+        client.write_all(b"two").await.unwrap();
+        assert!(timeout(SECOND, connection.read(&mut [0; 3])).await.is_err(), "nothing is read");
+    }
+
+    #[tokio::test]
+    async fn the_reading_pauses_after_a_while_and_goes_on_by_itself() {
+        let (ours, mut client) = duplex(1 << 20);
+        let mut connection = Connection::new(ours);
+        client.write_all(&[b'x'; 3 * ENOUGH_AT_ONCE]).await.unwrap();
+        let mut read = [0; 3 * ENOUGH_AT_ONCE];
+        let mut read = ReadBuf::new(&mut read);
+        let (mut pauses, mut last_pause) = (0, 0);
+        std::future::poll_fn(|context| {
+            while read.remaining() > 0 {
+                // As much at a time as the HTTP implementation asks for, at least.
+                let mut some = read.take(1_024);
+                if Pin::new(&mut connection).poll_read(context, &mut some).is_pending() {
+                    pauses += 1;
+                    assert_eq!(read.filled().len() - last_pause, ENOUGH_AT_ONCE);
+                    last_pause = read.filled().len();
+                    return Poll::Pending;
+                }
+                let length = some.filled().len();
+                read.advance(length);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(pauses, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_slowly_goes_on() {
+        let (mut connection, mut client) = pair();
+        let take = async {
+            let mut taken = 0;
+            while taken < 1_000 {
+                tokio::time::sleep(SECOND / 2).await;
+                taken += client.read(&mut [0; 16]).await.unwrap();
+            }
+            client.write_all(b"next").await.unwrap();
+        };
+        let answer = async {
+            connection.write_all(&[b'x'; 1_000]).await.unwrap();
+            connection.read_exact(&mut [0; 4]).await.unwrap();
+        };
+        tokio::join!(take, answer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_written_to_in_vain_again_and_again_is_given_up_at_once() {
+        let (mut connection, _client) = pair();
+        connection.write_all(&[b'x'; 16]).await.unwrap();
+        let begun = Instant::now();
+        let mut polls = 0_u32;
+        let error = std::future::poll_fn(|context| {
+            polls += 1;
+            context.waker().wake_by_ref();
+            Pin::new(&mut connection).poll_write(context, b"x")
+        });
+        assert_eq!(error.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!((polls, begun.elapsed()), (MOST_POLLS + 1, Duration::ZERO));
+    }
+}

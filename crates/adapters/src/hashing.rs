@@ -97,7 +97,7 @@ impl HashScheme {
     /// long.
     pub fn usual_time(self) -> Duration {
         match self {
-            Self::BcryptSha256 { cost } => Duration::from_micros(55) * (1 << cost.get()),
+            Self::BcryptSha256 { cost } => Duration::from_micros(73) * (1 << cost.get()),
             Self::Argon2id => Duration::from_millis(16),
         }
     }

@@ -326,18 +326,16 @@ fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme,
 fn password_lane(values: &Values, scheme: HashScheme) -> Result<PasswordLaneConfig, InvalidSetting> {
     let threads = NonZeroUsize::new(values.integer("hashing.threads", 0, 1_024)?).unwrap_or_else(cores);
     let queue = NonZeroUsize::new(values.integer("hashing.queue", 0, 100_000)?);
-    Ok(PasswordLaneConfig {
-        hashing_threads: threads,
-        queue: queue.unwrap_or_else(|| queue_of_a_second(threads, scheme)),
-    })
+    let least = PasswordLaneConfig { hashing_threads: threads, queue: NonZeroUsize::MIN };
+    Ok(PasswordLaneConfig { queue: queue.unwrap_or_else(|| queue_of_a_second(least, scheme)), ..least })
 }
 
-/// As many as the threads hash in a second, without the last of them and without those that wait on the lane's two threads
-/// more: whoever is let in waits about a second at most for the own hash.
-fn queue_of_a_second(threads: NonZeroUsize, scheme: HashScheme) -> NonZeroUsize {
+/// As many as the threads hash in a second, without those that are under way in the lane: whoever is let in is answered
+/// within about a second, and a second after a storm there is nothing left of it.
+fn queue_of_a_second(lane: PasswordLaneConfig, scheme: HashScheme) -> NonZeroUsize {
     let a_second = Duration::from_secs(1).as_nanos();
-    let hashed = a_second * threads.get() as u128 / scheme.usual_time().as_nanos();
-    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(3);
+    let hashed = a_second * lane.hashing_threads.get() as u128 / scheme.usual_time().as_nanos();
+    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(lane.threads().get());
     NonZeroUsize::new(queue).unwrap_or(NonZeroUsize::MIN)
 }
 

@@ -37,8 +37,10 @@ pub(crate) fn load() -> Option<String> {
 }
 
 fn autogroup(on: &str) -> String {
-    let sessions =
-        if find("setsid").is_some() { "in sessions of their own" } else { "in one session (no `setsid`)" };
+    let sessions = match find("setsid") {
+        Some(_) => "in sessions of their own, but for P3, P4, P8 and the storm",
+        None => "in one session (no `setsid`)",
+    };
     format!("{on}; server, baselines and load {sessions}")
 }
 

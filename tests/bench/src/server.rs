@@ -30,9 +30,23 @@ impl Server {
     /// Starts a server that keeps what it has in `folder`, with the defaults of development but for these settings,
     /// and waits until it is ready.
     pub(crate) fn start(program: &Path, folder: &Path, settings: &[Setting<'_>]) -> Result<Self> {
+        Self::start_as(in_own_session(program), folder, settings)
+    }
+
+    /// The same in the session of the load, where it is to be seen how soon answers come while passwords are hashed.
+    /// From another session a thread that hashes, however low its priority, may keep the processor from *who asks* for
+    /// the length of a turn; who asks over a network has a processor of its own.
+    pub(crate) fn start_in_our_session(
+        program: &Path,
+        folder: &Path,
+        settings: &[Setting<'_>],
+    ) -> Result<Self> {
+        Self::start_as(Command::new(program), folder, settings)
+    }
+
+    fn start_as(mut command: Command, folder: &Path, settings: &[Setting<'_>]) -> Result<Self> {
         let address = free_address()?;
         let log = folder.join("log");
-        let mut command = in_own_session(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log)?);
         command.env("PORTCULLIS_SERVER__LISTEN", address.to_string()).env("PORTCULLIS_SECRET", SECRET);

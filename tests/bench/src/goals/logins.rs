@@ -71,7 +71,7 @@ struct Storm {
 }
 
 fn storm(bench: &Bench, folder: &Path) -> Result<Storm> {
-    let server = Server::start(&bench.server, folder, WIDE)?;
+    let server = Server::start_in_our_session(&bench.server, folder, WIDE)?;
     thread::sleep(IDLENESS);
     let idle_memory = server.memory();
     let session = server.log_in(0)?;

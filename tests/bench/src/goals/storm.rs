@@ -56,7 +56,7 @@ struct Storm {
 fn storm(bench: &Bench, folder: &Path) -> Result<Storm> {
     let capacity = raw_hashes(COST, bench.length)?;
     let one_hash = Duration::from_secs_f64(count(cores()) / capacity);
-    let server = Server::start(&bench.server, folder, SETTINGS)?;
+    let server = Server::start_in_our_session(&bench.server, folder, SETTINGS)?;
     let idle = probe(&server, probes(&server)?, bench.length * 3)?;
     let probes = probes(&server)?;
     let length = bench.length * 20;

@@ -311,7 +311,8 @@ impl ThreadLane {
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn start(name: &str, threads: usize, capacity: usize) -> io::Result<Self> {
-        let queue = Arc::new(Queue { capacity, line: Mutex::new(Line::default()), changed: Condvar::new() });
+        let places = threads.saturating_add(capacity);
+        let queue = Arc::new(Queue { places, line: Mutex::new(Line::default()), changed: Condvar::new() });
         let threads = (0..threads).map(|n| {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.serve())
@@ -352,7 +353,8 @@ impl Drop for ThreadLane {
 }
 
 struct Queue {
-    capacity: usize,
+    /// How many jobs wait or run, at most.
+    places: usize,
     line: Mutex<Line>,
     changed: Condvar,
 }
@@ -360,10 +362,16 @@ struct Queue {
 #[derive(Default)]
 struct Line {
     jobs: VecDeque<Box<dyn Job>>,
+    /// How many run. A thread that has been told of a job but has not taken it yet is not counted: the job still is.
+    running: usize,
     is_closed: bool,
 }
 
 impl Line {
+    fn taken(&self) -> usize {
+        self.jobs.len() + self.running
+    }
+
     fn forget_abandoned(&mut self) {
         self.jobs.retain(|job| job.is_wanted());
     }
@@ -385,10 +393,10 @@ impl Queue {
 
     fn line_with_room(&self) -> Result<MutexGuard<'_, Line>, BlockingError> {
         let mut line = self.lock();
-        if line.jobs.len() >= self.capacity {
+        if line.taken() >= self.places {
             line.forget_abandoned();
         }
-        match line.is_closed || line.jobs.len() >= self.capacity {
+        match line.is_closed || line.taken() >= self.places {
             true => Err(BlockingError::Overloaded),
             false => Ok(line),
         }
@@ -407,15 +415,19 @@ impl Queue {
     fn serve(&self) {
         while let Some(job) = self.next() {
             job.run();
+            self.lock().running -= 1;
         }
     }
 
-    /// Waits for a job that somebody still wants; `None` once the queue is closed.
+    /// Waits for a job that somebody still wants, and counts it as running; `None` once the queue is closed.
     fn next(&self) -> Option<Box<dyn Job>> {
         let mut line = self.lock();
         loop {
             match line.jobs.pop_front() {
-                Some(job) if job.is_wanted() => return Some(job),
+                Some(job) if job.is_wanted() => {
+                    line.running += 1;
+                    return Some(job);
+                }
                 Some(_abandoned) => {}
                 None if line.is_closed => return None,
                 None => line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner),
@@ -430,7 +442,7 @@ impl Queue {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Queue").field("places", &self.places).finish_non_exhaustive()
     }
 }
 
@@ -510,6 +522,26 @@ mod tests {
         open.send(()).unwrap();
         assert_eq!(running.await, Ok("done"));
         assert_eq!(waiting.await, Ok("second"));
+    }
+
+    /// However long they take to wake up.
+    #[actix_web::test]
+    async fn as_many_as_there_are_threads_and_places_are_taken_on_at_once() {
+        let lane = lane_of(4, 1).unwrap();
+        let (open, opened) = sync_channel::<()>(0);
+        let opened = Arc::new(Mutex::new(opened));
+        let job = || {
+            let opened = Arc::clone(&opened);
+            // It ends when the sender is dropped.
+            lane.run(move || opened.lock().unwrap().recv().is_err())
+        };
+        let mut taken_on: Vec<_> = (0..5).map(|_| Box::pin(job())).collect();
+        assert!(taken_on.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+        assert_eq!(job().await, Err(BlockingError::Overloaded));
+        drop(open);
+        for job in taken_on {
+            assert_eq!(job.await, Ok(true));
+        }
     }
 
     #[actix_web::test]

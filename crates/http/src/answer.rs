@@ -45,7 +45,8 @@ pub(crate) struct UserBody<'a> {
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, format = "uuid")]
     id: portcullis_domain::id::UserId,
-    /// As registered.
+    /// As registered, or as imported from elsewhere.
+    #[schema(min_length = 1, max_length = 256)]
     username: &'a str,
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -63,12 +64,14 @@ impl<'a> From<&'a User> for UserBody<'a> {
 #[schema(as = TokenSet)]
 pub(crate) struct TokenSetBody<'a> {
     /// A JWT (RFC 9068), for `Authorization: Bearer`.
+    #[schema(pattern = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
     access_token: &'a str,
-    #[schema(example = "Bearer")]
+    #[schema(pattern = "^Bearer$", example = "Bearer")]
     token_type: &'static str,
     /// How long the access token lasts, in seconds.
     expires_in: u64,
     /// Gets the next set. It is good for one refresh; a lost answer can be asked for again for a short time.
+    #[schema(pattern = "^pcr_[A-Za-z0-9_-]+$")]
     refresh_token: &'a str,
     /// How long the refresh token lasts, in seconds.
     refresh_expires_in: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, SchemaFormat};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, Header, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required,
@@ -30,7 +30,8 @@ pub fn openapi() -> Document {
         description = "Registers users, logs them in, and gives out tokens that others verify.\n\n\
             Every error is a problem document (RFC 9457); `GET /problems` explains them all. Every answer carries \
             `x-request-id`. HEAD works where GET does; another method than those listed is a 405 (the response \
-            `MethodNotAllowed`). Within version 1, changes are additive only: lists of codes may grow.",
+            `MethodNotAllowed`), and a preflight from an origin that may not call a 403 (`PreflightRefused`). What \
+            the HTTP parser itself refuses gets a bare 400, 408 or 431, and the connection closes. Within version 1, changes are additive only: lists of codes may grow.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
@@ -64,7 +65,7 @@ pub fn openapi() -> Document {
         docs::file,
     ),
     components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode)),
-    modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &CommonFields),
+    modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &Fields),
 )]
 struct Description;
 
@@ -108,20 +109,20 @@ impl Modify for OptionalBody {
     }
 }
 
-/// Says which header fields come with every answer, and what answers a method that is not there.
-struct CommonFields;
+/// Says which header fields come with an answer, and what answers where no operation does.
+struct Fields;
 
-impl Modify for CommonFields {
+impl Modify for Fields {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
-        let code = ProblemCode::MethodNotAllowed;
-        let response = problem_response(code.status().as_u16(), [code]);
-        components.responses.insert("MethodNotAllowed".to_owned(), RefOr::T(response));
-        for (name, meaning) in COMMON_FIELDS.iter().chain(LIMIT_FIELDS) {
-            components.headers.insert((*name).to_owned(), RefOr::T(header(Type::String, meaning)));
+        for (name, code) in WITHOUT_OPERATION {
+            let status = code.status().as_u16();
+            let mut response = problem_response([*code]);
+            add_fields(&mut response, &status.to_string(), false);
+            components.responses.insert((*name).to_owned(), RefOr::T(response));
         }
-        for response in components.responses.values_mut() {
-            add_fields(response, COMMON_FIELDS);
+        for field in FIELDS {
+            components.headers.insert(field.name.to_owned(), RefOr::T(field.header()));
         }
         let operations = document
             .paths
@@ -131,46 +132,136 @@ impl Modify for CommonFields {
         for operation in operations.flatten() {
             let responses = &mut operation.responses.responses;
             let is_limited = cfg!(feature = "governor") && responses.contains_key("429");
-            for response in responses.values_mut() {
-                add_fields(response, COMMON_FIELDS);
-                if is_limited {
-                    add_fields(response, LIMIT_FIELDS);
+            for (status, response) in responses {
+                if let RefOr::T(response) = response {
+                    add_fields(response, status, is_limited);
                 }
             }
         }
     }
 }
 
-fn add_fields(response: &mut RefOr<Response>, fields: &[(&str, &str)]) {
-    let RefOr::T(response) = response else { return };
-    for (name, _) in fields {
-        let reference = Ref::new(format!("#/components/headers/{name}"));
-        response.headers.insert((*name).to_owned(), RefOr::Ref(reference));
+fn add_fields(response: &mut Response, status: &str, is_limited: bool) {
+    for field in FIELDS.iter().filter(|field| field.comes_with.includes(status, is_limited)) {
+        let reference = Ref::new(format!("#/components/headers/{}", field.name));
+        response.headers.insert(field.name.to_owned(), RefOr::Ref(reference));
     }
 }
 
-fn header(kind: Type, meaning: &str) -> Header {
-    let schema = ObjectBuilder::new().schema_type(kind);
-    HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build()
+/// What is answered to methods that no operation has.
+const WITHOUT_OPERATION: &[(&str, ProblemCode)] =
+    &[("MethodNotAllowed", ProblemCode::MethodNotAllowed), ("PreflightRefused", ProblemCode::Forbidden)];
+
+/// A header field of answers.
+struct Field {
+    name: &'static str,
+    meaning: &'static str,
+    kind: Type,
+    pattern: Option<&'static str>,
+    comes_with: With,
 }
 
-/// What every answer carries.
-const COMMON_FIELDS: &[(&str, &str)] = &[
-    ("x-request-id", "Names the request: the client's own id where it sent a good one."),
-    ("Cache-Control", "`no-store` for tokens, accounts and errors; what anybody may keep says for how long."),
+/// With which answers a header field comes.
+enum With {
+    Every,
+    Status(&'static [&'static str]),
+    /// Those of the routes that have a limit, unless limits are switched off.
+    Limited,
+}
+
+impl Field {
+    fn header(&self) -> Header {
+        // The one number is a time to wait.
+        let minimum = matches!(self.kind, Type::Integer).then_some(1);
+        let schema =
+            ObjectBuilder::new().schema_type(self.kind.clone()).pattern(self.pattern).minimum(minimum);
+        let mut header = HeaderBuilder::new().schema(Some(schema)).description(Some(self.meaning)).build();
+        if !matches!(self.comes_with, With::Limited) {
+            // A member of the Header Object that utoipa does not know.
+            header.extensions = Some([("required", true)].into_iter().collect());
+        }
+        header
+    }
+}
+
+impl With {
+    fn includes(&self, status: &str, is_limited: bool) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Status(statuses) => statuses.contains(&status),
+            Self::Limited => is_limited,
+        }
+    }
+}
+
+const FIELDS: &[Field] = &[
+    Field {
+        name: "x-request-id",
+        meaning: "Names the request: the client's own id where it sent a good one.",
+        kind: Type::String,
+        pattern: Some("^[A-Za-z0-9._-]{1,64}$"),
+        comes_with: With::Every,
+    },
+    Field {
+        name: "Cache-Control",
+        meaning: "`no-store` for tokens, accounts and errors; what anybody may keep says for how long.",
+        kind: Type::String,
+        pattern: Some("^(no-store|public, max-age=[0-9]+)$"),
+        comes_with: With::Every,
+    },
+    Field {
+        name: "WWW-Authenticate",
+        meaning: "How to authenticate (RFC 6750).",
+        kind: Type::String,
+        pattern: Some("^Bearer"),
+        comes_with: With::Status(&["401"]),
+    },
+    Field {
+        name: "Allow",
+        meaning: "The methods that are there.",
+        kind: Type::String,
+        pattern: Some("^[A-Z]+(, [A-Z]+)*$"),
+        comes_with: With::Status(&["405"]),
+    },
+    Field {
+        name: "Retry-After",
+        meaning: "After how many seconds to try again.",
+        kind: Type::Integer,
+        pattern: None,
+        comes_with: With::Status(&["429", "503"]),
+    },
+    // draft-ietf-httpapi-ratelimit-headers
+    Field {
+        name: "RateLimit",
+        meaning: "How many calls are left to this address (`r`), and in how many seconds all are back (`t`).",
+        kind: Type::String,
+        pattern: None,
+        comes_with: With::Limited,
+    },
+    Field {
+        name: "RateLimit-Policy",
+        meaning: "How many calls may come at once (`q`), and in how many seconds so many are back (`w`).",
+        kind: Type::String,
+        pattern: None,
+        comes_with: With::Limited,
+    },
 ];
 
-/// What the answers of a limited route carry (draft-ietf-httpapi-ratelimit-headers).
-const LIMIT_FIELDS: &[(&str, &str)] = &[
-    (
-        "RateLimit",
-        "How many calls are left to this address (`r`), and in how many seconds all are back (`t`).",
-    ),
-    (
-        "RateLimit-Policy",
-        "How many calls may come at once (`q`), and in how many seconds so many are back (`w`).",
-    ),
-];
+/// A network address, as text.
+pub(crate) fn ip(meaning: &str, example: &str, is_nullable: bool) -> RefOr<Schema> {
+    let format =
+        |name| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom(name)));
+    let schema = AnyOfBuilder::new()
+        .item(format("ipv4".to_owned()))
+        .item(format("ipv6".to_owned()))
+        .description(Some(meaning))
+        .examples([example]);
+    let schema = match is_nullable {
+        true => schema.item(ObjectBuilder::new().schema_type(Type::Null)),
+        false => schema,
+    };
+    Schema::AnyOf(schema.build()).into()
+}
 
 /// Declares the problems with which the routes of a file answer, as `Problems` among their responses.
 macro_rules! problems {
@@ -195,28 +286,19 @@ pub(crate) fn problem_responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, R
     for code in groups.iter().copied().flatten() {
         by_status.entry(code.status().as_u16()).or_default().insert(*code);
     }
-    let responses = by_status
-        .into_iter()
-        .map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(status, codes))));
+    let responses =
+        by_status.into_iter().map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(codes))));
     responses.collect()
 }
 
-fn problem_response(status: u16, codes: impl IntoIterator<Item = ProblemCode>) -> Response {
+fn problem_response(codes: impl IntoIterator<Item = ProblemCode>) -> Response {
     let meanings: Vec<_> =
         codes.into_iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
     let schema = Ref::from_schema_name(ProblemBody::name());
-    let response = ResponseBuilder::new()
+    ResponseBuilder::new()
         .description(meanings.join(" "))
-        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build());
-    let response = match status {
-        401 => response.header("WWW-Authenticate", header(Type::String, "How to authenticate (RFC 6750).")),
-        405 => response.header("Allow", header(Type::String, "The methods that are there.")),
-        429 | 503 => {
-            response.header("Retry-After", header(Type::Integer, "After how many seconds to try again."))
-        }
-        _ => response,
-    };
-    response.build()
+        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())
+        .build()
 }
 
 /// What any route may answer.
@@ -238,24 +320,22 @@ pub(crate) const LIMITED: &[ProblemCode] =
 /// What a route that asks for a password may answer.
 pub(crate) const THROTTLED: &[ProblemCode] = &[ProblemCode::RateLimited];
 
-/// What a route that writes may answer.
+/// What a route that asks the store may answer. A full disk refuses reads too where they need room, as sorting may.
 pub(crate) const STORE: &[ProblemCode] =
     &[ProblemCode::Overloaded, ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
 
 /// What a route that gives out tokens may answer.
 pub(crate) const TOKENS: &[ProblemCode] = &[ProblemCode::NotReady];
 
-/// What a route behind an access token may answer.
-pub(crate) const BEARER: &[ProblemCode] = &[
-    ProblemCode::MissingToken,
-    ProblemCode::InvalidToken,
-    ProblemCode::Overloaded,
-    ProblemCode::StorageUnavailable,
-    ProblemCode::NotReady,
-];
+/// What a route behind an access token may answer, besides [`STORE`].
+pub(crate) const BEARER: &[ProblemCode] =
+    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::NotReady];
 
 #[cfg(test)]
 mod tests {
+    use portcullis_domain::password::PasswordAttempt;
+    use portcullis_domain::password::policy::PasswordPolicy;
+    use portcullis_domain::username::{CanonicalName, Username};
     use serde_json::Value;
 
     use super::*;
@@ -298,8 +378,7 @@ mod tests {
         assert_eq!(listed, &serde_json::json!(words));
 
         let descriptions: Vec<_> = all(&document, "responses").into_iter().map(Value::to_string).collect();
-        // The rest comes from what surrounds the routes: CORS.
-        for word in words.iter().filter(|word| **word != "forbidden") {
+        for word in words {
             let marked = format!("`{word}`: ");
             assert!(descriptions.iter().any(|text| text.contains(&marked)), "{word}");
         }
@@ -350,11 +429,55 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_there_is_documented_once() {
+    fn what_belongs_to_no_operation_is_documented_once() {
         let document = document();
-        let response = &document["components"]["responses"]["MethodNotAllowed"];
-        assert!(response["headers"]["Allow"].is_object() && response["headers"]["x-request-id"].is_object());
-        assert!(document["info"]["description"].as_str().unwrap().contains("`MethodNotAllowed`"));
+        for (name, field) in [("MethodNotAllowed", "Allow"), ("PreflightRefused", "Cache-Control")] {
+            let response = &document["components"]["responses"][name];
+            assert!(
+                response["headers"][field].is_object() && response["headers"]["x-request-id"].is_object()
+            );
+            assert!(document["info"]["description"].as_str().unwrap().contains(&format!("`{name}`")));
+        }
+    }
+
+    #[test]
+    fn all_fields_but_those_of_limits_are_required_and_come_where_they_mean_something() {
+        let document = document();
+        for (name, field) in document["components"]["headers"].as_object().unwrap() {
+            assert_eq!(field["required"] == true, !name.starts_with("RateLimit"), "{name}");
+        }
+        let responses: Vec<_> =
+            all(&document, "responses").into_iter().flat_map(|list| list.as_object().unwrap()).collect();
+        for status in ["401", "429", "503"] {
+            let of_status = responses.iter().filter(|(other, _)| *other == status);
+            let field = if status == "401" { "WWW-Authenticate" } else { "Retry-After" };
+            assert!(of_status.clone().count() >= 3, "{status}");
+            assert!(
+                of_status.clone().all(|(_, response)| response["headers"][field].is_object()),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn requests_are_bounded_as_the_domain_bounds_them() {
+        let document = document();
+        let field = |schema: &str, name: &str| {
+            let field = &document["components"]["schemas"][schema]["properties"][name];
+            assert!(field.is_object(), "{schema} {name}");
+            (field["minLength"].as_u64(), field["maxLength"].as_u64())
+        };
+        let bounds = |min: Option<usize>, max: usize| (min.map(|min| min as u64), Some(max as u64));
+        let password = bounds(None, PasswordAttempt::MAX_LENGTH);
+        let new_password = bounds(Some(PasswordPolicy::LOWEST_MIN_LENGTH), PasswordAttempt::MAX_LENGTH);
+        let new_name = bounds(Some(Username::MIN_LENGTH), Username::MAX_LENGTH);
+        assert_eq!(field("RegisterRequest", "username"), new_name);
+        assert_eq!(field("RegisterRequest", "password"), new_password);
+        assert_eq!(field("LoginRequest", "username"), bounds(None, CanonicalName::MAX_LENGTH));
+        assert_eq!(field("LoginRequest", "password"), password);
+        assert_eq!(field("ChangePasswordRequest", "current_password"), password);
+        assert_eq!(field("ChangePasswordRequest", "new_password"), new_password);
+        assert_eq!(field("DeleteAccountRequest", "current_password"), password);
     }
 
     #[test]

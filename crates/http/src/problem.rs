@@ -386,7 +386,7 @@ impl From<Rejections> for Problem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Violation {
     /// Where: a JSON pointer into the body as a URI fragment (RFC 6901, section 6).
-    #[schema(value_type = String, example = "#/password")]
+    #[schema(value_type = String, format = "uri-reference", pattern = "^#", example = "#/password")]
     pointer: Cow<'static, str>,
     /// What, for programs.
     code: ViolationCode,
@@ -496,17 +496,18 @@ pub(crate) struct ProblemBody<'a> {
     /// A short sentence for people.
     title: &'static str,
     /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// What it means and what to do.
     detail: &'static str,
     code: ProblemCode,
     /// Names the request, as `x-request-id` does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required, value_type = String)]
+    #[schema(required, value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     request_id: Option<&'a str>,
     /// Everything that is wrong, where the status is 422.
     #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
-    #[schema(value_type = Vec<Violation>, required = false)]
+    #[schema(value_type = Vec<Violation>, required = false, min_items = 1)]
     errors: &'a [Violation],
 }
 

@@ -15,6 +15,7 @@ use portcullis_domain::id::{EventId, SessionId};
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
 use super::Answer;
@@ -22,7 +23,7 @@ use crate::Api;
 use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
 use crate::blocking::Lane;
-use crate::openapi::{BEARER, problems};
+use crate::openapi::{self, BEARER, STORE, problems};
 use crate::problem::{Problem, ProblemCode, Violation, ViolationCode};
 use crate::strict_json::pointer_to;
 
@@ -51,6 +52,7 @@ pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> Answ
 /// Some of the events of a user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ActivityResponse<'a> {
+    #[schema(max_items = 100)]
     events: Vec<EventBody<'a>>,
     /// The `cursor` of the next request; null where there are no earlier events.
     #[schema(required)]
@@ -78,13 +80,12 @@ pub(crate) struct EventBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false, format = "uuid")]
     session_id: Option<String>,
-    /// The network address from which it was done, of an IPv6 address only the /64, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, example = "2001:db8:1:2::")]
+    #[schema(schema_with = ip)]
     ip: Option<IpAddr>,
     /// The user agent that did it, at most 256 characters, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, example = "curl/8.5.0")]
+    #[schema(value_type = Option<String>, nullable = false, max_length = 256, example = "curl/8.5.0")]
     user_agent: Option<&'a str>,
 }
 
@@ -170,7 +171,13 @@ fn from_cursor(text: &str) -> Option<EventId> {
     Uuid::from_slice(&bytes).ok().map(EventId::from_uuid)
 }
 
-problems!(BEARER, &[ProblemCode::InvalidRequest]);
+fn ip() -> RefOr<Schema> {
+    let meaning =
+        "The network address from which it was done, of an IPv6 address only the /64, where it is known.";
+    openapi::ip(meaning, "2001:db8:1:2::", false)
+}
+
+problems!(BEARER, STORE, &[ProblemCode::InvalidRequest]);
 
 #[cfg(test)]
 mod tests {

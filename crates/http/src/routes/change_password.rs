@@ -42,10 +42,13 @@ pub(crate) async fn change_password(
 /// A wish for another password.
 #[derive(Debug, ToSchema)]
 pub(crate) struct ChangePasswordRequest {
-    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    /// Its length is counted in code points after NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
     current_password: PasswordAttempt,
-    /// What it must be like says `GET /password-policy`.
-    #[schema(value_type = String, format = Password, example = "An0ther-horse battery")]
+    /// What else it must be like says `GET /password-policy`. Its length is counted in code points after NFC.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "An0ther-horse battery")]
     new_password: PasswordAttempt,
 }
 

@@ -40,7 +40,9 @@ pub(crate) async fn delete_account(
 /// The word of a user who wants to be gone.
 #[derive(Debug, ToSchema)]
 pub(crate) struct DeleteAccountRequest {
-    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    /// Its length is counted in code points after NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
     current_password: PasswordAttempt,
 }
 

@@ -44,8 +44,14 @@ pub(crate) async fn page() -> HttpResponse {
 /// A part of the page
 #[utoipa::path(
     get, path = "/docs/{file}", tag = "discovery",
-    params(("file" = String, Path, description = "Its name.")),
-    responses((status = 200, description = "The part.", body = String, content_type = "*/*"), Problems),
+    params(("file" = String, Path, example = "index.css", description = "Its name.")),
+    responses(
+        (
+            status = 200, description = "The part.",
+            content((String = "text/css"), (String = "text/javascript"), (String = "image/png")),
+        ),
+        Problems,
+    ),
 )]
 pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> Answer {
     let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;

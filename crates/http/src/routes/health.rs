@@ -12,6 +12,7 @@ use super::Answer;
 use crate::Api;
 use crate::answer;
 use crate::openapi::problems;
+use crate::problem::ProblemBody;
 
 /// Says that the process lives
 ///
@@ -31,8 +32,10 @@ pub(crate) async fn health() -> HttpResponse {
     get, path = "/ready", tag = "operation",
     responses(
         (status = 200, description = "Every check passes.", body = ReadyResponse),
-        (status = 503, description = "A check fails, or none answers in time (`not_ready`).", body = ReadyResponse,
-            headers(("Retry-After" = u64, description = "Seconds."))),
+        (
+            status = 503, description = "A check fails. Or none answers in time: `not_ready`: The service is not ready.",
+            content((ReadyResponse = "application/json"), (ProblemBody = "application/problem+json")),
+        ),
         Problems,
     ),
 )]

@@ -42,9 +42,11 @@ pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<Login
 #[derive(Debug, ToSchema)]
 pub(crate) struct LoginRequest {
     /// In any case.
-    #[schema(example = "alice")]
+    #[schema(max_length = 256, pattern = "^[^\\u0000]*$", example = "alice")]
     username: String,
-    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    /// Its length is counted in code points after NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
     password: PasswordAttempt,
 }
 

@@ -64,7 +64,7 @@ fn one_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, 
 /// A refresh token of the session, unless the request has a bearer token.
 #[derive(Debug, ToSchema)]
 pub(crate) struct LogoutRequest {
-    #[schema(value_type = Option<String>, format = Password, nullable = false)]
+    #[schema(value_type = Option<String>, format = Password, nullable = false, pattern = "^pcr_[A-Za-z0-9_-]+$")]
     refresh_token: Option<RefreshToken>,
 }
 

@@ -8,7 +8,7 @@ use crate::Api;
 use crate::answer::{self, UserBody};
 use crate::bearer::Bearer;
 use crate::blocking::Lane;
-use crate::openapi::{BEARER, problems};
+use crate::openapi::{BEARER, STORE, problems};
 
 /// Shows the user who holds the token
 #[utoipa::path(
@@ -21,4 +21,4 @@ pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> Answer {
     Ok(answer::json(StatusCode::OK, &UserBody::from(&user)))
 }
 
-problems!(BEARER);
+problems!(BEARER, STORE);

@@ -51,7 +51,7 @@ pub(crate) struct Explanation {
     uri: &'static str,
     code: ProblemCode,
     /// The status of such answers.
-    #[schema(example = 404)]
+    #[schema(minimum = 400, maximum = 599, example = 404)]
     status: u16,
     title: &'static str,
     /// What it means and what to do.

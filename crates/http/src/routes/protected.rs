@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
-use crate::openapi::{BEARER, problems};
+use crate::openapi::{BEARER, STORE, problems};
 
 /// Shows what the access token says
 ///
@@ -47,4 +47,4 @@ pub(crate) struct ProtectedResponse {
     expires_at: UnixTime,
 }
 
-problems!(BEARER);
+problems!(BEARER, STORE);

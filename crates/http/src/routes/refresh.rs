@@ -36,7 +36,7 @@ pub(crate) async fn refresh(api: Data<Api>, client: Client, body: StrictJson<Ref
 /// The newest refresh token of a session.
 #[derive(Debug, ToSchema)]
 pub(crate) struct RefreshRequest {
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, pattern = "^pcr_[A-Za-z0-9_-]+$")]
     refresh_token: RefreshToken,
 }
 

@@ -34,10 +34,11 @@ pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<Re
 #[derive(Debug, ToSchema)]
 pub(crate) struct RegisterRequest {
     /// 3 to 32 letters, digits, `.`, `_` and `-`, the first a letter or a digit.
-    #[schema(example = "alice")]
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "alice")]
     username: String,
-    /// What it must be like says `GET /password-policy`.
-    #[schema(value_type = String, format = Password, example = "Corr3ct-horse battery")]
+    /// What else it must be like says `GET /password-policy`. Its length is counted in code points after NFC.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
     password: PasswordAttempt,
 }
 

@@ -9,13 +9,14 @@ use portcullis_domain::session::Session;
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
 use crate::blocking::Lane;
-use crate::openapi::{BEARER, problems};
+use crate::openapi::{self, BEARER, STORE, problems};
 
 /// Lists the live sessions of the user who holds the token
 ///
@@ -57,11 +58,10 @@ pub(crate) struct SessionBody<'a> {
     #[serde(serialize_with = "as_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     expires_at: UnixTime,
-    /// The network address from which it was opened; null when that is not known.
-    #[schema(required, value_type = Option<String>, example = "192.0.2.7")]
+    #[schema(required, schema_with = ip)]
     ip: Option<IpAddr>,
     /// The user agent that opened it, at most 256 characters; null when that is not known.
-    #[schema(required, value_type = Option<String>, example = "curl/8.5.0")]
+    #[schema(required, value_type = Option<String>, max_length = 256, example = "curl/8.5.0")]
     user_agent: Option<&'a str>,
     /// Whether it is the one of the token.
     current: bool,
@@ -81,4 +81,12 @@ impl<'a> SessionBody<'a> {
     }
 }
 
-problems!(BEARER);
+fn ip() -> RefOr<Schema> {
+    openapi::ip(
+        "The network address from which it was opened; null when that is not known.",
+        "192.0.2.7",
+        true,
+    )
+}
+
+problems!(BEARER, STORE);

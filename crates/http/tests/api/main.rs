@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that uses them")]
 
 mod access_log;
+mod contract;
 mod cors;
 mod discovery;
 mod docs;

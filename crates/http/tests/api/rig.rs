@@ -1,4 +1,5 @@
-//! A service to send requests to, and what comes back. Every answer is checked against the rules that hold for all.
+//! A service to send requests to, and what comes back. Every answer is checked against the rules that hold for all, and
+//! against the OpenAPI document.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +17,8 @@ use portcullis_http::{Api, HttpConfig, LimitsConfig, ProblemCode};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
 use serde_json::{Value, json};
+
+use crate::contract;
 
 /// What a service is made of, to be changed before it starts.
 pub(crate) struct Setup {
@@ -58,14 +61,18 @@ impl Setup {
         let call: Call = Box::new(move |request| {
             let service = Rc::clone(&service);
             Box::pin(async move {
-                let response = match service.call(request.to_request()).await {
+                let request = request.to_request();
+                let (method, path) = (request.method().to_string(), request.path().to_owned());
+                let response = match service.call(request).await {
                     Ok(response) => response.into_parts().1.map_into_boxed_body(),
                     // What actix-web makes of an error that no middleware answered.
                     Err(error) => error.error_response(),
                 };
                 let (status, headers) = (response.status().as_u16(), response.headers().clone());
                 let body = to_bytes(response.into_body()).await.unwrap();
-                Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+                let answer = Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() };
+                contract::check(&method, &path, &answer);
+                answer
             })
         });
         let Self { store, clock, hasher, ports, .. } = self;

@@ -1,0 +1,153 @@
+//! Whether an answer is one that the OpenAPI document promises. Every answer that a test gets is asked.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::rig::Answer;
+
+/// Checks that the document has the status for this operation, and of it the body, the header fields and the code.
+#[track_caller]
+pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
+    let item = item_of(path);
+    let operation = item.map_or(&Value::Null, |item| match method {
+        "HEAD" => &item["get"],
+        "GET" | "POST" | "PUT" | "DELETE" => &item[method.to_lowercase()],
+        _ => &Value::Null,
+    });
+    let status = answer.status.to_string();
+    let response = match (operation.is_object(), method, answer.status) {
+        (true, ..) => &operation["responses"][&status],
+        (false, _, 405) => &DOCUMENT["components"]["responses"]["MethodNotAllowed"],
+        (false, "OPTIONS", 403) => &DOCUMENT["components"]["responses"]["PreflightRefused"],
+        // The rest of what a preflight gets is written in the Fetch standard; and what is no resource, and what is no
+        // request, belongs to no operation.
+        (false, "OPTIONS", 200 | 400) | (false, _, 400) => return,
+        (false, _, 404) if item.is_none() => return,
+        (false, ..) => &Value::Null,
+    };
+    assert!(response.is_object(), "{method} {path} has no {status}: {answer:?}");
+    check_fields(response, answer);
+    check_body(response, method == "HEAD", answer);
+}
+
+/// The path item for a path, of which each place in braces takes one segment without percent-encoding.
+fn item_of(path: &str) -> Option<&'static Value> {
+    let matches = |template: &str| {
+        let (wanted, found) = (template.split('/'), path.split('/'));
+        wanted.clone().count() == found.clone().count()
+            && wanted.zip(found).all(|(wanted, found)| match wanted.starts_with('{') {
+                true => !found.is_empty() && !found.contains('%'),
+                false => wanted == found,
+            })
+    };
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    paths.iter().find(|(template, _)| matches(template)).map(|(_, item)| item)
+}
+
+/// Those that are promised are there; and of those that the document knows there are no others.
+#[track_caller]
+fn check_fields(response: &Value, answer: &Answer) {
+    for (name, field) in DOCUMENT["components"]["headers"].as_object().unwrap() {
+        let is_there = answer.headers.contains_key(name);
+        match response["headers"][name].is_object() {
+            true => assert!(is_there || field["required"] != true, "{name} is missing: {answer:?}"),
+            false => assert!(!is_there, "{name} is not documented here: {answer:?}"),
+        }
+    }
+}
+
+#[track_caller]
+fn check_body(response: &Value, is_head: bool, answer: &Answer) {
+    let Some(content) = response["content"].as_object() else {
+        assert_eq!((answer.header("content-type"), answer.body.as_str()), (None, ""), "{answer:?}");
+        return;
+    };
+    let media_type = answer.header("content-type").and_then(|text| text.split(';').next()).unwrap();
+    let body = content.get(media_type);
+    let body = body.unwrap_or_else(|| panic!("{media_type} is not documented here: {answer:?}"));
+    if is_head || !media_type.ends_with("json") {
+        return;
+    }
+    let value = answer.json();
+    let mut faults = Vec::new();
+    compare(&body["schema"], &value, "#", &mut faults);
+    assert!(faults.is_empty(), "{faults:?}: {answer:?}");
+    if media_type == "application/problem+json" {
+        let (text, code) = (response["description"].as_str().unwrap(), value["code"].as_str().unwrap());
+        assert!(text.contains(&format!("`{code}`: ")), "`{code}` is not documented here: {answer:?}");
+    }
+}
+
+/// Notes where a value is not what its schema says. Members that the schema does not name are faults too: clients pass
+/// over them, but whoever adds one has to document it.
+fn compare(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
+    for (keyword, says) in schema.as_object().unwrap() {
+        let fits = match keyword.as_str() {
+            "$ref" => {
+                let pointer = says.as_str().unwrap().trim_start_matches('#');
+                compare(DOCUMENT.pointer(pointer).unwrap(), value, at, faults);
+                true
+            }
+            "anyOf" => says.as_array().unwrap().iter().any(|one| {
+                let mut others = Vec::new();
+                compare(one, value, at, &mut others);
+                others.is_empty()
+            }),
+            "type" => match says {
+                Value::Array(types) => types.iter().any(|one| is_of(one, value)),
+                one => is_of(one, value),
+            },
+            "enum" => says.as_array().unwrap().contains(value),
+            "required" => {
+                says.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some())
+            }
+            "properties" => {
+                for (name, member) in value.as_object().into_iter().flatten() {
+                    match says.get(name) {
+                        Some(schema) => compare(schema, member, &format!("{at}/{name}"), faults),
+                        None => faults.push(format!("{at}/{name} is not documented")),
+                    }
+                }
+                true
+            }
+            "items" => {
+                for (n, element) in value.as_array().into_iter().flatten().enumerate() {
+                    compare(says, element, &format!("{at}/{n}"), faults);
+                }
+                true
+            }
+            "minimum" => value.as_i64().is_none_or(|number| number >= says.as_i64().unwrap()),
+            "maximum" => value.as_i64().is_none_or(|number| number <= says.as_i64().unwrap()),
+            "minLength" => {
+                value.as_str().is_none_or(|text| text.chars().count() as u64 >= says.as_u64().unwrap())
+            }
+            "maxLength" => {
+                value.as_str().is_none_or(|text| text.chars().count() as u64 <= says.as_u64().unwrap())
+            }
+            "minItems" => value.as_array().is_none_or(|list| list.len() as u64 >= says.as_u64().unwrap()),
+            "maxItems" => value.as_array().is_none_or(|list| list.len() as u64 <= says.as_u64().unwrap()),
+            // The former two are left to `make contract`.
+            "pattern" | "format" | "description" | "example" | "examples" => true,
+            other => panic!("no test knows the keyword {other}"),
+        };
+        if !fits {
+            faults.push(format!("{at} is not as {keyword} says: {says}"));
+        }
+    }
+}
+
+fn is_of(kind: &Value, value: &Value) -> bool {
+    match kind.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("no test knows the type {other}"),
+    }
+}
+
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(portcullis_http::openapi()).unwrap());

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test asvs bench bench-growth timing check fmt lint doc deny docker openapi clean
+.PHONY: help run test asvs contract bench bench-growth timing check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: ## runs all tests; they start their own PostgreSQL
 
 asvs: ## prints what the service makes of each requirement of the OWASP ASVS
 	@cargo run --quiet --package portcullis-e2e --example asvs
+
+contract: ## holds the server against its OpenAPI document, over both databases, with schemathesis (some minutes)
+	@cargo run --quiet --package portcullis-e2e --example contract -- $(ARGS)
 
 bench: ## measures the service beside what it is compared with; takes about a quarter of an hour
 	cargo build --release --package portcullis-server

@@ -92,8 +92,9 @@ pub(crate) enum LogFormat {
 pub(crate) struct InvalidSetting(String);
 
 impl InvalidSetting {
+    /// Control characters, which names and texts from files may hold, are shown as what they are not: the text is one line.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(text.into().replace(char::is_control, "\u{fffd}"))
     }
 }
 

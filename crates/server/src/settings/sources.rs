@@ -93,9 +93,15 @@ impl Sources {
             None => &[(&self.folder.join("default.toml"), false), (&named, false)],
         };
         for (file, required) in files {
-            builder = builder.add_source(File::from(*file).format(FileFormat::Toml).required(*required));
+            let file = File::from(*file).format(FileFormat::Toml).required(*required);
+            builder = builder.add_source(PlainlyNamed(file));
         }
         build(builder.add_source(Variables(self.variables.clone())))
+    }
+
+    /// The key of each setting that comes from a variable, with its value.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.variables.iter().map(|variable| (variable.key.as_str(), variable.value()))
     }
 }
 
@@ -108,6 +114,36 @@ fn build(builder: ConfigBuilder<DefaultState>) -> Result<Config, InvalidSetting>
     builder.build().map_err(|error| InvalidSetting::new(without_excerpt(&error)))
 }
 
+impl Variable {
+    fn value(&self) -> Value {
+        Value::new(Some(&self.origin), self.value.clone())
+    }
+}
+
+/// A file whose names are names. A quoted one such as `"server.docs"` would be taken for a path, and where the file has the
+/// table too, chance would say which of them holds.
+#[derive(Clone, Debug)]
+struct PlainlyNamed<S>(S);
+
+impl<S: Source + Clone + Send + Sync + 'static> Source for PlainlyNamed<S> {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let values = self.0.collect()?;
+        let is_plain =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        match values.iter().filter(|(name, _)| !is_plain(name)).min_by_key(|(name, _)| *name) {
+            Some((name, value)) => {
+                let origin = value.origin().unwrap_or_default();
+                Err(ConfigError::Message(format!("unknown setting {name:?} (from {origin})")))
+            }
+            None => Ok(values),
+        }
+    }
+}
+
 /// The variables as a source that says of each value which variable it came from.
 #[derive(Clone, Debug)]
 struct Variables(Vec<Variable>);
@@ -118,8 +154,7 @@ impl Source for Variables {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let value = |v: &Variable| (v.key.clone(), Value::new(Some(&v.origin), v.value.clone()));
-        Ok(self.0.iter().map(value).collect())
+        Ok(self.0.iter().map(|variable| (variable.key.clone(), variable.value())).collect())
     }
 }
 

@@ -208,6 +208,38 @@ fn unknown_settings_are_refused_with_the_nearest_known_one() {
     assert!(text.contains("hashing.cost") && text.contains("development.toml"), "{text}");
 }
 
+/// Each would have come before or after what it replaces, by chance.
+#[test]
+fn a_name_that_stands_for_several_settings_or_a_part_of_one_is_refused() {
+    for name in ["PORTCULLIS_SERVER", "PORTCULLIS_SERVER__TRUSTED_PROXIES[0]", "PORTCULLIS_"] {
+        for _ in 0..20 {
+            let text = refusal(&[(name, "::1"), ("PORTCULLIS_SERVER__DOCS", "true")]);
+            assert!(
+                text.starts_with("unknown setting") && text.contains(&format!("(from {name})")),
+                "{text}"
+            );
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    for file in ["\"server.docs\" = false\nserver.docs = true\n", "[limits]\n\"login.per\" = \"5m\"\n"] {
+        fs::write(folder.path().join("default.toml"), file).unwrap();
+        for _ in 0..20 {
+            let text = load(Some(&folder), &[]).unwrap_err();
+            assert!(text.starts_with("unknown setting") && text.contains("default.toml"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_one_line_whatever_is_refused() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("default.toml"), "[server]\n\"a\\n\\u001b[31mb\" = 1\n").unwrap();
+    let text = load(Some(&folder), &[]).unwrap_err();
+    assert!(text.contains("server.a\u{fffd}\u{fffd}[31mb") && !text.contains(char::is_control), "{text:?}");
+    let text = refusal(&[("PORTCULLIS_A\u{1b}", "x")]);
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
+
 #[test]
 fn what_kubernetes_injects_is_no_setting() {
     let injected = [

@@ -16,8 +16,12 @@ pub(super) struct Values(BTreeMap<String, Value>);
 
 impl Values {
     pub(super) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
-        let collected = flatten(&sources.collect()?.cache);
         let known = flatten(&parse_toml(DEFAULTS)?.cache);
+        // Before they are set: a key such as `server` or `log[9]` would replace or stretch what is there.
+        if let Some((key, value)) = sources.variables().find(|(key, _)| !known.contains_key(*key)) {
+            return Err(unknown(key, &value, known.keys()));
+        }
+        let collected = flatten(&sources.collect()?.cache);
         match collected.iter().find(|(key, _)| !known.contains_key(*key)) {
             Some((key, value)) => Err(unknown(key, value, known.keys())),
             None => Ok(Self(collected)),
@@ -159,7 +163,9 @@ fn flatten(value: &Value) -> BTreeMap<String, Value> {
         match &value.kind {
             ValueKind::Table(table) if !table.is_empty() => {
                 for (name, value) in table {
-                    let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    // A name with a dot in it is quoted, as in the file: it is not the one in a table of a table.
+                    let name = if name.contains('.') { format!("{name:?}") } else { name.clone() };
+                    let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
                     add(&key, value, flat);
                 }
             }

@@ -63,6 +63,9 @@ pub enum InvalidDatabaseUrl {
          password percent-encoded (`@` is %40, `/` is %2F, `%` is %25)"
     )]
     Postgres,
+    /// libpq would take another option, or another value of it, than is looked at here.
+    #[error("must have options of the form name=value, each once and without percent-encoding in its name")]
+    Options,
     /// `sslmode` is none of libpq's.
     #[error("has an unknown sslmode: use disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
@@ -80,7 +83,8 @@ fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
             if !path.is_empty()
                 && !path.starts_with(':')
                 && !path.ends_with('/')
-                && !path.contains(['?', '\0']) =>
+                && !path.contains('?')
+                && !path.contains(char::is_control) =>
         {
             Ok(DatabaseUrl::Sqlite(Path::new(path).to_owned()))
         }
@@ -95,6 +99,9 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     let parts = PostgresParts::of(url);
     if !parts.is_unambiguous() {
         return Err(InvalidDatabaseUrl::Postgres);
+    }
+    if !parts.options_are_plain() {
+        return Err(InvalidDatabaseUrl::Options);
     }
     let sslmode = parts.option("sslmode");
     if sslmode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
@@ -131,13 +138,16 @@ struct PostgresParts<'a> {
     user: Option<&'a str>,
     hosts: &'a str,
     database: &'a str,
-    options: &'a str,
+    options: Option<&'a str>,
 }
 
 impl<'a> PostgresParts<'a> {
     fn of(url: &'a str) -> Self {
         let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-        let (before_options, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (before_options, options) = match rest.split_once('?') {
+            Some((before, options)) => (before, Some(options)),
+            None => (rest, None),
+        };
         let (authority, database) = before_options.split_once('/').unwrap_or((before_options, ""));
         let (user, hosts) = match authority.split_once('@') {
             Some((user, hosts)) => (Some(user), hosts),
@@ -153,21 +163,34 @@ impl<'a> PostgresParts<'a> {
             let port = after_address.split_once(':').map_or("", |(_, port)| port);
             port.bytes().all(|byte| byte.is_ascii_digit())
         });
-        let parts = [self.user.unwrap_or_default(), self.hosts, self.database, self.options];
+        let parts =
+            [self.user.unwrap_or_default(), self.hosts, self.database, self.options.unwrap_or_default()];
         let no_stray_at = !self.hosts.contains('@') && !self.database.contains(['@', '/']);
         hosts_are_hosts && no_stray_at && parts.into_iter().all(is_percent_encoded)
     }
 
+    /// Whether each option has a name that needs no decoding, and none comes twice: libpq takes the last.
+    fn options_are_plain(&self) -> bool {
+        let names: Vec<_> = self.options().map(|option| option.map(|(name, _)| name)).collect();
+        let is_plain = |name: &str| !name.is_empty() && !name.contains('%');
+        names.iter().enumerate().all(|(n, name)| name.is_some_and(is_plain) && !names[..n].contains(name))
+    }
+
     fn option(&self, name: &str) -> Option<&'a str> {
-        self.options
-            .split('&')
-            .filter_map(|option| option.split_once('='))
-            .find(|(key, _)| *key == name)
-            .map(|(_, v)| v)
+        self.options().flatten().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Each option's name and value; `None` for what is no option.
+    fn options(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
+        self.options.into_iter().flat_map(|options| options.split('&')).map(|option| option.split_once('='))
     }
 
     /// Whether every server named is this machine: a socket directory, `localhost` or a loopback address.
     fn is_local(&self) -> bool {
+        if self.option("service").is_some() {
+            // The server is named in a file elsewhere.
+            return false;
+        }
         let named = [Some(self.hosts), self.option("host"), self.option("hostaddr")];
         named.into_iter().flatten().flat_map(|hosts| hosts.split(',')).all(|host| {
             let host = match host.strip_prefix('[') {
@@ -217,6 +240,8 @@ mod tests {
             ("sqlite::memory:", InvalidDatabaseUrl::SqlitePath),
             ("sqlite://:memory:", InvalidDatabaseUrl::SqlitePath),
             ("sqlite://x?mode=memory", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite://x\0", InvalidDatabaseUrl::SqlitePath),
+            ("sqlite://x\n", InvalidDatabaseUrl::SqlitePath),
         ] {
             assert_eq!(DatabaseUrl::parse(url).err(), Some(expected), "{url}");
         }
@@ -242,6 +267,7 @@ mod tests {
             "postgres:///p?host=db",
             "postgres://localhost/p?hostaddr=10.0.0.1",
             "postgres://[2001:db8::1]/p?sslmode=prefer",
+            "postgres:///p?service=there",
         ];
         for url in remote {
             let expected = if HAS_TLS { None } else { Some(InvalidDatabaseUrl::PlainTextPostgres) };
@@ -263,6 +289,17 @@ mod tests {
             assert_eq!(DatabaseUrl::parse(url).err(), Some(InvalidDatabaseUrl::Postgres), "{url}");
         }
         assert!(DatabaseUrl::parse("postgres://u:hun%40t%2Fer%252@localhost,[::1]:5433/x").is_ok());
+        for options in [
+            "host=localhost&host=db.internal",
+            "%68ost=db.internal",
+            "sslmode=disable&sslmode=allow",
+            "connect_timeout",
+            "connect_timeout=1&",
+            "",
+        ] {
+            let url = format!("postgres:///x?{options}");
+            assert_eq!(DatabaseUrl::parse(&url).err(), Some(InvalidDatabaseUrl::Options), "{url}");
+        }
         let unknown = DatabaseUrl::parse("postgres://localhost/x?sslmode=bogus");
         assert_eq!(unknown.err(), Some(InvalidDatabaseUrl::SslMode));
     }

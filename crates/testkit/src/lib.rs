@@ -16,6 +16,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod pseudonyms;
+mod replay;
 mod tokens;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use hasher::PlainHasher;
 pub use memory::{Backup, MemoryStore};
 use portcullis_domain::Ports;
 pub use pseudonyms::PlainPseudonyms;
+pub use replay::replay;
 pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
 
 /// Ports made of fakes alone: an empty store in memory, a clock that stands still at [`fixtures::NOW`], and tokens

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test asvs contract bench bench-growth timing check fmt lint doc deny docker openapi clean
+.PHONY: help run test asvs contract fuzz bench bench-growth timing check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ timing: ## measures whether times tell why a login was refused, and what sealing
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench timing
 	target/release/portcullis-bench sealing
+
+fuzz: ## tries to break the parsers, each for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
+	fuzz/run
 
 check: ## checks all that CI checks
 	.ci/run

@@ -42,6 +42,8 @@ pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::Replacing;
 use self::secrets::Checks;
+#[cfg(any(test, fuzzing))]
+pub use self::url::law as url_law;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::Watch;
 use crate::audit::{self, AuditError, AuditKey, AuditKeys, Link, Verified};

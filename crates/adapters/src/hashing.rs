@@ -2,6 +2,8 @@
 
 mod argon2;
 mod bcrypt;
+#[cfg(any(test, fuzzing))]
+pub mod law;
 mod threads;
 mod werkzeug;
 

@@ -6,6 +6,8 @@
 //! the token, duplicate members, unknown ones) stops there.
 
 mod cache;
+#[cfg(any(test, fuzzing))]
+pub mod law;
 
 use std::borrow::Cow;
 

@@ -11,6 +11,9 @@
 //!
 //! The MAC is not cut: a shorter one would save a few characters and need a reason why it is still long enough.
 
+#[cfg(any(test, fuzzing))]
+pub mod law;
+
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

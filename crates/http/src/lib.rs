@@ -53,6 +53,8 @@ use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
 use blocking::{DataLane, PasswordLane};
 pub use blocking::{LaneCounts, PasswordLaneConfig};
+#[cfg(any(test, fuzzing))]
+pub use client_ip::law as forwarded_law;
 pub use client_ip::{Cidr, InvalidCidr, TrustedProxies};
 pub use cors::{AllowedOrigins, InvalidOrigin, Origin};
 use envelope::Envelope;
@@ -66,6 +68,8 @@ pub use problem::{ProblemCode, ViolationCode};
 use readiness::LastReadiness;
 pub use request_id::{RequestId, current_request_id};
 use routes::Documents;
+#[cfg(any(test, fuzzing))]
+pub use strict_json::law as strict_json_law;
 pub use strict_json::{BODY_DEADLINE, MAX_BODY};
 
 /// What an operator decides about the HTTP side.

@@ -3,6 +3,9 @@
 //! Nothing is guessed, coerced or skipped: two programs must never read one body in two ways. What the object may
 //! hold is said by [`FromFields`]; everything that is wrong with it is reported at once.
 
+#[cfg(any(test, fuzzing))]
+pub mod law;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

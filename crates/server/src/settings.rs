@@ -1,5 +1,7 @@
 //! Settings: where they come from, what they must be like, and how to say what is wrong with them.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod law;
 mod sources;
 mod values;
 

@@ -1,3 +1,6 @@
+#[cfg(any(test, fuzzing))]
+pub mod law;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

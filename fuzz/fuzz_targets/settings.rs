@@ -1,0 +1,13 @@
+//! Settings as operators write them. The server is a binary, so its source is taken.
+#![no_main]
+
+#[expect(dead_code, unused_imports, reason = "the server uses what is not used here")]
+#[path = "../../crates/server/src"]
+mod server {
+    pub(crate) mod settings;
+}
+
+use libfuzzer_sys::fuzz_target;
+use server::settings::law;
+
+fuzz_target!(|input: &[u8]| law::holds(input));

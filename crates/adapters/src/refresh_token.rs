@@ -22,6 +22,7 @@ use portcullis_domain::ports::{InvalidToken, RefreshTokenCodec};
 use portcullis_domain::session::Generation;
 use portcullis_domain::token::{RefreshClaims, RefreshToken};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::keys::RootKey;
 use crate::secret::{Secret, Secrets};
@@ -50,13 +51,14 @@ impl RefreshTokenCodec for MacRefreshTokenCodec {
         let tag = hmac::sign(&self.sealing, &body);
         let mut token = String::with_capacity(TOKEN_CHARS);
         token.push_str(Self::PREFIX);
-        URL_SAFE_NO_PAD.encode_string([&body, tag.as_ref()].concat(), &mut token);
+        let bytes = Zeroizing::new([&body, tag.as_ref()].concat());
+        URL_SAFE_NO_PAD.encode_string(bytes, &mut token);
         RefreshToken::new(token)
     }
 
     fn open(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken> {
         let (body, tag) = decode(token.expose()).ok_or(InvalidToken)?;
-        if self.opening.iter().any(|key| hmac::verify(key, &body, &tag).is_ok()) {
+        if self.opening.iter().any(|key| hmac::verify(key, &body, tag.as_ref()).is_ok()) {
             claims(&body).ok_or(InvalidToken)
         } else {
             Err(InvalidToken)
@@ -88,15 +90,15 @@ fn claims(body: &[u8; BODY_BYTES]) -> Option<RefreshClaims> {
 }
 
 /// Body and MAC of a token that has the right length and the one encoding that these bytes have.
-fn decode(token: &str) -> Option<([u8; BODY_BYTES], [u8; TAG_BYTES])> {
+fn decode(token: &str) -> Option<([u8; BODY_BYTES], Zeroizing<[u8; TAG_BYTES]>)> {
     if token.len() != TOKEN_CHARS {
         return None;
     }
-    let mut bytes = [0; BODY_BYTES + TAG_BYTES];
+    let mut bytes = Zeroizing::new([0; BODY_BYTES + TAG_BYTES]);
     let encoded = token.strip_prefix(MacRefreshTokenCodec::PREFIX)?;
-    URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes).ok()?;
+    URL_SAFE_NO_PAD.decode_slice(encoded, bytes.as_mut()).ok()?;
     let (body, tag) = bytes.split_first_chunk()?;
-    Some((*body, tag.try_into().ok()?))
+    Some((*body, Zeroizing::new(tag.try_into().ok()?)))
 }
 
 const VERSION: u8 = 1;

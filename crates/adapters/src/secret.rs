@@ -188,6 +188,7 @@ const SAMPLES: [&str; 8] = [
 #[cfg(test)]
 mod tests {
     use portcullis_testkit::SeededEntropy;
+    use zeroize::ZeroizeOnDrop;
 
     use super::*;
 
@@ -246,6 +247,14 @@ mod tests {
         assert_eq!(one.expose().len(), 47);
         assert_ne!(one.expose(), other.expose());
         assert!(Secret::parse(one.expose()).is_ok());
+    }
+
+    // ASVS 11.7.2
+    #[test]
+    fn secrets_are_wiped_on_drop() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let Secret(text) = Secret::generate(&SeededEntropy::new(1));
+        is_wiped(&text);
     }
 
     #[test]

@@ -5,8 +5,9 @@ pub mod policy;
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
+
+use crate::username::nfc;
 
 /// A password as somebody typed it; nothing is known about it yet. Wiped from memory on drop, and so is each clone.
 ///
@@ -48,11 +49,7 @@ impl PasswordAttempt {
     /// The password in Unicode NFC: what this service's own hashes are made of, so that the same password typed on
     /// another keyboard is the same password. Compatibility variants stay different.
     pub fn expose_nfc(&self) -> Zeroizing<String> {
-        // One allocation: growing would leave copies of the password behind. NFC is at most three times as long
-        // in UTF-8 (UAX #15).
-        let mut nfc = Zeroizing::new(String::with_capacity(self.0.len() * 3));
-        nfc.extend(self.0.nfc());
-        nfc
+        nfc(&self.0)
     }
 
     /// Its length in code points after NFC; `None` when it has so many bytes that it is too long in any case.
@@ -91,14 +88,15 @@ impl fmt::Debug for AcceptedPassword {
     }
 }
 
-/// A stored password hash in its own text format (`$bcrypt-sha256$..`, `$argon2id$..`, `scrypt:..`).
+/// A stored password hash in its own text format (`$bcrypt-sha256$..`, `$argon2id$..`, `scrypt:..`). Wiped from memory on
+/// drop, and so is each clone.
 #[derive(Clone)]
-pub struct PasswordHash(String);
+pub struct PasswordHash(Zeroizing<String>);
 
 impl PasswordHash {
     /// Takes what a hasher made or a store holds; whether it parses is the hasher's business.
     pub fn new(encoded: String) -> Self {
-        Self(encoded)
+        Self(Zeroizing::new(encoded))
     }
 
     /// The encoded hash, for stores and hashers.
@@ -115,6 +113,8 @@ impl fmt::Debug for PasswordHash {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
 
     #[test]
@@ -123,6 +123,20 @@ mod tests {
         assert_eq!(nfc("e\u{301}"), nfc("é"));
         assert_ne!(nfc("\u{fb01}"), nfc("fi"), "compatibility variants stay different");
         assert_eq!(nfc(" a "), " a ");
+    }
+
+    // ASVS 11.7.2
+    #[test]
+    fn all_that_these_types_hold_is_wiped_on_drop() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let attempt = PasswordAttempt::new("hunter2hunter2".to_owned());
+        let AcceptedPassword(text) = attempt.to_hashable();
+        is_wiped(&text);
+        let PasswordHash(text) = PasswordHash::new("$2b$..".into());
+        is_wiped(&text);
+        is_wiped(&attempt.expose_nfc());
+        let PasswordAttempt(text) = attempt;
+        is_wiped(&text);
     }
 
     #[test]

@@ -189,6 +189,7 @@ pub enum PublicKey {
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
+    use zeroize::ZeroizeOnDrop;
 
     use super::*;
     use crate::session::News;
@@ -203,6 +204,16 @@ mod tests {
             not_before: UnixTime::from_secs(issued_at),
             expires_at: UnixTime::from_secs(expires_at),
         }
+    }
+
+    // ASVS 11.7.2
+    #[test]
+    fn tokens_are_wiped_on_drop() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let AccessToken(text) = AccessToken::new("a.b.c".to_owned());
+        is_wiped(&text);
+        let RefreshToken(text) = RefreshToken::new("pcr_".to_owned());
+        is_wiped(&text);
     }
 
     #[test]

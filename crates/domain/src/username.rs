@@ -100,11 +100,11 @@ impl CanonicalName {
         if raw.is_ascii() {
             return Self(raw.to_ascii_lowercase());
         }
-        let composed: String = raw.nfc().collect();
-        Self(composed.to_lowercase().nfc().collect())
+        let lower = Zeroizing::new(nfc(raw).to_lowercase());
+        Self(std::mem::take(&mut *nfc(&lower)))
     }
 
-    /// The canonical form of a password, to look for a name in it.
+    /// The canonical form of a password, to look for a name in it. No copy on the way to it stays behind.
     pub(crate) fn of_secret(secret: &str) -> Zeroizing<String> {
         Zeroizing::new(Self::of(secret).0)
     }
@@ -113,6 +113,14 @@ impl CanonicalName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The text in NFC, in one allocation: growing would leave copies behind, and it may be a password. NFC is at most three
+/// times as long in UTF-8 (UAX #15).
+pub(crate) fn nfc(text: &str) -> Zeroizing<String> {
+    let mut nfc = Zeroizing::new(String::with_capacity(text.len() * 3));
+    nfc.extend(text.nfc());
+    nfc
 }
 
 /// A rule that a username breaks.

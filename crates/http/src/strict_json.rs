@@ -307,6 +307,7 @@ mod tests {
     use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
     use futures_core::Stream;
+    use zeroize::ZeroizeOnDrop;
 
     use super::*;
 
@@ -413,6 +414,15 @@ mod tests {
             let response = problem.error_response();
             (response.status(), response.head().connection_type() == actix_web::http::ConnectionType::Close)
         })
+    }
+
+    // ASVS 11.7.2
+    #[test]
+    fn texts_that_nobody_took_are_wiped_on_drop() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let value: Value = serde_json::from_str(r#""hunter2""#).unwrap();
+        let Value::Text(text) = value else { panic!("it is a text") };
+        is_wiped(&text);
     }
 
     #[actix_web::test]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 use portcullis_domain::ports::Entropy as _;
+use zeroize::Zeroizing;
 
 /// Reads the secret from `file`, or makes it there. Of several instances that start at once one makes it, and all
 /// read that one.
@@ -24,7 +25,7 @@ pub(crate) fn load_or_make(file: &Path) -> anyhow::Result<Secret> {
 
 /// Reads the secret from `file`.
 pub(crate) fn load(file: &Path) -> anyhow::Result<Secret> {
-    let text = fs::read_to_string(file).with_context(|| {
+    let text = fs::read_to_string(file).map(Zeroizing::new).with_context(|| {
         format!("cannot read the secret file {} (a first start makes it)", file.display())
     })?;
     Secret::parse_for_development(&text).with_context(|| format!("the secret in {}", file.display()))

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 use portcullis_domain::password::PasswordAttempt;
 use portcullis_domain::time::UnixTime;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -42,7 +43,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-fn ask(question: &str) -> io::Result<String> {
+fn ask(question: &str) -> io::Result<Zeroizing<String>> {
     let mut err = io::stderr().lock();
     write!(err, "{question} [y/N] ")?;
     err.flush()?;
@@ -52,30 +53,35 @@ fn ask(question: &str) -> io::Result<String> {
 /// A password, asked for on a terminal or else one line of standard input. It never stands on the command line,
 /// which other users of the machine can read.
 pub(crate) fn read_password() -> Result<PasswordAttempt, Failure> {
-    let password = match io::stdin().is_terminal() {
+    let mut password = match io::stdin().is_terminal() {
         true => ask_twice()?,
         false => {
             let mut line = read_line().context("cannot read the password from standard input")?;
-            line.truncate(line.trim_end_matches(['\r', '\n']).len());
+            let end = line.trim_end_matches(['\r', '\n']).len();
+            line.truncate(end);
             line
         }
     };
-    Ok(PasswordAttempt::new(password))
+    Ok(PasswordAttempt::new(std::mem::take(&mut *password)))
 }
 
 /// A password that nobody sees being typed may be mistyped.
-fn ask_twice() -> anyhow::Result<String> {
-    let ask = |prompt| rpassword::prompt_password(prompt).context("cannot ask for the password");
+fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
+    let ask = |prompt| {
+        let password = rpassword::prompt_password(prompt).context("cannot ask for the password");
+        password.map(Zeroizing::new)
+    };
     let password = ask("Password: ")?;
     anyhow::ensure!(password == ask("Once more: ")?, "the two passwords differ");
     Ok(password)
 }
 
-fn read_line() -> io::Result<String> {
-    let mut line = String::new();
-    io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
+/// A line, which may be a password: growing would leave copies of it behind.
+fn read_line() -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::with_capacity(LONGEST_LINE));
+    io::stdin().lock().take(LONGEST_LINE as u64).read_line(&mut line)?;
     Ok(line)
 }
 
 /// In bytes: more than any password that is accepted.
-const LONGEST_LINE: u64 = 16 * 1024;
+const LONGEST_LINE: usize = 16 * 1024;

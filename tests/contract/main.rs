@@ -71,9 +71,7 @@ fn run(programs: &Path, database: &Database, limits: &str, arguments: &[OsString
     let tested = command.status().unwrap();
 
     let (_, log) = server.terminate();
-    // To the HTTP stack what it cannot parse is an error, though the fault is the client's.
-    let is_fault =
-        |line: &&String| line.contains(r#""level":"error""#) && !line.contains("request parse error: ");
+    let is_fault = |line: &&String| line.contains(r#""level":"error""#);
     let faults: Vec<_> = log.iter().filter(is_fault).collect();
     for fault in &faults {
         say(fault);

@@ -32,10 +32,14 @@ pub(crate) fn init(log: &Log) {
 }
 
 /// What the HTTP stack tells about itself below a warning: it repeats what clients sent, tokens included, so no filter
-/// brings it back.
+/// brings it back. And what it calls an error though a client is to blame: a request that is none, a connection that ends.
 fn is_the_stacks_chatter(record: &Record<'_>) -> bool {
-    record.level() > Level::Warn
-        && ["actix_", "mio", "h2", "tokio", "r2d2"].iter().any(|stack| record.target().starts_with(stack))
+    let is_of = |stack: &&str| record.target().starts_with(stack);
+    let is_about_a_client = || is_of(&"actix_http") && record.args().to_string().starts_with("stream error: ");
+    match record.level() > Level::Warn {
+        true => ["actix_", "mio", "h2", "tokio", "r2d2"].iter().any(is_of),
+        false => is_about_a_client(),
+    }
 }
 
 /// `{"ts":..,"level":..,"target":..,"msg":..,"request_id":..}` and the record's fields.

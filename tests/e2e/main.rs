@@ -9,6 +9,7 @@ mod audit;
 mod clock;
 mod command_line;
 mod connections;
+mod corpus;
 mod database;
 mod durability;
 mod flows;

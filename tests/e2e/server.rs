@@ -219,6 +219,12 @@ impl Server {
         Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
+    /// How long its threads were ready and had no processor, one after the other.
+    pub(crate) fn waited_for_processor(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.map(|thread| waited_of_thread(&thread.unwrap().path().join("schedstat"))).sum()
+    }
+
     fn finished_log(&mut self) -> Vec<String> {
         self.reader.take().unwrap().join().unwrap();
         self.log.lock().unwrap().clone()
@@ -348,6 +354,12 @@ fn is_current(binary: &Path) -> bool {
     let newest: Option<SystemTime> =
         sources.split_whitespace().skip(1).filter_map(|source| modified(Path::new(source))).max();
     newest.is_some_and(|newest| newest <= built)
+}
+
+/// How long a thread was ready and had no processor: the second number of its `schedstat`. Nothing of one that ended.
+pub(crate) fn waited_of_thread(schedstat: &Path) -> Duration {
+    let text = std::fs::read_to_string(schedstat).unwrap_or_default();
+    Duration::from_nanos(text.split(' ').nth(1).map_or(0, |waited| waited.parse().unwrap()))
 }
 
 /// Waits for a process, with patience.

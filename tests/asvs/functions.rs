@@ -1,0 +1,80 @@
+//! Which functions in the sources are tests.
+
+use std::path::Path;
+
+/// A function under a comment.
+pub(crate) struct Function<'a> {
+    name: &'a str,
+    at: usize,
+    has_test_attribute: bool,
+    is_ignored: bool,
+}
+
+/// The function whose comments and attributes the line `at` is among.
+pub(crate) fn function<'a>(lines: &[&'a str], at: usize) -> Option<Function<'a>> {
+    let belongs = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("//") || line.starts_with("#[")
+    };
+    let first = (0..at).rev().take_while(|n| belongs(lines[*n])).last().unwrap_or(at);
+    let mut is_within_attribute = false;
+    for n in first..lines.len() {
+        let line = lines[n].trim();
+        if is_within_attribute {
+            is_within_attribute = line != ")]";
+        } else if line.starts_with("#[") {
+            is_within_attribute = !line.ends_with(']');
+        } else if !line.starts_with("//") {
+            let (_, rest) = line.split_once("fn ")?;
+            let attributes = || lines[first..n].iter().map(|line| line.trim());
+            return Some(Function {
+                name: rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?,
+                at: n,
+                has_test_attribute: attributes()
+                    .any(|line| ["#[test]", "#[actix_web::test]"].contains(&line)),
+                is_ignored: attributes().any(|line| line.starts_with("#[ignore")),
+            });
+        }
+    }
+    None
+}
+
+impl Function<'_> {
+    /// Whether it is a test that runs.
+    pub(crate) fn runs(&self, path: &Path, lines: &[&str], sources: &[(&Path, &str)]) -> bool {
+        let is_test =
+            self.has_test_attribute || self.is_on_both_databases(lines) || self.is_contract(path, sources);
+        is_test && !self.is_ignored
+    }
+
+    /// Whether it stands in the macro that makes a test for each database, or is listed there.
+    fn is_on_both_databases(&self, lines: &[&str]) -> bool {
+        let begins = |n: &usize| lines[*n] == "on_both_databases! {";
+        (0..lines.len()).filter(begins).any(|begin| {
+            let length = lines[begin..].iter().position(|line| *line == "}").unwrap_or(0);
+            let end = begin + length;
+            (begin..end).contains(&self.at) || lines[begin..end].iter().any(|line| self.is_listed_in(line))
+        })
+    }
+
+    fn is_listed_in(&self, line: &str) -> bool {
+        line.trim().strip_suffix(',') == Some(self.name)
+    }
+
+    /// Whether it is a contract that adapters are held to: listed for the stores, or called by the tests of the adapters.
+    fn is_contract(&self, path: &Path, sources: &[(&Path, &str)]) -> bool {
+        if path.parent() != Some(Path::new("crates/testkit/src/contract")) {
+            return false;
+        }
+        let module = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let (list, call) = (format!("{module}::{{"), format!("{module}::{}(", self.name));
+        sources.iter().any(|(path, text)| {
+            if *path == Path::new("crates/testkit/src/contract.rs") {
+                let names =
+                    text.split_once(&list).and_then(|(_, rest)| rest.split('}').next()).unwrap_or_default();
+                return names.split(',').any(|name| name.trim() == self.name);
+            }
+            path.starts_with("crates/adapters/tests/contract") && text.contains(&call)
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! The service under attack: each request is sent, and judged by what holds for all of them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+
+use super::state::{State, Tables};
+use super::wire::{Reply, Request, exchange};
+use crate::database::Database;
+use crate::server::{Answer, PASSWORD, SECRET, Server, Tokens, run, wait_until};
+
+/// What every request holds somewhere, before a number of its own: no answer, line or row may hold it.
+pub(crate) const CANARY: &str = "Canary-7f3a";
+
+/// How long an answer may take, without what the processes waited for a processor that others had.
+const MOST_TIME: Duration = Duration::from_secs(1);
+
+/// How much the server may grow over the whole corpus: a buffer for each connection, tokens and sessions that it
+/// remembers, and what the allocator keeps.
+const MOST_GROWTH: usize = 48 << 20;
+
+/// The shortest text that is looked for as a secret: shorter ones are everywhere.
+const SHORTEST_SECRET: usize = 12;
+
+/// Everything is told that can be told.
+const TRACE: &[(&str, &str)] =
+    &[("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
+
+/// A server over a database, and somebody who only wants to be served.
+pub(crate) struct Attack<'a> {
+    pub(crate) database: &'a Database,
+    tables: Tables,
+    /// What the tables held after the last request, unless something was prepared since.
+    before: Option<State>,
+    /// The one that is attacked is the last.
+    servers: Vec<Server>,
+    log: Vec<String>,
+    secrets: BTreeSet<String>,
+    bystander: Tokens,
+    resident_at_first: usize,
+    names: usize,
+    pub(super) requests: usize,
+}
+
+/// How a request is answered, and what it leaves behind: nothing, if nothing else is said.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    answers: Vec<(u16, &'static str)>,
+    changes: Vec<&'static str>,
+    events: Vec<&'static str>,
+}
+
+impl Expected {
+    /// One of these statuses; with a code, if it has one, of a problem document.
+    pub(crate) fn one_of(answers: &[(u16, &'static str)]) -> Self {
+        Self { answers: answers.to_vec(), changes: Vec::new(), events: Vec::new() }
+    }
+
+    /// The tables that change.
+    pub(crate) fn changing(self, changes: &[&'static str]) -> Self {
+        Self { changes: changes.to_vec(), ..self }
+    }
+
+    /// The events that are recorded, in alphabetical order.
+    pub(crate) fn recording(self, events: &[&'static str]) -> Self {
+        Self { events: events.to_vec(), ..self }
+    }
+}
+
+/// A problem of this code.
+pub(crate) fn refused(status: u16, code: &'static str) -> Expected {
+    Expected::one_of(&[(status, code)])
+}
+
+/// This status, without a problem.
+pub(crate) fn answered(status: u16) -> Expected {
+    Expected::one_of(&[(status, "")])
+}
+
+/// A 4xx of the HTTP parser, which has no body, or the end of the connection.
+pub(crate) fn cut_off() -> Expected {
+    Expected::one_of(&[(0, ""), (400, ""), (431, ""), (400, "malformed_request")])
+}
+
+/// A login that was tried and failed, whatever the reason.
+pub(crate) fn login_failed() -> Expected {
+    refused(401, "invalid_credentials").changing(&["attempt_counters"]).recording(&["login_failed"])
+}
+
+impl<'a> Attack<'a> {
+    pub(super) fn begin(database: &'a Database) -> Self {
+        let server = Server::start_with(database, TRACE);
+        server.wait_until_ready();
+        assert_eq!(server.register(BYSTANDER).status, 201);
+        let bystander = server.login(BYSTANDER);
+        let mut attack = Self {
+            database,
+            tables: Tables::sensitive(database),
+            before: None,
+            resident_at_first: server.resident_bytes(),
+            servers: vec![server],
+            log: Vec::new(),
+            secrets: [PASSWORD, SECRET, CANARY].map(str::to_owned).into(),
+            bystander: bystander.clone(),
+            names: 0,
+            requests: 0,
+        };
+        attack.keep(&bystander);
+        attack
+    }
+
+    /// The server that is attacked, to prepare something that is no part of the attack.
+    pub(crate) fn server(&mut self) -> &Server {
+        self.before = None;
+        self.servers.last().unwrap()
+    }
+
+    /// The same case against another server over the same database, with other settings.
+    pub(crate) fn against(&mut self, settings: &[(&str, &str)], case: impl FnOnce(&mut Self)) {
+        let server = Server::start_with(self.database, &[TRACE, settings].concat());
+        server.wait_until_ready();
+        let elsewhere = self.bystander.clone();
+        // Tokens of other settings may be good for nothing here.
+        if server.get_as("/me", &elsewhere.access).status != 200 {
+            self.bystander = server.login(BYSTANDER);
+        }
+        self.before = None;
+        self.servers.push(server);
+        case(self);
+        self.stop();
+        self.bystander = elsewhere;
+    }
+
+    fn stop(&mut self) {
+        let (status, log) = self.servers.pop().unwrap().terminate();
+        assert!(status.success(), "{status}");
+        self.log.extend(log);
+        self.before = None;
+    }
+
+    /// Back to the first server, whatever the last case left.
+    pub(super) fn recover(&mut self) {
+        self.servers.truncate(1);
+        self.bystander = self.login(BYSTANDER);
+    }
+
+    /// A name that nobody has yet.
+    pub(crate) fn name(&mut self) -> String {
+        self.names += 1;
+        format!("victim{}", self.names)
+    }
+
+    /// Registers somebody.
+    pub(crate) fn user(&mut self) -> String {
+        let name = self.name();
+        assert_eq!(self.server().register(&name).status, 201);
+        name
+    }
+
+    /// Logs somebody in.
+    pub(crate) fn login(&mut self, name: &str) -> Tokens {
+        let tokens = self.server().login(name);
+        self.keep(&tokens);
+        tokens
+    }
+
+    /// Refreshes what was not attacked.
+    pub(crate) fn refresh(&mut self, tokens: &Tokens) -> Tokens {
+        let next = self.server().refresh(&tokens.refresh).tokens();
+        self.keep(&next);
+        next
+    }
+
+    /// Lets the operator do something.
+    pub(crate) fn operate(&mut self, arguments: &[&str]) {
+        self.before = None;
+        let url = self.database.url();
+        let output = run(self.database.folder.path(), &[("DATABASE__URL", &url)], arguments);
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Does something past the server.
+    pub(crate) fn meddle(&mut self, change: impl FnOnce(&Database)) {
+        self.before = None;
+        change(self.database);
+    }
+
+    /// Waits until a token is refused, which takes at most a second: the other process told the database alone.
+    pub(crate) fn until_refused(&mut self, access_token: &str) {
+        let begun = Instant::now();
+        let server = self.server();
+        wait_until("the end is known", || server.get_as("/protected", access_token).status == 401);
+        let took = begun.elapsed();
+        assert!(took < 2 * MOST_TIME, "the end was not known for {took:?}");
+    }
+
+    fn keep(&mut self, tokens: &Tokens) {
+        self.secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
+    }
+
+    /// Sends a request and judges what comes of it.
+    #[track_caller]
+    pub(crate) fn tries(&mut self, request: &Request, expected: &Expected) -> Reply {
+        self.requests += 1;
+        let canary = format!("{CANARY}-{}", self.requests);
+        let bytes = request.bytes(&canary);
+        let shown = request.shown();
+        let is_told = String::from_utf8_lossy(&bytes).contains(CANARY);
+        assert!(is_told, "there is nothing to tell in {shown}");
+        self.secrets.extend(request.secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET).cloned());
+
+        let before = self.before.take().unwrap_or_else(|| self.tables.read(self.database));
+        let server = self.servers.last().unwrap();
+        let waited = server.waited_for_processor() + waited_for_processor();
+        let reply = exchange(server.address, &bytes);
+        let waited = (server.waited_for_processor() + waited_for_processor()).saturating_sub(waited);
+        let after = self.tables.read(self.database);
+
+        // G1
+        let answer = (reply.status, reply.code());
+        let is_expected = |(status, code): &(u16, &str)| answer == (*status, (!code.is_empty()).then(|| (*code).to_owned()));
+        assert!(expected.answers.iter().any(is_expected), "G1: {answer:?} and not {:?}: {reply:?} to {shown}", expected.answers);
+        assert!(reply.status < 500 || (reply.status == 503 && reply.field("retry-after").is_some()), "G1: {reply:?} to {shown}");
+        // Bytes beyond a request are no request that anything is done for.
+        let is_nothing = reply.rest.is_empty() || reply.rest.starts_with("HTTP/1.1 400 ");
+        assert!(is_nothing, "G1: {:?} after the answer to {shown}", reply.rest);
+        // G2
+        assert_eq!(after.changed_since(&before), expected.changes, "G2: the tables that changed, by {shown}");
+        // G3
+        assert_eq!(after.events_since(&before), expected.events, "G3: the events that were recorded, by {shown}");
+        // G4, of the answer; the rest is searched in the end.
+        let told: Vec<_> = reply.fields.iter().map(|(_, value)| value.as_str()).chain([reply.body.as_str()]).collect();
+        let secrets = [CANARY, PASSWORD, SECRET].into_iter().chain(request.secrets.iter().map(|secret| tail(secret)));
+        for secret in secrets.filter(|secret| secret.len() >= SHORTEST_SECRET || *secret == CANARY) {
+            assert!(!told.iter().any(|text| text.contains(secret)), "G4: {secret} in {reply:?} to {shown}");
+        }
+        // G5
+        let took = reply.took.saturating_sub(waited);
+        assert!(took < MOST_TIME, "G5: {took:?} (and {waited:?} of waiting for a processor) for {shown}");
+        // G6
+        let next = server.get_as("/me", &self.bystander.access);
+        assert_eq!(next.status, 200, "G6: {next:?} after {shown}");
+        assert_eq!(next.json()["username"], BYSTANDER, "G6: after {shown}");
+
+        self.before = Some(after);
+        reply
+    }
+
+    /// After each case somebody logs in, is let in and logs out.
+    pub(super) fn serves(&mut self) {
+        let tokens = self.login(BYSTANDER);
+        let served = |answer: &Answer, status| assert_eq!(answer.status, status, "G6: {answer:?}");
+        let server = self.server();
+        served(&server.get_as("/protected", &tokens.access), 200);
+        served(&server.refresh(&tokens.refresh), 200);
+        served(&server.logout(&tokens.refresh), 204);
+        served(&server.get_as("/protected", &tokens.access), 401);
+    }
+
+    /// What can only be judged in the end: memory, the log, what is stored, and the chain of events.
+    pub(super) fn end(mut self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let grown = self.servers[0].resident_bytes().saturating_sub(self.resident_at_first);
+        println!("the server has grown by {} KiB", grown >> 10);
+        if grown > MOST_GROWTH {
+            faults.push(format!("G5: the server has grown by {} KiB", grown >> 10));
+        }
+        let url = self.database.url();
+        wait_until("all is sealed", || {
+            let verified = run(self.database.folder.path(), &[("DATABASE__URL", &url)], &["audit", "verify"]);
+            assert!(verified.status.success(), "G3: {verified:?}");
+            String::from_utf8(verified.stdout).unwrap().contains("not sealed yet: 0\n")
+        });
+        self.stop();
+        let stored = Tables::all(self.database).lines(self.database);
+        assert!(self.log.len() > 2 * self.requests, "{} lines of {} requests", self.log.len(), self.requests);
+        let log = self.log.join("\n");
+        let ends: BTreeSet<_> = self.secrets.iter().map(|secret| tail(secret)).collect();
+        for (what, text) in [("in the log", &log), ("stored", &stored)] {
+            for secret in ends.iter().filter(|secret| text.contains(**secret)) {
+                let line = text.lines().find(|line| line.contains(*secret));
+                faults.push(format!("G4: {secret} is {what}: {line:?}"));
+            }
+        }
+        println!("{} secrets in {} KiB of log", ends.len(), log.len() >> 10);
+        if log.contains("panicked") {
+            faults.push("G1: something panicked".to_owned());
+        }
+        faults
+    }
+}
+
+/// Who is served all the time.
+const BYSTANDER: &str = "bystander";
+
+/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike.
+fn tail(secret: &str) -> &str {
+    let mut start = secret.len().saturating_sub(24);
+    while !secret.is_char_boundary(start) {
+        start += 1;
+    }
+    &secret[start..]
+}
+
+/// How long this thread was ready and had no processor.
+fn waited_for_processor() -> Duration {
+    crate::server::waited_of_thread("/proc/thread-self/schedstat".as_ref())
+}

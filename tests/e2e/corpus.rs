@@ -26,15 +26,19 @@ mod state;
 mod usernames;
 mod wire;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use attack::Attack;
+use attack::{Attack, BYSTANDER, CANARY, Expected, answered, refused};
 use list::List;
+use passwords::register;
+use wire::Request;
 
 use crate::database::{Database, Kind};
 use crate::on_both_databases;
+use crate::server::PASSWORD;
 
 /// The number of a case, and what it does.
 type Case = (&'static str, fn(&mut Attack<'_>));
@@ -58,6 +62,8 @@ fn cases() -> impl Iterator<Item = Case> {
 }
 
 on_both_databases! {
+    // ASVS 1.2.4 1.5.2 2.3.2 2.4.1 3.4.2 3.5.2 4.1.3 4.1.4 4.2.1 6.2.9 6.3.2 7.2.1 9.1.1 9.1.2 13.4.3 13.4.4 14.2.5
+    // ASVS 15.3.3 15.3.4 15.3.5
     fn whatever_is_tried_leaves_all_as_it_was(database: &Database) {
         let begun = Instant::now();
         // The cases whose number begins so, all of them if nothing is said.
@@ -72,17 +78,73 @@ on_both_databases! {
                 attack.serves();
             }));
             if let Err(panic) = held {
-                let fault = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| panic.downcast_ref::<&str>().copied().unwrap_or_default().to_owned());
-                faults.push(format!("{id}: {fault}"));
+                faults.push(format!("{id}: {}", text_of(&*panic)));
                 attack.recover();
             }
         }
-        let requests = attack.requests;
-        faults.extend(attack.end());
+        let outcome = attack.end();
+        faults.extend(outcome.faults);
         let name = if matches!(database.kind, Kind::Sqlite) { "SQLite" } else { "PostgreSQL" };
-        println!("{name}: {count} cases, {requests} requests, {:?}", begun.elapsed());
+        let (requests, secrets, grown) = (outcome.requests, outcome.secrets, outcome.grown >> 10);
+        println!(
+            "{name}: {count} cases, {requests} requests, {secrets} secrets looked for, {grown} KiB more, {:?}",
+            begun.elapsed()
+        );
         assert!(count > 0 && faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
     }
+}
+
+/// A judge that finds nothing would find nothing.
+#[test]
+fn what_is_not_as_it_should_be_is_found() {
+    let database = Database::sqlite();
+    let mut attack = Attack::begin(&database);
+    let found = |attack: &mut Attack<'_>, case: &dyn Fn(&mut Attack<'_>)| {
+        let panic = catch_unwind(AssertUnwindSafe(|| case(attack))).expect_err("nothing was found");
+        attack.recover();
+        text_of(&*panic).chars().take(300).collect::<String>()
+    };
+    let registers = |expected: Expected| {
+        move |attack: &mut Attack<'_>| {
+            let name = attack.name();
+            attack.tries(&register(&name, PASSWORD), &expected);
+        }
+    };
+    for (rule, case) in [
+        ("G1", &registers(answered(200)) as &dyn Fn(&mut Attack<'_>)),
+        ("G1", &registers(refused(201, "invalid_request"))),
+        ("G2", &registers(answered(201).recording(&["user_registered"]))),
+        ("G2", &registers(answered(201).changing(&["sessions", "users"]).recording(&["user_registered"]))),
+        ("G3", &registers(answered(201).changing(&["users"]))),
+        ("G3", &registers(answered(201).changing(&["users"]).recording(&["user_deleted"]))),
+        ("G4", &|attack| {
+            // Its name is told to whoever sent it.
+            let body = format!(r#"{{"{CANARY}":1}}"#);
+            attack.tries(&Request::post("/login", body), &refused(422, "invalid_request"));
+        }),
+        ("G6", &|attack| {
+            attack.operate(&["user", "sessions", BYSTANDER, "--end"]);
+            attack.until_bystander_is_refused();
+            attack.tries(&Request::get("/health"), &answered(200));
+        }),
+        ("there is nothing to tell", &|attack| {
+            attack.tries(&Request::raw("GET /health HTTP/1.1\r\nhost: x\r\n\r\n"), &answered(200));
+        }),
+    ] {
+        let fault = found(&mut attack, case);
+        assert!(fault.contains(rule), "{rule} and not {fault}");
+    }
+    for told in ["user_registered", "listening on http"] {
+        attack.tries(&Request::get("/health").secret(told), &answered(200));
+    }
+    let faults = attack.end().faults;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("is in the log") && faults[1].contains("is stored"), "{faults:?}");
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 #[test]

@@ -41,9 +41,14 @@ fn an_address_of_its_own_for_each_request(attack: &mut Attack<'_>) {
             let request = login(attack, &fields);
             let expected = if n < 3 { login_failed() } else { refused(429, "rate_limited") };
             let reply = attack.tries(&request, &expected);
-            assert!(reply.field("ratelimit").is_some() && reply.field("ratelimit-policy").is_some(), "{reply:?}");
+            assert!(
+                reply.field("ratelimit").is_some() && reply.field("ratelimit-policy").is_some(),
+                "{reply:?}"
+            );
             assert_eq!(reply.field("retry-after").is_some(), n >= 3, "{reply:?}");
         }
+        // Another route has another bucket.
+        attack.user();
     });
 }
 
@@ -59,7 +64,11 @@ fn addresses_before_the_last(attack: &mut Attack<'_>) {
         let request = login(attack, &[("x-forwarded-for", "203.0.113.1, 203.0.113.2")]);
         attack.tries(&request, &login_failed());
         // That of the proxy, once for all of them: three attempts.
-        for (n, garbage) in ["203.0.113.1, unknown", "203.0.113.1, 999.1.1.1", "203.0.113.1,", "203.0.113.2, '; DROP"].into_iter().enumerate() {
+        for (n, garbage) in
+            ["203.0.113.1, unknown", "203.0.113.1, 999.1.1.1", "203.0.113.1,", "203.0.113.2, '; DROP"]
+                .into_iter()
+                .enumerate()
+        {
             let request = login(attack, &[("x-forwarded-for", garbage)]);
             let expected = if n < 3 { login_failed() } else { refused(429, "rate_limited") };
             attack.tries(&request, &expected);
@@ -74,7 +83,11 @@ fn addresses_of_one_customer(attack: &mut Attack<'_>) {
             let expected = if n < 3 { login_failed() } else { refused(429, "rate_limited") };
             attack.tries(&request, &expected);
         }
-        for (n, spelling) in ["192.0.2.9", "::ffff:192.0.2.9", "::FFFF:c000:209", "0:0:0:0:0:ffff:192.0.2.9", " 192.0.2.9 "].into_iter().enumerate() {
+        for (n, spelling) in
+            ["192.0.2.9", "::ffff:192.0.2.9", "::FFFF:c000:209", "0:0:0:0:0:ffff:192.0.2.9", " 192.0.2.9 "]
+                .into_iter()
+                .enumerate()
+        {
             let request = login(attack, &[("x-forwarded-for", spelling)]);
             let expected = if n < 3 { login_failed() } else { refused(429, "rate_limited") };
             attack.tries(&request, &expected);

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-
 use super::state::{State, Tables};
 use super::wire::{Reply, Request, exchange};
 use crate::database::Database;
@@ -39,7 +38,7 @@ pub(crate) struct Attack<'a> {
     bystander: Tokens,
     resident_at_first: usize,
     names: usize,
-    pub(super) requests: usize,
+    requests: usize,
 }
 
 /// How a request is answered, and what it leaves behind: nothing, if nothing else is said.
@@ -194,6 +193,12 @@ impl<'a> Attack<'a> {
         assert!(took < 2 * MOST_TIME, "the end was not known for {took:?}");
     }
 
+    /// The same with the token of whoever is served all the time.
+    pub(super) fn until_bystander_is_refused(&mut self) {
+        let access_token = self.bystander.access.clone();
+        self.until_refused(&access_token);
+    }
+
     fn keep(&mut self, tokens: &Tokens) {
         self.secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
     }
@@ -218,19 +223,31 @@ impl<'a> Attack<'a> {
 
         // G1
         let answer = (reply.status, reply.code());
-        let is_expected = |(status, code): &(u16, &str)| answer == (*status, (!code.is_empty()).then(|| (*code).to_owned()));
-        assert!(expected.answers.iter().any(is_expected), "G1: {answer:?} and not {:?}: {reply:?} to {shown}", expected.answers);
-        assert!(reply.status < 500 || (reply.status == 503 && reply.field("retry-after").is_some()), "G1: {reply:?} to {shown}");
+        let is_expected = |(status, code): &(u16, &str)| {
+            answer == (*status, (!code.is_empty()).then(|| (*code).to_owned()))
+        };
+        assert!(
+            expected.answers.iter().any(is_expected),
+            "G1: {answer:?} and not {:?}: {reply:?} to {shown}",
+            expected.answers
+        );
+        assert!(
+            reply.status < 500 || (reply.status == 503 && reply.field("retry-after").is_some()),
+            "G1: {reply:?} to {shown}"
+        );
         // Bytes beyond a request are no request that anything is done for.
         let is_nothing = reply.rest.is_empty() || reply.rest.starts_with("HTTP/1.1 400 ");
         assert!(is_nothing, "G1: {:?} after the answer to {shown}", reply.rest);
         // G2
-        assert_eq!(after.changed_since(&before), expected.changes, "G2: the tables that changed, by {shown}");
+        let traces = after.since(&before);
+        assert_eq!(traces.tables, expected.changes, "G2: the tables that changed, by {shown}");
         // G3
-        assert_eq!(after.events_since(&before), expected.events, "G3: the events that were recorded, by {shown}");
+        assert_eq!(traces.events, expected.events, "G3: the events that were recorded, by {shown}");
         // G4, of the answer; the rest is searched in the end.
-        let told: Vec<_> = reply.fields.iter().map(|(_, value)| value.as_str()).chain([reply.body.as_str()]).collect();
-        let secrets = [CANARY, PASSWORD, SECRET].into_iter().chain(request.secrets.iter().map(|secret| tail(secret)));
+        let told: Vec<_> =
+            reply.fields.iter().map(|(_, value)| value.as_str()).chain([reply.body.as_str()]).collect();
+        let secrets =
+            [CANARY, PASSWORD, SECRET].into_iter().chain(request.secrets.iter().map(|secret| tail(secret)));
         for secret in secrets.filter(|secret| secret.len() >= SHORTEST_SECRET || *secret == CANARY) {
             assert!(!told.iter().any(|text| text.contains(secret)), "G4: {secret} in {reply:?} to {shown}");
         }
@@ -249,19 +266,18 @@ impl<'a> Attack<'a> {
     /// After each case somebody logs in, is let in and logs out.
     pub(super) fn serves(&mut self) {
         let tokens = self.login(BYSTANDER);
-        let served = |answer: &Answer, status| assert_eq!(answer.status, status, "G6: {answer:?}");
+        let check = |answer: &Answer, status| assert_eq!(answer.status, status, "G6: {answer:?}");
         let server = self.server();
-        served(&server.get_as("/protected", &tokens.access), 200);
-        served(&server.refresh(&tokens.refresh), 200);
-        served(&server.logout(&tokens.refresh), 204);
-        served(&server.get_as("/protected", &tokens.access), 401);
+        check(&server.get_as("/protected", &tokens.access), 200);
+        check(&server.refresh(&tokens.refresh), 200);
+        check(&server.logout(&tokens.refresh), 204);
+        check(&server.get_as("/protected", &tokens.access), 401);
     }
 
-    /// What can only be judged in the end: memory, the log, what is stored, and the chain of events.
-    pub(super) fn end(mut self) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// What can only be judged in the end: memory, the chain of events, the log, and what is stored.
+    pub(super) fn end(mut self) -> Outcome {
         let grown = self.servers[0].resident_bytes().saturating_sub(self.resident_at_first);
-        println!("the server has grown by {} KiB", grown >> 10);
+        let mut faults = Vec::new();
         if grown > MOST_GROWTH {
             faults.push(format!("G5: the server has grown by {} KiB", grown >> 10));
         }
@@ -272,26 +288,36 @@ impl<'a> Attack<'a> {
             String::from_utf8(verified.stdout).unwrap().contains("not sealed yet: 0\n")
         });
         self.stop();
-        let stored = Tables::all(self.database).lines(self.database);
-        assert!(self.log.len() > 2 * self.requests, "{} lines of {} requests", self.log.len(), self.requests);
         let log = self.log.join("\n");
-        let ends: BTreeSet<_> = self.secrets.iter().map(|secret| tail(secret)).collect();
-        for (what, text) in [("in the log", &log), ("stored", &stored)] {
-            for secret in ends.iter().filter(|secret| text.contains(**secret)) {
-                let line = text.lines().find(|line| line.contains(*secret));
-                faults.push(format!("G4: {secret} is {what}: {line:?}"));
-            }
-        }
-        println!("{} secrets in {} KiB of log", ends.len(), log.len() >> 10);
+        assert!(self.log.len() > 2 * self.requests, "{} lines of {} requests", self.log.len(), self.requests);
         if log.contains("panicked") {
             faults.push("G1: something panicked".to_owned());
         }
-        faults
+        let stored = Tables::all(self.database).lines(self.database);
+        let secrets: BTreeSet<_> = self.secrets.iter().map(|secret| tail(secret)).collect();
+        for (place, text) in [("in the log", &log), ("stored", &stored)] {
+            for secret in secrets.iter().filter(|secret| text.contains(**secret)) {
+                let line = text.lines().find(|line| line.contains(*secret));
+                faults.push(format!("G4: {secret} is {place}: {line:?}"));
+            }
+        }
+        Outcome { requests: self.requests, secrets: secrets.len(), grown, faults }
     }
 }
 
+/// What came of a corpus.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) requests: usize,
+    /// How many secrets were looked for in the log and in the database.
+    pub(super) secrets: usize,
+    /// How many bytes of memory the server has more than at first.
+    pub(super) grown: usize,
+    pub(super) faults: Vec<String>,
+}
+
 /// Who is served all the time.
-const BYSTANDER: &str = "bystander";
+pub(super) const BYSTANDER: &str = "bystander";
 
 /// The end of a secret: a part of a token is enough to worry, and all tokens begin alike.
 fn tail(secret: &str) -> &str {

@@ -58,9 +58,13 @@ fn alg_none(attack: &mut Attack<'_>) {
 
 fn alg_none_in_disguise(attack: &mut Attack<'_>) {
     let good = genuine(attack);
-    for alg in [r#""noNE""#, r#""None""#, r#""NONE""#, r#"" none""#, r#""hs256""#, "null", r#"["none"]"#, "0"] {
+    for alg in [r#""noNE""#, r#""None""#, r#""NONE""#, r#"" none""#, r#""hs256""#, "null", r#"["none"]"#, "0"]
+    {
         let header = good.header_with(r#""EdDSA""#, alg);
-        all_refused(attack, [good.with(&header, &good.payload), format!("{}.", message(&header, &good.payload))]);
+        all_refused(
+            attack,
+            [good.with(&header, &good.payload), format!("{}.", message(&header, &good.payload))],
+        );
     }
 }
 
@@ -71,7 +75,8 @@ fn other_algorithms(attack: &mut Attack<'_>) {
     }
     // The public key, as it is published, as the secret of an HMAC.
     let keys = attack.server().get("/.well-known/jwks.json").json();
-    let keys: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| key["x"].as_str().unwrap().to_owned()).collect();
+    let keys: Vec<_> =
+        keys["keys"].as_array().unwrap().iter().map(|key| key["x"].as_str().unwrap().to_owned()).collect();
     for header in [good.header.clone(), good.header_with("EdDSA", "HS256")] {
         let message = message(header, &good.payload);
         for key in &keys {
@@ -98,11 +103,18 @@ fn keys_that_the_token_brings_along(attack: &mut Attack<'_>) {
 fn kids_that_are_no_kids(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     let long = "k".repeat(2_000);
-    for kid in ["../../dev/null", "' OR 1=1--", "\\u0000", "", "unknown", "/proc/self/environ", CANARY, &long] {
+    for kid in ["../../dev/null", "' OR 1=1--", "\\u0000", "", "unknown", "/proc/self/environ", CANARY, &long]
+    {
         let header = good.header_with(&good.kid(), kid);
-        all_refused(attack, [good.with(&header, &good.payload), under_hmac(&message(&header, &good.payload), b"")]);
+        all_refused(
+            attack,
+            [good.with(&header, &good.payload), under_hmac(&message(&header, &good.payload), b"")],
+        );
     }
-    all_refused(attack, [good.with(good.header_with(&format!(r#""kid":"{}","#, good.kid()), ""), &good.payload)]);
+    all_refused(
+        attack,
+        [good.with(good.header_with(&format!(r#""kid":"{}","#, good.kid()), ""), &good.payload)],
+    );
     let mebibyte = good.with(good.header_with(&good.kid(), &"k".repeat(1 << 20)), &good.payload);
     attack.tries(&Request::get("/protected").bearer(mebibyte), &cut_off_or_refused());
 }
@@ -116,11 +128,20 @@ fn secrets_that_are_none(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for header in [good.header.clone(), good.header_with("EdDSA", "HS256")] {
         let message = message(header, &good.payload);
-        all_refused(attack, ["", "secret", "changeme", "your-256-bit-secret"].map(|key| under_hmac(&message, key.as_bytes())));
+        all_refused(
+            attack,
+            ["", "secret", "changeme", "your-256-bit-secret"].map(|key| under_hmac(&message, key.as_bytes())),
+        );
     }
     let folder = attack.database.folder.path();
     let url = attack.database.url();
-    for secret in ["", "guess me", "your-256-bit-secret", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &SECRET[..30]] {
+    for secret in [
+        "",
+        "guess me",
+        "your-256-bit-secret",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        &SECRET[..30],
+    ] {
         let settings = [("DATABASE__URL", url.as_str()), ("ENV", "production"), ("SECRET", secret)];
         let output = run(folder, &settings, &[]);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -135,22 +156,27 @@ fn other_spellings(attack: &mut Attack<'_>) {
     let (start, last) = good.token.split_at(good.token.len() - 1);
     // The last character of a signature has four bits that encode nothing.
     let unused = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".chars();
-    let unused: Vec<_> = unused.filter(|other| last.chars().ne([*other])).map(|other| format!("{start}{other}")).collect();
+    let unused: Vec<_> =
+        unused.filter(|other| last.chars().ne([*other])).map(|other| format!("{start}{other}")).collect();
     all_refused(attack, unused);
-    let others = ["=", "==", "A", "+", "/", ".", "..", "%3D", " ", "\t", " x"].map(|end| format!("{}{end}", good.token));
+    let others = ["=", "==", "A", "+", "/", ".", "..", "%3D", " ", "\t", " x"]
+        .map(|end| format!("{}{end}", good.token));
     // Spaces at the end are no part of a field.
     all_refused(attack, others.iter().filter(|token| token.trim_end() == *token));
     let standard = signature.replace('-', "+").replace('_', "/");
-    all_refused(attack, [
-        format!("{message}.{standard}="),
-        format!(" {}", good.token),
-        format!(".{}", good.token),
-        good.token.replace('.', ""),
-        good.token.replacen('.', "=.", 1),
-        good.token.to_uppercase(),
-        format!("{message}. {signature}"),
-        format!("{message}.{}", &signature[..signature.len() - 1]),
-    ]);
+    all_refused(
+        attack,
+        [
+            format!("{message}.{standard}="),
+            format!(" {}", good.token),
+            format!(".{}", good.token),
+            good.token.replace('.', ""),
+            good.token.replacen('.', "=.", 1),
+            good.token.to_uppercase(),
+            format!("{message}. {signature}"),
+            format!("{message}.{}", &signature[..signature.len() - 1]),
+        ],
+    );
     let wrong = Request::new("POST", "/logout").bearer(format!("{}=", good.token));
     attack.tries(&wrong, &refused(401, "invalid_token"));
     attack.tries(&carrying_a_canary("/protected", &good.token), &answered(200));
@@ -166,8 +192,8 @@ fn degenerate_signatures(attack: &mut Attack<'_>) {
         let good = genuine(attack);
         attack.tries(&carrying_a_canary("/protected", &good.token), &answered(200));
         let n = [
-            0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
-            0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51_u8,
+            0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6,
+            0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51_u8,
         ];
         let (mut below_n, mut one) = (n, [0; 32]);
         below_n[31] -= 1;
@@ -182,7 +208,10 @@ fn degenerate_signatures(attack: &mut Attack<'_>) {
         let der = [&[0x30, 0x44, 0x02, 0x20], r, &[0x02, 0x20], s].concat();
         let swapped = [s, r].concat();
         let longer = [&raw[..], &[0]].concat();
-        all_refused(attack, [with(&der), with(&swapped), with(&longer), with(&[&[0], &raw[..]].concat()), with(&raw[..63])]);
+        all_refused(
+            attack,
+            [with(&der), with(&swapped), with(&longer), with(&[&[0], &raw[..]].concat()), with(&raw[..63])],
+        );
         all_refused(attack, [good.with(good.header_with("ES256", "EdDSA"), &good.payload)]);
     });
 }
@@ -201,10 +230,13 @@ fn duplicate_members(attack: &mut Attack<'_>) {
         let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
         for name in [member, &escaped] {
             let value = good.member(member);
-            all_refused(attack, [
-                good.with(&good.header, good.payload_with("{", &format!(r#"{{"{name}":{value},"#))),
-                good.with(&good.header, good.payload_with("}", &format!(r#","{name}":{value}}}"#))),
-            ]);
+            all_refused(
+                attack,
+                [
+                    good.with(&good.header, good.payload_with("{", &format!(r#"{{"{name}":{value},"#))),
+                    good.with(&good.header, good.payload_with("}", &format!(r#","{name}":{value}}}"#))),
+                ],
+            );
         }
     }
 }
@@ -213,7 +245,14 @@ fn dates_that_are_none(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for date in ["iat", "nbf", "exp"] {
         let now = good.member(date);
-        for value in [format!("\"{now}\""), "1e400".into(), "-1".into(), "null".into(), format!("{now}.5"), "9".repeat(20)] {
+        for value in [
+            format!("\"{now}\""),
+            "1e400".into(),
+            "-1".into(),
+            "null".into(),
+            format!("{now}.5"),
+            "9".repeat(20),
+        ] {
             let payload = good.payload_with(&format!("\"{date}\":{now}"), &format!("\"{date}\":{value}"));
             all_refused(attack, [good.with(&good.header, payload)]);
         }
@@ -244,7 +283,9 @@ fn issuers_and_audiences(attack: &mut Attack<'_>) {
     for setting in ["TOKENS__ISSUER", "TOKENS__AUDIENCE"] {
         let mut foreign = None;
         let name = attack.user();
-        attack.against(&[(setting, "https://auth.test/other")], |attack| foreign = Some(attack.login(&name).access));
+        attack.against(&[(setting, "https://auth.test/other")], |attack| {
+            foreign = Some(attack.login(&name).access);
+        });
         all_refused(attack, foreign);
     }
 }
@@ -257,7 +298,9 @@ fn other_kinds_of_tokens(attack: &mut Attack<'_>) {
     let refresh = Request::post("/refresh", body).secret(&tokens.access);
     attack.tries(&refresh, &refused(401, "invalid_refresh_token"));
     let good = Genuine::of(&tokens.access);
-    let mut typs = ["JWT", "at+JWT", "rt+jwt", "id+jwt", "logout+jwt", "mfa+jwt", "reset+jwt", ""].map(|typ| good.header_with("at+jwt", typ)).to_vec();
+    let mut typs = ["JWT", "at+JWT", "rt+jwt", "id+jwt", "logout+jwt", "mfa+jwt", "reset+jwt", ""]
+        .map(|typ| good.header_with("at+jwt", typ))
+        .to_vec();
     typs.push(good.header_with(r#","typ":"at+jwt""#, ""));
     all_refused(attack, typs.iter().map(|header| good.with(header, &good.payload)));
     attack.tries(&carrying_a_canary("/protected", &tokens.access), &answered(200));
@@ -265,32 +308,55 @@ fn other_kinds_of_tokens(attack: &mut Attack<'_>) {
 
 fn long_tokens(attack: &mut Attack<'_>) {
     let good = genuine(attack);
-    all_refused(attack, ["..".to_owned(), ".".repeat(4_000), "a".repeat(4_097), format!("{}{}", good.token, "A".repeat(4_096))]);
+    all_refused(
+        attack,
+        [
+            "..".to_owned(),
+            ".".repeat(4_000),
+            "a".repeat(4_097),
+            format!("{}{}", good.token, "A".repeat(4_096)),
+        ],
+    );
     // {"typ":"at+jwt","alg":"EdDSA","kid":  "AAA..
-    let kid = format!("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ICAi{}In0.e30.AA", "QUFB".repeat(1 << 14));
-    for token in [kid, ".".repeat(100_000), "a".repeat(8 << 20), format!("{}.{}", good.token, "A".repeat(1 << 20))] {
+    let kid =
+        format!("eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6ICAi{}In0.e30.AA", "QUFB".repeat(1 << 14));
+    for token in
+        [kid, ".".repeat(100_000), "a".repeat(8 << 20), format!("{}.{}", good.token, "A".repeat(1 << 20))]
+    {
         attack.tries(&Request::get("/protected").bearer(token), &cut_off_or_refused());
     }
 }
 
 fn other_serialisations(attack: &mut Attack<'_>) {
     let good = genuine(attack);
-    let [protected, payload, signature] = good.token.split('.').collect::<Vec<_>>()[..] else { unreachable!() };
-    all_refused(attack, [
-        json!({"protected": protected, "payload": payload, "signature": signature}).to_string(),
-        json!({"payload": payload, "signatures": [{"protected": protected, "signature": signature}]}).to_string(),
-        format!(r#"{{"{protected}.{payload}.{signature}":1}}"#),
-        format!("\"{}\"", good.token),
-        format!("{{{}}}", good.token),
-        format!("{0},{0}", good.token),
-        format!("{0}, Bearer {0}", good.token),
-        "{}".to_owned(),
-        "null".to_owned(),
-    ]);
+    let [protected, payload, signature] = good.token.split('.').collect::<Vec<_>>()[..] else {
+        unreachable!()
+    };
+    all_refused(
+        attack,
+        [
+            json!({"protected": protected, "payload": payload, "signature": signature}).to_string(),
+            json!({"payload": payload, "signatures": [{"protected": protected, "signature": signature}]})
+                .to_string(),
+            format!(r#"{{"{protected}.{payload}.{signature}":1}}"#),
+            format!("\"{}\"", good.token),
+            format!("{{{}}}", good.token),
+            format!("{0},{0}", good.token),
+            format!("{0}, Bearer {0}", good.token),
+            "{}".to_owned(),
+            "null".to_owned(),
+        ],
+    );
     let twice = Request::get("/protected").bearer(&good.token).bearer(&good.token);
     attack.tries(&twice, &refused(401, "invalid_token"));
+    for nothing in ["Bearer", "bearer", "Bearer  x", "bearer ="] {
+        let request = Request::get("/protected").field("authorization", nothing);
+        attack.tries(&request, &refused(401, "invalid_token"));
+    }
     for scheme in ["Basic", "Token", "JWT", "DPoP", "Bearer:"] {
-        let other = Request::get("/protected").field("authorization", format!("{scheme} {}", good.token)).secret(&good.token);
+        let other = Request::get("/protected")
+            .field("authorization", format!("{scheme} {}", good.token))
+            .secret(&good.token);
         attack.tries(&other, &refused(401, "missing_token"));
     }
 }
@@ -298,17 +364,20 @@ fn other_serialisations(attack: &mut Attack<'_>) {
 fn other_encodings_of_text(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
-    all_refused(attack, [
-        good.with(utf_16(&good.header), &good.payload),
-        good.with(format!("\u{feff}{}", good.header), &good.payload),
-        good.with([good.header.as_bytes(), b"\0"].concat(), &good.payload),
-        good.with([good.header.as_bytes(), b"\xff"].concat(), &good.payload),
-        good.with(&good.header, utf_16(&good.payload)),
-        good.with(&good.header, format!("\u{feff}{}", good.payload)),
-        good.with(&good.header, format!("{}\0", good.payload)),
-        good.with(&good.header, good.payload_with("http", "\\u0000http")),
-        good.with(&good.header, good.payload_with("http", "\u{fffd}http")),
-    ]);
+    all_refused(
+        attack,
+        [
+            good.with(utf_16(&good.header), &good.payload),
+            good.with(format!("\u{feff}{}", good.header), &good.payload),
+            good.with([good.header.as_bytes(), b"\0"].concat(), &good.payload),
+            good.with([good.header.as_bytes(), b"\xff"].concat(), &good.payload),
+            good.with(&good.header, utf_16(&good.payload)),
+            good.with(&good.header, format!("\u{feff}{}", good.payload)),
+            good.with(&good.header, format!("{}\0", good.payload)),
+            good.with(&good.header, good.payload_with("http", "\\u0000http")),
+            good.with(&good.header, good.payload_with("http", "\u{fffd}http")),
+        ],
+    );
     all_refused(attack, [&b"\xe9\xff"[..], "\u{feff}ey".as_bytes()]);
     attack.tries(&Request::get("/protected").bearer(utf_16(&good.token)), &cut_off());
 }
@@ -320,14 +389,18 @@ fn tokens_of_users_who_are_gone(attack: &mut Attack<'_>) {
         let tokens = attack.login(&name);
         match operator {
             true => attack.operate(&["user", "delete", &name, "--yes"]),
-            false => assert_eq!(attack.server().send_as("DELETE", "/me", &tokens.access, &confirmation).status, 204),
+            false => assert_eq!(
+                attack.server().send_as("DELETE", "/me", &tokens.access, &confirmation).status,
+                204
+            ),
         }
         attack.until_refused(&tokens.access);
         all_refused(attack, [&tokens.access, &tokens.access]);
         // Somebody else gets the name, and none of this.
         assert_eq!(attack.server().register(&name).status, 201);
         all_refused(attack, [&tokens.access, &tokens.access]);
-        let refresh = Request::post("/refresh", json!({"refresh_token": tokens.refresh}).to_string()).secret(&tokens.refresh);
+        let refresh = Request::post("/refresh", json!({"refresh_token": tokens.refresh}).to_string())
+            .secret(&tokens.refresh);
         attack.tries(&refresh, &refused(401, "invalid_refresh_token"));
     }
     let name = attack.user();
@@ -343,10 +416,17 @@ fn refresh_tokens_cut_and_extended(attack: &mut Attack<'_>) {
     let good = &tokens.refresh;
     let lengths = (0..good.len()).map(|length| good[..length].to_owned());
     let longer = [1, 2, 3, 4, 75, 150].map(|more| format!("{good}{}", "A".repeat(more)));
-    let others = [format!("{good}="), format!("{good}\\n"), format!(" {good}"), good.replacen("pcr_", "PCR_", 1), format!("{good}{good}")];
+    let others = [
+        format!("{good}="),
+        format!("{good}\\n"),
+        format!(" {good}"),
+        good.replacen("pcr_", "PCR_", 1),
+        format!("{good}{good}"),
+    ];
     for token in lengths.chain(longer).chain(others) {
         let refresh = Request::post("/refresh", format!(r#"{{"refresh_token":"{token}"}}"#)).secret(&token);
-        attack.tries(&refresh, &Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")]));
+        attack
+            .tries(&refresh, &Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")]));
     }
     attack.refresh(&tokens);
 }

@@ -5,14 +5,12 @@ use super::attack::{Attack, CANARY, Expected, answered, refused};
 use super::wire::{Reply, Request};
 use crate::server::run;
 
-pub(super) const CASES: &[Case] = &[
-    ("CO-01", the_origin_null),
-    ("CO-02", any_origin),
-    ("CO-04", what_caches_are_told),
-];
+pub(super) const CASES: &[Case] =
+    &[("CO-01", the_origin_null), ("CO-02", any_origin), ("CO-04", what_caches_are_told)];
 
 const APP: &str = "https://app.example.com";
-const ORIGINS: [(&str, &str); 1] = [("CORS__ALLOWED_ORIGINS", "https://app.example.com,http://localhost:5173")];
+const ORIGINS: [(&str, &str); 1] =
+    [("CORS__ALLOWED_ORIGINS", "https://app.example.com,http://localhost:5173")];
 
 fn from(origin: &str, path: &str) -> Request {
     Request::get(path).field("origin", origin).field("x-secret", CANARY)
@@ -20,7 +18,9 @@ fn from(origin: &str, path: &str) -> Request {
 
 fn preflight(origin: &str) -> Request {
     let asked = Request::new("OPTIONS", "/login").field("origin", origin).field("x-secret", CANARY);
-    asked.field("access-control-request-method", "POST").field("access-control-request-headers", "content-type")
+    asked
+        .field("access-control-request-method", "POST")
+        .field("access-control-request-headers", "content-type")
 }
 
 fn grants_nothing(reply: &Reply) {
@@ -54,7 +54,10 @@ fn any_origin(attack: &mut Attack<'_>) {
             "https://user@app.example.com",
         ] {
             grants_nothing(&attack.tries(&from(origin, "/health"), &answered(200)));
-            let asked = attack.tries(&preflight(origin), &Expected::one_of(&[(403, "forbidden"), (400, "malformed_request")]));
+            let asked = attack.tries(
+                &preflight(origin),
+                &Expected::one_of(&[(403, "forbidden"), (400, "malformed_request")]),
+            );
             grants_nothing(&asked);
         }
         let granted = attack.tries(&from(APP, "/health"), &answered(200));
@@ -72,7 +75,13 @@ fn any_origin(attack: &mut Attack<'_>) {
     grants_nothing(&attack.tries(&from(APP, "/health"), &answered(200)));
     grants_nothing(&attack.tries(&preflight(APP), &refused(405, "method_not_allowed")));
     let url = attack.database.url();
-    for origins in ["*,https://app.example.com", "https://*.example.com", "app.example.com", "null", "https://app.example.com/path"] {
+    for origins in [
+        "*,https://app.example.com",
+        "https://*.example.com",
+        "app.example.com",
+        "null",
+        "https://app.example.com/path",
+    ] {
         let settings = [("DATABASE__URL", url.as_str()), ("CORS__ALLOWED_ORIGINS", origins)];
         let output = run(attack.database.folder.path(), &settings, &[]);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -84,9 +93,13 @@ fn any_origin(attack: &mut Attack<'_>) {
 fn what_caches_are_told(attack: &mut Attack<'_>) {
     attack.against(&ORIGINS, |attack| {
         for origin in [APP, "https://evil.example", "null", APP] {
-            for (path, status, code) in [("/health", 200, ""), ("/nowhere", 404, "not_found"), ("/protected", 401, "missing_token")] {
+            for (path, status, code) in
+                [("/health", 200, ""), ("/nowhere", 404, "not_found"), ("/protected", 401, "missing_token")]
+            {
                 let reply = attack.tries(&from(origin, path), &Expected::one_of(&[(status, code)]));
-                let varies = |(name, value): &(String, String)| name == "vary" && value.to_ascii_lowercase().contains("origin");
+                let varies = |(name, value): &(String, String)| {
+                    name == "vary" && value.to_ascii_lowercase().contains("origin")
+                };
                 assert!(reply.fields.iter().any(varies), "{origin} {path}: {reply:?}");
             }
         }

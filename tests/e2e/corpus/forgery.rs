@@ -15,9 +15,16 @@ pub(crate) struct Genuine {
 
 impl Genuine {
     pub(crate) fn of(token: &str) -> Self {
-        let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };
+        let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+            panic!("{token}")
+        };
         let text = |part| String::from_utf8(decode(part)).unwrap();
-        Self { token: token.to_owned(), header: text(header), payload: text(payload), signature: signature.to_owned() }
+        Self {
+            token: token.to_owned(),
+            header: text(header),
+            payload: text(payload),
+            signature: signature.to_owned(),
+        }
     }
 
     /// Another header and payload under the genuine signature.
@@ -88,7 +95,8 @@ pub(crate) fn own_public_key() -> Value {
 /// Base64url without padding (RFC 4648, section 5).
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     let digits = bytes.as_ref().chunks(3).flat_map(|chunk| {
-        let bits = (0..3).fold(0, |bits, n| bits << 8 | usize::from(chunk.get(n).copied().unwrap_or_default()));
+        let bits =
+            (0..3).fold(0, |bits, n| bits << 8 | usize::from(chunk.get(n).copied().unwrap_or_default()));
         (0..=chunk.len()).map(move |n| DIGITS[bits >> (18 - 6 * n) & 63])
     });
     digits.map(char::from).collect()
@@ -96,7 +104,8 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 /// The bytes of what [`encode`] made.
 pub(crate) fn decode(text: &str) -> Vec<u8> {
-    let values: Vec<_> = text.bytes().map(|byte| DIGITS.iter().position(|digit| *digit == byte).unwrap()).collect();
+    let values: Vec<_> =
+        text.bytes().map(|byte| DIGITS.iter().position(|digit| *digit == byte).unwrap()).collect();
     let bytes = values.chunks(4).flat_map(|chunk| {
         let bits = (0..4).fold(0, |bits, n| bits << 6 | chunk.get(n).copied().unwrap_or_default());
         bits.to_be_bytes()[5..].iter().copied().take(chunk.len() - 1).collect::<Vec<_>>()

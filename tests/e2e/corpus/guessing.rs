@@ -59,27 +59,37 @@ fn guess(attack: &mut Attack<'_>, name: &str, address: Option<&str>) {
         if let Some(address) = address {
             request = request.field("x-forwarded-for", address);
         }
-        let expected = if n < FREE { login_failed() } else { login_failed().recording(&["login_failed", "throttling_begun"]) };
+        let expected = if n < FREE {
+            login_failed()
+        } else {
+            login_failed().recording(&["login_failed", "throttling_begun"])
+        };
         attack.tries(&request, &expected);
     }
 }
 
 fn one_answer_for_what_belongs_to_others(attack: &mut Attack<'_>) {
     let (owner, other) = (attack.user(), attack.user());
-    let (owned, others) = (attack.login(&owner), attack.login(&other));
-    let end = |id: &str| Request::new("DELETE", &format!("/me/sessions/{id}")).bearer(&others.access);
-    let answers = [&owned.session, "01900000-0000-7000-8000-000000000000", "00000000-0000-0000-0000-000000000000", "1", CANARY]
-        .map(|id| attack.tries(&end(id), &refused(404, "not_found")));
+    let (hers, his) = (attack.login(&owner), attack.login(&other));
+    let end = |id: &str| Request::new("DELETE", &format!("/me/sessions/{id}")).bearer(&his.access);
+    let answers = [
+        &hers.session,
+        "01900000-0000-7000-8000-000000000000",
+        "00000000-0000-0000-0000-000000000000",
+        "1",
+        CANARY,
+    ]
+    .map(|id| attack.tries(&end(id), &refused(404, "not_found")));
     for answer in &answers {
         assert_eq!(answer.likeness(), answers[0].likeness());
     }
     for path in ["/me/sessions", "/me/activity", "/me"] {
-        let reply = attack.tries(&Request::get(path).bearer(&others.access), &answered(200));
+        let reply = attack.tries(&Request::get(path).bearer(&his.access), &answered(200));
         let fields: Vec<_> = reply.json().as_object().unwrap().keys().cloned().collect();
         assert!(!fields.iter().any(|name| name.contains("total") || name.contains("count")), "{fields:?}");
-        assert!(!reply.body.contains(&owned.session) && !reply.body.contains(&owner), "{reply:?}");
+        assert!(!reply.body.contains(&hers.session) && !reply.body.contains(&owner), "{reply:?}");
     }
-    attack.tries(&Request::get("/protected").bearer(&owned.access), &answered(200));
+    attack.tries(&Request::get("/protected").bearer(&hers.access), &answered(200));
 }
 
 fn the_right_password_after_wrong_ones(attack: &mut Attack<'_>) {
@@ -104,7 +114,9 @@ fn delete_account(tokens: &Tokens, current: &str) -> Request {
 fn other_ways_to_the_password(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
-    let not_confirmed = refused(422, "invalid_request").changing(&["attempt_counters"]).recording(&["password_not_confirmed"]);
+    let not_confirmed = refused(422, "invalid_request")
+        .changing(&["attempt_counters"])
+        .recording(&["password_not_confirmed"]);
     attack.tries(&login(&name, CANARY), &login_failed());
     attack.tries(&change_password(&tokens, CANARY), &not_confirmed);
     attack.tries(&delete_account(&tokens, CANARY), &not_confirmed);
@@ -128,7 +140,9 @@ fn the_owner_while_others_guess(attack: &mut Attack<'_>) {
         attack.tries(&from("192.0.2.1", PASSWORD), &logged_in());
         guess(attack, &name, Some("203.0.113.5"));
         attack.tries(&from("203.0.113.6", PASSWORD), &refused(429, "rate_limited"));
-        let home = Expected::one_of(&[(200, "")]).changing(&["attempt_counters", "sessions"]).recording(&["login_succeeded"]);
+        let home = Expected::one_of(&[(200, "")])
+            .changing(&["attempt_counters", "sessions"])
+            .recording(&["login_succeeded"]);
         attack.tries(&from("192.0.2.1", PASSWORD), &home);
         attack.tries(&from("203.0.113.6", PASSWORD), &refused(429, "rate_limited"));
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -24,8 +24,13 @@ enum Fate {
     Open,
 }
 
-const FATES: [(&str, Fate); 5] =
-    [("run", Fate::Run), ("tests", Fate::Tests), ("later", Fate::Later), ("none", Fate::None), ("open", Fate::Open)];
+const FATES: [(&str, Fate); 5] = [
+    ("run", Fate::Run),
+    ("tests", Fate::Tests),
+    ("later", Fate::Later),
+    ("none", Fate::None),
+    ("open", Fate::Open),
+];
 
 /// A case.
 #[derive(Debug)]
@@ -41,8 +46,14 @@ pub(super) struct List(BTreeMap<String, Entry>);
 
 impl List {
     pub(super) fn read() -> Self {
-        let table: Table = fs::read_to_string(root().join("docs/security/attacks.toml")).unwrap().parse().unwrap();
-        Self(table.iter().map(|(id, entry)| (id.clone(), Entry::parse(id, entry.as_table().unwrap()))).collect())
+        let table: Table =
+            fs::read_to_string(root().join("docs/security/attacks.toml")).unwrap().parse().unwrap();
+        Self(
+            table
+                .iter()
+                .map(|(id, entry)| (id.clone(), Entry::parse(id, entry.as_table().unwrap())))
+                .collect(),
+        )
     }
 
     /// What is not as the list says.
@@ -53,7 +64,9 @@ impl List {
                 (Fate::Run, None) => faults.push(format!("{id}: the corpus does not run it")),
                 (Fate::Run, Some(1)) | (_, None) => {}
                 (Fate::Run, Some(n)) => faults.push(format!("{id}: there are {n} cases of that number")),
-                (_, Some(_)) => faults.push(format!("{id}: the corpus runs it, and the list does not say so")),
+                (_, Some(_)) => {
+                    faults.push(format!("{id}: the corpus runs it, and the list does not say so"));
+                }
             }
             let missing = entry.tests.iter().filter(|test| !exists(test));
             faults.extend(missing.map(|test| format!("{id}: there is no test {test} that runs")));
@@ -80,18 +93,25 @@ impl Display for List {
 
 impl Entry {
     fn parse(id: &str, entry: &Table) -> Self {
-        let text = |key: &str| entry.get(key).map(|value| value.as_str().unwrap_or_else(|| panic!("{id}: {key} is no text")));
+        let text = |key: &str| {
+            entry.get(key).map(|value| value.as_str().unwrap_or_else(|| panic!("{id}: {key} is no text")))
+        };
         for key in ["tries", "source"] {
             assert!(text(key).is_some_and(|text| !text.is_empty()), "{id}: no {key}");
         }
         for key in entry.keys() {
-            let is_known = ["tries", "source", "but"].contains(&key.as_str()) || FATES.iter().any(|(name, _)| key == name);
+            let is_known = ["tries", "source", "but"].contains(&key.as_str())
+                || FATES.iter().any(|(name, _)| key == name);
             assert!(is_known, "{id}: {key} is nothing that is known");
         }
         let tests = entry.get("tests").and_then(Value::as_array).into_iter().flatten();
         let tests: Vec<_> = tests.map(|test| test.as_str().unwrap().to_owned()).collect();
         // Tests may prove more of what is run or open; otherwise a case has one fate.
-        let mut fates = FATES.iter().filter(|(name, _)| entry.contains_key(*name)).map(|(_, fate)| *fate).collect::<Vec<_>>();
+        let mut fates = FATES
+            .iter()
+            .filter(|(name, _)| entry.contains_key(*name))
+            .map(|(_, fate)| *fate)
+            .collect::<Vec<_>>();
         if fates.len() == 2 && fates.contains(&Fate::Tests) {
             fates.retain(|fate| *fate != Fate::Tests);
         }
@@ -110,16 +130,22 @@ impl Entry {
 /// Whether there is a test of this path and name, and runs.
 fn exists(test: &str) -> bool {
     let Some((path, name)) = test.split_once("::") else { return false };
-    let read = |path: &Path| fs::read_to_string(root().join(path)).unwrap_or_default();
-    let contracts = PathBuf::from("crates/testkit/src/contract.rs");
-    let text = read(Path::new(path));
-    let list = read(&contracts);
-    let lines: Vec<_> = text.lines().collect();
-    let sources = [(Path::new(path), text.as_str()), (&contracts, list.as_str())];
-    let declares = |line: &&str| line.split_once("fn ").is_some_and(|(_, rest)| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')));
-    let mut found = (0..lines.len()).filter(|at| declares(&lines[*at]));
-    found.any(|at| function(&lines, at).is_some_and(|function| function.runs(Path::new(path), &lines, &sources)))
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_default();
+    let sources = [path, CONTRACTS].map(|path| (Path::new(path), read(path)));
+    let sources = sources.each_ref().map(|(path, content)| (*path, content.as_str()));
+    let lines: Vec<_> = sources[0].1.lines().collect();
+    let declares = |line: &str| {
+        let declared = line.split_once("fn ").and_then(|(_, rest)| rest.strip_prefix(name));
+        declared.is_some_and(|rest| rest.starts_with('('))
+    };
+    let mut found = (0..lines.len()).filter(|at| declares(lines[*at]));
+    found.any(|at| {
+        function(&lines, at).is_some_and(|function| function.runs(Path::new(path), &lines, &sources))
+    })
 }
+
+/// Where the contracts are listed that the stores are held to.
+const CONTRACTS: &str = "crates/testkit/src/contract.rs";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

@@ -63,7 +63,12 @@ fn cycles_of_nul(attack: &mut Attack<'_>) {
     let hash = "$2b$04$a6UDBISJZtluc6KgbaNLqeBPCw3YCHDON0JUZmzr4/srg/B5j.xVC";
     attack.meddle(|database| database.import_user(1, &name, hash));
     attack.tries(&login(&name, &format!("{PASSWORD}\0{PASSWORD}")), &refused(422, "invalid_request"));
-    attack.tries(&login(&name, PASSWORD), &logged_in().changing(&["attempt_counters", "sessions", "users"]).recording(&["hash_upgraded", "login_succeeded"]));
+    attack.tries(
+        &login(&name, PASSWORD),
+        &logged_in()
+            .changing(&["attempt_counters", "sessions", "users"])
+            .recording(&["hash_upgraded", "login_succeeded"]),
+    );
 }
 
 fn other_forms_of_unicode(attack: &mut Attack<'_>) {
@@ -93,6 +98,7 @@ fn mebibytes(attack: &mut Attack<'_>) {
         };
         attack.tries(&login(&name, &password), &expected);
         attack.tries(&register(&name, &password), &expected);
+        attack.tries(&login(&password, PASSWORD), &expected);
         let body = json!({"current_password": password, "new_password": password}).to_string();
         let change = Request::json("PUT", "/me/password", body).bearer(&tokens.access).secret(&password);
         attack.tries(&change, &expected);
@@ -127,7 +133,8 @@ fn passwords_that_protect_nothing(attack: &mut Attack<'_>) {
     std::fs::write(&listed, format!("{CANARY}-Portcullis!\n")).unwrap();
     attack.against(&[("PASSWORD__COMMON_FILE", listed.to_str().unwrap())], |attack| {
         let name = attack.name();
-        let reply = attack.tries(&register(&name, &format!("{CANARY}-portCULLIS!")), &refused(422, "invalid_request"));
+        let reply = attack
+            .tries(&register(&name, &format!("{CANARY}-portCULLIS!")), &refused(422, "invalid_request"));
         assert_eq!(code(&reply, "#/password"), "common", "{reply:?}");
     });
 }
@@ -135,7 +142,8 @@ fn passwords_that_protect_nothing(attack: &mut Attack<'_>) {
 fn what_is_no_text(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
-    let values = [json!(1), json!(1.5), json!(true), json!(null), json!([PASSWORD]), json!({"password": PASSWORD})];
+    let values =
+        [json!(1), json!(1.5), json!(true), json!(null), json!([PASSWORD]), json!({"password": PASSWORD})];
     for value in values {
         let values: [(&str, &str, Value); 4] = [
             ("POST", "/register", json!({"username": "nobody", "password": value})),
@@ -153,7 +161,10 @@ fn what_is_no_text(attack: &mut Attack<'_>) {
     }
     for broken in [r#""\ud800""#, r#""\udc00\ud800""#, r#""\u00""#, "'x'"] {
         let body = format!(r#"{{"username":"{name}","password":{broken}}}"#);
-        attack.tries(&Request::post("/login", body), &Expected::one_of(&[(400, "malformed_json"), (422, "invalid_request")]));
+        attack.tries(
+            &Request::post("/login", body),
+            &Expected::one_of(&[(400, "malformed_json"), (422, "invalid_request")]),
+        );
     }
 }
 

@@ -38,7 +38,11 @@ fn fields_that_nobody_may_set(attack: &mut Attack<'_>) {
             ("POST", "/register", json!({"username": nobody, "password": PASSWORD})),
             ("POST", "/login", json!({"username": name, "password": PASSWORD})),
             ("POST", "/refresh", json!({"refresh_token": tokens.refresh})),
-            ("PUT", "/me/password", json!({"current_password": PASSWORD, "new_password": "An0ther-good one"})),
+            (
+                "PUT",
+                "/me/password",
+                json!({"current_password": PASSWORD, "new_password": "An0ther-good one"}),
+            ),
             ("DELETE", "/me", json!({"current_password": PASSWORD})),
         ] {
             body[field] = value.clone();
@@ -55,45 +59,92 @@ fn fields_that_nobody_may_set(attack: &mut Attack<'_>) {
 
 fn what_belongs_to_others(attack: &mut Attack<'_>) {
     let (owner, other) = (attack.user(), attack.user());
-    let (owned, others) = (attack.login(&owner), attack.login(&other));
-    let user = attack.server().get_as("/me", &owned.access).json()["id"].as_str().unwrap().to_owned();
-    for id in [owned.session.as_str(), &user, "1", "2", "-1", "me", &owned.session.to_uppercase(), &owned.session.replace('-', "")] {
-        let end = Request::new("DELETE", &format!("/me/sessions/{id}")).bearer(&others.access);
+    let (hers, his) = (attack.login(&owner), attack.login(&other));
+    let user = attack.server().get_as("/me", &hers.access).json()["id"].as_str().unwrap().to_owned();
+    for id in [
+        hers.session.as_str(),
+        &user,
+        "1",
+        "2",
+        "-1",
+        "me",
+        &hers.session.to_uppercase(),
+        &hers.session.replace('-', ""),
+    ] {
+        let end = Request::new("DELETE", &format!("/me/sessions/{id}")).bearer(&his.access);
         attack.tries(&end, &refused(404, "not_found"));
     }
-    for path in [format!("/users/{user}"), format!("/me/{user}"), format!("/me/sessions/{}/events", owned.session), "/admin".into(), "/users".into(), "/audit".into()] {
-        attack.tries(&Request::get(&path).bearer(&others.access), &refused(404, "not_found"));
+    for path in [
+        format!("/users/{user}"),
+        format!("/me/{user}"),
+        format!("/me/sessions/{}/events", hers.session),
+        "/admin".into(),
+        "/users".into(),
+        "/audit".into(),
+    ] {
+        attack.tries(&Request::get(&path).bearer(&his.access), &refused(404, "not_found"));
     }
-    for query in [format!("user_id={user}"), format!("session_id={}", owned.session), format!("username={owner}")] {
-        let asked = Request::get(&format!("/me/activity?{query}")).bearer(&others.access);
+    for query in
+        [format!("user_id={user}"), format!("session_id={}", hers.session), format!("username={owner}")]
+    {
+        let asked = Request::get(&format!("/me/activity?{query}")).bearer(&his.access);
         attack.tries(&asked, &refused(422, "invalid_request"));
     }
-    attack.tries(&Request::get("/protected").bearer(&owned.access), &answered(200));
+    attack.tries(&Request::get("/protected").bearer(&hers.access), &answered(200));
 }
 
 fn forged_cursors(attack: &mut Attack<'_>) {
     let (owner, other) = (attack.user(), attack.user());
-    let (owned, others) = (attack.login(&owner), attack.login(&other));
-    let page = attack.tries(&Request::get("/me/activity?limit=1").bearer(&owned.access), &answered(200));
+    let (hers, his) = (attack.login(&owner), attack.login(&other));
+    let page = attack.tries(&Request::get("/me/activity?limit=1").bearer(&hers.access), &answered(200));
     let cursor = page.json()["next_cursor"].as_str().unwrap().to_owned();
-    let with = |cursor: &str| Request::get(&format!("/me/activity?cursor={cursor}")).bearer(&others.access);
+    let with = |cursor: &str| Request::get(&format!("/me/activity?cursor={cursor}")).bearer(&his.access);
     for forged in [
-        "", "x", "null", "AAAAAAAAAAAAAAAAAAAAAB", "AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAA", "%27%20OR%201=1", "%00",
-        "0198c8a4-0000-7000-8000-000000000000", "..%2f..%2f", "eyJpZCI6MX0", "%C3%A9", &format!("{cursor}A"), &cursor[1..],
+        "",
+        "x",
+        "null",
+        "AAAAAAAAAAAAAAAAAAAAAB",
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "AAAAAAAAAAAAAAAAAAAAA",
+        "%27%20OR%201=1",
+        "%00",
+        "0198c8a4-0000-7000-8000-000000000000",
+        "..%2f..%2f",
+        "eyJpZCI6MX0",
+        "%C3%A9",
+        &format!("{cursor}A"),
+        &cursor[1..],
     ] {
         attack.tries(&with(forged), &refused(422, "invalid_request"));
     }
     // It only says where to go on: in somebody else's list it finds nothing of its owner's.
     for cursor in [cursor.as_str(), "AAAAAAAAAAAAAAAAAAAAAA", "_____________________w"] {
         let page = attack.tries(&with(cursor), &answered(200));
-        assert!(!page.body.contains(&owned.session), "{page:?}");
+        assert!(!page.body.contains(&hers.session), "{page:?}");
     }
 }
 
 fn pages_without_end(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
-    for limit in ["0", "-1", "101", "1000000000", "99999999999999999999", "1.0", "1e2", "", "x", "%2B5", "%201", "1%00", "0x10", "NaN", "5&limit=5", "5&page_size=1000000"] {
+    for limit in [
+        "0",
+        "-1",
+        "101",
+        "1000000000",
+        "99999999999999999999",
+        "1.0",
+        "1e2",
+        "",
+        "x",
+        "%2B5",
+        "%201",
+        "1%00",
+        "0x10",
+        "NaN",
+        "5&limit=5",
+        "5&page_size=1000000",
+    ] {
         let asked = Request::get(&format!("/me/activity?limit={limit}")).bearer(&tokens.access);
         attack.tries(&asked, &refused(422, "invalid_request"));
     }

@@ -39,7 +39,8 @@ fn is_over(attack: &mut Attack<'_>, tokens: &Tokens) {
     let change = Request::json("PUT", "/me/password", body).bearer(&tokens.access);
     attack.tries(&change, &refused(401, "invalid_token"));
     let body = json!({"current_password": PASSWORD}).to_string();
-    attack.tries(&Request::json("DELETE", "/me", body).bearer(&tokens.access), &refused(401, "invalid_token"));
+    attack
+        .tries(&Request::json("DELETE", "/me", body).bearer(&tokens.access), &refused(401, "invalid_token"));
     attack.tries(&refresh(&tokens.refresh), &refused(401, "invalid_refresh_token"));
     for scope in ["others", "all"] {
         let body = json!({"refresh_token": tokens.refresh}).to_string();
@@ -64,7 +65,8 @@ fn tokens_of_two_generations_ago(attack: &mut Attack<'_>) {
     let first = attack.login(&name);
     let second = attack.refresh(&first);
     let third = attack.refresh(&second);
-    let reused = refused(401, "refresh_token_reused").changing(&["sessions"]).recording(&["refresh_token_reused"]);
+    let reused =
+        refused(401, "refresh_token_reused").changing(&["sessions"]).recording(&["refresh_token_reused"]);
     attack.tries(&refresh(&first.refresh), &reused);
     attack.tries(&refresh(&first.refresh), &refused(401, "invalid_refresh_token"));
     attack.tries(&refresh(&second.refresh), &refused(401, "invalid_refresh_token"));
@@ -101,7 +103,11 @@ fn refreshing_without_pause(attack: &mut Attack<'_>) {
             if n < 5 {
                 let reply = attack.tries(&request, &answered(200).changing(&["sessions"]));
                 let text = |name: &str| reply.json()[name].as_str().unwrap().to_owned();
-                tokens = Tokens { access: text("access_token"), refresh: text("refresh_token"), session: text("session_id") };
+                tokens = Tokens {
+                    access: text("access_token"),
+                    refresh: text("refresh_token"),
+                    session: text("session_id"),
+                };
             } else {
                 attack.tries(&request, &refused(429, "rate_limited"));
             }
@@ -116,7 +122,8 @@ fn after_a_new_password(attack: &mut Attack<'_>) {
     let (here, there) = (attack.login(&name), attack.login(&name));
     let changed = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD}).to_string();
     let change = Request::json("PUT", "/me/password", changed).bearer(&here.access).secret(NEW_PASSWORD);
-    let done = answered(200).changing(&["attempt_counters", "sessions", "users"]).recording(&["password_changed"]);
+    let done =
+        answered(200).changing(&["attempt_counters", "sessions", "users"]).recording(&["password_changed"]);
     attack.tries(&change, &done);
     is_over(attack, &here);
     is_over(attack, &there);
@@ -153,11 +160,19 @@ fn after_a_logout(attack: &mut Attack<'_>) {
 
     let foreign = Request::new("DELETE", &format!("/me/sessions/{}", second.session)).bearer(&others.access);
     attack.tries(&foreign, &refused(404, "not_found"));
-    let wrong = Expected::one_of(&[(401, "invalid_refresh_token"), (401, "invalid_token"), (422, "invalid_request"), (400, "malformed_json")]);
+    let wrong = Expected::one_of(&[
+        (401, "invalid_refresh_token"),
+        (401, "invalid_token"),
+        (422, "invalid_request"),
+        (400, "malformed_json"),
+    ]);
     for token in ["x", &format!("{}x", second.refresh), &second.access, CANARY] {
         attack.tries(&logout(token), &wrong);
     }
-    attack.tries(&Request::new("POST", "/logout"), &Expected::one_of(&[(401, "missing_token"), (422, "invalid_request"), (400, "malformed_json")]));
+    attack.tries(
+        &Request::new("POST", "/logout"),
+        &Expected::one_of(&[(401, "missing_token"), (422, "invalid_request"), (400, "malformed_json")]),
+    );
     attack.tries(&Request::get("/protected").bearer(&second.access), &answered(200));
 }
 
@@ -166,7 +181,8 @@ fn after_the_account_was_deleted(attack: &mut Attack<'_>) {
     let (here, there) = (attack.login(&name), attack.login(&name));
     let body = json!({"current_password": PASSWORD}).to_string();
     let delete = Request::json("DELETE", "/me", body).bearer(&here.access);
-    let done = answered(204).changing(&["attempt_counters", "sessions", "users"]).recording(&["account_deleted"]);
+    let done =
+        answered(204).changing(&["attempt_counters", "sessions", "users"]).recording(&["account_deleted"]);
     attack.tries(&delete, &done);
     is_over(attack, &here);
     assert_eq!(attack.server().register(&name).status, 201);

@@ -52,11 +52,7 @@ impl Tables {
     }
 
     pub(crate) fn read(&self, database: &Database) -> State {
-        let mut rows = BTreeMap::new();
-        for line in self.lines(database).lines() {
-            *rows.entry(line.to_owned()).or_default() += 1;
-        }
-        State(rows)
+        State(self.lines(database))
     }
 }
 
@@ -64,7 +60,9 @@ impl Tables {
 fn row<T: AsRef<str>>(database: &Database, columns: &[T]) -> String {
     let columns: Vec<_> = columns.iter().map(AsRef::as_ref).collect();
     match database.kind {
-        Kind::Sqlite => columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ',' || "),
+        Kind::Sqlite => {
+            columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ',' || ")
+        }
         Kind::Postgres { .. } => format!("ROW({})::text", columns.join(", ")),
     }
 }
@@ -80,42 +78,44 @@ fn columns(database: &Database, table: &str) -> Vec<String> {
     database.text(&names).split(',').map(str::to_owned).collect()
 }
 
-/// How often each row is there, with the name of its table before it.
+/// The rows, a line for each, with the name of its table before it.
 #[derive(Debug)]
-pub(crate) struct State(BTreeMap<String, usize>);
+pub(crate) struct State(String);
+
+/// What a request has left behind, both in alphabetical order.
+#[derive(Debug, Default)]
+pub(crate) struct Traces {
+    /// The tables in which rows differ, but for the events.
+    pub(crate) tables: Vec<String>,
+    /// The kinds of the events that were recorded.
+    pub(crate) events: Vec<String>,
+}
 
 impl State {
-    /// The tables in which rows differ, but for the events.
-    pub(crate) fn changed_since(&self, before: &Self) -> Vec<String> {
-        let differ = |a: &Self, b: &Self| -> Vec<String> {
-            a.0.iter().filter(|(row, count)| b.0.get(*row) != Some(count)).map(|(row, _)| table(row)).collect()
-        };
-        let mut tables = [differ(self, before), differ(before, self)].concat();
-        tables.retain(|table| table != EVENTS);
-        tables.sort();
-        tables.dedup();
-        tables
-    }
-
-    /// The events that happened, in alphabetical order. None ever disappears.
-    pub(crate) fn events_since(&self, before: &Self) -> Vec<String> {
-        let events = |state: &Self| -> BTreeMap<String, usize> {
-            let events = state.0.iter().filter_map(|(row, count)| Some((row.strip_prefix(EVENTS)?.trim().to_owned(), *count)));
-            events.collect()
-        };
-        let (before, after) = (events(before), events(self));
-        assert!(before.keys().all(|kind| after.contains_key(kind)), "{before:?} became {after:?}");
-        let new = after.into_iter().map(|(kind, count)| {
-            let known = before.get(&kind).copied().unwrap_or_default();
-            assert!(count >= known, "{kind}: {known} became {count}");
-            vec![kind; count - known]
-        });
-        new.flatten().collect()
+    pub(crate) fn since(&self, before: &Self) -> Traces {
+        // Nearly always.
+        if self.0 == before.0 {
+            return Traces::default();
+        }
+        let mut more: BTreeMap<&str, i64> = BTreeMap::new();
+        for line in self.0.lines() {
+            *more.entry(line).or_default() += 1;
+        }
+        for line in before.0.lines() {
+            *more.entry(line).or_default() -= 1;
+        }
+        let mut traces = Traces::default();
+        for (line, more) in more.into_iter().filter(|(_, more)| *more != 0) {
+            let (table, row) = line.split_once(' ').unwrap();
+            if table == EVENTS {
+                let new = usize::try_from(more).expect("no event disappears");
+                traces.events.extend(vec![row.to_owned(); new]);
+            } else if !traces.tables.iter().any(|known| known == table) {
+                traces.tables.push(table.to_owned());
+            }
+        }
+        traces
     }
 }
 
 const EVENTS: &str = "security_events";
-
-fn table(row: &str) -> String {
-    row.split(' ').next().unwrap().to_owned()
-}

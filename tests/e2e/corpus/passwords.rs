@@ -90,7 +90,7 @@ fn other_forms_of_unicode(attack: &mut Attack<'_>) {
 fn mebibytes(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
-    for length in [257, 8_000, 1 << 20, 16 << 20] {
+    for length in [257, 8_000, 1 << 20] {
         let password = format!("{CANARY}{}", "x".repeat(length - CANARY.len()));
         let expected = match length {
             ..16_384 => refused(422, "invalid_request"),
@@ -103,6 +103,10 @@ fn mebibytes(attack: &mut Attack<'_>) {
         let change = Request::json("PUT", "/me/password", body).bearer(&tokens.access).secret(&password);
         attack.tries(&change, &expected);
     }
+    let largest =
+        [b"{\"username\":\"x\",\"password\":\"", CANARY.as_bytes(), &vec![b'x'; 16 << 20], b"\"}"].concat();
+    attack
+        .tries(&Request::post("/login", largest), &Expected::one_of(&[(413, "payload_too_large"), (0, "")]));
 }
 
 fn passwords_that_protect_nothing(attack: &mut Attack<'_>) {

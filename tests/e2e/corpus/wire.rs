@@ -15,6 +15,7 @@ pub(crate) struct Request {
     head: Vec<u8>,
     body: Vec<u8>,
     is_raw: bool,
+    /// The ends of the secrets in it.
     pub(super) secrets: Vec<String>,
 }
 
@@ -65,7 +66,7 @@ impl Request {
 
     /// Nobody may tell this again.
     pub(crate) fn secret(mut self, secret: &str) -> Self {
-        self.secrets.push(secret.to_owned());
+        self.secrets.extend(tail(secret).map(str::to_owned));
         self
     }
 
@@ -85,6 +86,16 @@ impl Request {
         String::from_utf8_lossy(&bytes[..bytes.len().min(600)]).into_owned()
     }
 }
+
+/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike. Nothing of what is too short to be
+/// looked for: it would be found everywhere.
+pub(super) fn tail(secret: &str) -> Option<&str> {
+    let start = (secret.len().saturating_sub(24)..secret.len()).find(|at| secret.is_char_boundary(*at))?;
+    (secret.len() >= SHORTEST_SECRET).then(|| &secret[start..])
+}
+
+/// The shortest secret that is looked for, in bytes.
+const SHORTEST_SECRET: usize = 12;
 
 /// What came back. The status is 0 where the connection ended without an answer.
 #[derive(Debug, Default)]

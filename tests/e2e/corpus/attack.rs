@@ -17,9 +17,9 @@ const ALWAYS_SECRET: [&str; 3] = [CANARY, PASSWORD, SECRET];
 /// How long an answer may take, without what the processes waited for a processor that others had.
 const MOST_TIME: Duration = Duration::from_secs(1);
 
-/// How much the server may grow over the whole corpus: a buffer for each connection, tokens and sessions that it
-/// remembers, and what the allocator keeps.
-const MOST_GROWTH: usize = 48 << 20;
+/// How many bytes the server may ever have beyond those it had at first. It takes about two million; who kept what is sent
+/// until it is whole would take sixteen.
+const MOST_GROWTH: usize = 8 * 1_024 * 1_024;
 
 /// Everything is told that can be told.
 const TRACE: &[(&str, &str)] =
@@ -275,10 +275,10 @@ impl<'a> Attack<'a> {
 
     /// What can only be judged in the end: memory, the chain of events, the log, and what is stored.
     pub(super) fn end(mut self) -> Outcome {
-        let grown = self.servers[0].resident_bytes().saturating_sub(self.resident_at_first);
+        let grown = self.servers[0].peak_bytes().saturating_sub(self.resident_at_first);
         let mut faults = Vec::new();
         if grown > MOST_GROWTH {
-            faults.push(format!("G5: the server has grown by {} KiB", grown >> 10));
+            faults.push(format!("G5: the server had grown by {} KiB", grown >> 10));
         }
         let url = self.database.url();
         wait_until("all is sealed", || {
@@ -309,7 +309,7 @@ pub(super) struct Outcome {
     pub(super) requests: usize,
     /// How many secrets were looked for in the log and in the database.
     pub(super) secrets: usize,
-    /// How many bytes of memory the server has more than at first.
+    /// How many bytes of memory the server had at most, beyond those it had at first.
     pub(super) grown: usize,
     pub(super) faults: Vec<String>,
 }

@@ -1,65 +1,26 @@
 //! Everything acknowledged survives `kill -9` and a restart.
 
-use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::database::Database;
 use crate::on_both_databases;
+use crate::proxy::Proxy;
 use crate::server::{Server, Tokens, race, wait_until};
 
-/// Stands between a server and PostgreSQL. What rotates a session goes through, and its answer does not come back.
-struct Withholding {
-    url: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Withholding {
-    fn before(database: &Database) -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
-        let url = database.url();
-        let (start, rest) = url.split_once("host=").unwrap();
-        let (host, rest) = rest.split_once('&').unwrap();
-        let port = rest.split('&').find_map(|part| part.strip_prefix("port=")).unwrap();
-        let socket = format!(".s.PGSQL.{port}");
-        let real = Path::new(&host.replace("%2F", "/")).join(&socket);
-        let listener = UnixListener::bind(folder.path().join(&socket)).unwrap();
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = UnixStream::connect(&real).unwrap();
-                let is_withheld = Arc::new(AtomicBool::new(false));
-                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let withhold = Arc::clone(&is_withheld);
-                std::thread::spawn(move || {
-                    let mut is_prepared = false;
-                    copy(from, to, |bytes| {
-                        // The statement is prepared first, which is answered, and then executed.
-                        withhold.fetch_or(is_prepared, Ordering::SeqCst);
-                        is_prepared |= bytes.windows(17).any(|part| part == br#"UPDATE "sessions""#);
-                        true
-                    });
-                });
-                std::thread::spawn(move || copy(server, client, |_| !is_withheld.load(Ordering::SeqCst)));
-            }
-        });
-        let url = format!("{start}host={}&{rest}", folder.path().display().to_string().replace('/', "%2F"));
-        Self { url, _folder: folder }
-    }
-}
-
-/// Copies what `passes` until one side is gone.
-fn copy(mut from: UnixStream, mut to: UnixStream, mut passes: impl FnMut(&[u8]) -> bool) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if passes(&buffer[..length]) && to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _gone_already = to.shutdown(Shutdown::Both);
+/// What rotates a session goes through, and its answer does not come back.
+fn withholding_the_answer() -> (impl FnMut(&[u8]) -> bool, impl FnMut(&[u8]) -> bool) {
+    let is_withheld = Arc::new(AtomicBool::new(false));
+    let withhold = Arc::clone(&is_withheld);
+    let mut is_prepared = false;
+    let there = move |bytes: &[u8]| {
+        // The statement is prepared first, which is answered, and then executed.
+        withhold.fetch_or(is_prepared, Ordering::SeqCst);
+        is_prepared |= bytes.windows(17).any(|part| part == br#"UPDATE "sessions""#);
+        true
+    };
+    (there, move |_: &[u8]| !is_withheld.load(Ordering::SeqCst))
 }
 
 #[test]
@@ -71,7 +32,7 @@ fn a_rotation_that_was_committed_but_never_answered_is_answered_alike() {
     server.kill();
     let generation = format!("SELECT generation FROM sessions WHERE id = {}", database.id(&tokens.session));
 
-    let proxy = Withholding::before(database);
+    let proxy = Proxy::before(database, withholding_the_answer);
     let server = Server::start_with(database, &[("DATABASE__URL", &proxy.url)]);
     let answers = race(2, |n| {
         if n == 0 {

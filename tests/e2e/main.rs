@@ -17,6 +17,8 @@ mod hostile;
 mod imports;
 mod logs;
 mod open_standards;
+mod outages;
+mod proxy;
 mod races;
 mod replacement;
 mod revocation;

@@ -1,13 +1,14 @@
 //! Starting: together, too early, and with settings that cannot hold.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::postgres::ThrowawayPostgres;
 
 use crate::database::{Database, Kind};
 use crate::on_both_databases;
-use crate::server::{PASSWORD, Server, race, run, wait_until};
+use crate::server::{PASSWORD, Server, command, race, run, wait, wait_until};
 
 on_both_databases! {
     fn instances_started_together_on_an_empty_database_all_come_up(database: &Database) {
@@ -61,6 +62,82 @@ on_both_databases! {
         assert!(log.last().is_some_and(|line| line.contains(r#""msg":"stopped""#)), "{log:#?}");
         assert_eq!(database.number("SELECT count(*) FROM users"), i64::try_from(count(201)).unwrap());
     }
+
+    /// R-10.
+    fn whoever_is_told_twice_to_stop_ends_at_once(database: &Database) {
+        let settings = [("HASHING__BCRYPT_COST", "13"), ("HASHING__THREADS", "1"), ("HASHING__QUEUE", "8")];
+        let server = Server::start_with(database, &settings);
+        let answers = race(5, |n| {
+            if n == 4 {
+                // The first is through, so the next one hashes.
+                server.wait_for_line(r#""status":201"#);
+                server.signal("TERM");
+                server.wait_for_line("stopping");
+                server.signal("TERM");
+                return String::new();
+            }
+            let body = format!(r#"{{"username":"user{n}","password":"{PASSWORD}"}}"#);
+            let head = "POST /register HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+            server.raw(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        });
+        let told = Instant::now();
+        let (status, log) = server.ended();
+        assert_eq!(status.code(), Some(1), "{log:#?}");
+        assert!(told.elapsed() < Duration::from_secs(5) && log.iter().any(|line| line.contains("told twice")), "{log:#?}");
+        let acknowledged = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 201")).count();
+        let users = database.number("SELECT count(*) FROM users");
+        assert!(users >= i64::try_from(acknowledged).unwrap(), "{answers:?}");
+        assert_eq!(database.number("SELECT count(*) FROM security_events"), users, "each with its event or not at all");
+    }
+}
+
+/// R-10, R-14. Each migration is one transaction, so an instance that ends in the middle of one has applied those before it.
+#[test]
+fn whoever_ends_in_the_middle_of_a_migration_leaves_those_before_it() {
+    let database = Database::postgres();
+    let Kind::Postgres { server: postgres, url } = &database.kind else { unreachable!() };
+    let versions = || match database.number("SELECT count(to_regclass('__diesel_schema_migrations'))") {
+        0 => 0,
+        _ => database.number("SELECT count(*) FROM __diesel_schema_migrations"),
+    };
+    let asleep = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    // The first table that each of them makes.
+    for (n, table) in ["users", "known_secrets", "attempt_counters", "audit_chain"].iter().enumerate() {
+        for sql in [
+            format!(
+                "CREATE OR REPLACE FUNCTION linger() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN
+                   IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE object_identity = 'public.{table}')
+                   THEN PERFORM pg_sleep(600); END IF; END$$"
+            ),
+            "DROP EVENT TRIGGER IF EXISTS linger".to_owned(),
+            "CREATE EVENT TRIGGER linger ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+             EXECUTE FUNCTION linger()"
+                .to_owned(),
+        ] {
+            postgres.execute(url, &sql);
+        }
+        let mut server = command(database.folder.path());
+        server.env("PORTCULLIS_DATABASE__URL", url).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = server.spawn().unwrap();
+        wait_until("it is in the middle", || database.number(&format!("SELECT count(*) {asleep}")) == 1);
+        let signals: &[&str] = if n % 2 == 0 { &["-KILL"] } else { &["-TERM", "-TERM"] };
+        for signal in signals {
+            // It may be gone after the first one.
+            let _ =
+                Command::new("kill").arg(signal).arg(server.id().to_string()).stderr(Stdio::null()).status();
+        }
+        assert!(!wait(&mut server).success());
+        // PostgreSQL would notice when it has slept.
+        database.number(&format!("SELECT count(pg_terminate_backend(pid)) {asleep}"));
+        wait_until("it is undone", || database.number(&format!("SELECT count(*) {asleep}")) == 0);
+        assert_eq!(usize::try_from(versions()).unwrap(), n, "{table}");
+        assert_eq!(database.number(&format!("SELECT count(to_regclass('{table}'))")), 0, "{table}");
+    }
+    postgres.execute(url, "DROP EVENT TRIGGER linger");
+    let server = Server::start(&database);
+    server.wait_until_ready();
+    assert_eq!(server.register("alice").status, 201);
+    assert_eq!(versions(), 4);
 }
 
 // ASVS 16.5.2

@@ -185,7 +185,8 @@ impl<'a> Attack<'a> {
         change(self.database);
     }
 
-    /// Waits until a token is refused, which takes at most a second: the other process told the database alone.
+    /// Waits until a token is refused: the other process told the database alone, and the instance asks it in time for the
+    /// promised second. Another one is for a machine that does other things.
     pub(crate) fn until_refused(&mut self, access_token: &str) {
         let begun = Instant::now();
         let server = self.server();

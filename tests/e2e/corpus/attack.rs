@@ -246,8 +246,12 @@ impl<'a> Attack<'a> {
         // G3
         assert_eq!(traces.events, expected.events, "G3: the events that were recorded, by {shown}");
         // G4, of the answer; the rest is searched in the end.
-        let told: Vec<_> =
-            reply.fields.iter().map(|(_, value)| value.as_str()).chain([reply.body.as_str()]).collect();
+        let told: Vec<_> = reply
+            .fields
+            .iter()
+            .map(|(_, value)| value.as_str())
+            .chain([reply.body.as_str(), &reply.rest])
+            .collect();
         for secret in ALWAYS_SECRET.into_iter().chain(request.secrets.iter().map(String::as_str)) {
             assert!(!told.iter().any(|text| text.contains(secret)), "G4: {secret} in {reply:?} to {shown}");
         }

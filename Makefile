@@ -16,6 +16,7 @@ asvs: ## prints what the service makes of each requirement of the OWASP ASVS
 
 contract: ## holds the server against its OpenAPI document, over both databases, with schemathesis (some minutes)
 	@cargo run --quiet --package portcullis-e2e --example contract -- $(ARGS)
+
 attacks: ## tries all attacks of docs/security/attacks.toml over both databases, and says how many
 	cargo test --package portcullis-e2e --test e2e corpus -- --nocapture
 

@@ -65,10 +65,11 @@ const FOREIGN_TO_HTTP: [&str; 9] = [
 ];
 
 /// Clocks, chance and the way to blocking threads: each has one place.
-const BANNED: [&str; 6] = [
+const BANNED: [&str; 7] = [
     "std::time::SystemTime::now",
     "jiff::Timestamp::now",
     "aws_lc_rs::rand::fill",
+    "getrandom::fill",
     "uuid::Uuid::new_v4",
     "uuid::Uuid::now_v7",
     "actix_web::web::block",

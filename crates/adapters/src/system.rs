@@ -59,7 +59,7 @@ impl Entropy for OsEntropy {
         reason = "the port asks for it: without randomness nothing safe can be done"
     )]
     fn fill(&self, buffer: &mut [u8]) {
-        aws_lc_rs::rand::fill(buffer).expect("the operating system gives randomness");
+        getrandom::fill(buffer).expect("the operating system gives randomness");
     }
 }
 

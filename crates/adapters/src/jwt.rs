@@ -160,9 +160,11 @@ impl<'a> Payload<'a> {
         })
     }
 
-    /// Reads a JSON object; serde would take an array of the values too.
+    /// Reads a JSON object in UTF-8 (RFC 7519, section 7.2); serde would take an array of the values too, and whatever bytes
+    /// in members that it skips.
     fn parse(json: &'a [u8]) -> Option<Self> {
-        json.starts_with(b"{").then(|| serde_json::from_slice(json).ok())?
+        let json = str::from_utf8(json).ok()?;
+        json.starts_with('{').then(|| serde_json::from_str(json).ok())?
     }
 
     fn claims(&self) -> Option<Claims> {

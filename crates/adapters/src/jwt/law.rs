@@ -50,7 +50,9 @@ fn signed(codecs: &Codecs, payload: &[u8]) {
     let Some(claims) = codecs.verify(&token) else { return };
     assert!(token.len() <= JwtCodec::MAX_TOKEN);
 
-    let payload: serde_json::Value = serde_json::from_slice(payload).expect("what is accepted is JSON");
+    let payload = str::from_utf8(payload).expect("what is accepted is text");
+    // A member that is skipped may be what cannot be held: a number beyond an `f64`, half a surrogate pair, 128 levels.
+    let Ok(payload) = serde_json::from_str::<serde_json::Value>(payload) else { return };
     assert_eq!((&payload["iss"], &payload["aud"]), (&ISSUER.into(), &AUDIENCE.into()));
     assert_eq!(payload["sub"], claims.user.to_string());
     assert_eq!(payload["sid"], claims.session.to_string());

@@ -212,6 +212,15 @@ fn members_that_a_newer_version_writes_are_skipped() {
     accepts(&with_payload(PAYLOAD.replace('{', r#"{"roles":["a",{"b":1.5}],"#)));
 }
 
+/// Signed by nobody but a holder of the key, and no text all the same.
+#[test]
+fn a_payload_that_is_not_utf_8_is_refused() {
+    let payload = PAYLOAD.replace('{', r#"{"roles":"?","#);
+    accepts(&with_payload(payload.clone()));
+    let payload: Vec<u8> = payload.bytes().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
+    refuses(&with_payload(payload));
+}
+
 #[test]
 fn the_payload_is_an_object_with_all_its_members() {
     let id = "00000000-0000-0000-0000-000000000001";

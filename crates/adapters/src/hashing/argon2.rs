@@ -24,6 +24,10 @@ impl Argon2id {
     pub(super) fn parse(encoded: &str) -> Result<Self, Unusable> {
         let malformed = Unusable("malformed Argon2id hash");
         let hash = PasswordHash::new(encoded).ok().ok_or(malformed)?;
+        // The library would take its defaults for what is missing: another hash with every other version of them.
+        if ["m", "t", "p"].into_iter().any(|name| hash.params.get(name).is_none()) {
+            return Err(malformed);
+        }
         let params = Params::try_from(&hash).ok().ok_or(malformed)?;
         let memory = u64::from(params.m_cost()) * 1024;
         let work = memory.saturating_mul(params.t_cost().into());
@@ -121,6 +125,9 @@ mod tests {
             ("m=8", "m=7"),
             ("m=8", "m=08"),
             ("t=1", "t=0"),
+            ("m=8,t=1,p=1$", ""),
+            ("m=8,", ""),
+            (",p=1", ""),
             ("p=1", "p=0"),
             ("p=1", "p=2"),
             ("p=1", "p=1,x=1"),

@@ -60,7 +60,11 @@ fn numbers(hash: &str) -> Vec<&str> {
     let fields: Vec<_> = hash.split('$').collect();
     let parameters: Vec<_> = match fields[..] {
         ["", "bcrypt-sha256", parameters, ..] => parameters.rsplit("r=").take(1).collect(),
-        ["", "argon2id", _version, parameters, ..] => parameters.split([',', '=']).collect(),
+        ["", "argon2id", _version, parameters, ..] => {
+            let work =
+                |parameter: &'static str| parameters.split(',').find_map(move |p| p.strip_prefix(parameter));
+            ["m=", "t=", "p="].into_iter().filter_map(work).collect()
+        }
         ["", _, cost, ..] => vec![cost],
         _ => fields[0].split(':').collect(),
     };

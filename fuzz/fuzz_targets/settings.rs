@@ -1,7 +1,7 @@
 //! Settings as operators write them. The server is a binary, so its source is taken.
 #![no_main]
 
-#[expect(dead_code, unused_imports, reason = "the server uses what is not used here")]
+#[expect(dead_code, reason = "the server uses what is not used here")]
 #[path = "../../crates/server/src"]
 mod server {
     pub(crate) mod settings;

@@ -120,9 +120,9 @@ fn a_later_head_that_trickles_in_is_given_up_too() {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             _ => break,
         }
-        assert!(sent.is_ok() && begun.elapsed() < 2 * PATIENCE, "{sent:?} after {:?}", begun.elapsed());
+        assert!(sent.is_ok() && begun.elapsed() < 4 * PATIENCE, "{sent:?} after {:?}", begun.elapsed());
     }
-    assert!(begun.elapsed() >= Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(70), "{:?}", begun.elapsed());
     assert_eq!(server.get("/health").status, 200);
 }
 

@@ -149,7 +149,11 @@ fn people_get_text() {
 #[test]
 fn what_clients_get_wrong_is_no_error_of_the_service() {
     let server = Server::start(&Database::sqlite());
-    for rubbish in ["GET / HTTP/1.1\r\nx: \0\r\n\r\n", "\r\n\0\r\n\r\n", "POST /login HTTP/1.1\r\ncontent-length: x\r\n\r\n"] {
+    for rubbish in [
+        "GET / HTTP/1.1\r\nx: \0\r\n\r\n",
+        "\r\n\0\r\n\r\n",
+        "POST /login HTTP/1.1\r\ncontent-length: x\r\n\r\n",
+    ] {
         let answer = server.raw(rubbish.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 400 "), "{rubbish:?}: {answer:?}");
     }

@@ -17,6 +17,8 @@ pub(crate) mod register;
 pub(crate) mod sessions;
 pub(crate) mod well_known;
 
+use std::net::Ipv6Addr;
+
 use actix_web::dev::{HttpServiceFactory, RequestHead};
 use actix_web::guard::{self, Guard, GuardContext};
 use actix_web::http::Method;
@@ -191,16 +193,26 @@ impl Guard for Proper {
 /// information, a path or the like. (Nothing here believes `Host`, but something in front might.) Refuses WebSocket
 /// too: it is not spoken here, and the HTTP parser would take whatever follows the head for a body without end.
 fn is_well_formed(head: &RequestHead) -> bool {
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
+    let may_be_in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
+    let is_host = |host: &[u8]| {
+        !host.is_empty()
+            && host.iter().all(may_be_in_host)
+            && (!host.iter().any(|byte| b"[]".contains(byte)) || begins_with_ipv6(host))
+    };
     head.uri.scheme().is_none()
-        && head
-            .headers()
-            .get_all(header::HOST)
-            .all(|host| !host.is_empty() && host.as_bytes().iter().all(is_host))
+        && head.headers().get_all(header::HOST).all(|host| is_host(host.as_bytes()))
         && !head
             .headers()
             .get_all(header::UPGRADE)
             .any(|protocol| protocol.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether it is an address in brackets, and a port if anything.
+fn begins_with_ipv6(host: &[u8]) -> bool {
+    let parts = str::from_utf8(host).ok().and_then(|host| host.strip_prefix('[')?.split_once(']'));
+    parts.is_some_and(|(address, rest)| {
+        address.parse::<Ipv6Addr>().is_ok() && (rest.is_empty() || rest.starts_with(':'))
+    })
 }
 
 /// The type of what most routes return.

@@ -155,9 +155,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 /// into a connection that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long a request may take, from its first byte to the first of its answer. Bodies and the work have shorter limits
-/// of their own, the sum of which this exceeds.
-const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+/// How long a request may take, from its first byte to the first of its answer: no connection is held longer for half a
+/// request than for none. Bodies and the work have limits of their own, the sum of which this exceeds by far.
+const LONGEST_REQUEST: Duration = Duration::from_secs(75);
 
 /// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.
 const LONGEST_SENDING: Duration = Duration::from_mins(1);

@@ -35,7 +35,8 @@ pub(crate) fn init(log: &Log) {
 /// brings it back. And what it calls an error though a client is to blame: a request that is none, a connection that ends.
 fn is_the_stacks_chatter(record: &Record<'_>) -> bool {
     let is_of = |stack: &&str| record.target().starts_with(stack);
-    let is_about_a_client = || is_of(&"actix_http") && record.args().to_string().starts_with("stream error: ");
+    let is_about_a_client =
+        || is_of(&"actix_http") && record.args().to_string().starts_with("stream error: ");
     match record.level() > Level::Warn {
         true => ["actix_", "mio", "h2", "tokio", "r2d2"].iter().any(is_of),
         false => is_about_a_client(),

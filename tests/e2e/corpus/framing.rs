@@ -191,7 +191,7 @@ fn targets_and_hosts(attack: &mut Attack<'_>) {
         Request::raw(format!("{line}\r\n{hosts}cookie: {CANARY}\r\nconnection: close\r\n\r\n"))
     };
     let refused = Expected::one_of(&[(400, "malformed_request"), (400, "")]);
-    for host in ["user@x", "x/y", "x#y", "x y", "a\"b", "\u{e9}", ""] {
+    for host in ["user@x", "x/y", "x#y", "x y", "a\"b", "\u{e9}", "", "[::1", "::1]", "a[b]"] {
         attack.tries(&raw("GET /health HTTP/1.1", &format!("host: {host}\r\n")), &refused);
     }
     attack.tries(&raw("GET /health HTTP/1.1", ""), &refused);

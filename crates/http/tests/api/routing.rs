@@ -133,7 +133,18 @@ async fn no_header_or_field_makes_another_method() {
 async fn targets_and_hosts_are_those_of_an_origin_server() {
     let rig = Rig::new().await;
     rig.get("http://evil.example/health").await.check_problem(ProblemCode::MalformedRequest);
-    for host in ["", "user@auth.example", "auth.example/x", "auth.example#x", "a b", "a\"b", "\u{e9}"] {
+    for host in [
+        "",
+        "user@auth.example",
+        "auth.example/x",
+        "auth.example#x",
+        "a b",
+        "a\"b",
+        "\u{e9}",
+        "[::1",
+        "::1]",
+        "a[b]",
+    ] {
         let request = named(TestRequest::get()).uri("/health").insert_header(("host", host));
         rig.send(request).await.check_problem(ProblemCode::MalformedRequest);
     }

@@ -172,6 +172,71 @@ fn the_service_starts_no_program() {
     }
 }
 
+/// Where JSON is made without serde: nothing goes into it there but base64url and names of our own.
+const JSON_BY_HAND: [&str; 2] = ["crates/adapters/src/keys/signing.rs", "crates/server/src/serve.rs"];
+
+// ASVS 1.2.3
+#[test]
+fn json_is_made_by_serde() {
+    assert_eq!(places_of(&["{\\\"", "{{\"", "#\"{\""]), JSON_BY_HAND.map(PathBuf::from).into());
+}
+
+/// What connects or listens by itself: the server to its clients, and the health check to its own server.
+const SOCKETS: [&str; 2] = ["crates/server/src/healthcheck.rs", "crates/server/src/serve.rs"];
+
+/// Crates that call other services.
+const CLIENTS: [&str; 9] = ["awc", "curl", "hyper", "isahc", "lettre", "minreq", "reqwest", "tonic", "ureq"];
+
+// ASVS 13.2.4
+#[test]
+fn the_service_calls_nothing_but_its_database() {
+    assert_eq!(
+        places_of(&["TcpStream", "TcpSocket", "UdpSocket", "UnixStream"]),
+        SOCKETS.map(PathBuf::from).into()
+    );
+    let tree = tree("portcullis-server");
+    let clients: Vec<_> = CLIENTS.into_iter().filter(|name| tree.contains(*name)).collect();
+    assert!(clients.is_empty(), "{clients:?}");
+}
+
+/// What is written besides the log, which goes to the standard error: the development secret and SQLite's file.
+const WRITERS: [&str; 2] = ["crates/adapters/src/db/sqlite_file.rs", "crates/server/src/secret_file.rs"];
+
+// ASVS 16.2.3
+#[test]
+fn files_are_written_in_few_places() {
+    let writing = ["fs::write", "File::create", "OpenOptions", "create_dir", "DirBuilder"];
+    assert_eq!(places_of(&writing), WRITERS.map(PathBuf::from).into());
+}
+
+// ASVS 1.3.12
+#[test]
+fn expressions_are_searched_in_linear_time() {
+    let tree = tree("portcullis-server");
+    assert!(tree.contains("regex"), "the tree is that of the server");
+    let others: Vec<_> =
+        ["fancy-regex", "onig", "pcre", "pcre2"].into_iter().filter(|name| tree.contains(*name)).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+/// The sources of the service that say one of these, tests and comments aside.
+fn places_of(words: &[&str]) -> BTreeSet<PathBuf> {
+    let is_there = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        text.lines()
+            .any(|line| !line.trim_start().starts_with("//") && words.iter().any(|word| line.contains(word)))
+    };
+    ["domain", "adapters", "http", "server"]
+        .iter()
+        .flat_map(|name| sources(&root().join("crates").join(name).join("src")))
+        .filter(|path| !path.ends_with("tests.rs") && !path.ends_with("law.rs"))
+        .filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
+        .filter(is_there)
+        .map(|path| path.strip_prefix(root()).unwrap().to_owned())
+        .collect()
+}
+
 /// The names of all crates that building this one takes, with its default features.
 fn tree(package: &str) -> BTreeSet<String> {
     cargo(&["tree", "--locked", "--package", package, "--edges=normal,build", "--prefix=none"])

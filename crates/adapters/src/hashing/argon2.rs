@@ -1,4 +1,4 @@
-use ::argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use ::argon2::password_hash::phc::{Ident, Output, PasswordHash, Salt};
 use ::argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 use portcullis_domain::ports::HashError;
 use subtle::ConstantTimeEq;
@@ -27,7 +27,7 @@ impl Argon2id {
         // The library would take its defaults for what is missing, which the next version may change, and the last of what
         // comes twice.
         let names: Vec<_> = hash.params.iter().map(|(name, _)| name).collect();
-        if names.iter().map(|name| name.as_str()).ne(["m", "t", "p"]) {
+        if names.iter().map(Ident::as_str).ne(["m", "t", "p"]) {
             return Err(malformed);
         }
         let params = Params::try_from(&hash).ok().ok_or(malformed)?;

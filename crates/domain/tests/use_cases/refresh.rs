@@ -56,7 +56,7 @@ fn twenty_four_callers_with_one_token_get_one_successor() {
     assert!(successors.iter().all(|successor| *successor == successors[0]));
 }
 
-// ASVS 10.4.5
+// ASVS 10.4.5 2.3.1
 #[test]
 fn a_copy_used_after_the_grace_ends_the_session() {
     let world = World::new();

@@ -94,6 +94,7 @@ const LONGEST_ANSWER: usize = 8 * (3 * 64 + 100) + 1_000;
 mod tests {
     use portcullis_testkit::replay;
 
+    // ASVS 1.5.3
     #[test]
     fn it_holds_near_the_seeds() {
         replay(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/strict_json"), 10_000, super::holds);

@@ -4,14 +4,13 @@ use serde_json::json;
 
 use crate::database::Database;
 use crate::on_both_databases;
-use crate::server::{PASSWORD, SECRET, Server};
+use crate::server::{PASSWORD, SECRET, Server, TRACE, tail};
 
 on_both_databases! {
     // ASVS 14.2.4 16.2.5
     fn no_line_holds_a_secret_at_any_level(database: &Database) {
         // RUST_LOG asks for what the HTTP stack would say of each request.
-        let settings = [("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
-        let server = Server::start_with(database, &settings);
+        let server = Server::start_with(database, TRACE);
         server.register("alice");
         let tokens = server.login("alice");
         let next = server.refresh(&tokens.refresh).tokens();
@@ -41,8 +40,7 @@ on_both_databases! {
     }
 
     fn no_route_tells_what_it_was_told(database: &Database) {
-        let settings = [("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
-        let server = Server::start_with(database, &settings);
+        let server = Server::start_with(database, TRACE);
         let described = server.get("/openapi.json").json();
         let operations: Vec<_> = described["paths"]
             .as_object()
@@ -131,11 +129,6 @@ const NEW_CANARY: &str = "Canary-7f3a-New.2";
 
 /// How many bodies each route gets, the right one among them.
 const BODIES: usize = 8;
-
-/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike.
-fn tail(secret: &str) -> &str {
-    &secret[secret.len().saturating_sub(24)..]
-}
 
 #[test]
 fn people_get_text() {

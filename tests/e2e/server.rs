@@ -21,6 +21,17 @@ pub(crate) const PASSWORD: &str = "Corr3ct-horse battery";
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Settings with which everything is logged that can be, the HTTP stack's own words included.
+pub(crate) const TRACE: &[(&str, &str)] =
+    &[("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
+
+/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike.
+pub(crate) fn tail(secret: &str) -> &str {
+    let start = secret.len().saturating_sub(24);
+    let start = (start..secret.len()).find(|at| secret.is_char_boundary(*at)).unwrap_or(start);
+    &secret[start..]
+}
+
 /// A running server. It is killed when it goes out of scope.
 pub(crate) struct Server {
     child: Child,

@@ -31,7 +31,8 @@ pub fn openapi() -> Document {
             Every error is a problem document (RFC 9457); `GET /problems` explains them all. Every answer carries \
             `x-request-id`. HEAD works where GET does; another method than those listed is a 405 (the response \
             `MethodNotAllowed`), and a preflight from an origin that may not call a 403 (`PreflightRefused`). What \
-            the HTTP parser itself refuses gets a bare 400, 408 or 431, and the connection closes. Within version 1, changes are additive only: lists of codes may grow.",
+            the HTTP parser itself refuses gets a bare 400, 408 or 431, and the connection closes. Within version 1, \
+            changes are additive only: lists of codes may grow.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(

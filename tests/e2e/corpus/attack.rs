@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::state::{State, Tables};
-use super::wire::{Reply, Request, exchange, tail};
+use super::wire::{Reply, Request, exchange};
 use crate::database::Database;
-use crate::server::{Answer, PASSWORD, SECRET, Server, Tokens, run, wait_until};
+use crate::server::{Answer, PASSWORD, SECRET, Server, TRACE, Tokens, run, tail, wait_until};
 
 /// What every request holds somewhere, before a number of its own: no answer, line or row may hold it.
 pub(crate) const CANARY: &str = "Canary-7f3a";
@@ -20,10 +20,6 @@ const MOST_TIME: Duration = Duration::from_secs(1);
 /// How many bytes the server may ever have beyond those it had at first. It takes about two million; who kept what is sent
 /// until it is whole would take sixteen.
 const MOST_GROWTH: usize = 8 * 1_024 * 1_024;
-
-/// Everything is told that can be told.
-const TRACE: &[(&str, &str)] =
-    &[("LOG__LEVEL", "trace"), ("RUST_LOG", "trace,actix_http=trace,actix_web=trace,diesel=trace")];
 
 /// A server over a database, and somebody who only wants to be served.
 pub(crate) struct Attack<'a> {
@@ -202,7 +198,7 @@ impl<'a> Attack<'a> {
     }
 
     fn keep(&mut self, tokens: &Tokens) {
-        self.secrets.extend([&tokens.access, &tokens.refresh].map(|token| tail(token).unwrap().to_owned()));
+        self.secrets.extend([&tokens.access, &tokens.refresh].map(|token| tail(token).to_owned()));
     }
 
     /// Sends a request and judges what comes of it.

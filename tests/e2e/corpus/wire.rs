@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::server::PATIENCE;
+use crate::server::{PATIENCE, tail};
 
 /// A request under construction, with what nobody may tell again.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Request {
 
     /// Nobody may tell this again.
     pub(crate) fn secret(mut self, secret: &str) -> Self {
-        self.secrets.extend(tail(secret).map(str::to_owned));
+        self.secrets.extend(sought(secret).map(str::to_owned));
         self
     }
 
@@ -87,11 +87,9 @@ impl Request {
     }
 }
 
-/// The end of a secret: a part of a token is enough to worry, and all tokens begin alike. Nothing of what is too short to be
-/// looked for: it would be found everywhere.
-pub(super) fn tail(secret: &str) -> Option<&str> {
-    let start = (secret.len().saturating_sub(24)..secret.len()).find(|at| secret.is_char_boundary(*at))?;
-    (secret.len() >= SHORTEST_SECRET).then(|| &secret[start..])
+/// What to look for of a secret: nothing of what is so short that it would be found everywhere.
+pub(super) fn sought(secret: &str) -> Option<&str> {
+    (secret.len() >= SHORTEST_SECRET).then(|| tail(secret))
 }
 
 /// The shortest secret that is looked for, in bytes.

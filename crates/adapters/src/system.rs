@@ -48,7 +48,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The cryptographically secure random generator of AWS-LC, which the operating system seeds.
+/// The operating system's cryptographically secure random generator (`getrandom(2)` on Linux).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsEntropy;
 

@@ -333,12 +333,13 @@ fn password_lane(values: &Values, scheme: HashScheme) -> Result<PasswordLaneConf
     Ok(PasswordLaneConfig { queue: queue.unwrap_or_else(|| queue_of_a_second(least, scheme)), ..least })
 }
 
-/// As many as the threads hash in a second, without those that are under way in the lane: whoever is let in is answered
-/// within about a second, and a second after a storm there is nothing left of it.
+/// As many as the threads hash in a second, without those that are under way in the lane and without one who finds it full
+/// and comes back as soon as it is not: even that one is answered within about a second, and a second after a storm there
+/// is nothing left of it.
 fn queue_of_a_second(lane: PasswordLaneConfig, scheme: HashScheme) -> NonZeroUsize {
     let a_second = Duration::from_secs(1).as_nanos();
     let hashed = a_second * lane.hashing_threads.get() as u128 / scheme.usual_time().as_nanos();
-    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(lane.threads().get());
+    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(lane.threads().get() + 1);
     NonZeroUsize::new(queue).unwrap_or(NonZeroUsize::MIN)
 }
 

@@ -3,6 +3,8 @@
 //! Diesel prepares its own anew every time, since the columns that are set may differ from one to the next. For
 //! PostgreSQL that is a round trip more, and for SQLite most of the work.
 
+use std::marker::PhantomData;
+
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, SelectableExpression};
 use diesel::prelude::*;
@@ -10,17 +12,20 @@ use diesel::query_builder::{AsChangeset, AstPass, Query, QueryFragment, QueryId}
 use diesel::query_source::QuerySource;
 use diesel::sql_types::BoolOrNullableBool;
 
-/// `UPDATE .. SET .. WHERE .. RETURNING ..`
-pub(super) struct CachedUpdate<From, Changes, Filter, Returning> {
+/// `UPDATE .. SET .. WHERE .. RETURNING ..`, under a name: a type that stands for one statement, which always has the same
+/// SQL. By it the prepared statement is found.
+pub(super) struct CachedUpdate<Name, From, Changes, Filter, Returning> {
+    name: PhantomData<Name>,
     from: From,
     changes: Changes,
     filter: Filter,
     returning: Returning,
 }
 
-impl<From, Changes, Filter, Returning> CachedUpdate<From, Changes, Filter, Returning> {
+impl<Name, From, Changes, Filter, Returning> CachedUpdate<Name, From, Changes, Filter, Returning> {
     /// Updates the rows of `table` that match.
     pub(super) fn new<T>(
+        _name: Name,
         table: &T,
         filter: Filter,
         changes: impl AsChangeset<Target = T, Changeset = Changes>,
@@ -32,12 +37,18 @@ impl<From, Changes, Filter, Returning> CachedUpdate<From, Changes, Filter, Retur
         Filter::SqlType: BoolOrNullableBool,
         Returning: SelectableExpression<T>,
     {
-        Self { from: table.from_clause(), changes: changes.as_changeset(), filter, returning }
+        Self {
+            name: PhantomData,
+            from: table.from_clause(),
+            changes: changes.as_changeset(),
+            filter,
+            returning,
+        }
     }
 }
 
-impl<DB, From, Changes, Filter, Returning> QueryFragment<DB>
-    for CachedUpdate<From, Changes, Filter, Returning>
+impl<DB, Name, From, Changes, Filter, Returning> QueryFragment<DB>
+    for CachedUpdate<Name, From, Changes, Filter, Returning>
 where
     DB: Backend,
     From: QueryFragment<DB>,
@@ -57,18 +68,21 @@ where
     }
 }
 
-impl<From, Changes, Filter, Returning: Expression> Query for CachedUpdate<From, Changes, Filter, Returning> {
+impl<Name, From, Changes, Filter, Returning: Expression> Query
+    for CachedUpdate<Name, From, Changes, Filter, Returning>
+{
     type SqlType = Returning::SqlType;
 }
 
-/// The prepared statement is found by its SQL, not by the type of the query, which does not tell which columns are set.
-impl<From, Changes, Filter, Returning> QueryId for CachedUpdate<From, Changes, Filter, Returning> {
-    type QueryId = ();
+impl<Name: 'static, From, Changes, Filter, Returning> QueryId
+    for CachedUpdate<Name, From, Changes, Filter, Returning>
+{
+    type QueryId = Name;
 
-    const HAS_STATIC_QUERY_ID: bool = false;
+    const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<From, Changes, Filter, Returning, Connection> RunQueryDsl<Connection>
-    for CachedUpdate<From, Changes, Filter, Returning>
+impl<Name, From, Changes, Filter, Returning, Connection> RunQueryDsl<Connection>
+    for CachedUpdate<Name, From, Changes, Filter, Returning>
 {
 }

@@ -281,6 +281,9 @@ fn session_ids(ids: Vec<DbId>) -> Vec<SessionId> {
     ids.into_iter().map(|DbId(id)| SessionId::from_uuid(id)).collect()
 }
 
+/// The name of the statement of [`succeed`].
+struct RotationStatement;
+
 /// Gives the successor where the presented generation is current, or the one before within the grace: in SQL what
 /// [`Presented::judge`](portcullis_domain::session::Presented::judge) says, decided under the row's lock. Either way
 /// the newest generation is then the one after the presented one.
@@ -305,7 +308,7 @@ fn succeed(
         sessions::expires_at.eq(case_when(is_current(), expires_at).otherwise(sessions::expires_at)),
     );
     let seen = (sessions::user_id, sessions::generation, sessions::opened_at, sessions::expires_at);
-    let rotation = CachedUpdate::new(&sessions::table, is_good, changes, seen);
+    let rotation = CachedUpdate::new(RotationStatement, &sessions::table, is_good, changes, seen);
     let rotated = match connection {
         AnyConnection::Postgres(connection) => rotation.get_result(connection),
         AnyConnection::Sqlite(connection) => rotation.get_result(connection),

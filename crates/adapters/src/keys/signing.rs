@@ -53,13 +53,9 @@ pub(crate) struct SigningKey {
 impl SigningKey {
     /// The JWS in compact form (RFC 7515, section 7.1) of `payload`.
     pub(crate) fn sign(&self, payload: &[u8]) -> Result<String, Unspecified> {
-        let mut token = self.header.clone();
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.pair.sign(token.as_bytes())?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        let message = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(payload));
+        let signature = self.pair.sign(message.as_bytes())?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 }
 

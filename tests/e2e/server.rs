@@ -321,7 +321,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 /// Sets a variable, `PORTCULLIS_` before its name unless it is one of the others; an empty value removes it.
 fn set(command: &mut Command, name: &str, value: &str) {
     let name = match name {
-        "DATABASE_URL" | "PORT" | "RUST_LOG" => name.to_owned(),
+        "DATABASE_URL" | "PORT" | "RUST_LOG" | "PGHOST" | "PGHOSTADDR" => name.to_owned(),
         _ => format!("PORTCULLIS_{name}"),
     };
     match value.is_empty() {

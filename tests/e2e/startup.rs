@@ -275,6 +275,13 @@ fn settings_come_from_every_source() {
     assert!(text.contains("registration.enabled = false  # mine.toml\n"), "{text}");
 }
 
+#[test]
+fn the_variables_of_libpq_lead_to_no_other_server() {
+    let database = Database::postgres();
+    let server = Server::start_with(&database, &[("PGHOST", "192.0.2.1"), ("PGHOSTADDR", "192.0.2.1")]);
+    assert_eq!(server.register("alice").status, 201);
+}
+
 /// Starts with settings that cannot hold, and returns the one line that says so. Lines of the log do not count.
 fn refuses(database: &Database, settings: &[(&str, &str)]) -> String {
     let output = run(database.folder.path(), settings, &[]);

@@ -17,8 +17,10 @@ impl DatabaseUrl {
     /// Parses `sqlite://<path>` (relative to the working directory, or absolute with a third slash) or
     /// `postgres://[user[:password]@][host][:port]/database[?options]`.
     ///
-    /// A build without TLS refuses a PostgreSQL server on another machine unless the URL says `sslmode=disable`,
-    /// since libpq's default silently goes without.
+    /// A PostgreSQL server on another machine is refused unless the URL says how the connection is encrypted
+    /// (`sslmode=verify-full`, `verify-ca` or `require`, in a build with TLS) or that it is not (`disable`), since libpq's
+    /// default silently goes without where the server, or somebody on the way, wants that. The URL alone says where the server is: libpq's variables `PGHOST`
+    /// and `PGHOSTADDR` are not heeded, nor is what a service of `PGSERVICE` says of it.
     ///
     /// # Errors
     /// [`InvalidDatabaseUrl`]; any other scheme is refused, never taken for a file name.
@@ -78,6 +80,12 @@ pub enum InvalidDatabaseUrl {
          could only reach unencrypted; use a build with TLS, or add ?sslmode=disable if the network is private"
     )]
     PlainTextPostgres,
+    /// The server is on another machine and the connection might not be encrypted.
+    #[error(
+        "names a PostgreSQL server on another machine and leaves open whether the connection is encrypted; add \
+         ?sslmode=verify-full (require checks no certificate), or ?sslmode=disable if the network is private"
+    )]
+    UnsureSslMode,
 }
 
 fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
@@ -106,15 +114,22 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     if !parts.options_are_plain() {
         return Err(InvalidDatabaseUrl::Options);
     }
-    let sslmode = parts.option("sslmode");
-    if sslmode.is_some_and(|mode| !SSL_MODES.contains(&mode)) {
-        return Err(InvalidDatabaseUrl::SslMode);
-    }
-    if !HAS_TLS && !parts.is_local() && sslmode != Some("disable") {
-        return Err(InvalidDatabaseUrl::PlainTextPostgres);
+    parts.check_encryption(HAS_TLS)?;
+    let mut complete = url.to_owned();
+    let mut set_unless_given = |option, value| {
+        if parts.option(option).is_none() {
+            complete.push(if complete.contains('?') { '&' } else { '?' });
+            complete.extend([option, "=", value]);
+        }
+    };
+    if parts.option("service").is_none() {
+        // What is given, be it nothing, libpq does not look for in its variables.
+        if parts.hosts.is_empty() {
+            set_unless_given("host", "");
+        }
+        set_unless_given("hostaddr", "");
     }
     // Nothing waits without bound: not the connect, and not a read from a server that vanished.
-    let mut bounded = url.to_owned();
     for (option, value) in [
         ("connect_timeout", "3"),
         ("keepalives_idle", "5"),
@@ -122,16 +137,10 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
         ("keepalives_count", "3"),
         ("tcp_user_timeout", "3000"),
     ] {
-        if parts.option(option).is_none() {
-            bounded.push(if bounded.contains('?') { '&' } else { '?' });
-            bounded.extend([option, "=", value]);
-        }
+        set_unless_given(option, value);
     }
-    Ok(DatabaseUrl::Postgres(bounded))
+    Ok(DatabaseUrl::Postgres(complete))
 }
-
-/// What libpq knows as `sslmode`.
-const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Whether this build's libpq can encrypt.
 const HAS_TLS: bool = cfg!(feature = "postgres-tls");
@@ -186,6 +195,20 @@ impl<'a> PostgresParts<'a> {
     /// Each option's name and value; `None` for what is no option.
     fn options(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
         self.options.into_iter().flat_map(|options| options.split('&')).map(|option| option.split_once('='))
+    }
+
+    /// Whether nothing goes unencrypted to another machine unasked, in a build that can encrypt or not.
+    fn check_encryption(&self, has_tls: bool) -> Result<(), InvalidDatabaseUrl> {
+        match self.option("sslmode") {
+            Some("disable") => Ok(()),
+            Some("require" | "verify-ca" | "verify-full") if has_tls || self.is_local() => Ok(()),
+            None | Some("allow" | "prefer") if self.is_local() => Ok(()),
+            None | Some("allow" | "prefer") if has_tls => Err(InvalidDatabaseUrl::UnsureSslMode),
+            None | Some("allow" | "prefer" | "require" | "verify-ca" | "verify-full") => {
+                Err(InvalidDatabaseUrl::PlainTextPostgres)
+            }
+            Some(_) => Err(InvalidDatabaseUrl::SslMode),
+        }
     }
 
     /// Whether every server named is this machine: a socket directory, `localhost` or a loopback address.
@@ -251,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_servers_may_be_plain_text() {
+    fn only_local_servers_may_be_plain_text_unasked() {
         let local = [
             "postgres://localhost/p",
             "postgres://user:pw@127.0.0.1:5433/p",
@@ -260,9 +283,6 @@ mod tests {
             "postgres://%2Frun%2Fpostgresql/p",
             "postgres://db.internal/p?sslmode=disable",
         ];
-        for url in local {
-            assert!(DatabaseUrl::parse(url).is_ok(), "{url}");
-        }
         let remote = [
             "postgres://db.internal/p",
             "postgres://localhost,db/p",
@@ -271,11 +291,20 @@ mod tests {
             "postgres://localhost/p?hostaddr=10.0.0.1",
             "postgres://[2001:db8::1]/p?sslmode=prefer",
             "postgres:///p?service=there",
+            "postgres://db.internal/p?sslmode=allow",
         ];
-        for url in remote {
-            let expected = if HAS_TLS { None } else { Some(InvalidDatabaseUrl::PlainTextPostgres) };
-            assert_eq!(DatabaseUrl::parse(url).err(), expected, "{url}");
+        let encrypted = ["require", "verify-ca", "verify-full"]
+            .map(|mode| format!("postgres://db.internal/p?sslmode={mode}"));
+        let plain = InvalidDatabaseUrl::PlainTextPostgres;
+        for (has_tls, unsure) in [(false, plain), (true, InvalidDatabaseUrl::UnsureSslMode)] {
+            let check = |url: &str| PostgresParts::of(url).check_encryption(has_tls);
+            assert!(local.into_iter().all(|url| check(url).is_ok()), "{has_tls}");
+            assert!(remote.into_iter().all(|url| check(url) == Err(unsure)), "{has_tls}");
+            let expected = if has_tls { Ok(()) } else { Err(plain) };
+            assert!(encrypted.iter().all(|url| check(url) == expected), "{has_tls}");
         }
+        assert_eq!(DatabaseUrl::parse(local[0]).err(), None);
+        assert!(DatabaseUrl::parse(remote[0]).is_err());
     }
 
     #[test]
@@ -314,11 +343,33 @@ mod tests {
             format!("{url} {url:?}"),
             "postgres://localhost:5432/p DatabaseUrl(postgres://localhost:5432/p)"
         );
-        let DatabaseUrl::Postgres(text) = url else { panic!("PostgreSQL") };
-        let (_, options) = text.split_once('?').unwrap();
+        let bounds = "keepalives_idle=5&keepalives_interval=3&keepalives_count=3&tcp_user_timeout=3000";
         assert_eq!(
-            options,
-            "connect_timeout=1&keepalives_idle=5&keepalives_interval=3&keepalives_count=3&tcp_user_timeout=3000"
+            options("localhost:5432/p?connect_timeout=1"),
+            format!("connect_timeout=1&hostaddr=&{bounds}")
         );
+        assert_eq!(options("localhost/p"), format!("hostaddr=&connect_timeout=3&{bounds}"));
+    }
+
+    #[test]
+    fn the_url_alone_says_where_the_server_is() {
+        for (url, pinned) in [
+            ("localhost/p", "hostaddr="),
+            ("/p", "host=&hostaddr="),
+            ("/p?host=/run/postgresql", "host=/run/postgresql&hostaddr="),
+            ("/p?hostaddr=127.0.0.1", "hostaddr=127.0.0.1&host="),
+            ("/p?service=there&sslmode=disable", "service=there&sslmode=disable"),
+        ] {
+            let options = options(url);
+            assert_eq!(options.split_once("&connect_timeout").unwrap().0, pinned, "{url}");
+        }
+    }
+
+    /// What libpq is told of this URL after its scheme.
+    fn options(rest: &str) -> String {
+        let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(&format!("postgres://{rest}")) else {
+            panic!("PostgreSQL")
+        };
+        url.split_once('?').unwrap().1.to_owned()
     }
 }

@@ -18,9 +18,9 @@ impl DatabaseUrl {
     /// `postgres://[user[:password]@][host][:port]/database[?options]`.
     ///
     /// A PostgreSQL server on another machine is refused unless the URL says how the connection is encrypted
-    /// (`sslmode=verify-full`, `verify-ca` or `require`, in a build with TLS) or that it is not (`disable`), since libpq's
-    /// default silently goes without where the server, or somebody on the way, wants that. The URL alone says where the server is: libpq's variables `PGHOST`
-    /// and `PGHOSTADDR` are not heeded, nor is what a service of `PGSERVICE` says of it.
+    /// (`sslmode=verify-full`, `verify-ca` or `require`, in a build with TLS) or that it is not (`disable`): libpq's default
+    /// silently goes without where the server, or somebody on the way, wants that. The URL alone says where the server is;
+    /// libpq's variables `PGHOST` and `PGHOSTADDR` are not heeded, nor is what a service of `PGSERVICE` says of it.
     ///
     /// # Errors
     /// [`InvalidDatabaseUrl`]; any other scheme is refused, never taken for a file name.

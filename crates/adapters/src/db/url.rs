@@ -124,7 +124,7 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     };
     if parts.option("service").is_none() {
         // What is given, be it nothing, libpq does not look for in its variables.
-        if parts.hosts.is_empty() {
+        if !parts.name_hosts() {
             set_unless_given("host", "");
         }
         set_unless_given("hostaddr", "");
@@ -195,6 +195,11 @@ impl<'a> PostgresParts<'a> {
     /// Each option's name and value; `None` for what is no option.
     fn options(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
         self.options.into_iter().flat_map(|options| options.split('&')).map(|option| option.split_once('='))
+    }
+
+    /// Whether libpq takes the authority for a host, or for more than one: a port alone is none.
+    fn name_hosts(&self) -> bool {
+        self.hosts.contains(',') || !(self.hosts.is_empty() || self.hosts.starts_with(':'))
     }
 
     /// Whether nothing goes unencrypted to another machine unasked, in a build that can encrypt or not.
@@ -356,6 +361,9 @@ mod tests {
         for (url, pinned) in [
             ("localhost/p", "hostaddr="),
             ("/p", "host=&hostaddr="),
+            (":5433/p", "host=&hostaddr="),
+            ("me@:5433/p", "host=&hostaddr="),
+            (":5433,:5434/p", "hostaddr="),
             ("/p?host=/run/postgresql", "host=/run/postgresql&hostaddr="),
             ("/p?hostaddr=127.0.0.1", "hostaddr=127.0.0.1&host="),
             ("/p?service=there&sslmode=disable", "service=there&sslmode=disable"),

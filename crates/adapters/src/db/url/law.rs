@@ -3,8 +3,8 @@
 
 use super::*;
 
-/// What parses parses again as the same, and is what was written with bounds added; it waits for nothing without bound, and
-/// no text shows who logs in.
+/// What parses parses again as the same, and is what was written with options added; it waits for nothing without bound,
+/// leaves libpq no address to look for elsewhere unless it names a service, and no text shows who logs in.
 ///
 /// # Panics
 /// Where it does not hold.
@@ -20,9 +20,13 @@ pub fn holds(input: &[u8]) {
         DatabaseUrl::Postgres(bounded) => {
             let added = bounded.strip_prefix(text).expect("options stand at the end");
             assert!(added.is_empty() || added.starts_with(['?', '&']), "{added}");
+            let complete = PostgresParts::of(&bounded);
             for option in ["connect_timeout", "keepalives_idle", "tcp_user_timeout"] {
-                assert!(PostgresParts::of(&bounded).option(option).is_some(), "{option}");
+                assert!(complete.option(option).is_some(), "{option}");
             }
+            let names_host = complete.name_hosts() || complete.option("host").is_some();
+            let is_pinned = names_host && complete.option("hostaddr").is_some();
+            assert!(is_pinned || complete.option("service").is_some(), "{bounded}");
             let again = DatabaseUrl::parse(&bounded).expect("it parses again");
             assert!(matches!(again, DatabaseUrl::Postgres(again) if again == bounded), "{bounded}");
 

@@ -44,10 +44,11 @@ fn a_proof_that_is_missing_is_named() {
         let faults = Scoreboard::parse(&format!("[rows]\n{row}"), &sources).faults();
         assert_eq!(faults, expected, "{row}");
     };
-    let test = r#""1.2.3" = { level = 1, asks = "x", test = true }"#;
+    let test = r#""1.2.3" = { level = 1, asks = "x", test = ["a.rs::it_holds"] }"#;
     let tagged = "// ASVS 1.2.3\n#[test]\nfn it_holds() {}\n";
+    let missing = "1.2.3: a.rs::it_holds does not run, or lacks the number";
     check(test, &[("a.rs", tagged)], &[]);
-    check(test, &[("a.rs", "#[test]\nfn it_holds() {}\n")], &["1.2.3: no test has its number"]);
+    check(test, &[("a.rs", "#[test]\nfn it_holds() {}\n")], &[missing]);
     check(test, &[("a.rs", &tagged.replace("#[test]", "#[actix_web::test]").replace("fn", "async fn"))], &[]);
     check(
         test,
@@ -55,13 +56,16 @@ fn a_proof_that_is_missing_is_named() {
         &[],
     );
     check(test, &[("a.rs", &tagged.replace("1.2.3", "1.2.3 1.2.4"))], &["a.rs:1: there is no row 1.2.4"]);
-    let none = ["1.2.3: no test has its number", "a.rs:1: there is no test under the numbers that runs"];
+    let none = [missing, "a.rs:1: there is no test under the numbers that runs"];
     check(test, &[("a.rs", &tagged.replace("#[test]\n", ""))], &none);
     check(test, &[("a.rs", &tagged.replace("#[test]\n", "#[test]\n#[ignore]\n"))], &none);
     check(test, &[("a.rs", &tagged.replace("#[test]\n", "\n"))], &none);
     check(test, &[("a.rs", "// ASVS 1.2.3\n")], &none);
+    let unnamed = tagged.replace("it_holds", "it_holds_too");
+    check(test, &[("a.rs", tagged), ("b.rs", tagged)], &["1.2.3: the row does not name b.rs::it_holds"]);
+    check(test, &[("a.rs", &unnamed)], &[missing, "1.2.3: the row does not name a.rs::it_holds_too"]);
     check(
-        &test.replace("test = true", r#"open = "not yet""#),
+        &test.replace(r#"test = ["a.rs::it_holds"]"#, r#"open = "not yet""#),
         &[("a.rs", tagged)],
         &["1.2.3: a test has its number, and the row is open"],
     );
@@ -89,12 +93,96 @@ fn a_proof_that_is_missing_is_named() {
 }
 
 #[test]
-fn tests_that_macros_make_count_where_they_are_listed() {
-    let row = "[rows]\n\"1.2.3\" = { level = 1, asks = \"x\", test = true }";
-    let counts = |sources: &[(&str, &str)]| {
-        let sources: Vec<_> = sources.iter().map(|(path, text)| (Path::new(path), *text)).collect();
-        Scoreboard::parse(row, &sources).faults().is_empty()
+fn numbers_within_a_test_belong_to_their_lines() {
+    let table = "#[test]\nfn it_holds() {\n    for (method, path) in [\n        (\"GET\", \"/x\"),\n        \
+                 (\"TRACE\", \"/x\"), // ASVS 1.2.3\n    ] {\n    }\n}\n";
+    let above = "#[test]\nfn it_holds() {\n    let x = 1;\n    // ASVS 1.2.3\n    assert_eq!(x, 1);\n}\n";
+    for source in [table, above] {
+        assert!(is_proved_by("a.rs", &[("a.rs", source)]));
+        assert!(!is_proved_by("a.rs", &[("a.rs", &source.replace("#[test]\n", ""))]));
+        let without: Vec<_> = source.lines().filter(|line| !line.contains("ASVS")).collect();
+        assert!(!is_proved_by("a.rs", &[("a.rs", &without.join("\n"))]), "the line takes its number along");
+    }
+    let behind = "#[test]\nfn it_holds() {\n}\n\nmod more {\n    // ASVS 1.2.3\n    const X: u8 = 1;\n}\n";
+    assert!(!is_proved_by("a.rs", &[("a.rs", behind)]), "behind the end of a test there is none");
+}
+
+#[test]
+fn three_numbers_above_one_test_are_too_many() {
+    let row = |id: &str| format!("\"{id}\" = {{ level = 1, asks = \"x\", test = [\"a.rs::it_holds\"] }}\n");
+    let rows = format!("[rows]\n{}{}{}", row("1.2.3"), row("1.2.4"), row("1.2.5"));
+    let source = "// ASVS 1.2.3 1.2.4 1.2.5\n#[test]\nfn it_holds() {\n}\n";
+    let faults = Scoreboard::parse(&rows, &[(Path::new("a.rs"), source)]).faults();
+    assert_eq!(faults, ["a.rs:1: more than 2 numbers; put each beside what tests it"]);
+    let apart = "// ASVS 1.2.3 1.2.4\n#[test]\nfn it_holds() {\n    check(); // ASVS 1.2.5\n}\n";
+    assert!(Scoreboard::parse(&rows, &[(Path::new("a.rs"), apart)]).faults().is_empty());
+}
+
+#[test]
+fn attacks_count_while_the_corpus_runs_them() {
+    let family = "pub(super) const CASES: &[Case] =\n    &[(\"HT-01\", another), (\"HT-02\", it_holds)];\n\n\
+                  // ASVS 1.2.3\nfn it_holds(attack: &mut Attack<'_>) {\n}\n";
+    let corpus = "const FAMILIES: &[&[Case]] = &[\n    bearer::CASES,\n    framing::CASES,\n];\n";
+    let path = "tests/e2e/corpus/framing.rs";
+    let counts =
+        |family: &str, corpus: &str| is_proved_by(path, &[(path, family), ("tests/e2e/corpus.rs", corpus)]);
+    assert!(counts(family, corpus));
+    assert!(!counts(&family.replace(", (\"HT-02\", it_holds)", ""), corpus), "it is not registered");
+    assert!(!counts(family, &corpus.replace("    framing::CASES,\n", "")), "its family is not run");
+    assert!(!counts(&family.replace("// ASVS 1.2.3\n", ""), corpus));
+    assert!(!is_proved_by(
+        "tests/e2e/framing.rs",
+        &[("tests/e2e/framing.rs", family), ("tests/e2e/corpus.rs", corpus)]
+    ));
+}
+
+/// Takes each attack that carries numbers out of the corpus, and looks whether the rows that name it notice.
+#[test]
+fn removing_any_tagged_attack_turns_its_rows_red() {
+    let texts = scoreboard::texts();
+    let rows = std::fs::read_to_string(root().join("docs/security/asvs.toml")).unwrap();
+    let faults = |texts: &[(std::path::PathBuf, String)]| {
+        let sources: Vec<_> = texts.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect();
+        Scoreboard::parse(&rows, &sources).faults()
     };
+    let is_family = |path: &Path| path.parent() == Some(Path::new("tests/e2e/corpus"));
+    let named: Vec<_> = rows.split('"').filter_map(|text| text.split_once(".rs::")).collect();
+    let mut removed = 0;
+    for (path, text) in texts.iter().filter(|(path, _)| is_family(path)) {
+        let own = |(file, name): &(&str, &str)| {
+            (Path::new(&format!("{file}.rs")) == path).then(|| (*name).to_owned())
+        };
+        for name in named.iter().filter_map(own).collect::<std::collections::BTreeSet<_>>() {
+            let fewer: Vec<_> = texts
+                .iter()
+                .map(|(other, text)| match other == path {
+                    true => (other.clone(), text.replace(&format!(", {name})"), ", another_case)")),
+                    false => (other.clone(), text.clone()),
+                })
+                .collect();
+            assert_ne!(
+                fewer.iter().find(|(other, _)| other == path).unwrap().1,
+                *text,
+                "{name} is registered"
+            );
+            let fault = format!("{}::{name} does not run, or lacks the number", path.display());
+            assert!(faults(&fewer).iter().any(|found| found.ends_with(&fault)), "nobody misses {name}");
+            removed += 1;
+        }
+    }
+    assert!(removed >= 20, "{removed} attacks carry numbers");
+}
+
+/// Whether `it_holds` of this file proves a row, over these sources.
+fn is_proved_by(path: &str, sources: &[(&str, &str)]) -> bool {
+    let row = format!("[rows]\n\"1.2.3\" = {{ level = 1, asks = \"x\", test = [\"{path}::it_holds\"] }}");
+    let sources: Vec<_> = sources.iter().map(|(path, text)| (Path::new(path), *text)).collect();
+    Scoreboard::parse(&row, &sources).faults().is_empty()
+}
+
+#[test]
+fn tests_that_macros_make_count_where_they_are_listed() {
+    let counts = |sources: &[(&str, &str)]| is_proved_by(sources[0].0, sources);
     let inside =
         "on_both_databases! {\n    // ASVS 1.2.3\n    fn it_holds(database: &Database) {\n    }\n}\n";
     assert!(counts(&[("tests/e2e/a.rs", inside)]));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// A function under a comment.
 pub(crate) struct Function<'a> {
-    name: &'a str,
+    pub(crate) name: &'a str,
     at: usize,
     has_test_attribute: bool,
     is_ignored: bool,
@@ -42,8 +42,10 @@ pub(crate) fn function<'a>(lines: &[&'a str], at: usize) -> Option<Function<'a>>
 impl Function<'_> {
     /// Whether it is a test that runs.
     pub(crate) fn runs(&self, path: &Path, lines: &[&str], sources: &[(&Path, &str)]) -> bool {
-        let is_test =
-            self.has_test_attribute || self.is_on_both_databases(lines) || self.is_contract(path, sources);
+        let is_test = self.has_test_attribute
+            || self.is_on_both_databases(lines)
+            || self.is_contract(path, sources)
+            || self.is_attack(path, lines, sources);
         is_test && !self.is_ignored
     }
 
@@ -59,6 +61,18 @@ impl Function<'_> {
 
     fn is_listed_in(&self, line: &str) -> bool {
         line.trim().strip_suffix(',') == Some(self.name)
+    }
+
+    /// Whether it is a case of the corpus of attacks: registered in its family, which the corpus runs.
+    fn is_attack(&self, path: &Path, lines: &[&str], sources: &[(&Path, &str)]) -> bool {
+        if path.parent() != Some(Path::new("tests/e2e/corpus")) {
+            return false;
+        }
+        let family = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let runner = sources.iter().find(|(path, _)| *path == Path::new("tests/e2e/corpus.rs"));
+        let families = runner.map(|(_, text)| list(text, "const FAMILIES: ")).unwrap_or_default();
+        list(&lines.join("\n"), "const CASES: ").contains(&format!(", {})", self.name))
+            && families.contains(&format!(" {family}::CASES,"))
     }
 
     /// Whether it is a contract that adapters are held to: listed for the stores, or called by the tests of the adapters.
@@ -77,4 +91,10 @@ impl Function<'_> {
             path.starts_with("crates/adapters/tests/contract") && text.contains(&call)
         })
     }
+}
+
+/// A constant array, from its name to its end.
+fn list(text: &str, name: &str) -> String {
+    let list = text.split_once(name).and_then(|(_, rest)| rest.split_once("];")).unwrap_or_default();
+    list.0.to_owned()
 }

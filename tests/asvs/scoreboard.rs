@@ -33,8 +33,12 @@ impl Display for Id {
 /// What the service makes of a requirement.
 #[derive(Clone, Debug)]
 enum State {
-    Test,
-    Static { file: String, line: String },
+    /// The tests, as `path::name`.
+    Test(Vec<String>),
+    Static {
+        file: String,
+        line: String,
+    },
     Document(String),
     Later(String),
     Open(String),
@@ -48,7 +52,7 @@ const STATES: [&str; 7] = ["test", "static", "document", "later", "open", "devia
 impl State {
     fn name(&self) -> &'static str {
         match self {
-            Self::Test => "test",
+            Self::Test(_) => "test",
             Self::Static { .. } => "static",
             Self::Document(_) => "document",
             Self::Later(_) => "later",
@@ -59,7 +63,7 @@ impl State {
     }
 
     fn is_green(&self) -> bool {
-        matches!(self, Self::Test | Self::Static { .. } | Self::Document(_))
+        matches!(self, Self::Test(_) | Self::Static { .. } | Self::Document(_))
     }
 }
 
@@ -82,15 +86,9 @@ pub(crate) struct Scoreboard {
 impl Scoreboard {
     /// That of this repository.
     pub(crate) fn read() -> Self {
-        let read = |path: &Path| fs::read_to_string(path).unwrap();
-        let paths = ["crates", "tests"].map(|folder| sources(&root().join(folder))).concat();
-        let sources: Vec<_> =
-            paths.iter().map(|path| (path.strip_prefix(root()).unwrap(), read(path))).collect();
-        let sources: Vec<_> = sources.iter().map(|(path, text)| (*path, text.as_str())).collect();
-        // The test of this scanner is full of numbers that are no tags.
-        let sources: Vec<_> =
-            sources.into_iter().filter(|(path, _)| *path != Path::new("tests/asvs.rs")).collect();
-        Self::parse(&read(&root().join("docs/security/asvs.toml")), &sources)
+        let texts = texts();
+        let sources: Vec<_> = texts.iter().map(|(path, text)| (path.as_path(), text.as_str())).collect();
+        Self::parse(&fs::read_to_string(root().join("docs/security/asvs.toml")).unwrap(), &sources)
     }
 
     /// That of a file, over these sources.
@@ -130,12 +128,25 @@ impl Scoreboard {
 
     /// What is not as the rows say.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let tagged: BTreeSet<Id> =
-            self.tags.iter().filter(|tag| tag.is_test).flat_map(|tag| tag.ids.iter().copied()).collect();
+        let mut tests: BTreeMap<Id, BTreeSet<&str>> = BTreeMap::new();
+        for tag in &self.tags {
+            for id in &tag.ids {
+                tests.entry(*id).or_default().extend(tag.test.as_deref());
+            }
+        }
+        let no_tests = BTreeSet::new();
         let mut faults = Vec::new();
         for (id, row) in &self.rows {
+            let tests = tests.get(id).unwrap_or(&no_tests);
             match &row.state {
-                State::Test if !tagged.contains(id) => faults.push(format!("{id}: no test has its number")),
+                State::Test(named) => {
+                    let missing = named.iter().filter(|test| !tests.contains(test.as_str()));
+                    faults.extend(
+                        missing.map(|test| format!("{id}: {test} does not run, or lacks the number")),
+                    );
+                    let unnamed = tests.iter().filter(|test| !named.iter().any(|named| named == *test));
+                    faults.extend(unnamed.map(|test| format!("{id}: the row does not name {test}")));
+                }
                 State::Static { file, line } if !has_line(file, line) => {
                     faults.push(format!("{id}: {file} has no line `{line}`"));
                 }
@@ -143,7 +154,7 @@ impl Scoreboard {
                     faults.push(format!("{id}: {page} is no heading"));
                 }
                 State::Later(_) | State::Open(_) | State::Deviation(_) | State::None(_)
-                    if tagged.contains(id) =>
+                    if !tests.is_empty() =>
                 {
                     faults.push(format!("{id}: a test has its number, and the row is {}", row.state.name()));
                 }
@@ -151,9 +162,14 @@ impl Scoreboard {
             }
         }
         for tag in &self.tags {
-            let place = format!("{}:{}", tag.path.display(), tag.line);
-            if !tag.is_test {
+            let place = &tag.place;
+            if tag.test.is_none() {
                 faults.push(format!("{place}: there is no test under the numbers that runs"));
+            }
+            if tag.is_above && tag.ids.len() > MOST_NUMBERS {
+                faults.push(format!(
+                    "{place}: more than {MOST_NUMBERS} numbers; put each beside what tests it"
+                ));
             }
             let unknown = tag.ids.iter().filter(|id| !self.rows.contains_key(id));
             faults.extend(unknown.map(|id| format!("{place}: there is no row {id}")));
@@ -181,8 +197,9 @@ impl Row {
         assert!(others.next().is_none(), "{id}: two states");
         let state = match name.as_str() {
             "test" => {
-                assert_eq!(value.as_bool(), Some(true), "{id}: the proof of `test` is the test");
-                State::Test
+                let tests: Vec<_> = value.as_array().into_iter().flatten().map(text_of).collect();
+                assert!(!tests.is_empty(), "{id}: `test` names the tests");
+                State::Test(tests)
             }
             "static" => State::Static { file: text_of(&value["file"]), line: text_of(&value["line"]) },
             "document" => State::Document(text_of(value)),
@@ -210,7 +227,7 @@ impl Display for Scoreboard {
         line(f, "green", &|row| row.state.is_green())?;
         line(f, "of what applies", &Row::applies)?;
         line(f, "of all", &|_| true)?;
-        let tests = self.tags.iter().filter(|tag| tag.is_test).count();
+        let tests = self.tags.iter().filter_map(|tag| tag.test.as_deref()).collect::<BTreeSet<_>>().len();
         writeln!(f, "{tests} tests carry numbers.")?;
         for state in ["open", "deviation", "later", "none"] {
             writeln!(f, "\n{state}")?;
@@ -247,6 +264,9 @@ impl Scoreboard {
     }
 }
 
+/// The most numbers above one test. A test that proves more has parts, and a part that is removed takes its number along.
+const MOST_NUMBERS: usize = 2;
+
 /// Whether a file has a line of this text, which is no comment.
 fn has_line(file: &str, line: &str) -> bool {
     let text = fs::read_to_string(root().join(file)).unwrap_or_default();
@@ -268,6 +288,17 @@ fn has_heading(heading: &str) -> bool {
 fn anchor_of(heading: &str) -> String {
     let kept = heading.to_lowercase().replace(' ', "-");
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+/// All sources that may have tests, by their paths in the repository.
+pub(crate) fn texts() -> Vec<(PathBuf, String)> {
+    let paths = ["crates", "tests"].map(|folder| sources(&root().join(folder))).concat();
+    let read = |path: &PathBuf| {
+        (path.strip_prefix(root()).unwrap().to_path_buf(), fs::read_to_string(path).unwrap())
+    };
+    // The tests of this scanner, and its own comments, are full of numbers that are no tags.
+    let is_scanner = |path: &Path| path == Path::new("tests/asvs.rs") || path.starts_with("tests/asvs");
+    paths.iter().map(read).filter(|(path, _)| !is_scanner(path)).collect()
 }
 
 /// The Rust sources under a folder, sorted.

@@ -62,8 +62,6 @@ fn cases() -> impl Iterator<Item = Case> {
 }
 
 on_both_databases! {
-    // ASVS 1.2.4 1.5.2 2.3.2 2.4.1 3.4.2 3.5.2 4.1.3 4.1.4 4.2.1 6.2.9 6.3.2 7.2.1 9.1.1 9.1.2 13.4.3 13.4.4 14.2.5
-    // ASVS 15.3.3 15.3.4 15.3.5
     fn whatever_is_tried_leaves_all_as_it_was(database: &Database) {
         let begun = Instant::now();
         // The cases whose number begins so, all of them if nothing is said.

@@ -7,17 +7,17 @@ use crate::on_both_databases;
 use crate::server::{PASSWORD, Server, wait_until};
 
 on_both_databases! {
-    // ASVS 7.4.1 14.2.2 14.2.6 15.3.1
     fn from_registration_to_logout(database: &Database) {
         let server = Server::start(database);
         let registered = server.register("Alice");
         assert_eq!(registered.status, 201, "{registered:?}");
         let user = registered.json();
         assert_eq!(user["username"], "Alice");
+        // ASVS 14.2.6 15.3.1
         assert!(user.get("password_hash").is_none() && user.as_object().unwrap().len() == 3, "{user}");
 
         let login = server.try_login("aLICE", PASSWORD);
-        assert_eq!(login.header("cache-control"), Some("no-store"));
+        assert_eq!(login.header("cache-control"), Some("no-store")); // ASVS 14.2.2
         let body = login.json();
         assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(900)), "{body}");
         assert_eq!(body["refresh_expires_in"], json!(30 * 86_400));
@@ -35,6 +35,7 @@ on_both_databases! {
 
         let logout = server.logout(&next.refresh);
         assert_eq!((logout.status, logout.text.as_str()), (204, ""));
+        // ASVS 7.4.1
         server.get_as("/protected", &next.access).is_problem(401, "invalid_token");
         server.get_as("/protected", &tokens.access).is_problem(401, "invalid_token");
         server.refresh(&next.refresh).is_problem(401, "invalid_refresh_token");

@@ -52,7 +52,7 @@ on_both_databases! {
         lives(&server, &third);
     }
 
-    // ASVS 8.2.2 8.3.1 10.3.2
+    // ASVS 8.2.2 10.3.2
     fn those_of_others_are_like_unknown_ones(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
@@ -107,24 +107,24 @@ on_both_databases! {
         assert_eq!(database.number(evicted), 2);
     }
 
-    // ASVS 6.2.2 6.2.3 7.2.4 7.4.3
     fn a_new_password_ends_all_sessions_and_opens_one(database: &Database) {
         let server = Server::start(database);
         server.register("alice");
         let (here, there) = (server.login("alice"), server.login("alice"));
         let wrong = server.change_password(&here.access, "Wr0ng-password", NEW_PASSWORD);
-        wrong.is_problem(422, "invalid_request");
+        wrong.is_problem(422, "invalid_request"); // ASVS 6.2.3
         assert_eq!(wrong.json()["errors"][0]["pointer"], "#/current_password", "{wrong:?}");
         assert_eq!(wrong.json()["errors"][0]["code"], "incorrect", "{wrong:?}");
         lives(&server, &here);
 
         let new = server.change_password(&here.access, PASSWORD, NEW_PASSWORD).tokens();
+        // ASVS 7.4.3
         is_over(&server, &here);
         is_over(&server, &there);
         lives(&server, &new);
-        assert_ne!(new.session, here.session);
+        assert_ne!(new.session, here.session); // ASVS 7.2.4
         server.try_login("alice", PASSWORD).is_problem(401, "invalid_credentials");
-        assert_eq!(server.try_login("alice", NEW_PASSWORD).status, 200);
+        assert_eq!(server.try_login("alice", NEW_PASSWORD).status, 200); // ASVS 6.2.2
         assert_eq!(server.refresh(&new.refresh).status, 200);
     }
 

@@ -245,7 +245,7 @@ fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
     assert!(!database.folder.path().join("portcullis.db").exists(), "a mistyped URL makes no database");
 }
 
-// ASVS 13.3.1 13.4.5
+// ASVS 13.3.1
 #[test]
 fn settings_come_from_every_source() {
     let database = Database::sqlite();
@@ -267,7 +267,9 @@ fn settings_come_from_every_source() {
     let server = Server::start_with(&database, &production);
     assert_eq!(server.register("alice").status, 201);
     assert!(folder.join("alias/portcullis.db").exists());
+    // ASVS 13.4.2 13.4.5
     server.get("/docs").is_problem(404, "not_found");
+    server.get("/openapi.json").is_problem(404, "not_found");
     server.terminate();
 
     let checked = run(folder, &[], &["--config", "mine.toml", "config", "check"]);

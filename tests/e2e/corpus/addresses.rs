@@ -26,6 +26,7 @@ fn login(attack: &mut Attack<'_>, fields: &[(&str, &str)]) -> Request {
     fields.iter().fold(Request::post("/login", body), |request, (name, value)| request.field(name, value))
 }
 
+// ASVS 2.4.1 15.3.4
 fn an_address_of_its_own_for_each_request(attack: &mut Attack<'_>) {
     attack.against(&LIMITED, |attack| {
         for n in 0..8 {
@@ -52,6 +53,7 @@ fn an_address_of_its_own_for_each_request(attack: &mut Attack<'_>) {
     });
 }
 
+// ASVS 15.3.4
 fn addresses_before_the_last(attack: &mut Attack<'_>) {
     attack.against(&[&LIMITED[..], &[BEHIND_A_PROXY]].concat(), |attack| {
         for n in 0..6 {

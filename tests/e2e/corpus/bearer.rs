@@ -44,6 +44,7 @@ fn all_refused(attack: &mut Attack<'_>, tokens: impl IntoIterator<Item = impl As
     }
 }
 
+// ASVS 9.1.2
 fn alg_none(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for header in [json!({"alg": "none"}).to_string(), good.header_with("EdDSA", "none")] {
@@ -56,6 +57,7 @@ fn alg_none(attack: &mut Attack<'_>) {
     all_refused(attack, [message, &format!("{message}."), &format!("{message}.AA")]);
 }
 
+// ASVS 9.1.2
 fn alg_none_in_disguise(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for alg in [r#""noNE""#, r#""None""#, r#""NONE""#, r#"" none""#, r#""hs256""#, "null", r#"["none"]"#, "0"]
@@ -68,6 +70,7 @@ fn alg_none_in_disguise(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 9.1.2
 fn other_algorithms(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for alg in ["HS256", "HS384", "HS512", "RS256", "PS256", "ES256", "ES384", "Ed448", "eddsa"] {
@@ -85,6 +88,7 @@ fn other_algorithms(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 9.1.3
 fn keys_that_the_token_brings_along(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     let jwk = own_public_key();
@@ -150,6 +154,7 @@ fn secrets_that_are_none(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 7.2.1 9.1.1
 fn other_spellings(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     let (message, signature) = good.token.rsplit_once('.').unwrap();
@@ -241,6 +246,7 @@ fn duplicate_members(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 9.1.1
 fn dates_that_are_none(attack: &mut Attack<'_>) {
     let good = genuine(attack);
     for date in ["iat", "nbf", "exp"] {

@@ -64,6 +64,7 @@ fn duplicate_keys(attack: &mut Attack<'_>) {
     each_body(attack, &bodies, &refused(400, "malformed_json"));
 }
 
+// ASVS 1.5.2
 fn arrays_for_objects(attack: &mut Attack<'_>) {
     let bodies = [
         format!(r#"["alice","{PASSWORD}"]"#),
@@ -165,6 +166,7 @@ fn what_is_no_json(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 1.5.2 15.3.3
 fn unknown_fields(attack: &mut Attack<'_>) {
     let bodies = [
         r#"{"x":1}"#.to_owned(),
@@ -179,6 +181,7 @@ fn unknown_fields(attack: &mut Attack<'_>) {
     each_body(attack, &bodies, &refused(422, "invalid_request"));
 }
 
+// ASVS 3.5.2
 fn other_media_types(attack: &mut Attack<'_>) {
     let body = json!({"username": "alice", "password": CANARY}).to_string();
     let expected = refused(415, "unsupported_media_type");

@@ -28,6 +28,7 @@ fn grants_nothing(reply: &Reply) {
     assert_eq!(granted, None, "{reply:?}");
 }
 
+// ASVS 3.4.2
 fn the_origin_null(attack: &mut Attack<'_>) {
     for origins in [ORIGINS[0].1, "*"] {
         attack.against(&[("CORS__ALLOWED_ORIGINS", origins)], |attack| {
@@ -38,6 +39,7 @@ fn the_origin_null(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 3.4.2
 fn any_origin(attack: &mut Attack<'_>) {
     attack.against(&ORIGINS, |attack| {
         for origin in [

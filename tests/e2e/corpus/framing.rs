@@ -28,6 +28,7 @@ fn smuggling(attack: &mut Attack<'_>, head: &str) -> Request {
     ))
 }
 
+// ASVS 4.2.1
 fn lengths_beside_chunks(attack: &mut Attack<'_>) {
     for head in [
         "content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -49,6 +50,7 @@ fn lengths_beside_chunks(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 4.2.1
 fn heads_that_can_be_read_in_two_ways(attack: &mut Attack<'_>) {
     for head in [
         "content-length: 5\r\ncontent-length: 6\r\n\r\n{}xxxx",
@@ -84,6 +86,7 @@ fn heads_that_can_be_read_in_two_ways(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 4.1.4
 fn methods_in_other_places(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
@@ -99,7 +102,7 @@ fn methods_in_other_places(attack: &mut Attack<'_>) {
         ("GET", "/me/sessions/x", "DELETE"),
         ("DELETE", "/me/sessions", "GET, HEAD"),
         ("PROPFIND", "/health", "GET, HEAD"),
-        ("TRACE", "/health", "GET, HEAD"),
+        ("TRACE", "/health", "GET, HEAD"), // ASVS 13.4.4
         ("get", "/health", "GET, HEAD"),
         ("X", "/login", "POST"),
     ] {
@@ -111,14 +114,14 @@ fn methods_in_other_places(attack: &mut Attack<'_>) {
         assert_eq!(reply.field("allow"), Some(allow), "{method} {path}");
     }
     for path in [
-        "/",
+        "/", // ASVS 13.4.3
         "/login/",
         "//login",
         "/Login",
         "/%6cogin",
         "/login;.js",
         "/login%00",
-        "/me/x.css",
+        "/me/x.css", // ASVS 14.2.5
         "/me%2fx",
         "/../etc/passwd",
         "/%252e%252e/",
@@ -159,6 +162,7 @@ fn head_and_options(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 4.1.3 15.3.4
 fn fields_that_proxies_set(attack: &mut Attack<'_>) {
     let name = attack.user();
     let claims = [

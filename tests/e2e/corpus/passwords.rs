@@ -46,7 +46,7 @@ fn the_same_72_bytes(attack: &mut Attack<'_>) {
     attack.tries(&login(&name, &format!("{long}A12!")), &logged_in());
     let longest = format!("Aa1-{}", "\u{1f980}".repeat(252));
     let name = attack.name();
-    attack.tries(&register(&name, &longest), &registered());
+    attack.tries(&register(&name, &longest), &registered()); // ASVS 6.2.9
     attack.tries(&login(&name, &longest), &logged_in());
 }
 
@@ -143,6 +143,7 @@ fn passwords_that_protect_nothing(attack: &mut Attack<'_>) {
     });
 }
 
+// ASVS 15.3.5
 fn what_is_no_text(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);

@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     ("PV-08", pages_without_end),
 ];
 
+// ASVS 8.2.3 15.3.3
 fn fields_that_nobody_may_set(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
@@ -57,6 +58,7 @@ fn fields_that_nobody_may_set(attack: &mut Attack<'_>) {
     assert_eq!(before.body, after.body);
 }
 
+// ASVS 8.2.2
 fn what_belongs_to_others(attack: &mut Attack<'_>) {
     let (owner, other) = (attack.user(), attack.user());
     let (hers, his) = (attack.login(&owner), attack.login(&other));
@@ -93,6 +95,7 @@ fn what_belongs_to_others(attack: &mut Attack<'_>) {
     attack.tries(&Request::get("/protected").bearer(&hers.access), &answered(200));
 }
 
+// ASVS 8.2.2
 fn forged_cursors(attack: &mut Attack<'_>) {
     let (owner, other) = (attack.user(), attack.user());
     let (hers, his) = (attack.login(&owner), attack.login(&other));
@@ -124,6 +127,7 @@ fn forged_cursors(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 2.3.2
 fn pages_without_end(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);

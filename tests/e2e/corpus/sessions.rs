@@ -60,6 +60,7 @@ fn one_token_many_times(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 10.4.5
 fn tokens_of_two_generations_ago(attack: &mut Attack<'_>) {
     let name = attack.user();
     let first = attack.login(&name);
@@ -85,6 +86,7 @@ fn refreshing_for_who_is_gone(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 2.4.1
 fn refreshing_without_pause(attack: &mut Attack<'_>) {
     let name = attack.user();
     let settings = [

@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     ("UN-05", what_cannot_be_seen),
     ("UN-07", nul_in_every_field),
     ("UN-08", statements),
+    ("UN-12", accounts_from_the_start),
 ];
 
 fn other_cases_of_a_name(attack: &mut Attack<'_>) {
@@ -148,6 +149,7 @@ fn nul_in_every_field(attack: &mut Attack<'_>) {
     }
 }
 
+// ASVS 1.2.4
 fn statements(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
@@ -190,6 +192,18 @@ fn statements(attack: &mut Attack<'_>) {
         attack.tries(&ended, &refused(404, "not_found"));
     }
     attack.tries(&Request::get("/me").bearer(&tokens.access), &answered(200));
+}
+
+// ASVS 6.3.2
+fn accounts_from_the_start(attack: &mut Attack<'_>) {
+    for name in ["admin", "root", "test", "guest", "user", "operator", "portcullis"] {
+        for password in [name, "password"] {
+            attack.tries(&login(name, password), &login_failed());
+        }
+    }
+    let names = "'admin', 'root', 'test', 'guest', 'user', 'operator', 'portcullis'";
+    let users = format!("SELECT count(*) FROM users WHERE canonical_name IN ({names})");
+    assert_eq!(attack.database.number(&users), 0);
 }
 
 /// Every byte of it.

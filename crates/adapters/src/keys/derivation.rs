@@ -90,6 +90,7 @@ mod tests {
     use super::*;
 
     /// Checked against Python's `hmac`.
+    // ASVS 11.6.1
     #[test]
     fn derivations_are_what_they_were_in_every_version() {
         let secret =

@@ -206,7 +206,7 @@ async fn a_store_that_fails_is_a_503_and_no_more() {
     }
 }
 
-// ASVS 13.4.2 16.3.4 16.5.1
+// ASVS 16.5.1
 #[actix_web::test]
 async fn the_cause_is_logged_once_and_never_sent() {
     let (rig, _) = broken(StoreErrorKind::Unavailable).await;
@@ -214,9 +214,9 @@ async fn the_cause_is_logged_once_and_never_sent() {
     let answer = rig.send(post("/register", body).insert_header(("x-request-id", "cause"))).await;
     assert_eq!(answer.status, 503);
     for part in ["SELECT", "postgres", "hunter2", "10.0.0.5"] {
-        assert!(!answer.body.contains(part), "{answer:?}");
+        assert!(!answer.body.contains(part), "{answer:?}"); // ASVS 13.4.2
     }
-    let lines = logged("cause");
+    let lines = logged("cause"); // ASVS 16.3.4
     assert_eq!(lines.iter().filter(|line| line.contains(CAUSE)).count(), 1, "{lines:?}");
 }
 
@@ -266,7 +266,7 @@ impl AccessTokenCodec for BrokenTokens {
 }
 
 ///
-// ASVS 13.4.2 16.5.4
+// ASVS 16.5.4
 #[actix_web::test]
 async fn a_panic_is_one_requests_500() {
     let mut setup = Setup::new();

@@ -8,7 +8,6 @@ use crate::rig::{REQUEST_ID, Rig, Setup, bearer, with_json};
 
 const NEW: &str = "An0ther-horse battery";
 
-// ASVS 6.2.2 7.2.4 7.4.3 14.3.2
 #[actix_web::test]
 async fn a_new_password_opens_a_new_session_and_ends_the_old_ones() {
     let rig = Rig::new().await;
@@ -26,13 +25,13 @@ async fn a_new_password_opens_a_new_session_and_ends_the_old_ones() {
             "session_id": new.session,
         }),
     );
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_ne!(new.session, tokens.session);
-    assert!(rig.is_over(&tokens).await && rig.is_over(&other).await);
+    assert_eq!(answer.header("cache-control"), Some("no-store")); // ASVS 14.3.2
+    assert_ne!(new.session, tokens.session); // ASVS 7.2.4
+    assert!(rig.is_over(&tokens).await && rig.is_over(&other).await); // ASVS 7.4.3
     assert!(!rig.is_over(&new).await);
 
     rig.login("alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
-    assert_eq!(rig.login("alice", NEW).await.status, 200);
+    assert_eq!(rig.login("alice", NEW).await.status, 200); // ASVS 6.2.2
     assert_eq!(rig.events().iter().filter(|event| **event == "password_changed").count(), 1);
 }
 
@@ -99,7 +98,7 @@ async fn the_new_password_keeps_the_rules_of_registration() {
     assert!(!rig.is_over(&tokens).await);
 }
 
-// ASVS 6.2.3 6.4.2 8.2.3
+// ASVS 6.2.3
 #[actix_web::test]
 async fn the_body_is_two_passwords_and_nothing_else() {
     let rig = Rig::new().await;
@@ -111,7 +110,7 @@ async fn the_body_is_two_passwords_and_nothing_else() {
     put(r#"{"current_password":7,"new_password":null,"username":"x"}"#).await.check_violations(&[
         ("#/current_password", "wrong_type"),
         ("#/new_password", "wrong_type"),
-        ("#/username", "unknown_field"),
+        ("#/username", "unknown_field"), // ASVS 6.4.2 8.2.3
     ]);
     put("").await.check_problem(ProblemCode::MalformedJson);
 }

@@ -1,13 +1,16 @@
 //! What the HTTP stack does with connections: when they end, and what every answer carries. What else is sent to hurt is in
 //! the corpus (`corpus.rs`).
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use crate::database::Database;
 use crate::on_both_databases;
-use crate::server::{Server, race};
+use crate::server::{PASSWORD, PATIENCE, Server, race};
 
 on_both_databases! {
     // ASVS 4.2.1
@@ -49,9 +52,6 @@ on_both_databases! {
         let server = Server::start(database);
         let answer = server.raw(b"GET /health HTTP/1.1\nhost: x\nconnection: close\n\n");
         assert!(answer.starts_with("HTTP/1.1 200 "), "bare LF: {answer}");
-        let closing = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-        let answers = server.raw(closing.repeat(2).as_bytes());
-        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 2, "pipelined after close: {answers}");
     }
 
     fn ht_every_answer_has_the_security_headers(database: &Database) {
@@ -87,6 +87,197 @@ on_both_databases! {
     }
 }
 
+/// RFC 9112, section 9.6, for everything that ends a connection.
+// ASVS 4.2.1
+#[test]
+fn requests_behind_a_last_answer_are_not_answered() {
+    let database = Database::sqlite();
+    let server = Server::start(&database);
+    let with_body = |method: &str, path: &str, fields: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let chunked = |path: &str, body: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
+        format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    };
+    let h2c =
+        "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+    let get = |fields: &str| format!("GET /health HTTP/1.1\r\nhost: x\r\n{fields}\r\n");
+    for (n, behind) in [get(""), with_body("POST", "/logout", "", "{}"), "\0 no request\r\n\r\n".to_owned()]
+        .iter()
+        .enumerate()
+    {
+        let login = &format!(r#"{{"username":"nobody-{n}","password":"Wr0ng-password"}}"#);
+        for (status, request) in [
+            (400, "GET http://x/health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned()),
+            (400, "GET /health HTTP/1.1\r\nhost: user@x\r\n\r\n".to_owned()),
+            (400, get("connection: upgrade\r\nupgrade: websocket\r\n")),
+            (200, get("connection: close\r\n")),
+            (200, get(h2c)),
+            (200, "HEAD /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()),
+            (200, "GET /health HTTP/1.0\r\n\r\n".to_owned()),
+            (200, get("content-length: 2\r\n") + "{}"),
+            (401, with_body("POST", "/login", "connection: close\r\n", login)),
+            (401, with_body("POST", "/login", h2c, login)),
+            (401, with_body("POST", "/login", "", login).replace("HTTP/1.1", "HTTP/1.0")),
+            (401, with_body("DELETE", "/me", "", login)),
+            (404, with_body("POST", "/nowhere", "", login)),
+            (404, chunked("/nowhere", login)),
+            (405, with_body("PUT", "/login", "", login)),
+            (413, with_body("POST", "/login", "", &"x".repeat(20_000))),
+            (413, chunked("/login", &"x".repeat(20_000))),
+            (401, with_body("POST", "/logout", "connection: close\r\n", "{}")),
+        ] {
+            let answers = all_answers(&server, &format!("{request}{behind}{}", get("")));
+            assert!(answers.starts_with("HTTP/1.1 ") || request.contains("HTTP/1.0"), "{answers}");
+            assert_eq!(&answers[9..12], status.to_string(), "{request:?}: {answers}");
+            assert_eq!(answers.matches("HTTP/1.").count(), 1, "{request:?} and {behind:?}: {answers}");
+            let is_announced = answers.contains("\r\nconnection: close\r\n");
+            assert_eq!(is_announced, !request.contains("HTTP/1.0"), "{request:?}: {answers}");
+        }
+    }
+    assert_eq!(server.get("/health").status, 200);
+}
+
+/// Each is encoded as its own request asked for, whatever the requests behind it ask for.
+#[test]
+fn pipelined_requests_get_their_own_answers() {
+    let database = Database::sqlite();
+    let server = Server::start(&database);
+    let login = |name: &str| format!(r#"{{"username":"{name}","password":"Wr0ng-password"}}"#);
+    let head = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let (first, second, third) = (login("nobody-1"), login("nobody-2"), login("nobody-3"));
+    let requests = [
+        format!("{head}content-length: {}\r\n\r\n{first}", first.len()),
+        format!(
+            "{head}transfer-encoding: chunked\r\n\r\n{:x};x=y\r\n{second}\r\n0\r\nx: y\r\n\r\n",
+            second.len()
+        ),
+        "GET /health HTTP/1.0\r\nconnection: keep-alive\r\n\r\n".to_owned(),
+        format!("{head}expect: 100-continue\r\ncontent-length: {}\r\n\r\n{third}", third.len()),
+        "\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
+        "HEAD /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+    ]
+    .concat();
+    let answers = all_answers(&server, &requests);
+    let statuses: Vec<_> =
+        answers.match_indices("HTTP/1.").map(|(at, _)| &answers[at + 7..at + 12]).collect();
+    assert_eq!(statuses, ["1 401", "1 401", "0 200", "1 100", "1 401", "1 200", "1 200"], "{answers}");
+    assert_eq!(answers.matches(r#""code":"invalid_credentials""#).count(), 3, "with their bodies: {answers}");
+    assert_eq!(answers.matches(r#"{"status":"ok"}"#).count(), 2, "and HEAD without: {answers}");
+    let (before, last) = answers.rsplit_once("HTTP/1.1 200 ").unwrap();
+    assert!(!before.contains("connection: close") && last.contains("connection: close"), "{answers}");
+    assert!(before.contains("HTTP/1.0 200 OK") && before.contains("connection: keep-alive"), "{answers}");
+
+    let many = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
+    let answers =
+        all_answers(&server, &format!("{many}GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+    assert_eq!(answers.matches(r#"{"status":"ok"}"#).count(), 501);
+}
+
+/// The kernel would reset a connection that is closed with bytes unread, and the client might lose the answer.
+#[test]
+fn clients_that_send_too_much_get_the_answer() {
+    let database = Database::sqlite();
+    let server = Server::start(&database);
+    let much = "x".repeat(4 << 20);
+    for (status, head) in [
+        (400, "GET http://x/health HTTP/1.1\r\nhost: x\r\n\r\n"),
+        (404, "POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 4194304\r\n\r\n"),
+        (413, "POST /login HTTP/1.1\r\nhost: x\r\ncontent-length: 4194304\r\n\r\n"),
+        (200, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"),
+    ] {
+        let mut connection = TcpStream::connect(server.address).unwrap();
+        connection.write_all(format!("{head}{much}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with('}'), "{answer}");
+    }
+}
+
+/// As `docs/http.md` says.
+#[test]
+fn half_closed_clients_get_no_answer_to_a_login() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("HASHING__BCRYPT_COST", "13")]);
+    let half_closing = |request: &str| {
+        let mut connection = TcpStream::connect(server.address).unwrap();
+        connection.write_all(request.as_bytes()).unwrap();
+        connection.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let body = r#"{"username":"nobody-1","password":"Wr0ng-password"}"#;
+    let login = format!(
+        "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(half_closing(&login), "");
+    assert!(half_closing("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+/// What proxies, platforms and libraries add to a request.
+#[test]
+fn fields_that_others_add_do_not_break_a_login() {
+    let database = Database::sqlite();
+    let server = Server::start(&database);
+    assert_eq!(server.register("alice").status, 201);
+    let body = json!({"username": "alice", "password": PASSWORD}).to_string();
+    let long = "x".repeat(4_000);
+    let many: Vec<_> = (0..60).map(|n| (format!("x-platform-{n}"), "value".repeat(20))).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let cases: &[&[(&str, &str)]] = &[
+        &[
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "a=b"),
+            ("baggage", "k=v"),
+        ],
+        &[
+            ("traceparent", &long),
+            ("sentry-trace", "x"),
+            ("b3", "0"),
+            ("x-b3-traceid", ""),
+            ("newrelic", &long),
+        ],
+        &[("x-request-id", "not an id / at all"), ("x-request-id", "twice"), ("x-correlation-id", "1")],
+        &[("accept", "text/html"), ("accept-encoding", "gzip, br, zstd"), ("accept-language", "de, *;q=0.1")],
+        &[("accept", "application/xml"), ("te", "trailers"), ("priority", "u=1, i"), ("dpop", "x")],
+        &[
+            ("upgrade-insecure-requests", "1"),
+            ("sec-fetch-mode", "cors"),
+            ("idempotency-key", "1"),
+            ("apikey", "x"),
+        ],
+        &[
+            ("if-none-match", "*"),
+            ("if-match", "\"x\""),
+            ("range", "bytes=0-1"),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+        ],
+        &[("cookie", &long), ("via", "1.1 x"), ("forwarded", "for=x"), ("x-forwarded-proto", "https")],
+        &many,
+    ];
+    for fields in cases {
+        let mut request = format!(
+            "POST /login?utm_source=x&_=123 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in *fields {
+            write!(request, "{name}: {value}\r\n").unwrap();
+        }
+        let answer = server.raw(format!("{request}\r\n{body}").as_bytes());
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains("access_token"),
+            "{fields:?}: {answer}"
+        );
+    }
+}
+
 #[test]
 fn js_a_body_that_trickles_in_is_given_up() {
     let server = Server::start(&Database::sqlite());
@@ -95,6 +286,17 @@ fn js_a_body_that_trickles_in_is_given_up() {
         let head = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
         closes_within(Duration::from_secs(15), &server, &format!("{head}{}", bodies[n]), 408);
     });
+}
+
+/// Everything that comes back until the connection ends, which it does in order.
+#[track_caller]
+fn all_answers(server: &Server, requests: &str) -> String {
+    let mut connection = TcpStream::connect(server.address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.write_all(requests.as_bytes()).unwrap();
+    let mut answers = String::new();
+    connection.read_to_string(&mut answers).unwrap();
+    answers
 }
 
 /// Asserts that the connection ends soon after the answer to a request, although the client leaves it open.

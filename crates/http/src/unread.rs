@@ -1,8 +1,8 @@
 //! Chunked request bodies that nobody reads to their end.
 //!
-//! actix-http closes a connection on which an unread body is left, after a second in which the client may read the
-//! answer. But a chunked body that was dropped it goes on to read, for as long as the client likes: a request without
-//! its last chunk would hold its connection for ever. So such a body lives as long as the answer to it.
+//! actix-http closes a connection on which an unread body is left. But it goes on reading a chunked body that was dropped,
+//! for as long as the client likes: a request without its last chunk would hold its connection forever. So such a body
+//! lives as long as the answer to it.
 
 use std::cell::RefCell;
 use std::pin::Pin;

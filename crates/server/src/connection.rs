@@ -1,7 +1,8 @@
 //! Connections whose clients must go on: none is held for who sends half a request, or does not take its answer.
 //!
 //! The HTTP implementation limits the first head of a connection and the bodies. Here is what it leaves open: later
-//! heads, answers that nobody reads, and what arrives while such an answer waits.
+//! heads, answers that nobody reads, and what arrives while such an answer waits. A connection hands over
+//! [one request at a time](crate::turn), and closes in a way that leaves its client the answer.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::rt::time::{Instant, Sleep, sleep_until};
+use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::turn::Turn;
 
 /// A connection to a client that has only so long for each step.
 #[derive(Debug)]
@@ -21,8 +25,9 @@ pub(crate) struct Connection<S> {
     /// Goes off no later than the time of the present step is over, and is set anew when it went off too early: steps
     /// are far more frequent.
     alarm: Pin<Box<Sleep>>,
-    /// How many bytes were read since the reading last paused.
-    read_at_once: usize,
+    turn: Turn,
+    /// What arrived behind the present request: at most what is read at once.
+    ahead: BytesMut,
     /// How often in a row there was no room to write.
     polls_without_room: u32,
 }
@@ -36,6 +41,8 @@ enum Awaited {
     Answer,
     /// That the client takes what it was sent.
     Room,
+    /// That the client closes too.
+    End,
 }
 
 impl Awaited {
@@ -45,6 +52,7 @@ impl Awaited {
             Self::Request => KEEP_ALIVE,
             Self::Answer => LONGEST_REQUEST,
             Self::Room => LONGEST_SENDING,
+            Self::End => LINGER,
         }
     }
 }
@@ -55,7 +63,13 @@ impl<S> Connection<S> {
         let since = Instant::now();
         let awaited = Awaited::Request;
         let alarm = Box::pin(sleep_until(since + awaited.limit()));
-        Self { stream, awaited, since, alarm, read_at_once: 0, polls_without_room: 0 }
+        let (turn, ahead) = (Turn::default(), BytesMut::new());
+        Self { stream, awaited, since, alarm, turn, ahead, polls_without_room: 0 }
+    }
+
+    /// The step that it is at, for the service that answers its requests.
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn.clone()
     }
 
     fn wait_for(&mut self, awaited: Awaited) {
@@ -81,8 +95,35 @@ impl<S> Connection<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Notes that a part of a request was handed over.
+    fn handed_over(&mut self) -> Poll<io::Result<()>> {
+        if self.awaited == Awaited::Request {
+            self.wait_for(Awaited::Answer);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Discards what the client still sends. Ready when it has closed, or took too long to.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.ahead = BytesMut::new();
+        let mut bytes = [0; 1_024];
+        for _ in 0..MOST_DISCARDED {
+            let mut discarded = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut discarded) {
+                Poll::Ready(Ok(())) if !discarded.filled().is_empty() => {}
+                Poll::Ready(_closed_or_broken) => return Poll::Ready(()),
+                Poll::Pending => return self.poll_over(context),
+            }
+        }
+        context.waker().wake_by_ref();
+        self.poll_over(context)
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
-    /// Ends where the client took too long for its request, as if it had closed the connection.
+    /// Ends where the client took too long for its request, as if it had closed the connection. Reads no further than the
+    /// end of the present request, as far as the caller can see.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,26 +134,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         if this.awaited == Awaited::Room {
             return Poll::Pending;
         }
-        if this.read_at_once >= ENOUGH_AT_ONCE {
-            this.read_at_once = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if this.turn.is_over() {
+            return this.poll_discard(context).map(Ok);
+        }
+        if !this.ahead.is_empty() {
+            let most = this.ahead.len().min(buffer.remaining());
+            let length = this.turn.take(&this.ahead[..most]);
+            if length > 0 {
+                buffer.put_slice(&this.ahead.split_to(length));
+                return this.handed_over();
+            }
+            // More is not read, not even whether the client has left.
+            this.turn.wake_at_next_step(context);
+            return this.poll_over(context).map(Ok);
         }
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            let length = buffer.filled().len() - before;
-            this.read_at_once += length;
-            if this.awaited == Awaited::Request && length > 0 {
-                this.wait_for(Awaited::Answer);
+            let arrived = &buffer.filled()[before..];
+            if read.is_err() || arrived.is_empty() {
+                return Poll::Ready(read);
             }
-            return Poll::Ready(read);
+            let length = this.turn.take(arrived);
+            this.ahead = BytesMut::from(&arrived[length..]);
+            buffer.set_filled(before + length);
+            if length > 0 {
+                return this.handed_over();
+            }
+            this.turn.wake_at_next_step(context);
         }
-        this.read_at_once = 0;
         this.poll_over(context).map(Ok)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     /// Fails where the client took too long to take what it was sent before.
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -146,8 +200,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Closes the own side, and then waits a moment for the client's. The kernel resets a connection that is closed while
+    /// there is something to read, and the client may lose the answer by that (RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.awaited != Awaited::End {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if this.turn.is_idle() {
+                return Poll::Ready(Ok(()));
+            }
+            this.wait_for(Awaited::End);
+        }
+        this.poll_discard(context).map(Ok)
     }
 }
 
@@ -162,9 +226,12 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(75);
 /// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.
 const LONGEST_SENDING: Duration = Duration::from_mins(1);
 
-/// Bytes after which the reading pauses, until what was read is answered as far as it can be. The HTTP implementation
-/// would make requests, of some 4 KiB each, of as many heads as 128 KiB hold. Hardly any request is as long as this.
-const ENOUGH_AT_ONCE: usize = 4 * 1024;
+/// How long a client may take to close, once it was sent its last answer: enough for it to read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How often in a row a connection is read to discard what arrives, 1 KiB at a time, before other connections have their
+/// turn.
+const MOST_DISCARDED: usize = 16;
 
 /// How often in a row a connection is written to in vain. The HTTP implementation asks again and again, without being
 /// woken up, while a client that takes nothing has sent it more than it holds: within moments it has asked so often.
@@ -241,31 +308,42 @@ mod tests {
         assert!(timeout(SECOND, connection.read(&mut [0; 3])).await.is_err(), "nothing is read");
     }
 
-    #[tokio::test]
-    async fn the_reading_pauses_after_a_while_and_goes_on_by_itself() {
-        let (ours, mut client) = duplex(1 << 20);
+    #[tokio::test(start_paused = true)]
+    async fn a_second_request_waits_for_the_first() {
+        let (ours, mut client) = duplex(1 << 10);
         let mut connection = Connection::new(ours);
-        client.write_all(&[b'x'; 3 * ENOUGH_AT_ONCE]).await.unwrap();
-        let mut read = [0; 3 * ENOUGH_AT_ONCE];
-        let mut read = ReadBuf::new(&mut read);
-        let (mut pauses, mut last_pause) = (0, 0);
-        std::future::poll_fn(|context| {
-            while read.remaining() > 0 {
-                // As much at a time as the HTTP implementation asks for, at least.
-                let mut some = read.take(1_024);
-                if Pin::new(&mut connection).poll_read(context, &mut some).is_pending() {
-                    pauses += 1;
-                    assert_eq!(read.filled().len() - last_pause, ENOUGH_AT_ONCE);
-                    last_pause = read.filled().len();
-                    return Poll::Pending;
-                }
-                let length = some.filled().len();
-                read.advance(length);
+        let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(&request.repeat(2)).await.unwrap();
+        let mut bytes = [0; 1 << 10];
+        assert_eq!(connection.read(&mut bytes).await.unwrap(), request.len());
+        assert!(timeout(SECOND, connection.read(&mut bytes)).await.is_err(), "it is not handed over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_waits_a_moment_for_the_client() {
+        for (request, leaves, waits) in [
+            ("", false, Duration::ZERO),
+            ("GET / HTTP/1.1\r\n\r\nmore", false, LINGER),
+            ("GET / HTTP/1.1\r\n\r\nmore", true, Duration::ZERO),
+            ("half a head", false, LINGER),
+        ] {
+            let (ours, mut client) = duplex(1 << 10);
+            let mut connection = Connection::new(ours);
+            client.write_all(request.as_bytes()).await.unwrap();
+            if !request.is_empty() {
+                let _length = connection.read(&mut [0; 64]).await.unwrap();
             }
-            Poll::Ready(())
-        })
-        .await;
-        assert_eq!(pauses, 2);
+            connection.write_all(b"answer").await.unwrap();
+            let begun = Instant::now();
+            let mut answer = String::new();
+            if leaves {
+                client.shutdown().await.unwrap();
+            }
+            connection.shutdown().await.unwrap();
+            assert_eq!(begun.elapsed(), waits, "{request:?}");
+            client.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "answer");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod serve;
 mod sessions;
 mod settings;
 mod terminal;
+mod turn;
 mod user;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::{Server, ServerBuilder, ServerHandle};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt;
 use actix_web::rt::net::{TcpSocket, TcpStream};
@@ -22,6 +22,7 @@ use crate::keeper::Keeper;
 use crate::logging;
 use crate::secret_file::absolute;
 use crate::settings::{InvalidSetting, Settings};
+use crate::turn;
 use crate::wire::Instance;
 
 /// Runs the service until it is told to stop.
@@ -102,8 +103,8 @@ fn start(settings: &Settings, listener: TcpListener, api: Arc<Api>) -> io::Resul
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
         .listen("http", listener, move || {
-            let app = portcullis_http::app(&api).into_factory();
-            let app = app.map_err(|error: actix_web::Error| error.error_response());
+            let app = map_config(portcullis_http::app(&api), |()| AppConfig::default());
+            let app = apply_fn_factory(app, turn::answer);
             let stopping = stopping.clone();
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
@@ -111,13 +112,16 @@ fn start(settings: &Settings, listener: TcpListener, api: Arc<Api>) -> io::Resul
                     async move { stopping.notified().await }
                 })
                 .client_request_timeout(HEAD_TIMEOUT)
-                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-                // The connections see to that.
+                // The connections see to that, and to closing gently.
                 .keep_alive(KeepAlive::Os)
+                .client_disconnect_timeout(Duration::ZERO)
+                .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+                    data.insert(connection.turn());
+                })
                 // Who closes the own half is taken to have left, for most clients close both at once and it looks the
                 // same: their work is dropped instead of done for nobody.
                 .h1_allow_half_closed(false)
-                .finish(map_config(app, |()| AppConfig::default()));
+                .finish(app);
             fn_service(async |stream: TcpStream| {
                 let peer = stream.peer_addr().ok();
                 Ok((Connection::new(stream), Protocol::Http1, peer))
@@ -257,6 +261,3 @@ const MAX_CONNECTIONS_PER_WORKER: usize = 10_000;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection may take to close.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,344 @@
+//! One request at a time: which bytes of a connection the HTTP implementation gets, and when.
+//!
+//! actix-http decodes all requests that have arrived before it answers the first. Requests behind an answer with
+//! `Connection: close` are therefore answered too, against RFC 9112, section 9.6. It also encodes each answer by the
+//! method, the version and the `Connection` of the request that it decoded last, which may be a later one. So a
+//! connection hands over one request and keeps the bytes behind it until the request is answered. After the last answer
+//! they are discarded.
+//!
+//! actix-http stays the only parser. The connection only counts bytes: to the empty line after a head, and through the
+//! body that actix-http found announced there. If the two ever disagreed, the request would wait for its bytes until a
+//! timeout, or bytes would arrive early, as they do without this module.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use actix_http::{ConnectionType, Request, Response};
+use actix_service::Service;
+use actix_web::Error;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{RequestHead, ServiceResponse};
+use actix_web::http::{Version, header};
+
+/// The step that a connection is at, shared by the connection and the service that answers its requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn(Rc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    step: Cell<Step>,
+    /// Wakes the task of the connection, which has bytes that it may not hand over yet.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What a connection hands over next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The head of a request.
+    Head(Lines),
+    /// So many bytes of a body.
+    Body(u64),
+    /// A body in chunks.
+    Chunks(Chunk),
+    /// Nothing, before the request is answered.
+    Answer,
+    /// Nothing any more.
+    Close,
+}
+
+impl Turn {
+    /// Returns how many of `bytes` may be handed over now, and counts them as handed over.
+    pub(crate) fn take(&self, bytes: &[u8]) -> usize {
+        let mut step = self.0.step.get();
+        let length = step.take(bytes);
+        self.0.step.set(step);
+        length
+    }
+
+    /// Wakes the task when the next step begins.
+    pub(crate) fn wake_at_next_step(&self, context: &Context<'_>) {
+        *self.0.waker.borrow_mut() = Some(context.waker().clone());
+    }
+
+    /// Whether the last answer was made.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.step.get() == Step::Close
+    }
+
+    /// Whether no request has begun since the last answer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.step.get() == Step::default()
+    }
+
+    /// Lets the body of a request pass, whose head was decoded.
+    fn begin(&self, head: &RequestHead) {
+        let length = head.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let step = match length.and_then(|length| length.trim().parse().ok()) {
+            _ if head.headers().contains_key(header::TRANSFER_ENCODING) => Step::Chunks(Chunk::NEXT),
+            Some(0) | None => Step::Answer,
+            Some(length) => Step::Body(length),
+        };
+        self.go_on(step);
+    }
+
+    /// Whether a part of the body of the present request was not handed over.
+    fn has_unread_body(&self) -> bool {
+        matches!(self.0.step.get(), Step::Body(_) | Step::Chunks(_))
+    }
+
+    /// Lets the next request pass, unless this was the last.
+    fn end(&self, is_last: bool) {
+        self.go_on(if is_last { Step::Close } else { Step::default() });
+    }
+
+    fn go_on(&self, step: Step) {
+        self.0.step.set(step);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Answers a request of a connection whose data hold its [`Turn`].
+///
+/// The last answer of a connection says `Connection: close`: where the client asked for it, where the service decided it,
+/// and where a part of the body was not read. A request to upgrade the connection is the last too, because actix-http keeps
+/// no such connection open.
+pub(crate) fn answer<S, B>(
+    request: Request,
+    service: &S,
+) -> impl Future<Output = Result<Response<EitherBody<B>>, Error>> + use<S, B>
+where
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let turn = request.conn_data::<Turn>().cloned().unwrap_or_default();
+    let may_stay_open = request.head().connection_type() == ConnectionType::KeepAlive;
+    turn.begin(request.head());
+    let called = service.call(request);
+    async move {
+        let mut response = match called.await {
+            Ok(response) => Response::from(response).map_body(|_, body| EitherBody::left(body)),
+            Err(error) => Response::from(error).map_body(|_, body| EitherBody::right(body)),
+        };
+        // actix-http uses heads again without resetting the version, by which it would decide.
+        response.head_mut().version = Version::HTTP_11;
+        let is_last = !may_stay_open
+            || response.head().connection_type() == ConnectionType::Close
+            || turn.has_unread_body();
+        if is_last {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        // actix-http encodes the head of the response before it reads on.
+        turn.end(is_last);
+        Ok(response)
+    }
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self::Head(Lines { has_begun: false, is_empty: true })
+    }
+}
+
+impl Step {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let end = match self {
+            Self::Head(lines) => lines.end(bytes),
+            Self::Body(left) => end_of(left, bytes),
+            Self::Chunks(chunk) => chunk.end(bytes),
+            Self::Answer | Self::Close => return 0,
+        };
+        match end {
+            Some(end) => {
+                *self = Self::Answer;
+                end
+            }
+            None => bytes.len(),
+        }
+    }
+}
+
+/// Lines up to an empty one. Like actix-http, takes a bare LF for the end of a line, and passes over empty lines before a
+/// request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lines {
+    /// Whether the next empty line is the end.
+    has_begun: bool,
+    /// Whether the present line has been empty so far.
+    is_empty: bool,
+}
+
+impl Lines {
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut begin = 0;
+        while let Some(length) = line_feed(&bytes[begin..]) {
+            let end = begin + length;
+            self.pass(&bytes[begin..end]);
+            begin = end + 1;
+            if self.has_begun && self.is_empty {
+                return Some(begin);
+            }
+            self.is_empty = true;
+        }
+        self.pass(&bytes[begin..]);
+        None
+    }
+
+    fn pass(&mut self, part_of_line: &[u8]) {
+        if part_of_line.iter().any(|byte| *byte != b'\r') {
+            *self = Self { has_begun: true, is_empty: false };
+        }
+    }
+}
+
+/// The place of the first LF. Every byte of every head passes here, so most are looked at sixteen at a time.
+fn line_feed(bytes: &[u8]) -> Option<usize> {
+    let has_none =
+        |chunk: &&[u8; 16]| chunk.iter().fold(0, |found, byte| found | u8::from(*byte == b'\n')) == 0;
+    let passed = 16 * bytes.as_chunks().0.iter().take_while(has_none).count();
+    bytes[passed..].iter().position(|byte| *byte == b'\n').map(|place| passed + place)
+}
+
+/// A place in a body in chunks (RFC 9112, section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    /// In the line before a chunk: the size so far, and whether its digits are over.
+    Size { size: u64, is_over: bool },
+    /// So many bytes before the next such line.
+    Data(u64),
+    /// Behind the last chunk.
+    Trailer(Lines),
+}
+
+impl Chunk {
+    const NEXT: Self = Self::Size { size: 0, is_over: false };
+
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            match self {
+                Self::Size { size: 0, .. } if *byte == b'\n' => {
+                    *self = Self::Trailer(Lines { has_begun: true, is_empty: true });
+                    at += 1;
+                }
+                Self::Size { size, .. } if *byte == b'\n' => {
+                    // CR LF follows the data.
+                    *self = Self::Data(size.saturating_add(2));
+                    at += 1;
+                }
+                Self::Size { size, is_over } => {
+                    match char::from(*byte).to_digit(16) {
+                        Some(digit) if !*is_over => {
+                            *size = size.saturating_mul(16).saturating_add(digit.into());
+                        }
+                        _ => *is_over = true,
+                    }
+                    at += 1;
+                }
+                Self::Data(left) => {
+                    at += end_of(left, &bytes[at..])?;
+                    *self = Self::NEXT;
+                }
+                Self::Trailer(lines) => return lines.end(&bytes[at..]).map(|end| at + end),
+            }
+        }
+        None
+    }
+}
+
+/// Where `left` bytes end, if that is in `bytes`. Otherwise takes their number off.
+fn end_of(left: &mut u64, bytes: &[u8]) -> Option<usize> {
+    match usize::try_from(*left) {
+        Ok(end) if end <= bytes.len() => Some(end),
+        _ => {
+            *left -= bytes.len() as u64;
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    fn begin(turn: &Turn, name: HeaderName, value: &'static str) {
+        let mut head = RequestHead::default();
+        head.headers_mut().insert(name, HeaderValue::from_static(value));
+        turn.begin(&head);
+    }
+
+    /// Hands over all bytes in pieces of at most `most`, and returns how many passed.
+    fn passed(turn: &Turn, bytes: &[u8], most: usize) -> usize {
+        let mut passed = 0;
+        while passed < bytes.len() {
+            let end = bytes.len().min(passed + most);
+            match turn.take(&bytes[passed..end]) {
+                0 => break,
+                taken => passed += taken,
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn one_head_passes_however_it_arrives() {
+        for head in [
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET / HTTP/1.1\nhost: x\n\n",
+            "\r\n\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            for most in [1, 2, 3, 7, 1_000] {
+                let turn = Turn::default();
+                let both = [head.as_bytes(), GET].concat();
+                assert_eq!(passed(&turn, &both, most), head.len(), "{head:?} in pieces of {most}");
+                turn.end(false);
+                assert_eq!(passed(&turn, GET, most), GET.len());
+                turn.end(true);
+                assert_eq!((passed(&turn, GET, most), turn.is_over()), (0, true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_passes_up_to_its_length() {
+        for most in [1, 3, 1_000] {
+            let turn = Turn::default();
+            passed(&turn, GET, most);
+            begin(&turn, header::CONTENT_LENGTH, "5");
+            assert!(turn.has_unread_body());
+            assert_eq!(passed(&turn, b"helloGET", most), 5);
+            assert!(!turn.has_unread_body());
+        }
+        let turn = Turn::default();
+        begin(&turn, header::CONTENT_LENGTH, "0");
+        assert_eq!((turn.has_unread_body(), turn.take(b"x")), (false, 0));
+    }
+
+    #[test]
+    fn a_chunked_body_passes_up_to_its_end() {
+        for body in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "A;name=5\r\n0123456789\r\n1\r\n\n\r\n000\r\n\r\n",
+            "1\r\nx\r\n0\r\ntrailer: x\r\n\r\n",
+        ] {
+            for most in [1, 2, 5, 1_000] {
+                let turn = Turn::default();
+                begin(&turn, header::TRANSFER_ENCODING, "chunked");
+                let all = [body.as_bytes(), GET].concat();
+                assert_eq!(passed(&turn, &all, most), body.len(), "{body:?} in pieces of {most}");
+            }
+        }
+        let turn = Turn::default();
+        begin(&turn, header::TRANSFER_ENCODING, "chunked");
+        assert_eq!(turn.take(b"ffffffffffffffffff\r\nx"), 21, "a size beyond all bounds never ends");
+        assert!(turn.has_unread_body());
+    }
+}

@@ -1,6 +1,8 @@
 //! Which web pages of other origins may read the answers (CORS, of the Fetch standard).
 //!
-//! There are no cookies, so there are no credentials to allow: a page can use a token only if somebody gave it one.
+//! There are no cookies, so there are no credentials to allow: a page can use a token only if somebody gave it one. Request
+//! header fields grant nothing either. Tracing, error reporting and platform libraries add fields of their own to the
+//! requests of a page, so an allowed origin may send any.
 
 use std::fmt;
 
@@ -57,8 +59,9 @@ impl AllowedOrigins {
     /// The middleware that grants them access.
     pub(crate) fn middleware(&self) -> Cors {
         let cors = Cors::default()
-            .allowed_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-            .allowed_headers([header::AUTHORIZATION, header::CONTENT_TYPE, X_REQUEST_ID])
+            .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
+            // Repeats the names asked for: `*` does not stand for `Authorization`.
+            .allow_any_header()
             .expose_headers(EXPOSED)
             .max_age(PREFLIGHT_SECONDS);
         match self {
@@ -149,9 +152,10 @@ pub(crate) async fn explain<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    // More names than any page has reason to ask for are refused unread.
-    let asked_for = request.headers().get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
-    if asked_for.map(HeaderValue::len).sum::<usize>() > MAX_HEADERS_ASKED_FOR {
+    // They are repeated in the answer: no more than any page has reason to ask for, and nothing but names.
+    let asked_for = || request.headers().get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    if asked_for().map(HeaderValue::len).sum::<usize>() > MAX_HEADERS_ASKED_FOR || !asked_for().all(are_names)
+    {
         let refusal = Problem::new(ProblemCode::MalformedRequest).error_response();
         return Ok(request.into_response(refusal).map_into_right_body());
     }
@@ -163,6 +167,12 @@ pub(crate) async fn explain<B: MessageBody + 'static>(
     let mut refusal = Problem::new(code).error_response();
     refusal.headers_mut().insert(header::VARY, VARY);
     Ok(response.into_response(refusal).map_into_right_body())
+}
+
+/// Whether it is a list of header names, in which elements may be empty (RFC 9110, sections 5.6.1.2 and 5.6.2).
+fn are_names(list: &HeaderValue) -> bool {
+    let may_be_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    list.as_bytes().split(|byte| *byte == b',').all(|name| name.trim_ascii().iter().all(may_be_in_name))
 }
 
 fn problem_of(error: &CorsError) -> ProblemCode {

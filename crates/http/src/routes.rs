@@ -215,6 +215,12 @@ fn begins_with_ipv6(host: &[u8]) -> bool {
     })
 }
 
+/// Whether a parameter of a query is none of the service's: libraries add such names against caches, and for statistics.
+/// Any other unknown name may be a slip of the pen, and is refused where a slip would do harm.
+fn is_foreign(parameter: &str) -> bool {
+    parameter.starts_with('_') || parameter.starts_with("utm_")
+}
+
 /// The type of what most routes return.
 type Answer = Result<HttpResponse, Problem>;
 

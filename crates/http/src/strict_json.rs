@@ -153,21 +153,36 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Accepts `application/json`, with `charset=utf-8` at most, and no content coding.
+/// Accepts `application/json` in UTF-8, and no content coding.
+///
+/// The type may be repeated, in fields of its own or joined by commas, as some proxies do. Then each must be JSON: a
+/// browser asks before it sends such a request to another origin, and with a type that it sends unasked, all are refused.
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).map(|value| value.to_str().is_ok_and(is_json));
-    let is_one_json = types.next() == Some(true) && types.next().is_none();
-    let is_plain = headers.get_all(header::CONTENT_ENCODING).all(|coding| coding.as_bytes() == b"identity");
-    if is_one_json && is_plain { Ok(()) } else { Err(ProblemCode::UnsupportedMediaType.into()) }
+    let types = || headers.get_all(header::CONTENT_TYPE);
+    let is_json = types().next().is_some()
+        && types().all(|value| value.to_str().is_ok_and(|types| types.split(',').all(is_json)));
+    let is_plain = headers.get_all(header::CONTENT_ENCODING).all(|coding| {
+        let coding = coding.as_bytes().trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    });
+    if is_json && is_plain { Ok(()) } else { Err(ProblemCode::UnsupportedMediaType.into()) }
 }
 
+/// Parameters other than `charset` mean nothing for JSON (RFC 8259, section 11), and clients send some.
 fn is_json(media_type: &str) -> bool {
     let mut parts = media_type.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    let is_utf_8 = |parameter: &str| {
-        ["charset=utf-8", "charset=\"utf-8\""].iter().any(|utf_8| parameter.eq_ignore_ascii_case(utf_8))
-    };
-    is_json && parts.next().is_none_or(is_utf_8) && parts.next().is_none()
+    is_json
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, charset)) if name.trim_end().eq_ignore_ascii_case("charset") => is_utf_8(charset),
+            _ => true,
+        })
+}
+
+fn is_utf_8(charset: &str) -> bool {
+    let charset = charset.trim_start();
+    let quoted = charset.strip_prefix(['"', '\'']).and_then(|rest| rest.strip_suffix(['"', '\'']));
+    ["utf-8", "utf8"].iter().any(|utf_8| quoted.unwrap_or(charset).eq_ignore_ascii_case(utf_8))
 }
 
 fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
@@ -364,18 +379,30 @@ mod tests {
     }
 
     #[test]
-    fn media_types_are_exact() {
+    fn json_in_utf_8_is_accepted_with_any_parameters() {
         let check =
             |content_type: &str, is_fine: bool| assert_eq!(is_json(content_type), is_fine, "{content_type}");
         check("application/json", true);
         check("Application/JSON; charset=UTF-8", true);
         check("application/json;charset=\"utf-8\"", true);
+        check("application/json;charset='utf-8'", true);
+        check("application/json; charset=utf8", true);
+        check(" application/json\t;\tCharset = UTF-8 ;", true);
+        check("application/json;", true);
+        check("application/json; charset=utf-8; x=y", true);
+        check("application/json; odata=verbose", true);
+        check("application/json; v=1; boundary=x", true);
         check("application/json; charset=utf-7", false);
-        check("application/json; charset=utf-8; x=y", false);
-        check("application/json; boundary=x", false);
+        check("application/json; charset=utf-8; charset=utf-16", false);
+        check("application/json; charset=iso-8859-1", false);
+        check("application/json; charset=", false);
+        check("application/json; charset=\"\"", false);
         check("application/jsonp", false);
         check("application/problem+json", false);
+        check("application/vnd.api+json", false);
         check("text/json", false);
+        check("text/plain; application/json", false);
+        check("; application/json", false);
         check("", false);
     }
 

@@ -193,8 +193,8 @@ fn other_media_types(attack: &mut Attack<'_>) {
         "text/json",
         "application/jsonx",
         "application/json; charset=utf-7",
-        "application/json, application/json",
-        "application/json;",
+        "application/json, text/plain",
+        "text/plain; application/json",
         "*/*",
         "",
     ] {

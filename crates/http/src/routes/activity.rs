@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
-use super::Answer;
+use super::{Answer, is_foreign};
 use crate::Api;
 use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
@@ -136,6 +136,7 @@ impl Page {
                 }
                 ("cursor", true) => violations.push(wrong("#/cursor", "must come once")),
                 ("limit", true) => violations.push(wrong("#/limit", "must come once")),
+                (foreign, _) if is_foreign(foreign) => {}
                 _ => {
                     let message = "is not a parameter of this request";
                     violations.push(Violation::new(pointer_to(name), ViolationCode::UnknownField, message));

@@ -11,7 +11,7 @@ use portcullis_domain::token::RefreshToken;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::Answer;
+use super::{Answer, is_foreign};
 use crate::Api;
 use crate::answer;
 use crate::bearer::UnverifiedBearer;
@@ -78,9 +78,7 @@ impl FromFields for LogoutRequest {
     }
 }
 
-/// A misspelt name must not end fewer sessions than were meant.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ScopeQuery {
     scope: Option<Scope>,
 }
@@ -116,16 +114,22 @@ impl FromRequest for Scoped {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = Query::<ScopeQuery>::from_query(request.query_string());
-        ready(match query {
-            Ok(query) => Ok(Self(query.into_inner().scope.map(LogoutScope::from).unwrap_or_default())),
-            Err(_unknown) => Err(Problem::invalid(vec![Violation::new(
+        ready(match parse(request.query_string()) {
+            Some(query) => Ok(Self(query.scope.map(LogoutScope::from).unwrap_or_default())),
+            None => Err(Problem::invalid(vec![Violation::new(
                 "#/scope",
                 ViolationCode::WrongType,
                 "must be `current`, `others` or `all`",
             )])),
         })
     }
+}
+
+/// Parses a query, which may have no more than a scope. A misspelt name must not end fewer sessions than were meant.
+fn parse(query: &str) -> Option<ScopeQuery> {
+    let pairs = Query::<Vec<(String, String)>>::from_query(query).ok()?;
+    let are_known = pairs.iter().all(|(name, _)| name == "scope" || is_foreign(name));
+    Query::from_query(query).ok().filter(|_| are_known).map(Query::into_inner)
 }
 
 problems!(

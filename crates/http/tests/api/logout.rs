@@ -82,10 +82,32 @@ async fn the_scope_says_whose_sessions_end() {
 }
 
 #[actix_web::test]
+async fn parameters_against_caches_and_for_statistics_are_ignored() {
+    let rig = Rig::new().await;
+    rig.alice().await;
+    for query in
+        ["_=1764100000000", "utm_source=mail&utm_medium=x", "_=1&scope=current", "scope=current&_=1&_=2", ""]
+    {
+        let tokens = rig.login("alice", PASSWORD).await.tokens();
+        let request = bearing(&tokens.access).uri(&format!("/logout?{query}"));
+        rig.send(request).await.check_done();
+        assert!(rig.is_over(&tokens).await, "{query}");
+    }
+}
+
+#[actix_web::test]
 async fn no_other_scope_is_known() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    for query in ["scope=everything", "scope=", "scope=All", "scope=current&scope=all", "scopes=all", "x=1"] {
+    for query in [
+        "scope=everything",
+        "scope=",
+        "scope=All",
+        "scope=current&scope=all",
+        "scopes=all",
+        "x=1",
+        "_=1&scopes=all",
+    ] {
         let request = bearing(&tokens.access).uri(&format!("/logout?{query}"));
         rig.send(request).await.check_violations(&[("#/scope", "wrong_type")]);
     }

@@ -139,6 +139,7 @@ async fn what_asks_for_no_page_is_refused() {
     }
     rig.get_as("/me/activity?limit=0&cursor=x", &token).await.check_violations(&[limit, cursor]);
     rig.get_as("/me/activity?limit=5&limit=5", &token).await.check_violations(&[limit]);
+    assert_eq!(rig.get_as("/me/activity?_=1764100000000&limit=5&utm_source=x", &token).await.status, 200);
     rig.get_as("/me/activity?Limit=5", &token).await.check_violations(&[("#/Limit", "unknown_field")]);
     let long = format!("/me/activity?{}=1", "x".repeat(65));
     rig.get_as(&long, &token).await.check_violations(&[("#", "unknown_field")]);

@@ -173,9 +173,12 @@ async fn only_plain_json_is_read() {
         "application/xml",
         "text/json",
         "application/json; charset=utf-7",
-        "application/json; charset=utf-8; q=1",
-        "application/json, application/json",
-        "application/json;",
+        "application/json; charset=utf-8; charset=utf-7",
+        "application/json; charset=iso-8859-1",
+        "application/json, text/plain",
+        "text/plain, application/json",
+        "text/plain; application/json",
+        "application/vnd.api+json",
         "*/*",
         "",
     ];
@@ -188,18 +191,35 @@ async fn only_plain_json_is_read() {
             let request = sender.request(route, &body).insert_header(("content-encoding", coding));
             rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
         }
-        let twice = sender.request(route, &body).append_header(("content-type", "application/json"));
-        rig.send(twice).await.check_problem(ProblemCode::UnsupportedMediaType);
+        let another = sender.request(route, &body).append_header(("content-type", "text/plain"));
+        rig.send(another).await.check_problem(ProblemCode::UnsupportedMediaType);
         let none = sender.untyped(route, &body);
         rig.send(none).await.check_problem(ProblemCode::UnsupportedMediaType);
     }
-    for content_type in
-        ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=UTF-8"]
-    {
-        let request = post("/login", &body)
-            .insert_header(("content-type", content_type))
-            .insert_header(("content-encoding", "identity"));
-        rig.send(request).await.check_problem(ProblemCode::InvalidCredentials);
+}
+
+#[actix_web::test]
+async fn json_is_read_however_clients_name_it() {
+    let rig = Rig::new().await;
+    for content_type in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON;charset=UTF-8",
+        "application/json; charset=\"utf-8\"",
+        "application/json; charset=utf8",
+        "application/json;",
+        "application/json ; charset = utf-8 ; ",
+        "application/json; odata=verbose",
+        "application/json; charset=utf-8; v=1",
+        "application/json, application/json",
+    ] {
+        for coding in ["identity", "Identity", ""] {
+            let request = post("/refresh", r#"{"refresh_token":"x"}"#)
+                .insert_header(("content-type", content_type))
+                .append_header(("content-type", "application/json"))
+                .insert_header(("content-encoding", coding));
+            rig.send(request).await.check_problem(ProblemCode::InvalidRefreshToken);
+        }
     }
 }
 

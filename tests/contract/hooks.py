@@ -131,7 +131,8 @@ REFUSED_THOUGH_VALID = {
     # Too many words to list them in a pattern.
     ("POST /register", "#/username"): {"reserved"},
     ("POST /register", "#/password"): NEW_PASSWORD,
-    ("PUT /me/password", "#/new_password"): NEW_PASSWORD,
+    # Nor that it differs from another.
+    ("PUT /me/password", "#/new_password"): NEW_PASSWORD | {"unchanged"},
     # Who it is that knows the password is not for a schema to say.
     ("PUT /me/password", "#/current_password"): {"incorrect"},
     ("DELETE /me", "#/current_password"): {"incorrect"},

@@ -80,6 +80,11 @@ impl AcceptedPassword {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether both are one password, after NFC. Takes a time that depends on them, so the caller must know both.
+    pub(crate) fn is_same_as(&self, attempt: &PasswordAttempt) -> bool {
+        *self.0 == *attempt.expose_nfc()
+    }
 }
 
 impl fmt::Debug for AcceptedPassword {
@@ -123,6 +128,16 @@ mod tests {
         assert_eq!(nfc("e\u{301}"), nfc("é"));
         assert_ne!(nfc("\u{fb01}"), nfc("fi"), "compatibility variants stay different");
         assert_eq!(nfc(" a "), " a ");
+    }
+
+    #[test]
+    fn passwords_equal_after_nfc_are_the_same() {
+        let is_same = |accepted: &str, attempt: &str| {
+            let [accepted, attempt] = [accepted, attempt].map(|raw| PasswordAttempt::new(raw.to_owned()));
+            accepted.to_hashable().is_same_as(&attempt)
+        };
+        assert!(is_same("e\u{301}", "é") && is_same("é", "e\u{301}"));
+        assert!(!is_same("e", "é") && !is_same("A", "a") && !is_same("\u{fb01}", "fi"));
     }
 
     // ASVS 11.7.2

@@ -506,6 +506,7 @@ mod tests {
             "invalid_start",
             "reserved",
             "incorrect",
+            "unchanged",
         ];
         assert_eq!(document()["components"]["schemas"]["ViolationCode"]["enum"], serde_json::json!(promised));
     }

@@ -353,6 +353,11 @@ impl From<ChangePasswordError> for Problem {
             ChangePasswordError::Rejected(violations) => {
                 Self::invalid(of_password("#/new_password", &violations).collect())
             }
+            ChangePasswordError::Unchanged => Self::invalid(vec![Violation::new(
+                "#/new_password",
+                ViolationCode::Unchanged,
+                "must differ from the current password",
+            )]),
             ChangePasswordError::Store(error) => error.into(),
             ChangePasswordError::Hash(error) => error.into(),
             ChangePasswordError::Clock(error) => error.into(),
@@ -441,6 +446,8 @@ pub enum ViolationCode {
     Reserved,
     /// It is not what is stored.
     Incorrect,
+    /// It equals what it is meant to replace.
+    Unchanged,
 }
 
 impl From<&UsernameViolation> for ViolationCode {

@@ -23,7 +23,9 @@ impl AuthService {
     /// Changes the password of the user who holds the token. All sessions end, and a new one is opened.
     ///
     /// # Errors
-    /// [`ChangePasswordError`]. A new password that breaks a rule is refused before the current one is looked at.
+    /// [`ChangePasswordError`]. A new password that breaks a rule is refused before the current one is verified. A new
+    /// password equal to the current one is refused after that, so the refusal tells a guesser nothing that a counted
+    /// attempt does not. The attempt stays counted until one succeeds.
     pub fn change_password(
         &self,
         bearer: &LiveClaims,
@@ -36,6 +38,9 @@ impl AuthService {
         let new = self.rules.password.accept(&form.new, user.username.as_str());
         let new = new.map_err(ChangePasswordError::Rejected)?;
         let admitted = self.confirm_password(&user, bearer, &form.current, client)?;
+        if new.is_same_as(&form.current) {
+            return Err(ChangePasswordError::Unchanged);
+        }
         let new = self.ports.hasher.hash(&new)?;
         let now = self.trusted_time()?;
         let attempt = self.right_attempt(&admitted, user.id, now, client);
@@ -112,6 +117,9 @@ pub enum ChangePasswordError {
     /// The new password breaks rules.
     #[error("the new password breaks a rule")]
     Rejected(Vec<PasswordViolation>),
+    /// The current password is right, and the new one is equal to it after NFC.
+    #[error("the new password equals the current one")]
+    Unchanged,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -44,7 +44,10 @@ impl AuthService {
         Ok(ended.len())
     }
 
-    /// Sets a user's password and ends all sessions of the user. Says how many.
+    /// Sets a user's password and ends all sessions of the user. Returns how many ended.
+    ///
+    /// Does not compare the new password with the old one: a comparison costs a hash, and an operator who sets the same
+    /// password again still ends the sessions and renews the hash.
     ///
     /// # Errors
     /// [`SetPasswordError`].

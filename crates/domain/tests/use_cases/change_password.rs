@@ -79,6 +79,52 @@ fn a_new_password_that_breaks_a_rule_is_refused_before_the_current_one_is_looked
 }
 
 #[test]
+fn an_unchanged_password_is_refused_and_ends_nothing() {
+    let world = World::new();
+    world.register("alice");
+    let first = world.live(&world.login("alice"));
+    let composed = change(&world, &first, PASSWORD, "Caf\u{e9}-Corr3ct").unwrap();
+    let bearer = world.live(&composed);
+    for new in ["Caf\u{e9}-Corr3ct", "Cafe\u{301}-Corr3ct"] {
+        for current in ["Caf\u{e9}-Corr3ct", "Cafe\u{301}-Corr3ct"] {
+            let work = world.hasher.work();
+            let result = change(&world, &bearer, current, new);
+            assert!(matches!(result, Err(ChangePasswordError::Unchanged)), "{result:?}");
+            assert_eq!(world.hasher.work(), work + 1, "one verification");
+        }
+    }
+    assert!(world.service.refresh(&composed.refresh, &client()).is_ok());
+    assert_eq!(world.count(EventKind::PasswordChanged), 1);
+    assert!(change(&world, &bearer, "Caf\u{e9}-Corr3ct", NEW).is_ok());
+}
+
+/// Whoever does not know the password learns nothing by repeating a guess as the new one.
+#[test]
+fn equal_wrong_passwords_are_incorrect_and_counted() {
+    let world = World::new();
+    world.register("alice");
+    let bearer = world.live(&world.login("alice"));
+    for _ in 0..5 {
+        let result = change(&world, &bearer, "Wr0ng-password", "Wr0ng-password");
+        assert!(matches!(result, Err(ChangePasswordError::Incorrect)), "{result:?}");
+    }
+    let result = change(&world, &bearer, PASSWORD, PASSWORD);
+    assert!(matches!(result, Err(ChangePasswordError::Throttled { .. })), "{result:?}");
+    assert_eq!(world.count(EventKind::PasswordNotConfirmed), 5);
+}
+
+#[test]
+fn an_unchanged_password_against_the_rules_is_rejected() {
+    let world = World::new();
+    world.register("alice");
+    let bearer = world.live(&world.login("alice"));
+    let work = world.hasher.work();
+    let result = change(&world, &bearer, "Ali-9", "Ali-9");
+    assert!(matches!(result, Err(ChangePasswordError::Rejected(_))), "{result:?}");
+    assert_eq!(world.hasher.work(), work);
+}
+
+#[test]
 fn what_no_password_can_be_is_wrong_without_a_hash() {
     let world = World::new();
     world.register("alice");

@@ -74,6 +74,28 @@ async fn a_wrong_current_password_changes_nothing() {
 }
 
 #[actix_web::test]
+async fn an_unchanged_password_is_refused_after_verification() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let unchanged = json!({
+        "type": "/problems/invalid_request",
+        "title": "The request breaks a rule",
+        "status": 422,
+        "detail": "`errors` lists everything that is wrong.",
+        "code": "invalid_request",
+        "request_id": REQUEST_ID,
+        "errors": [
+            {"pointer": "#/new_password", "code": "unchanged", "message": "must differ from the current password"},
+        ],
+    });
+    rig.change_password(&tokens.access, PASSWORD, PASSWORD).await.check(422, &unchanged);
+    let wrong = rig.change_password(&tokens.access, NEW, NEW).await;
+    wrong.check_violations(&[("#/current_password", "incorrect")]);
+    assert!(!rig.is_over(&tokens).await);
+    assert_eq!(rig.change_password(&tokens.access, PASSWORD, NEW).await.status, 200);
+}
+
+#[actix_web::test]
 async fn the_new_password_keeps_the_rules_of_registration() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;

@@ -97,7 +97,7 @@ def before_call(context, case, kwargs):
         case "PUT /me/password":
             case.body["current_password"] = user.password
             case.body["new_password"] = "Aa1-" + case.body["new_password"][:252]
-        case "DELETE /me":
+        case "DELETE /me" | "POST /me/delete":
             case.body["current_password"] = user.password
         case "DELETE /me/sessions/{id}":
             case.path_parameters["id"] = user.session
@@ -113,7 +113,7 @@ class Cursors:
 @schemathesis.hook
 def after_call(context, case, response):
     label = case.operation.label
-    ended = label in {"POST /logout", "PUT /me/password", "DELETE /me", "DELETE /me/sessions/{id}"}
+    ended = label in {"POST /logout", "PUT /me/password", "DELETE /me", "POST /me/delete", "DELETE /me/sessions/{id}"}
     if response.status_code == 401 or (ended and response.status_code < 300):
         Users.current = None
     if label == "GET /me/activity" and response.status_code == 200:
@@ -136,6 +136,7 @@ REFUSED_THOUGH_VALID = {
     # Who it is that knows the password is not for a schema to say.
     ("PUT /me/password", "#/current_password"): {"incorrect"},
     ("DELETE /me", "#/current_password"): {"incorrect"},
+    ("POST /me/delete", "#/current_password"): {"incorrect"},
     # Either the field or a bearer token; a schema knows nothing of header fields.
     ("POST /logout", "#/refresh_token"): {"unknown_field"},
     # Opaque to clients, so the description has no pattern for it.

@@ -21,7 +21,7 @@ pub struct LimitsConfig {
     pub refresh: Quota,
     /// `POST /refresh` with genuine tokens of one session, from wherever they come.
     pub session_refresh: Quota,
-    /// `PUT /me/password` and `DELETE /me` together: what asks for the current password.
+    /// `PUT /me/password`, `DELETE /me` and `POST /me/delete` together: what asks for the current password.
     pub password: Quota,
 }
 

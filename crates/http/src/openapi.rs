@@ -49,6 +49,7 @@ pub fn openapi() -> Document {
         protected::protected,
         me::me,
         delete_account::delete_account,
+        delete_account::delete_account_by_post,
         change_password::change_password,
         activity::activity,
         sessions::sessions,
@@ -385,17 +386,18 @@ mod tests {
         }
     }
 
-    const LIMITED_ROUTES: [(&str, &str); 5] = [
+    const LIMITED_ROUTES: [(&str, &str); 6] = [
         ("post", "/register"),
         ("post", "/login"),
         ("post", "/refresh"),
         ("put", "/me/password"),
         ("delete", "/me"),
+        ("post", "/me/delete"),
     ];
 
     /// Those that ask for a password.
-    const THROTTLED_ROUTES: [(&str, &str); 3] =
-        [("post", "/login"), ("put", "/me/password"), ("delete", "/me")];
+    const THROTTLED_ROUTES: [(&str, &str); 4] =
+        [("post", "/login"), ("put", "/me/password"), ("delete", "/me"), ("post", "/me/delete")];
 
     #[test]
     fn every_operation_says_what_can_go_wrong() {

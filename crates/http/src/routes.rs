@@ -41,6 +41,7 @@ fn table(api: &Api) -> Vec<At> {
         At::new("/logout", [post(logout::logout)]),
         At::new("/protected", [get(protected::protected)]),
         At::new("/me", [get(me::me), delete(delete_account::delete_account).limited(&limits.password)]),
+        At::new("/me/delete", [post(delete_account::delete_account_by_post).limited(&limits.password)]),
         At::new("/me/password", [put(change_password::change_password).limited(&limits.password)]),
         At::new("/me/activity", [get(activity::activity)]),
         At::new("/me/sessions", [get(sessions::sessions)]),

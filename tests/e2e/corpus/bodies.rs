@@ -20,13 +20,14 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Every route that takes a body.
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 7] = [
     ("POST", "/register"),
     ("POST", "/login"),
     ("POST", "/refresh"),
     ("POST", "/logout"),
     ("PUT", "/me/password"),
     ("DELETE", "/me"),
+    ("POST", "/me/delete"),
 ];
 
 /// A request for each route, with a good access token where one is needed.

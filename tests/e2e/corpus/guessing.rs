@@ -111,6 +111,11 @@ fn delete_account(tokens: &Tokens, current: &str) -> Request {
     Request::json("DELETE", "/me", body).bearer(&tokens.access).secret(current)
 }
 
+fn delete_account_by_post(tokens: &Tokens, current: &str) -> Request {
+    let body = json!({"current_password": current}).to_string();
+    Request::post("/me/delete", body).bearer(&tokens.access).secret(current)
+}
+
 fn other_ways_to_the_password(attack: &mut Attack<'_>) {
     let name = attack.user();
     let tokens = attack.login(&name);
@@ -120,13 +125,14 @@ fn other_ways_to_the_password(attack: &mut Attack<'_>) {
     attack.tries(&login(&name, CANARY), &login_failed());
     attack.tries(&change_password(&tokens, CANARY), &not_confirmed);
     attack.tries(&delete_account(&tokens, CANARY), &not_confirmed);
-    attack.tries(&login(&name, CANARY), &login_failed());
+    attack.tries(&delete_account_by_post(&tokens, CANARY), &not_confirmed);
     let begun = not_confirmed.recording(&["password_not_confirmed", "throttling_begun"]);
     attack.tries(&change_password(&tokens, CANARY), &begun);
     for password in [PASSWORD, CANARY] {
         attack.tries(&login(&name, password), &refused(429, "rate_limited"));
         attack.tries(&change_password(&tokens, password), &refused(429, "rate_limited"));
         attack.tries(&delete_account(&tokens, password), &refused(429, "rate_limited"));
+        attack.tries(&delete_account_by_post(&tokens, password), &refused(429, "rate_limited"));
     }
     // Nobody is signed out by somebody's guesses.
     attack.tries(&Request::get("/protected").bearer(&tokens.access), &answered(200));

@@ -1,4 +1,4 @@
-//! `DELETE /me`
+//! `DELETE /me` and `POST /me/delete`
 
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
@@ -35,6 +35,25 @@ pub(crate) async fn delete_account(
     let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
     api.blocking(lane, work).await??;
     Ok(answer::no_content())
+}
+
+/// Deletes the account of the user who holds the token, like `DELETE /me`
+///
+/// For clients behind proxies that strip or refuse the body of a DELETE request. In everything else it is
+/// `DELETE /me`: the same body, answers and limits.
+#[utoipa::path(
+    post, path = "/me/delete", tag = "bearer",
+    request_body = DeleteAccountRequest,
+    responses((status = 204, description = "The account is gone."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn delete_account_by_post(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<DeleteAccountRequest>,
+) -> Answer {
+    delete_account(api, client, bearer, body).await
 }
 
 /// The word of a user who wants to be gone.

@@ -116,8 +116,12 @@ async fn a_page_may_use_every_method_of_the_api() {
     let rig = rig(&[APP]).await;
     let token = rig.alice().await.access;
     let unknown = "/me/sessions/0198c8a4-0000-7000-8000-000000000000";
-    let changes =
-        [(Method::PUT, "/me/password", 422), (Method::DELETE, "/me", 422), (Method::DELETE, unknown, 404)];
+    let changes = [
+        (Method::PUT, "/me/password", 422),
+        (Method::DELETE, "/me", 422),
+        (Method::POST, "/me/delete", 422),
+        (Method::DELETE, unknown, 404),
+    ];
     for (method, path, status) in changes {
         let asked = preflight(APP)
             .uri(path)

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use portcullis_http::{HttpConfig, LimitsConfig, ProblemCode, Quota, TrustedProxies};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Setup, named, post};
+use crate::rig::{Answer, Rig, Setup, bearer, named, post, with_json};
 
 /// A burst of two and then one a day: no test takes that long.
 async fn rig(proxies: &[&str]) -> Rig {
@@ -85,6 +86,8 @@ async fn what_asks_for_the_current_password_shares_a_bucket() {
         answer.check_problem(ProblemCode::RateLimited);
         assert!(answer.header("ratelimit").unwrap().starts_with("\"password\";r=0;t="), "{answer:?}");
     }
+    let post = with_json(Method::POST, "/me/delete", json!({"current_password": "x"}));
+    rig.send(post.insert_header(bearer(&token))).await.check_problem(ProblemCode::RateLimited);
     assert_eq!(rig.get_as("/me", &token).await.status, 200, "to look is free");
 }
 

@@ -110,6 +110,30 @@ async fn nobody_is_deleted_without_the_body_that_says_so() {
     assert!(!rig.is_over(&tokens).await);
 }
 
+/// For proxies that drop or refuse the body of a DELETE request.
+// ASVS 7.5.3
+#[actix_web::test]
+async fn post_me_delete_behaves_like_delete_me() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let body = |current: &str| json!({"current_password": current});
+    let post = async |body: &serde_json::Value| {
+        rig.send(with_json(Method::POST, "/me/delete", body).insert_header(bearer(&tokens.access))).await
+    };
+    rig.send(with_json(Method::POST, "/me/delete", body(PASSWORD)))
+        .await
+        .check_problem(ProblemCode::MissingToken);
+    post(&json!({})).await.check_violations(&[("#/current_password", "required")]);
+    post(&body("Wr0ng-horse battery")).await.check_violations(&[("#/current_password", "incorrect")]);
+    assert!(!rig.is_over(&tokens).await);
+    post(&body(PASSWORD)).await.check_done();
+    assert!(rig.is_over(&tokens).await && rig.events().contains(&"account_deleted"));
+    post(&body(PASSWORD)).await.check_problem(ProblemCode::InvalidToken);
+    let other = rig.get("/me/delete").await;
+    other.check_problem(ProblemCode::MethodNotAllowed);
+    assert_eq!(other.header("allow"), Some("POST"));
+}
+
 #[actix_web::test]
 async fn nobody_is_deleted_by_the_password_alone() {
     let rig = Rig::new().await;

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use crate::rig::{Rig, bearer, named, post, with_json};
 
-const ROUTES: [(&str, &str); 21] = [
+const ROUTES: [(&str, &str); 22] = [
     ("/register", "POST"),
     ("/login", "POST"),
     ("/refresh", "POST"),
     ("/logout", "POST"),
     ("/protected", "GET, HEAD"),
     ("/me", "GET, HEAD, DELETE"),
+    ("/me/delete", "POST"),
     ("/me/password", "PUT"),
     ("/me/activity", "GET, HEAD"),
     ("/me/sessions", "GET, HEAD"),

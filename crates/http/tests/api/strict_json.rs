@@ -7,13 +7,14 @@ use portcullis_testkit::fixtures::PASSWORD;
 
 use crate::rig::{Rig, bearer, named, post};
 
-const ROUTES: [(Method, &str); 6] = [
+const ROUTES: [(Method, &str); 7] = [
     (Method::POST, "/register"),
     (Method::POST, "/login"),
     (Method::POST, "/refresh"),
     (Method::POST, "/logout"),
     (Method::PUT, "/me/password"),
     (Method::DELETE, "/me"),
+    (Method::POST, "/me/delete"),
 ];
 
 /// Sends bodies to every route, with an access token where one is needed.

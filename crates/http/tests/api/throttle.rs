@@ -89,6 +89,11 @@ async fn whoever_asks_for_the_current_password_is_throttled_with_the_logins() {
     for answer in [
         rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
         rig.delete_account(&tokens.access, PASSWORD).await,
+        rig.send(
+            with_json(Method::POST, "/me/delete", json!({"current_password": PASSWORD}))
+                .insert_header(bearer(&tokens.access)),
+        )
+        .await,
         rig.login("alice", PASSWORD).await,
     ] {
         is_throttled(&answer, "1");

@@ -9,6 +9,17 @@ use crate::database::Database;
 use crate::on_both_databases;
 use crate::server::{PATIENCE, Server, race, wait_until};
 
+#[test]
+fn an_idle_connection_is_kept_as_long_as_set() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("SERVER__KEEP_ALIVE", "2s")]);
+    let begun = Instant::now();
+    let answer = server.raw(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let kept = begun.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&kept), "{kept:?}");
+}
+
 on_both_databases! {
     fn a_flood_of_idle_connections_passes(database: &Database) {
         let server = Server::start_with_files(database, FILES);

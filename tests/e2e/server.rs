@@ -68,7 +68,8 @@ impl Server {
         Self::of(limited)
     }
 
-    fn of(mut command: Command) -> Self {
+    /// Starts a server by a command of one's own.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -321,7 +322,9 @@ pub(crate) fn command(folder: &Path) -> Command {
 /// Sets a variable, `PORTCULLIS_` before its name unless it is one of the others; an empty value removes it.
 fn set(command: &mut Command, name: &str, value: &str) {
     let name = match name {
-        "DATABASE_URL" | "PORT" | "RUST_LOG" | "PGHOST" | "PGHOSTADDR" => name.to_owned(),
+        "DATABASE_URL" | "DATABASE_URL_FILE" | "PORT" | "RUST_LOG" | "PGHOST" | "PGHOSTADDR" => {
+            name.to_owned()
+        }
         _ => format!("PORTCULLIS_{name}"),
     };
     match value.is_empty() {

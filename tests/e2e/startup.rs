@@ -150,6 +150,8 @@ fn a_database_that_comes_late_is_waited_for() {
     let database = Database { folder, kind: Kind::Postgres { server: ThrowawayPostgres::shared(), url } };
     let server = Server::start(&database);
     assert_eq!(server.get("/health").status, 200);
+    let invitations = || server.lines_with(r#""msg":"ready""#) + server.lines_with("try: curl");
+    assert_eq!(invitations(), 0, "clients cannot register yet");
     let ready = server.get("/ready");
     assert_eq!((ready.status, &ready.json()["checks"]["database"]), (503, &"failing".into()), "{ready:?}");
     assert!(ready.header("retry-after").is_some());
@@ -157,6 +159,8 @@ fn a_database_that_comes_late_is_waited_for() {
 
     postgres.restart();
     server.wait_until_ready();
+    server.wait_for_line("try: curl");
+    assert_eq!(invitations(), 2);
     assert_eq!(server.register("alice").status, 201);
 
     // And once more, under way: nothing hangs, and it comes back by itself.
@@ -191,6 +195,8 @@ fn the_first_run_in_development_makes_what_it_needs() {
     let database = Database::sqlite();
     let folder = database.folder.path();
     let server = Server::start_with(&database, &[("SECRET", "")]);
+    let address = server.address;
+    server.wait_for_line(&format!("try: curl -s http://{address}"));
     assert_eq!(server.register("alice").status, 201);
     let tokens = server.try_login("alice", PASSWORD).tokens();
     let secret = folder.join("data/portcullis.secret");
@@ -201,15 +207,16 @@ fn the_first_run_in_development_makes_what_it_needs() {
         assert_eq!(fs::metadata(folder.join("data")).unwrap().permissions().mode() & 0o777, 0o700);
     }
     let (_, log) = server.terminate();
+    let lines: Vec<serde_json::Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let banner: Vec<_> = lines.iter().map(|line| line["msg"].as_str().unwrap()).collect();
+    let at = banner.iter().position(|line| *line == format!("listening on http://{address}")).unwrap();
+    let expected = ["issuer of access tokens", "API documentation", "database", "ready"];
+    assert_eq!(banner[at + 1..=at + 4], expected, "{banner:?}");
+    assert_eq!(lines[at + 1]["issuer"], "http://auth.test");
+    assert_eq!(lines[at + 2]["url"], "http://auth.test/docs");
+    assert!(lines[at + 3]["url"].as_str().unwrap().ends_with("data/portcullis.db"), "{log:#?}");
+    assert!(lines[at + 3]["secret_file"].as_str().unwrap().ends_with("data/portcullis.secret"), "{log:#?}");
     let log = log.join("\n");
-    for told in [
-        "listening on http://127.0.0.1:",
-        "portcullis.db",
-        "portcullis.secret",
-        "try: curl -s http://127.0.0.1:",
-    ] {
-        assert!(log.contains(told), "{told} in {log}");
-    }
     assert!(!log.contains(fs::read_to_string(&secret).unwrap().trim()), "the secret is not in the log");
 
     let again = Server::start_with(&database, &[("SECRET", "")]);
@@ -233,6 +240,11 @@ fn what_cannot_hold_refuses_to_start_in_one_line_that_names_the_setting() {
         (&[("SERVER__WORKRES", "2")], "server.workers"),
         (&[("SERVER__WORKERS", "many")], "server.workers"),
         (&[("SERVER__LISTEN", "192.0.2.1:1")], "server.listen"),
+        (&[("ENV", "prodution")], "did you mean production?"),
+        (&[("ENV", "default")], "PORTCULLIS_ENV"),
+        (&[("SERVER__KEEP_ALIVE", "0s")], "server.keep_alive"),
+        (&[("SECRET", "\"pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q\"")], "has a quote (\")"),
+        (&[("TOKENS__AUDIENCE", "\"api\"")], "has a quote (\")"),
         (&[("SECRET_FILE", "/nonexistent"), ("SECRET", "")], "PORTCULLIS_SECRET_FILE"),
         (&[("DATABASE_URL", "postgres://u:canary%zz@127.0.0.1:1/x")], "database.url"),
         (&[("DATABASE_URL", "postgres://u:can/ary@127.0.0.1:1/x")], "database.url"),
@@ -275,6 +287,130 @@ fn settings_come_from_every_source() {
     let checked = run(folder, &[], &["--config", "mine.toml", "config", "check"]);
     let text = String::from_utf8(checked.stdout).unwrap();
     assert!(text.contains("registration.enabled = false  # mine.toml\n"), "{text}");
+}
+
+#[test]
+fn a_settings_file_that_is_a_folder_aborts_the_start() {
+    let database = Database::sqlite();
+    let folder = database.folder.path();
+    let production = [("ENV", "production"), ("HASHING__BCRYPT_COST", "10")];
+    let config = folder.join("config/production.toml");
+    fs::create_dir_all(&config).unwrap();
+    let line = refuses(&database, &production);
+    assert!(line.contains("config/production.toml is a folder"), "{line}");
+    fs::remove_dir(&config).unwrap();
+    // Nothing writes to the pipe, so opening it would block.
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    let line = refuses(&database, &production);
+    assert!(line.contains("config/production.toml is not a regular file"), "{line}");
+    fs::remove_dir_all(folder.join("config")).unwrap();
+    fs::write(folder.join("config"), "").unwrap();
+    let line = refuses(&database, &production);
+    assert!(line.contains("config/default.toml cannot be read"), "{line}");
+    assert!(!folder.join("data").exists());
+}
+
+#[test]
+fn a_secret_file_that_cannot_be_read_aborts_the_start() {
+    let database = Database::sqlite();
+    let secret = database.folder.path().join("data/portcullis.secret");
+    fs::create_dir(database.folder.path().join("data")).unwrap();
+    let quoted = format!("'{}'\n", crate::server::SECRET);
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("is a folder", &|| fs::create_dir(&secret).unwrap()),
+        ("is a link to something that does not exist", &|| {
+            std::os::unix::fs::symlink("/nonexistent", &secret).unwrap();
+        }),
+        ("is not a regular file", &|| {
+            assert!(Command::new("mkfifo").arg(&secret).status().unwrap().success());
+        }),
+        ("has a quote (')", &|| fs::write(&secret, &quoted).unwrap()),
+    ];
+    for (reason, make) in cases {
+        make();
+        let line = refuses(&database, &[("SECRET", ""), ("DATABASE_URL", "sqlite://data/portcullis.db")]);
+        assert!(line.contains("portcullis.secret") && line.contains(reason), "{line}");
+        assert!(!line.contains(&quoted[5..20]), "{line}");
+        if fs::remove_file(&secret).is_err() {
+            fs::remove_dir(&secret).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_gone_aborts_the_start() {
+    let database = Database::sqlite();
+    let gone = database.folder.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let mut shell = Command::new("/bin/sh");
+    let script = "rmdir \"$PWD\" && exec \"$0\" config check";
+    shell.arg("-c").arg(script).arg(crate::server::binary()).current_dir(&gone).env_clear();
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("cannot determine the current folder"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn weak_secrets_of_development_are_warned_of() {
+    let database = Database::sqlite();
+    let weak = "weak secret: production refuses it";
+    let server = Server::start_with(&database, &[("SECRET", "abc-short")]);
+    let (_, log) = server.terminate();
+    let lines: Vec<_> = log.iter().filter(|line| line.contains(weak)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("is shorter than 32 bytes"), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("abc-short")), "{log:#?}");
+
+    // The secret may also stand in the file that development keeps.
+    let database = Database::sqlite();
+    fs::create_dir(database.folder.path().join("data")).unwrap();
+    fs::write(database.folder.path().join("data/portcullis.secret"), "abc-short\n").unwrap();
+    let (_, log) = Server::start_with(&database, &[("SECRET", "")]).terminate();
+    assert_eq!(log.iter().filter(|line| line.contains(weak)).count(), 1, "{log:#?}");
+
+    let database = Database::sqlite();
+    let (_, log) = Server::start(&database).terminate();
+    assert!(!log.iter().any(|line| line.contains(weak)), "{log:#?}");
+}
+
+#[test]
+fn clients_are_told_the_address_that_is_listened_on() {
+    let database = Database::sqlite();
+    for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+        let settings = [("SERVER__LISTEN", listen), ("SERVER__PUBLIC_URL", "")];
+        let server = Server::start_with(&database, &settings);
+        let url = format!("http://localhost:{}", server.address.port());
+        let metadata = server.get("/.well-known/oauth-authorization-server").json();
+        assert_eq!(metadata["issuer"], url, "{listen}");
+        assert_eq!(metadata["jwks_uri"], format!("{url}/.well-known/jwks.json"));
+        assert_eq!(metadata["service_documentation"], format!("{url}/docs"));
+        if server.register("alice").status == 201 {
+            let tokens = server.login("alice");
+            assert_eq!(server.get_as("/protected", &tokens.access).status, 200);
+        }
+        let (_, log) = server.terminate();
+        assert!(!log.iter().any(|line| line.contains("server.public_url")), "{log:#?}");
+    }
+}
+
+#[test]
+fn a_public_url_that_does_not_fit_is_warned_of() {
+    let database = Database::sqlite();
+    let warnings = |settings: &[(&str, &str)]| {
+        let (_, log) = Server::start_with(&database, settings).terminate();
+        log.into_iter().filter(|line| line.contains("server.public_url")).collect::<Vec<_>>().join("\n")
+    };
+    let production = ("ENV", "production");
+    let cost = ("HASHING__BCRYPT_COST", "10");
+    let unset = warnings(&[production, cost, ("SERVER__PUBLIC_URL", "")]);
+    assert!(unset.contains("is not set") && unset.contains("http://localhost:8080"), "{unset}");
+    let another_port = warnings(&[("SERVER__PUBLIC_URL", "http://localhost:1")]);
+    assert!(another_port.contains("another port than server.listen"), "{another_port}");
+    let plain = warnings(&[production, cost]);
+    assert!(plain.contains("is not https"), "{plain}");
+    assert_eq!(warnings(&[]), "", "a proxy may have any name");
 }
 
 #[test]

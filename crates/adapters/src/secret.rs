@@ -55,16 +55,18 @@ impl Secret {
         }
     }
 
-    /// Takes any secret that is not empty: for development alone. A generated secret that was cut or mistyped is
-    /// refused here too.
+    /// Takes any secret that is not empty, which only development may. A generated secret that was cut, mistyped or has
+    /// something around it is refused here too.
     ///
     /// # Errors
     /// [`InvalidSecret::Empty`] and [`InvalidSecret::Damaged`].
     pub fn parse_for_development(text: &str) -> Result<Self, InvalidSecret> {
         let text = text.trim();
-        match text.strip_prefix(Self::PREFIX) {
+        match text.split_once(Self::PREFIX) {
             _ if text.is_empty() => Err(InvalidSecret::Empty),
-            Some(encoded) if !is_generated(encoded) => Err(InvalidSecret::Damaged),
+            Some((before, encoded)) if !before.is_empty() || !is_generated(encoded) => {
+                Err(InvalidSecret::Damaged)
+            }
             _ => Ok(Self(Zeroizing::new(text.to_owned()))),
         }
     }
@@ -123,9 +125,9 @@ pub enum InvalidSecret {
     /// There is nothing in it.
     #[error("is empty; make one with `portcullis secret generate`")]
     Empty,
-    /// It starts like a generated one and goes on differently.
+    /// It contains the prefix of a generated one and is none.
     #[error(
-        "starts with pcs_ but is not pcs_ and 43 base64url characters: was it cut or mistyped? \
+        "contains pcs_ but is not pcs_ and 43 base64url characters: was it cut or mistyped, or is something around it? \
          `portcullis secret generate` makes a new one"
     )]
     Damaged,
@@ -222,6 +224,8 @@ mod tests {
             &whole.replace('A', "+"),
             &whole.replace("Hh8", "Hh9"), // bits that encode nothing
             "pcs_",
+            &format!("\"{whole}\""),
+            &format!("secret={whole}"),
         ] {
             check(damaged, Err(InvalidSecret::Damaged));
             assert_eq!(Secret::parse_for_development(damaged).map(drop), Err(InvalidSecret::Damaged));

@@ -20,6 +20,8 @@ use crate::turn::Turn;
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     stream: S,
+    /// How long an idle connection is kept.
+    keep_alive: Duration,
     awaited: Awaited,
     since: Instant,
     /// Goes off no later than the time of the present step is over, and is set anew when it went off too early: steps
@@ -45,26 +47,14 @@ enum Awaited {
     End,
 }
 
-impl Awaited {
-    /// How long it is waited for.
-    const fn limit(self) -> Duration {
-        match self {
-            Self::Request => KEEP_ALIVE,
-            Self::Answer => LONGEST_REQUEST,
-            Self::Room => LONGEST_SENDING,
-            Self::End => LINGER,
-        }
-    }
-}
-
 impl<S> Connection<S> {
-    /// A connection over `stream`, from which a request is to come.
-    pub(crate) fn new(stream: S) -> Self {
+    /// Creates a connection over `stream` that waits for its first request, and closes when it was idle for `keep_alive`.
+    pub(crate) fn new(stream: S, keep_alive: Duration) -> Self {
         let since = Instant::now();
+        let alarm = Box::pin(sleep_until(since + keep_alive));
         let awaited = Awaited::Request;
-        let alarm = Box::pin(sleep_until(since + awaited.limit()));
         let (turn, ahead) = (Turn::default(), BytesMut::new());
-        Self { stream, awaited, since, alarm, turn, ahead, polls_without_room: 0 }
+        Self { stream, keep_alive, awaited, since, alarm, turn, ahead, polls_without_room: 0 }
     }
 
     /// The step that it is at, for the service that answers its requests.
@@ -72,11 +62,21 @@ impl<S> Connection<S> {
         self.turn.clone()
     }
 
+    /// How long the present step may take.
+    const fn limit(&self) -> Duration {
+        match self.awaited {
+            Awaited::Request => self.keep_alive,
+            Awaited::Answer => LONGEST_REQUEST,
+            Awaited::Room => LONGEST_SENDING,
+            Awaited::End => LINGER,
+        }
+    }
+
     fn wait_for(&mut self, awaited: Awaited) {
         self.awaited = awaited;
         self.since = Instant::now();
         // Only a step that may take less than the one before needs another alarm.
-        let over = self.since + awaited.limit();
+        let over = self.since + self.limit();
         if over < self.alarm.deadline() {
             self.alarm.as_mut().reset(over);
         }
@@ -86,7 +86,7 @@ impl<S> Connection<S> {
     fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.alarm.as_mut().poll(context));
-            let over = self.since + self.awaited.limit();
+            let over = self.since + self.limit();
             if over <= Instant::now() {
                 return Poll::Ready(());
             }
@@ -215,12 +215,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 }
 
-/// How long an idle connection is kept: longer than any proxy keeps its own (nginx: 60 s), so that none sends a request
-/// into a connection that is being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long a request may take, from its first byte to the first of its answer: no connection is held longer for half a
-/// request than for none. Bodies and the work have limits of their own, the sum of which this exceeds by far.
+/// How long a request may take, from its first byte to the first of its answer. Bodies and the work have limits of their
+/// own, whose sum is far below.
 const LONGEST_REQUEST: Duration = Duration::from_secs(75);
 
 /// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.
@@ -248,10 +244,12 @@ mod tests {
     /// A connection and its client, who takes in 16 bytes before it has to read.
     fn pair() -> (Connection<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(16);
-        (Connection::new(ours), theirs)
+        (Connection::new(ours, KEEP_ALIVE), theirs)
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    const KEEP_ALIVE: Duration = Duration::from_secs(130);
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_is_kept_for_a_while_after_each_answer() {
@@ -311,7 +309,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_second_request_waits_for_the_first() {
         let (ours, mut client) = duplex(1 << 10);
-        let mut connection = Connection::new(ours);
+        let mut connection = Connection::new(ours, KEEP_ALIVE);
         let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
         client.write_all(&request.repeat(2)).await.unwrap();
         let mut bytes = [0; 1 << 10];
@@ -328,7 +326,7 @@ mod tests {
             ("half a head", false, LINGER),
         ] {
             let (ours, mut client) = duplex(1 << 10);
-            let mut connection = Connection::new(ours);
+            let mut connection = Connection::new(ours, KEEP_ALIVE);
             client.write_all(request.as_bytes()).await.unwrap();
             if !request.is_empty() {
                 let _length = connection.read(&mut [0; 64]).await.unwrap();

@@ -5,16 +5,51 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::running::listening_addresses;
+use crate::settings::{ListenAddress, Sources, listen_address};
 
 /// Asks `/health` of the service that listens here, for container engines: their images have no curl.
-pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
-    let address = reachable(settings.server.listen);
-    let answer = ask(address).with_context(|| format!("no answer from {address}"))?;
+///
+/// The address is that of the command line or the variables. If these don't name one, a server of this program that runs
+/// in the same folder is asked, and without such a server the address of the settings files and defaults.
+pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
+    let listen = listen_address(sources)?;
+    let is_known = listen.is_named && listen.address.port() != 0;
+    let address = if is_known { listen.address } else { choose(listen, &listening_addresses())? };
+    let (address, answer) = ask_first(&reachable(address))?;
     match answer.starts_with("HTTP/1.1 200 ") {
         true => Ok(()),
         false => Err(anyhow!("{address} answers {:?}", answer.lines().next().unwrap_or_default()).into()),
     }
+}
+
+/// Chooses among the addresses of the servers that run here. Of several, none is more likely than the settings' own.
+fn choose(listen: ListenAddress, running: &[SocketAddr]) -> Result<SocketAddr, Failure> {
+    match running {
+        [only] if !listen.is_named => Ok(*only),
+        _ if listen.address.port() != 0 => Ok(listen.address),
+        [only] => Ok(*only),
+        servers => Err(anyhow!(
+            "server.listen = {} leaves the port open, and {} servers run in this folder; set PORTCULLIS_SERVER__LISTEN to \
+             the address to ask",
+            listen.address,
+            servers.len()
+        )
+        .into()),
+    }
+}
+
+/// Asks the first of several addresses that accepts a connection.
+fn ask_first(addresses: &[SocketAddr]) -> anyhow::Result<(SocketAddr, String)> {
+    let mut result = Err(anyhow!("there is no address to ask"));
+    for &address in addresses {
+        result =
+            ask(address).with_context(|| format!("no answer from {address}")).map(|answer| (address, answer));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn ask(address: SocketAddr) -> std::io::Result<String> {
@@ -27,14 +62,18 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// A service that listens on every address is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let host = match listen.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
+/// The addresses under which a service can be reached from this machine. One that listens on every address is asked on
+/// loopback; one on `[::]` usually takes IPv4 too, which helps where loopback has no IPv6.
+fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
+    let loopback: &[IpAddr] = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V6(address) if address.is_unspecified() => {
+            &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)]
+        }
+        _ => return vec![listen],
     };
-    SocketAddr::new(host, listen.port())
+    loopback.iter().map(|address| SocketAddr::new(*address, listen.port())).collect()
 }
 
+/// How long a connection, and each part of the exchange, may take: less than the 3 seconds of the image's HEALTHCHECK.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -26,17 +26,19 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts keeping an instance. `on_failure` is told when the instance turns out not to fit its database.
+    /// Starts keeping an instance. `on_ready` is called once, when the instance has first caught up with its database;
+    /// `on_failure` when it turns out not to fit its database.
     pub(crate) fn start(
         instance: Arc<Instance>,
         is_prepared: bool,
+        on_ready: impl FnOnce() + Send + 'static,
         on_failure: impl FnOnce(Failure) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             // Steps have their own guard. What panics around them ends the instance, rather than that it works on with
             // nobody to keep it.
-            let kept = catch_unwind(AssertUnwindSafe(|| keep(&instance, is_prepared, &stopped)));
+            let kept = catch_unwind(AssertUnwindSafe(|| keep(&instance, is_prepared, on_ready, &stopped)));
             let kept = kept.unwrap_or_else(|panic| {
                 Err(anyhow!("what runs beside the requests panicked: {}", words_of(panic.as_ref())).into())
             });
@@ -60,7 +62,12 @@ impl Drop for Keeper {
 }
 
 /// Returns when it is told to stop, or fails when the instance does not fit its database.
-fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Result<(), Failure> {
+fn keep(
+    instance: &Instance,
+    is_prepared: bool,
+    on_ready: impl FnOnce(),
+    stopped: &Receiver<()>,
+) -> Result<(), Failure> {
     if !is_prepared && wait_for_database(|| instance.prepare(), stopped)? == Waited::ToldToStop {
         return Ok(());
     }
@@ -77,7 +84,14 @@ fn keep(instance: &Instance, is_prepared: bool, stopped: &Receiver<()>) -> Resul
                 .spawn_scoped(scope, move || seal(sealer, &told_to_stop))
                 .context("cannot start a thread")?;
         }
-        let catch_up = || instance.service.catch_up();
+        let mut on_ready = Some(on_ready);
+        let catch_up = || {
+            instance.service.catch_up()?;
+            if let Some(on_ready) = on_ready.take() {
+                on_ready();
+            }
+            Ok(())
+        };
         let result = look_up_ended_sessions(catch_up, || instance.check_secret(), stopped);
         drop((stop_sweeping, stop_sealing));
         result

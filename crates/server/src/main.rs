@@ -10,6 +10,7 @@ mod keys;
 mod logging;
 mod migrate;
 mod openapi;
+mod running;
 mod secret;
 mod secret_file;
 mod serve;
@@ -33,8 +34,13 @@ use self::settings::{Settings, Sources};
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, long_version = LONG_VERSION)]
 struct Cli {
-    /// Read this file instead of those in config/
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Read this file instead of those in config/, as the variable PORTCULLIS_CONFIG does"
+    )]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -187,7 +193,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let sources = || Sources::new(cli.config.clone(), std::env::vars_os());
     let settings = || Ok::<_, Failure>(Settings::load(&sources()?)?);
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(&settings()?),
+        Command::Serve => serve::run(settings()?),
         Command::Migrate { status: false } => migrate::run(&settings()?),
         Command::Migrate { status: true } => migrate::status(&settings()?),
         Command::Config(ConfigCommand::Check) => config_check::run(&sources()?),
@@ -199,7 +205,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit(AuditCommand::Verify { head }) => audit::verify(&settings()?, head),
         Command::Audit(AuditCommand::Trim) => audit::trim(&settings()?),
         Command::Openapi => openapi::run(),
-        Command::Healthcheck => healthcheck::run(&settings()?),
+        Command::Healthcheck => healthcheck::run(&sources()?),
     }
 }
 

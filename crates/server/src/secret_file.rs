@@ -4,11 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 use portcullis_domain::ports::Entropy as _;
 use zeroize::Zeroizing;
+
+use crate::settings::text_file::{UnreadableFile, read_text};
+use crate::settings::wrapping::{Sensitivity, unwrapped};
 
 /// Reads the secret from `file`, or makes it there. Of several instances that start at once one makes it, and all
 /// read that one.
@@ -25,10 +28,16 @@ pub(crate) fn load_or_make(file: &Path) -> anyhow::Result<Secret> {
 
 /// Reads the secret from `file`.
 pub(crate) fn load(file: &Path) -> anyhow::Result<Secret> {
-    let text = fs::read_to_string(file).map(Zeroizing::new).with_context(|| {
-        format!("cannot read the secret file {} (a first start makes it)", file.display())
+    let text = read_text(file, LONGEST_SECRET_FILE).map(Zeroizing::new);
+    let text = text.map_err(|error| match error {
+        UnreadableFile::Absent => {
+            anyhow!("the secret file {} does not exist (a first start makes it)", file.display())
+        }
+        UnreadableFile::Unusable(reason) => anyhow!("the secret file {} {reason}", file.display()),
     })?;
-    Secret::parse_for_development(&text).with_context(|| format!("the secret in {}", file.display()))
+    let secret = unwrapped(&text, Sensitivity::Secret)
+        .map_err(|wrapping| anyhow!("the secret in {} {wrapping}", file.display()))?;
+    Secret::parse_for_development(secret).with_context(|| format!("the secret in {}", file.display()))
 }
 
 /// Writes a new secret to a file of its own, durably, and links it to its name: a link replaces nothing, so whoever
@@ -67,6 +76,9 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
 pub(crate) fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
+
+/// The longest secret file, in bytes: a generated secret has 47.
+const LONGEST_SECRET_FILE: u64 = 65_536;
 
 #[cfg(test)]
 mod tests {

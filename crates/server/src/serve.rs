@@ -1,5 +1,5 @@
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak, mpsc};
 #[cfg(unix)]
 use std::task::Poll;
@@ -10,10 +10,11 @@ use actix_server::{Server, ServerBuilder, ServerHandle};
 use actix_service::{ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::rt;
-use actix_web::rt::net::{TcpSocket, TcpStream};
+use actix_web::rt::net::{TcpListener, TcpSocket, TcpStream};
 use actix_web::rt::signal;
 use anyhow::Context as _;
 use portcullis_adapters::db::DatabaseUrl;
+use portcullis_adapters::secret::Secret;
 use portcullis_http::{Api, HttpConfig};
 
 use crate::connection::Connection;
@@ -21,18 +22,22 @@ use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::logging;
 use crate::secret_file::absolute;
-use crate::settings::{InvalidSetting, Settings};
+use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
 use crate::turn;
-use crate::wire::Instance;
+use crate::wire::{Instance, known_secrets};
 
 /// Runs the service until it is told to stop.
 ///
 /// A database that cannot be reached yet is waited for, while `/health` answers, and so is a clock that is off. A
 /// database that this instance must not use ends it, at the start or as soon as that turns out.
-pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
-    warn_of_risks(settings);
+    // Only with a port does the service know its URL, which tokens contain.
+    let socket = bind(settings.server.listen)?;
+    settings.listening_on(socket.local_addr().context("cannot tell the address that is listened on")?)?;
+    let settings = &settings;
     let instance = Arc::new(Instance::wire(settings)?);
+    warn_of_risks(settings)?;
     let is_prepared = match instance.prepare() {
         // The keeper says what is wrong with a clock, and waits until it is put right.
         Ok(()) | Err(Failure::Clock(_)) => true,
@@ -42,10 +47,15 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    rt::System::new().block_on(serve(settings, instance, is_prepared))
+    rt::System::new().block_on(serve(settings, socket, instance, is_prepared))
 }
 
-async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) -> Result<(), Failure> {
+async fn serve(
+    settings: &Settings,
+    socket: TcpSocket,
+    instance: Arc<Instance>,
+    is_prepared: bool,
+) -> Result<(), Failure> {
     let api = Api::new(
         instance.service.clone(),
         http_config(settings),
@@ -53,16 +63,17 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
         Arc::clone(&instance.ports.entropy),
     );
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
-    let listen = settings.server.listen;
-    let listener = bind(listen).map_err(|error| unbound(listen, error))?;
-    let address = listener.local_addr().context("cannot tell the address that is listened on")?;
+    let address = settings.server.listen;
+    let listener = socket.listen(BACKLOG).and_then(TcpListener::into_std);
+    let listener = listener.map_err(|error| unbound(address, error))?;
     let server = start(settings, listener, Arc::clone(&api)).context("cannot start the server")?;
-    announce(settings, address);
+    announce(settings);
 
     let (failed, failure) = mpsc::sync_channel(1);
     let handle = server.handle();
     let stopping = handle.clone();
-    let keeper = Keeper::start(instance, is_prepared, move |failure| {
+    let announce_ready = ready_announcement(settings);
+    let keeper = Keeper::start(instance, is_prepared, announce_ready, move |failure| {
         // The channel holds the one failure there can be.
         let _ = failed.try_send(failure);
         // The stop is under way with the call; its future only waits for the end.
@@ -80,22 +91,26 @@ async fn serve(settings: &Settings, instance: Arc<Instance>, is_prepared: bool) 
     }
 }
 
-/// Listens as actix-web's `HttpServer` does.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+/// Takes an address for this process. Connections are accepted only when it listens.
+fn bind(address: SocketAddr) -> Result<TcpSocket, Failure> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
     };
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
+    bind().map_err(|error| unbound(address, error))
 }
 
 /// Serves the connections that a listener takes. As `HttpServer` would, which leaves no place for [`Connection`].
-fn start(settings: &Settings, listener: TcpListener, api: Arc<Api>) -> io::Result<Server> {
+fn start(settings: &Settings, listener: std::net::TcpListener, api: Arc<Api>) -> io::Result<Server> {
     let server = ServerBuilder::new();
     let stopping = server.graceful_shutdown_signal();
+    let keep_alive = settings.server.keep_alive;
     let server = server
         .workers(settings.server.workers)
         .worker_max_blocking_threads(blocking_threads(settings))
@@ -122,9 +137,9 @@ fn start(settings: &Settings, listener: TcpListener, api: Arc<Api>) -> io::Resul
                 // same: their work is dropped instead of done for nobody.
                 .h1_allow_half_closed(false)
                 .finish(app);
-            fn_service(async |stream: TcpStream| {
+            fn_service(move |stream: TcpStream| async move {
                 let peer = stream.peer_addr().ok();
-                Ok((Connection::new(stream), Protocol::Http1, peer))
+                Ok((Connection::new(stream, keep_alive), Protocol::Http1, peer))
             })
             .and_then(http)
         })?;
@@ -214,37 +229,96 @@ impl Signals {
     }
 }
 
-/// Says what holds although it is rarely meant to.
-fn warn_of_risks(settings: &Settings) {
+/// Logs settings that hold although operators rarely mean them.
+fn warn_of_risks(settings: &Settings) -> Result<(), Failure> {
     if settings.limits.enabled && cfg!(not(feature = "governor")) {
         log::warn!("this build has no limits per client address; a gateway in front must have them");
     }
+    warn_of_public_url(settings);
     if settings.environment.is_development() {
-        return;
+        return warn_of_weak_secrets(settings);
     }
     if !settings.limits.enabled {
         log::warn!("limits.enabled = false: nothing here slows down guessing; a gateway in front must");
     }
-    if !settings.server.public_url.starts_with("https://") {
-        log::warn!("server.public_url is not https: passwords and tokens would travel in clear text");
+    Ok(())
+}
+
+/// Only development accepts such secrets.
+fn warn_of_weak_secrets(settings: &Settings) -> Result<(), Failure> {
+    for secret in known_secrets(settings)?.iter() {
+        if let Err(reason) = Secret::parse(secret.expose()) {
+            log::warn!(reason:% = reason; "weak secret: production refuses it");
+        }
+    }
+    Ok(())
+}
+
+fn warn_of_public_url(settings: &Settings) {
+    let (url, listen) = (settings.server.public_url.as_str(), settings.server.listen);
+    let is_development = settings.environment.is_development();
+    match settings.server.public_url_origin {
+        PublicUrlOrigin::Unset => log::warn!(
+            public_url = url;
+            "server.public_url is not set: tokens and discovery documents name an address that clients cannot use; set it \
+             to the URL of the service, the same for all instances"
+        ),
+        PublicUrlOrigin::Set if !is_development && !url.starts_with("https://") => {
+            log::warn!("server.public_url is not https: passwords and tokens would travel in clear text");
+        }
+        PublicUrlOrigin::Set | PublicUrlOrigin::FollowsListen => {}
+    }
+    // Elsewhere the URL is that of a proxy.
+    let own = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}"));
+    let port = own.iter().find_map(|own| match url.strip_prefix(own.as_str())? {
+        "" => Some(80),
+        rest => rest.strip_prefix(':')?.parse().ok(),
+    });
+    if settings.server.public_url_origin == PublicUrlOrigin::Set
+        && port.is_some_and(|port: u16| port != listen.port())
+    {
+        log::warn!(
+            public_url = url, listen:% = listen;
+            "server.public_url names another port than server.listen: that is right only if something forwards it here"
+        );
     }
 }
 
-fn announce(settings: &Settings, address: SocketAddr) {
+/// Logs where the service is and what it works with.
+fn announce(settings: &Settings) {
+    let address = settings.server.listen;
+    log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
+    log::info!(issuer = settings.tokens.issuer.as_str(); "issuer of access tokens");
+    match settings.server.docs {
+        true => log::info!(url:% = format!("{}/docs", settings.server.public_url); "API documentation"),
+        false => log::info!("API documentation is not served (server.docs)"),
+    }
     let database = match &settings.database {
         DatabaseUrl::Sqlite(path) => format!("sqlite://{}", absolute(path)),
         url @ DatabaseUrl::Postgres(_) => url.to_string(),
     };
     match (&settings.secret, settings.secret_file()) {
-        (None, Some(file)) => log::info!("database {database}, secret in {}", absolute(&file)),
-        _ => log::info!("database {database}"),
+        (None, Some(file)) => log::info!(url = database, secret_file = absolute(&file); "database"),
+        _ => log::info!(url = database; "database"),
     }
-    log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
-    if settings.environment.is_development() {
-        log::info!(
-            "try: curl -s http://{address}/register -H 'content-type: application/json' \
-             -d '{{\"username\":\"alice\",\"password\":\"Corr3ct-horse\"}}'"
-        );
+}
+
+/// What is logged once the service can serve: requests before would be refused.
+fn ready_announcement(settings: &Settings) -> impl FnOnce() + Send + 'static {
+    let address = settings.server.listen;
+    let url = match address.ip().is_unspecified() {
+        true => url_of(address),
+        false => format!("http://{address}"),
+    };
+    let is_development = settings.environment.is_development();
+    move || {
+        log::info!("ready");
+        if is_development {
+            log::info!(
+                "try: curl -s {url}/register -H 'content-type: application/json' \
+                 -d '{{\"username\":\"alice\",\"password\":\"Corr3ct-horse\"}}'"
+            );
+        }
     }
 }
 

@@ -3,17 +3,18 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod law;
 mod sources;
+pub(crate) mod text_file;
 mod values;
+pub(crate) mod wrapping;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::http::Uri;
+use config::ValueKind;
 use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::{BcryptCost, HashScheme};
 use portcullis_adapters::jwt::TokenName;
@@ -26,6 +27,7 @@ use portcullis_domain::session::{Lifetimes, MAX_ACCESS_LIFETIME};
 use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordLaneConfig, Quota, TrustedProxies};
 
 pub(crate) use self::sources::{Environment, Sources};
+use self::text_file::read_text;
 use self::values::Values;
 
 /// Every setting, checked.
@@ -52,10 +54,33 @@ pub(crate) struct Settings {
 pub(crate) struct Server {
     pub listen: SocketAddr,
     pub public_url: String,
+    pub public_url_origin: PublicUrlOrigin,
+    /// How long an idle connection of a client is kept.
+    pub keep_alive: Duration,
     pub workers: usize,
     pub shutdown_timeout: Duration,
     pub trusted_proxies: TrustedProxies,
     pub docs: bool,
+}
+
+/// Where `server.public_url` comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicUrlOrigin {
+    /// A file or a variable sets it.
+    Set,
+    /// It is not set, and in development it follows `server.listen`.
+    FollowsListen,
+    /// It is not set outside development, where all instances need the same issuer, wherever each of them listens.
+    Unset,
+}
+
+/// The address that `server.listen` gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListenAddress {
+    pub address: SocketAddr,
+    /// Whether the command line or a variable names the address or its port, rather than the defaults or the folder of
+    /// settings files.
+    pub is_named: bool,
 }
 
 #[derive(Debug)]
@@ -116,7 +141,7 @@ impl Settings {
     pub(crate) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
         let values = Values::load(sources)?;
         let environment = sources.environment.clone();
-        let server = server(&values, sources.port.as_deref())?;
+        let server = server(&values, &environment)?;
         let database = values.parsed("database.url", DatabaseUrl::parse)?;
         let rules = rules(&values)?;
         let secret = secret(&values, &environment, &database)?;
@@ -161,6 +186,20 @@ impl Settings {
         })
     }
 
+    /// Takes the address that the server got, whose port differs from that of `server.listen` if that is 0. A public URL that
+    /// follows `server.listen` follows it there, and so does an issuer that is not set.
+    pub(crate) fn listening_on(&mut self, address: SocketAddr) -> Result<(), InvalidSetting> {
+        if self.server.public_url_origin == PublicUrlOrigin::FollowsListen {
+            let before = std::mem::replace(&mut self.server.public_url, url_of(address));
+            if self.tokens.issuer.as_str() == before {
+                self.tokens.issuer = TokenName::parse(&self.server.public_url)
+                    .map_err(|error| InvalidSetting::new(format!("server.public_url {error}")))?;
+            }
+        }
+        self.server.listen = address;
+        Ok(())
+    }
+
     /// The file that keeps the secret that development makes for itself: beside the SQLite database.
     pub(crate) fn secret_file(&self) -> Option<PathBuf> {
         match &self.database {
@@ -170,9 +209,47 @@ impl Settings {
     }
 }
 
-/// Every setting with its value and where that came from, secrets masked, a line each.
+/// Checks every setting and returns a line for each: its value and where that came from, secrets masked.
 pub(crate) fn describe(sources: &Sources) -> Result<Vec<String>, InvalidSetting> {
-    Ok(Values::load(sources)?.describe())
+    let Settings { server, tokens, .. } = Settings::load(sources)?;
+    let mut values = Values::load(sources)?;
+    let derived_from = match server.public_url_origin {
+        PublicUrlOrigin::Set => None,
+        PublicUrlOrigin::FollowsListen => Some("not set: follows server.listen"),
+        PublicUrlOrigin::Unset => Some("not set: must be, for clients to find the service"),
+    };
+    if let Some(origin) = derived_from {
+        values.set("server.public_url", origin, ValueKind::String(server.public_url));
+    }
+    if values.is_empty("tokens.issuer") {
+        let issuer = ValueKind::String(tokens.issuer.as_str().to_owned());
+        values.set("tokens.issuer", "not set: server.public_url", issuer);
+    }
+    Ok(values.describe())
+}
+
+/// The address that `server.listen` gives. No other setting is checked and no secret is read, since a health check runs
+/// without them.
+pub(crate) fn listen_address(sources: &Sources) -> Result<ListenAddress, InvalidSetting> {
+    let sources = sources.clone().without_secrets();
+    let address = listen(&Values::load(&sources)?)?;
+    let is_named = sources.file.is_some()
+        || sources.port.is_some()
+        || sources.variables().any(|(key, _)| key == "server.listen");
+    Ok(ListenAddress { address, is_named })
+}
+
+/// The URL of a server that listens on `address`, for clients on the same machine.
+pub(crate) fn url_of(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::LOCALHOST) => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    match address.port() {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    }
 }
 
 fn secret(
@@ -184,7 +261,8 @@ fn secret(
     match values.optional("secret", |text| parse_secret(text, environment))? {
         None if !may_be_made => Err(InvalidSetting::new(
             "secret is not set: put one that `portcullis secret generate` prints into PORTCULLIS_SECRET or into the \
-             file that PORTCULLIS_SECRET_FILE names",
+             file that PORTCULLIS_SECRET_FILE names (only PORTCULLIS_ENV=development with an SQLite database makes its \
+             own, because several instances need the same one)",
         )),
         secret => Ok(secret),
     }
@@ -203,18 +281,24 @@ fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, Invalid
     }
 }
 
-fn server(values: &Values, port: Option<&str>) -> Result<Server, InvalidSetting> {
-    let mut listen: SocketAddr = values.parsed("server.listen", |text| {
+fn listen(values: &Values) -> Result<SocketAddr, InvalidSetting> {
+    values.parsed("server.listen", |text| {
         text.parse().map_err(|_error| "must be an address and a port, such as 127.0.0.1:8080")
-    })?;
-    if let (Some(port), false) = (port, values.is_from_a_variable("server.listen")) {
-        let number =
-            port.parse().map_err(|_error| InvalidSetting::new("PORT must be a number from 0 to 65535"))?;
-        listen.set_port(number);
-    }
+    })
+}
+
+fn server(values: &Values, environment: &Environment) -> Result<Server, InvalidSetting> {
+    let listen = listen(values)?;
+    let (public_url, public_url_origin) = match values.optional("server.public_url", public_url)? {
+        Some(url) => (url, PublicUrlOrigin::Set),
+        None if environment.is_development() => (url_of(listen), PublicUrlOrigin::FollowsListen),
+        None => (PUBLIC_URL_IF_UNSET.to_owned(), PublicUrlOrigin::Unset),
+    };
     Ok(Server {
         listen,
-        public_url: values.parsed("server.public_url", public_url)?,
+        public_url,
+        public_url_origin,
+        keep_alive: values.duration("server.keep_alive", Duration::from_secs(1), Duration::from_hours(1))?,
         workers: match values.integer("server.workers", 0, 1_024)? {
             0 => cores().get(),
             workers => workers,
@@ -305,14 +389,8 @@ fn password_policy(values: &Values) -> Result<PasswordPolicy, InvalidSetting> {
 
 /// Reads an operator's list of passwords.
 fn password_list(path: &str) -> Result<PasswordList, String> {
-    let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    let mut file = File::open(path).map_err(unreadable)?.take(LONGEST_PASSWORD_LIST + 1);
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > LONGEST_PASSWORD_LIST {
-        return Err(format!("is longer than {} MB", LONGEST_PASSWORD_LIST / 1_000_000));
-    }
-    PasswordList::parse(&text).map_err(|error| error.to_string())
+    let text = read_text(Path::new(path), LONGEST_PASSWORD_LIST).map_err(|error| error.to_string())?;
+    PasswordList::parse(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())
 }
 
 fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme, InvalidSetting> {
@@ -361,6 +439,10 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
         password: quota("password")?,
     })
 }
+
+/// The public URL of a service that is not told its own. Clients and other services cannot use it, which the start reports;
+/// it is the same for all instances, so that each of them accepts the tokens of the others.
+const PUBLIC_URL_IF_UNSET: &str = "http://localhost:8080";
 
 /// The longest file of passwords, in bytes.
 const LONGEST_PASSWORD_LIST: u64 = 20_000_000;

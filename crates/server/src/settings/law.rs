@@ -28,7 +28,9 @@ fn told(variables: &str, file: &str, secret: &str) -> Option<Vec<String>> {
     let path = std::env::temp_dir().join(format!("portcullis-settings-{}.toml", std::process::id()));
     fs::write(&path, format!("secret = \"{secret}\" {file}")).expect("it can be written");
     let pairs = variables.lines().filter_map(|line| line.split_once('='));
-    let pairs = pairs.filter(|(name, _)| !name.ends_with("_FILE"));
+    let names_a_file =
+        |name: &str| name.ends_with("_FILE") || name.ends_with("_CONFIG") || name.ends_with("_DEFAULTS");
+    let pairs = pairs.filter(|(name, _)| !names_a_file(name));
     let url = format!("postgres://portcullis:{secret}@localhost/portcullis");
     let pairs =
         [("DATABASE_URL", url.as_str()), ("PORTCULLIS_ACCEPTED_SECRETS", secret)].into_iter().chain(pairs);
@@ -74,6 +76,7 @@ fn check(settings: &Settings) {
         server.public_url
     );
     assert!((1..=1_024).contains(&server.workers));
+    assert!((Duration::from_secs(1)..=Duration::from_hours(1)).contains(&server.keep_alive));
     assert!(server.shutdown_timeout <= Duration::from_hours(1));
     assert!((1..=1_000).contains(&settings.pool.size));
 

@@ -28,6 +28,8 @@ fn refusal(variables: &[(&str, &str)]) -> String {
 
 const GOOD_SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
 
+const OTHER_SECRET: &str = "pcs_Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA";
+
 #[test]
 fn the_binary_runs_alone() {
     let settings = load(None, &[]).unwrap();
@@ -80,7 +82,80 @@ fn later_sources_win() {
         ("PORTCULLIS_SERVER__LISTEN", "[::1]:4000"),
     ]);
     assert_eq!((all.database.to_string().as_str(), all.pool.size), ("sqlite://named.db", 3));
-    assert_eq!(all.server.listen.to_string(), "[::1]:4000");
+    assert_eq!(all.server.listen.to_string(), "[::1]:3000", "PORT goes with every address");
+}
+
+#[test]
+fn image_presets_lose_to_every_other_source() {
+    let preset = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/image.toml");
+    let folder = TempDir::new().unwrap();
+    let listen = |folder: Option<&TempDir>, more: &[(&str, &str)]| {
+        let variables = [&[("PORTCULLIS_DEFAULTS", preset)], more].concat();
+        load(folder, &variables).unwrap().server.listen.to_string()
+    };
+    assert_eq!(listen(None, &[]), "0.0.0.0:8080");
+    assert_eq!(listen(None, &[("PORT", "18091")]), "0.0.0.0:18091");
+    assert_eq!(listen(None, &[("PORTCULLIS_SERVER__LISTEN", "[::]:9000")]), "[::]:9000");
+    fs::write(folder.path().join("default.toml"), "[server]\nlisten = \"10.0.0.1:9001\"\n").unwrap();
+    assert_eq!(listen(Some(&folder), &[]), "10.0.0.1:9001");
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, "[server]\nlisten = \"10.0.0.1:9002\"\n").unwrap();
+    assert_eq!(listen(None, &[("PORTCULLIS_CONFIG", file.to_str().unwrap())]), "10.0.0.1:9002");
+    let text = refusal(&[("PORTCULLIS_DEFAULTS", "/nonexistent.toml")]);
+    assert_eq!(text, "settings file /nonexistent.toml does not exist");
+}
+
+#[test]
+fn the_public_url_follows_the_address_in_development() {
+    let urls = |variables: &[(&str, &str)]| {
+        let settings = load(None, variables).unwrap();
+        (settings.server.public_url, settings.tokens.issuer.as_str().to_owned())
+    };
+    for (listen, expected) in [
+        ("127.0.0.1:8080", "http://localhost:8080"),
+        ("127.0.0.1:80", "http://localhost"),
+        ("0.0.0.0:9000", "http://localhost:9000"),
+        ("[::]:9000", "http://localhost:9000"),
+        ("[::1]:9000", "http://[::1]:9000"),
+        ("192.0.2.7:9000", "http://192.0.2.7:9000"),
+    ] {
+        let expected = (expected.to_owned(), expected.to_owned());
+        assert_eq!(urls(&[("PORTCULLIS_SERVER__LISTEN", listen)]), expected, "{listen}");
+    }
+    let own = urls(&[("PORT", "18080"), ("PORTCULLIS_TOKENS__ISSUER", "https://issuer.example")]);
+    assert_eq!(own, ("http://localhost:18080".to_owned(), "https://issuer.example".to_owned()));
+    let set = urls(&[("PORT", "18080"), ("PORTCULLIS_SERVER__PUBLIC_URL", "https://auth.example")]);
+    assert_eq!(set.0, "https://auth.example");
+
+    // All instances of one service have one issuer, wherever each of them listens.
+    let production =
+        [("PORTCULLIS_ENV", "production"), ("PORTCULLIS_SECRET", GOOD_SECRET), ("PORT", "18080")];
+    assert_eq!(urls(&production).0, "http://localhost:8080");
+}
+
+#[test]
+fn the_public_url_takes_the_port_the_system_chose() {
+    let address = "127.0.0.1:41234".parse().unwrap();
+    let mut settings = load(None, &[("PORT", "0")]).unwrap();
+    settings.listening_on(address).unwrap();
+    assert_eq!(settings.server.public_url, "http://localhost:41234");
+    assert_eq!(settings.tokens.issuer.as_str(), "http://localhost:41234");
+    let mut set =
+        load(None, &[("PORT", "0"), ("PORTCULLIS_SERVER__PUBLIC_URL", "https://a.example")]).unwrap();
+    set.listening_on(address).unwrap();
+    assert_eq!(set.tokens.issuer.as_str(), "https://a.example");
+}
+
+#[test]
+fn the_description_shows_derived_urls_with_their_origin() {
+    let lines = describe(&sources(None, &[("PORT", "18080")]).unwrap()).unwrap().join("\n");
+    for line in [
+        r#"server.listen = "127.0.0.1:18080"  # the built-in defaults, with the port of PORT"#,
+        r#"server.public_url = "http://localhost:18080"  # not set: follows server.listen"#,
+        r#"tokens.issuer = "http://localhost:18080"  # not set: server.public_url"#,
+    ] {
+        assert!(lines.contains(line), "{line} in {lines}");
+    }
 }
 
 #[test]
@@ -111,7 +186,7 @@ fn secrets_come_from_files_too() {
     let both = refusal(&[("PORTCULLIS_SECRET_FILE", path), ("PORTCULLIS_SECRET", GOOD_SECRET)]);
     assert_eq!(both, "PORTCULLIS_SECRET and PORTCULLIS_SECRET_FILE are both set: leave one out");
     let missing = refusal(&[("PORTCULLIS_SECRET_FILE", "/nonexistent/secret")]);
-    assert!(missing.starts_with("PORTCULLIS_SECRET_FILE: cannot read /nonexistent/secret"), "{missing}");
+    assert_eq!(missing, "PORTCULLIS_SECRET_FILE: /nonexistent/secret does not exist");
     let not_a_secret = refusal(&[("PORTCULLIS_SERVER__LISTEN_FILE", path)]);
     assert!(not_a_secret.starts_with("unknown setting server.listen_file"), "{not_a_secret}");
 }
@@ -150,11 +225,11 @@ fn an_operator_names_more_common_passwords() {
         assert!(refusal.contains(reason), "{refusal}");
     };
     fs::write(&file, b"\xff\n").unwrap();
-    refused("cannot be read: stream did not contain valid UTF-8");
+    refused("is not UTF-8 text");
     fs::write(&file, "x".repeat(20_000_001)).unwrap();
-    refused("is longer than 20 MB");
+    refused("is longer than 20000000 bytes");
     fs::remove_file(&file).unwrap();
-    refused("cannot be read: No such file");
+    refused("does not exist");
 }
 
 #[test]
@@ -181,15 +256,306 @@ fn numbers_stay_text_where_text_is_asked_for() {
 }
 
 #[test]
-fn lists_are_separated_by_commas() {
-    let variables = [
-        ("PORTCULLIS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
-        ("PORTCULLIS_ACCEPTED_SECRETS", GOOD_SECRET),
-    ];
-    let settings = load(None, &variables).unwrap();
+fn lists_are_separated_by_commas_or_line_breaks() {
     let expected = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()]);
-    assert_eq!(settings.server.trusted_proxies, expected);
-    assert_eq!(settings.accepted_secrets.len(), 1);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("accepted");
+    for separator in [", ", "\n", "\r\n", ",\n", "\n\n"] {
+        let proxies = format!("10.0.0.0/8{separator}::1{separator}");
+        let secrets = format!("{GOOD_SECRET}{separator}{OTHER_SECRET}{separator}");
+        fs::write(&file, &secrets).unwrap();
+        for (name, value) in [
+            ("PORTCULLIS_ACCEPTED_SECRETS", secrets.as_str()),
+            ("PORTCULLIS_ACCEPTED_SECRETS_FILE", file.to_str().unwrap()),
+        ] {
+            let variables = [("PORTCULLIS_SERVER__TRUSTED_PROXIES", proxies.as_str()), (name, value)];
+            let settings = load(None, &variables).unwrap();
+            assert_eq!(settings.server.trusted_proxies, expected, "{separator:?}");
+            let secrets: Vec<_> = settings.accepted_secrets.iter().map(Secret::expose).collect();
+            assert_eq!(secrets, [GOOD_SECRET, OTHER_SECRET], "{name} {separator:?}");
+        }
+    }
+}
+
+/// A variable, a secret's file and a settings file are treated alike, in development as in production.
+#[test]
+fn wrapped_values_are_refused_from_every_source() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("value");
+    let toml = folder.path().join("mine.toml");
+    let (file_path, toml_path) = (file.to_str().unwrap(), toml.to_str().unwrap());
+    let url = "postgres://me:hunter2@localhost/p";
+    for (wrapped, found) in [
+        (format!("\"{GOOD_SECRET}\""), "has a quote (\")"),
+        (format!("'{GOOD_SECRET}'\n"), "has a quote (')"),
+        (format!("\u{201c}{GOOD_SECRET}\u{201d}"), "has a quote (\u{201c})"),
+        (format!("\u{feff}{GOOD_SECRET}"), "byte order mark"),
+        (format!("{GOOD_SECRET}\u{200b}"), "U+200B"),
+        (format!("PORTCULLIS_SECRET={GOOD_SECRET}"), "the name of a setting or variable"),
+        (format!("export X={GOOD_SECRET}"), "the name of a setting or variable"),
+        (format!("secret = {GOOD_SECRET}"), "the name of a setting or variable"),
+        (format!("{{\"secret\": \"{GOOD_SECRET}\"}}"), "JSON object"),
+        ("c2VjcmV0LXNlY3JldC1zZWNyZXQ\nc2VjcmV0LXNlY3JldC1zZWNyZXQ=\n".to_owned(), "line break"),
+        ("${PORTCULLIS_SECRET}".to_owned(), "placeholder"),
+        ("$SECRET".to_owned(), "placeholder"),
+        ("{{ .Values.secret }}".to_owned(), "placeholder"),
+        ("<secret>".to_owned(), "placeholder"),
+        (format!("x{GOOD_SECRET}"), "pcs_"),
+    ] {
+        fs::write(&file, &wrapped).unwrap();
+        fs::write(&toml, format!("secret = {}\n", toml_string(&wrapped))).unwrap();
+        for environment in ["development", "production"] {
+            for source in [
+                ("PORTCULLIS_SECRET", wrapped.as_str()),
+                ("PORTCULLIS_SECRET_FILE", file_path),
+                ("PORTCULLIS_CONFIG", toml_path),
+            ] {
+                let text = refusal(&[("PORTCULLIS_ENV", environment), source]);
+                assert!(text.starts_with("secret (from ") && text.contains(found), "{source:?}: {text}");
+                assert!(!text.contains(&GOOD_SECRET[4..]), "{text}");
+            }
+        }
+    }
+    for (wrapped, found) in [
+        (format!("\"{url}\""), "has a quote"),
+        (format!("'{url}"), "must start with"),
+        (format!("\u{feff}{url}"), "byte order mark"),
+        (format!("DATABASE_URL={url}"), "the name of a setting or variable"),
+        ("postgres://${USER}:${PASSWORD}@localhost/p".to_owned(), "placeholder"),
+    ] {
+        fs::write(&file, &wrapped).unwrap();
+        for source in [
+            ("DATABASE_URL", wrapped.as_str()),
+            ("DATABASE_URL_FILE", file_path),
+            ("PORTCULLIS_DATABASE__URL", wrapped.as_str()),
+            ("PORTCULLIS_DATABASE__URL_FILE", file_path),
+        ] {
+            let text = refusal(&[source, ("PORTCULLIS_SECRET", GOOD_SECRET)]);
+            assert!(text.starts_with("database.url (from ") && text.contains(found), "{source:?}: {text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+    for (name, wrapped) in [
+        ("PORTCULLIS_TOKENS__AUDIENCE", "\"api\""),
+        ("PORTCULLIS_TOKENS__AUDIENCE", "\"api"),
+        ("PORTCULLIS_TOKENS__ISSUER", "'https://auth.example'"),
+        ("PORTCULLIS_TOKENS__ISSUER", "https://$DOMAIN"),
+        ("PORTCULLIS_SERVER__PUBLIC_URL", "\"https://auth.example\""),
+        ("PORTCULLIS_SERVER__LISTEN", "\"0.0.0.0:8080\""),
+        ("PORTCULLIS_CORS__ALLOWED_ORIGINS", "[\"https://a.example\"]"),
+        ("PORTCULLIS_CORS__ALLOWED_ORIGINS", "\"https://a.example\""),
+        ("PORTCULLIS_PASSWORD__COMMON_FILE", "\"list.txt\""),
+        ("PORT", "\"8080\""),
+        ("PORT", ""),
+        ("PORTCULLIS_ENV", "\"production\""),
+        ("PORTCULLIS_CONFIG", "\"my.toml\""),
+        ("PORTCULLIS_SECRET_FILE", "'/run/secrets/x'"),
+    ] {
+        let text = refusal(&[(name, wrapped)]);
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+fn toml_string(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+#[test]
+fn white_space_around_values_is_removed_from_every_source() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("value");
+    let path = file.to_str().unwrap();
+    for (before, after) in [("", "\n"), ("", "\r\n"), (" ", "\t "), ("\n", "\n\n")] {
+        let wrapped = |text: &str| format!("{before}{text}{after}");
+        let (secret, url) = (wrapped(GOOD_SECRET), wrapped("sqlite://x.db"));
+        let settings = load(
+            None,
+            &[
+                ("PORTCULLIS_SECRET", &secret),
+                ("DATABASE_URL", &url),
+                ("PORT", &wrapped("3000")),
+                ("PORTCULLIS_ENV", &wrapped("development")),
+                ("PORTCULLIS_TOKENS__AUDIENCE", &wrapped("api")),
+            ],
+        );
+        let settings = settings.unwrap();
+        assert_eq!(settings.secret.unwrap().expose(), GOOD_SECRET);
+        assert_eq!(settings.database.to_string(), "sqlite://x.db");
+        assert_eq!((settings.server.listen.port(), settings.tokens.audience.as_str()), (3000, "api"));
+
+        fs::write(&file, &secret).unwrap();
+        let settings = load(None, &[("PORTCULLIS_SECRET_FILE", &wrapped(path))]).unwrap();
+        assert_eq!(settings.secret.unwrap().expose(), GOOD_SECRET);
+        fs::write(&file, &url).unwrap();
+        for name in ["PORTCULLIS_DATABASE__URL_FILE", "DATABASE_URL_FILE"] {
+            assert_eq!(load(None, &[(name, path)]).unwrap().database.to_string(), "sqlite://x.db");
+        }
+    }
+}
+
+#[test]
+fn an_empty_variable_beside_its_other_form_is_ignored() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("value");
+    let path = file.to_str().unwrap();
+    fs::write(&file, GOOD_SECRET).unwrap();
+    for variables in [
+        [("PORTCULLIS_SECRET", GOOD_SECRET), ("PORTCULLIS_SECRET_FILE", "")],
+        [("PORTCULLIS_SECRET", GOOD_SECRET), ("PORTCULLIS_SECRET_FILE", " ")],
+        [("PORTCULLIS_SECRET", ""), ("PORTCULLIS_SECRET_FILE", path)],
+    ] {
+        assert_eq!(load(None, &variables).unwrap().secret.unwrap().expose(), GOOD_SECRET);
+    }
+    for name in
+        ["PORTCULLIS_SECRET_FILE", "PORTCULLIS_DATABASE__URL_FILE", "DATABASE_URL_FILE", "PORTCULLIS_CONFIG"]
+    {
+        assert_eq!(
+            refusal(&[(name, "")]),
+            format!("{name} is empty; name a file, or leave the variable out")
+        );
+    }
+    for name in ["DATABASE_URL", "PORTCULLIS_DATABASE__URL", "PORTCULLIS_SERVER__LISTEN"] {
+        refusal(&[(name, "")]);
+    }
+    fs::write(&file, "\n").unwrap();
+    refusal(&[("PORTCULLIS_DATABASE__URL_FILE", path)]);
+    let text = refusal(&[("PORTCULLIS_ENV", "production"), ("PORTCULLIS_SECRET_FILE", path)]);
+    assert!(text.contains("secret"), "{text}");
+}
+
+#[test]
+fn names_in_another_case_are_refused() {
+    for (name, expected) in [
+        ("portcullis_secret", "PORTCULLIS_SECRET"),
+        ("Portcullis_Env", "PORTCULLIS_ENV"),
+        ("PORTCULLIS_server__listen", "PORTCULLIS_SERVER__LISTEN"),
+    ] {
+        let text = refusal(&[(name, "x")]);
+        assert!(text.contains(name) && text.ends_with(&format!("did you mean {expected}?")), "{text}");
+    }
+    for (name, nearest) in
+        [("PORTCULLIS_DATABASE_URL", "database.url"), ("PORTCULLIS_DATABASE_URL_FILE", "database.url")]
+    {
+        let text = refusal(&[(name, "x")]);
+        assert!(text.ends_with(&format!("(from {name}); did you mean {nearest}?")), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_environment_is_refused_unless_it_has_a_file() {
+    for (name, nearest) in [
+        ("prodution", "production"),
+        ("prod", "production"),
+        ("Production", "production"),
+        ("PRODUCTION", "production"),
+        ("dev", "development"),
+        ("developement", "development"),
+    ] {
+        let text = refusal(&[("PORTCULLIS_ENV", name)]);
+        assert!(text.starts_with(&format!("PORTCULLIS_ENV = {name:?} ")), "{text}");
+        assert!(text.contains(&format!("did you mean {nearest}?")), "{text}");
+    }
+    for name in
+        ["staging", "default", "../production", "a/b", "a\\b", ".", "", " ", "prod uction", "production.toml"]
+    {
+        let text = refusal(&[("PORTCULLIS_ENV", name), ("PORTCULLIS_SECRET", GOOD_SECRET)]);
+        assert!(text.starts_with("PORTCULLIS_ENV "), "{name:?}: {text}");
+    }
+    let folder = TempDir::new().unwrap();
+    for file in ["default.toml", "staging.toml"] {
+        fs::write(folder.path().join(file), "").unwrap();
+    }
+    let in_folder =
+        |name: &str| load(Some(&folder), &[("PORTCULLIS_ENV", name), ("PORTCULLIS_SECRET", GOOD_SECRET)]);
+    assert_eq!(in_folder("staging").unwrap().environment.name(), "staging");
+    assert!(in_folder("stagin").unwrap_err().contains("did you mean staging?"));
+    assert!(in_folder("default").is_err(), "its file holds in every environment");
+
+    // A file that is given is that of the environment if it has its name.
+    let given = |file: &str, name: &str| {
+        let path = folder.path().join(file);
+        fs::write(&path, "").unwrap();
+        let variables = [("PORTCULLIS_ENV", name), ("PORTCULLIS_SECRET", GOOD_SECRET)];
+        load(None, &[&variables[..], &[("PORTCULLIS_CONFIG", path.to_str().unwrap())]].concat())
+    };
+    assert!(given("qa.toml", "qa").is_ok());
+    assert!(given("qa.toml", "prodution").is_err());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_settings_file_that_cannot_be_read_is_refused() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    type Make = fn(&Path);
+    let kinds: &[(&str, Make)] = &[
+        ("is a folder", |path| fs::create_dir(path).unwrap()),
+        ("is a link to something that does not exist", |path| symlink("/nonexistent", path).unwrap()),
+        ("cannot be read", |path| symlink(path, path).unwrap()),
+        ("is not a regular file", |path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        }),
+        ("is not a regular file", |path| drop(UnixListener::bind(path).unwrap())),
+        ("is not a regular file", |path| symlink("/dev/zero", path).unwrap()),
+        ("is not UTF-8 text", |path| fs::write(path, b"\xff\n").unwrap()),
+        ("is UTF-16 text", |path| fs::write(path, b"\xff\xfes\0").unwrap()),
+        ("is longer than", |path| fs::write(path, "#".repeat(1_000_001)).unwrap()),
+    ];
+    for (reason, make) in kinds {
+        for name in ["default.toml", "development.toml"] {
+            let folder = TempDir::new().unwrap();
+            make(&folder.path().join(name));
+            let text = load(Some(&folder), &[]).unwrap_err();
+            assert!(text.contains(name) && text.contains(reason), "{reason}: {text}");
+        }
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("named");
+        make(&path);
+        let path = path.to_str().unwrap();
+        for variable in [
+            "PORTCULLIS_CONFIG",
+            "PORTCULLIS_DEFAULTS",
+            "PORTCULLIS_SECRET_FILE",
+            "PORTCULLIS_ACCEPTED_SECRETS_FILE",
+            "PORTCULLIS_DATABASE__URL_FILE",
+            "DATABASE_URL_FILE",
+            "PORTCULLIS_PASSWORD__COMMON_FILE",
+        ] {
+            if variable == "PORTCULLIS_PASSWORD__COMMON_FILE" && *reason == "is longer than" {
+                continue; // Lists are longer.
+            }
+            let text = refusal(&[(variable, path)]);
+            assert!(text.contains(path) && text.contains(reason), "{variable}: {text}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_settings_folder_that_is_none_is_refused() {
+    use std::os::unix::fs::symlink;
+
+    let parent = TempDir::new().unwrap();
+    let at = |name: &str| {
+        let mut sources = sources(None, &[]).unwrap();
+        sources.folder = parent.path().join(name);
+        Settings::load(&sources).map(drop).map_err(|error| error.to_string())
+    };
+    fs::write(parent.path().join("file"), "").unwrap();
+    symlink("/nonexistent", parent.path().join("dangling")).unwrap();
+    symlink("loop", parent.path().join("loop")).unwrap();
+    for name in ["file", "dangling", "loop", "dangling/config"] {
+        let text = at(name).unwrap_err();
+        assert!(text.starts_with("settings file ") && text.contains(name), "{text}");
+    }
+    assert_eq!(at("absent"), Ok(()));
+    assert_eq!(at("absent/config"), Ok(()));
 }
 
 #[test]
@@ -355,7 +721,11 @@ fn production_is_strict_about_secrets_and_names_no_value() {
     let cost = production(&[("PORTCULLIS_SECRET", GOOD_SECRET), ("PORTCULLIS_HASHING__BCRYPT_COST", "9")]);
     assert!(cost.ends_with("must be a whole number from 10 to 15"), "{cost}");
     // Another environment than development is as strict.
-    assert!(refusal(&[("PORTCULLIS_ENV", "staging")]).starts_with("secret is not set"));
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("staging.toml"), "").unwrap();
+    let staging = load(Some(&folder), &[("PORTCULLIS_ENV", "staging")]).unwrap_err();
+    assert!(staging.starts_with("secret is not set"), "{staging}");
+    assert!(production(&[]).contains("only PORTCULLIS_ENV=development with an SQLite database"));
     // PostgreSQL has no folder to keep a secret in.
     assert!(refusal(&[("DATABASE_URL", "postgres://localhost/p")]).starts_with("secret is not set"));
 }

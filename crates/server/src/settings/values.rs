@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use super::sources::{DEFAULTS, parse_toml};
+use super::wrapping::{Sensitivity, Wrapping, unwrapped, unwrapped_items};
 use super::{InvalidSetting, Sources};
 
 /// The settings that must not be shown and may come from a file of their own.
@@ -18,14 +20,46 @@ impl Values {
     pub(super) fn load(sources: &Sources) -> Result<Self, InvalidSetting> {
         let known = flatten(&parse_toml(DEFAULTS)?.cache);
         // Before they are set: a key such as `server` or `log[9]` would replace or stretch what is there.
-        if let Some((key, value)) = sources.variables().find(|(key, _)| !known.contains_key(*key)) {
-            return Err(unknown(key, &value, known.keys()));
+        if let Some((key, origin)) = sources.variables().find(|(key, _)| !known.contains_key(*key)) {
+            return Err(unknown(key, origin, known.keys()));
         }
-        let collected = flatten(&sources.collect()?.cache);
-        match collected.iter().find(|(key, _)| !known.contains_key(*key)) {
-            Some((key, value)) => Err(unknown(key, value, known.keys())),
-            None => Ok(Self(collected)),
+        let mut values = Self(BTreeMap::new());
+        for (key, value) in flatten(&sources.collect()?.cache) {
+            let Some(default) = known.get(&key) else {
+                return Err(unknown(&key, origin(&value), known.keys()));
+            };
+            let is_list = matches!(default.kind, ValueKind::Array(_));
+            let kind = unwrapped_kind(&key, &value.kind, is_list);
+            let kind = kind.map_err(|wrapping| invalid(&key, &value, wrapping))?;
+            values.set(&key, origin(&value), kind);
         }
+        if let Some(port) = &sources.port {
+            values.set_port(port)?;
+        }
+        Ok(values)
+    }
+
+    /// Replaces the port of `server.listen`, regardless of the source that the address comes from: a platform that sets
+    /// `PORT` sends its requests there.
+    fn set_port(&mut self, port: &str) -> Result<(), InvalidSetting> {
+        let advice = "must be a number from 0 to 65535";
+        let port = unwrapped(port, Sensitivity::Plain).map_err(|wrapping| wrapping.to_string());
+        let port: u16 = port
+            .and_then(|port| port.parse().map_err(|_error| format!("= {port:?}: {advice}")))
+            .map_err(|reason| InvalidSetting::new(format!("PORT {reason}")))?;
+        let listen = self.value("server.listen");
+        // An address that cannot be read is reported with its own source.
+        if let Ok(mut address) = text(listen).parse::<SocketAddr>() {
+            address.set_port(port);
+            let origin = format!("{}, with the port of PORT", origin(listen));
+            self.set("server.listen", &origin, ValueKind::String(address.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Sets a value and where it comes from.
+    pub(super) fn set(&mut self, key: &str, origin: &str, kind: ValueKind) {
+        self.0.insert(key.to_owned(), Value::new(Some(&origin.to_owned()), kind));
     }
 
     /// A value that `parse` understands.
@@ -55,7 +89,7 @@ impl Values {
         })
     }
 
-    /// A list, in a file as such or separated by commas.
+    /// A list, in a file as such or separated by commas or line breaks.
     pub(super) fn list_parsed<T, E: Display>(
         &self,
         key: &str,
@@ -64,10 +98,6 @@ impl Values {
         let value = self.value(key);
         let items: Option<Vec<String>> = match &value.kind {
             ValueKind::Array(items) => items.iter().map(|item| item.clone().into_string().ok()).collect(),
-            ValueKind::String(text) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Some(items.map(str::to_owned).collect())
-            }
             _ => None,
         };
         let items = items.ok_or_else(|| invalid(key, value, "must be a list of texts"))?;
@@ -126,9 +156,9 @@ impl Values {
         (!is_none).then(|| self.duration(key, min, max)).transpose()
     }
 
-    /// Whether a value comes from an environment variable rather than from a file or the defaults.
-    pub(super) fn is_from_a_variable(&self, key: &str) -> bool {
-        self.value(key).origin().is_some_and(|origin| origin.starts_with("PORTCULLIS_"))
+    /// Whether a value is an empty text.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        text(self.value(key)).is_empty()
     }
 
     /// Holds a value against something that needs more than its text.
@@ -179,13 +209,33 @@ fn flatten(value: &Value) -> BTreeMap<String, Value> {
     flat
 }
 
-fn unknown<'a>(key: &str, value: &Value, known: impl Iterator<Item = &'a String>) -> InvalidSetting {
-    let distance = |candidate: &str| strsim::damerau_levenshtein(candidate, key);
+/// The value without what is around it, of a list in each item.
+fn unwrapped_kind(key: &str, kind: &ValueKind, is_list: bool) -> Result<ValueKind, Wrapping> {
+    let sensitivity = if SECRETS.contains(&key) { Sensitivity::Secret } else { Sensitivity::Plain };
+    match kind {
+        ValueKind::String(text) if is_list => {
+            let items = unwrapped_items(text, sensitivity)?;
+            Ok(ValueKind::Array(items.into_iter().map(|item| Value::new(None, item)).collect()))
+        }
+        ValueKind::String(text) => Ok(ValueKind::String(unwrapped(text, sensitivity)?.to_owned())),
+        ValueKind::Array(items) => {
+            let items =
+                items.iter().map(|item| Ok(Value::new(None, unwrapped_kind(key, &item.kind, false)?)));
+            Ok(ValueKind::Array(items.collect::<Result<_, _>>()?))
+        }
+        kind => Ok(kind.clone()),
+    }
+}
+
+fn unknown<'a>(key: &str, origin: &str, known: impl Iterator<Item = &'a String>) -> InvalidSetting {
+    // The file of a secret is a misspelling of the secret's name.
+    let name = key.strip_suffix("_file").filter(|name| !name.is_empty()).unwrap_or(key);
+    let distance = |candidate: &str| strsim::damerau_levenshtein(candidate, name);
     let nearest = known.min_by_key(|candidate| distance(candidate));
     // Beyond a third of its letters a name is no misspelling of another.
-    let hint = nearest.filter(|nearest| distance(nearest) * 3 <= nearest.len().max(key.len()));
+    let hint = nearest.filter(|nearest| distance(nearest) * 3 <= nearest.len().max(name.len()));
     let hint = hint.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
-    InvalidSetting::new(format!("unknown setting {key} (from {}){hint}", origin(value)))
+    InvalidSetting::new(format!("unknown setting {key} (from {origin}){hint}"))
 }
 
 /// The reason is the parser's and never repeats a secret.

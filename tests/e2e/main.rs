@@ -14,6 +14,7 @@ mod database;
 mod durability;
 mod flows;
 mod hostile;
+mod image;
 mod imports;
 mod logs;
 mod open_standards;

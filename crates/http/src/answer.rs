@@ -38,18 +38,18 @@ pub(crate) fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("the body serialises")
 }
 
-/// A user, to the user.
+/// A user.
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
 pub(crate) struct UserBody<'a> {
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e13")]
     id: portcullis_domain::id::UserId,
-    /// As registered, or as imported from elsewhere.
-    #[schema(min_length = 1, max_length = 256)]
+    /// The name as registered or imported.
+    #[schema(min_length = 1, max_length = 256, example = "alice")]
     username: &'a str,
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
     created_at: UnixTime,
 }
 
@@ -59,24 +59,32 @@ impl<'a> From<&'a User> for UserBody<'a> {
     }
 }
 
-/// What a login, a refresh or a change of password gives out.
+/// The tokens of a session, returned by a login, a refresh or a password change.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TokenSet)]
 pub(crate) struct TokenSetBody<'a> {
     /// A JWT (RFC 9068), for `Authorization: Bearer`.
-    #[schema(pattern = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
+    #[schema(
+        pattern = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+        example = "eyJhbGciOiJFUzI1NiIsImtpZCI6IkZmNkoxNGVOMzVHZU95cE40WkNSb2F6ZWFUbW1yNUpXdUp0V0ZkV2lLV2siLCJ0eXAiOiJhdCtqd3QifQ.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZS5jb20ifQ.c2lnbmF0dXJl"
+    )]
     access_token: &'a str,
     #[schema(pattern = "^Bearer$", example = "Bearer")]
     token_type: &'static str,
-    /// How long the access token lasts, in seconds.
+    /// The lifetime of the access token, in seconds.
+    #[schema(example = 900)]
     expires_in: u64,
-    /// Gets the next set. It is good for one refresh; a lost answer can be asked for again for a short time.
-    #[schema(pattern = "^pcr_[A-Za-z0-9_-]+$")]
+    /// For `POST /refresh`, which returns the next refresh token. Each refresh token is used once.
+    #[schema(
+        pattern = "^pcr_[A-Za-z0-9_-]+$",
+        example = "pcr_AQGXorRcbX6PmgscLT5PWmsAAAAH1YwBFji8DfByWGLcZVJbiglmdTv7yBDjuQcFEzcSbf8"
+    )]
     refresh_token: &'a str,
-    /// How long the refresh token lasts, in seconds.
+    /// The lifetime of the refresh token, in seconds.
+    #[schema(example = 2_592_000)]
     refresh_expires_in: u64,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14")]
     session_id: portcullis_domain::id::SessionId,
 }
 

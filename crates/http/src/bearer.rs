@@ -1,5 +1,6 @@
 //! The only way an access token comes in: `Authorization: Bearer <token>` (RFC 6750, section 2.1).
 
+use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -60,17 +61,18 @@ impl Future for Verdict {
     }
 }
 
-/// The access token that came with the request, if one did. Nothing is known about it yet.
+/// The access token of the request, if it has one. The token is not verified; an error means that the field cannot hold a
+/// token.
 #[derive(Debug)]
-pub(crate) struct UnverifiedBearer(pub(crate) Option<AccessToken>);
+pub(crate) struct UnverifiedBearer(pub(crate) Result<Option<AccessToken>, Problem>);
 
 impl FromRequest for UnverifiedBearer {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         let token = presented(request);
-        ready(token.map(|token| Self(token.map(|token| AccessToken::new(token.to_owned())))))
+        ready(Ok(Self(token.map(|token| token.map(|token| AccessToken::new(token.to_owned()))))))
     }
 }
 

@@ -1,25 +1,45 @@
-//! The API described, gathered from the routes: what `/openapi.json` serves.
+//! The OpenAPI document, gathered from the routes.
+//!
+//! Client generators read it, so it keeps these rules (the tests at the end check them):
+//! - Every operation has an explicit, unique `operationId`.
+//! - A response has no closed list: words are plain strings whose description lists them ([`open_list`]).
+//! - A response member without a value is `null`. Only members listed in the tests may be left out.
+//! - Every string and every number has an example, and the examples are valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, SchemaFormat};
+use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, Header, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required,
-    Response, ResponseBuilder, Schema, Type,
+    Response, ResponseBuilder, Schema, ServerBuilder, Type,
 };
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::problem::{ProblemBody, ProblemCode, Violation, ViolationCode};
 use crate::routes;
+use crate::routes::well_known::{EcJwk, OkpJwk};
 use crate::routes::{
     activity, change_password, delete_account, docs, end_session, health, login, logout, me, password_policy,
     protected, refresh, register, sessions, well_known,
 };
 
-/// The description of the whole API, as `/openapi.json` serves it.
+/// Returns the OpenAPI document of a server at an unknown address: its one server is `/`, which is relative to the address
+/// of the document.
 pub fn openapi() -> Document {
-    Description::openapi()
+    openapi_at("/", "The server that has this document.")
+}
+
+/// Returns the OpenAPI document as the server with this public URL serves it.
+pub(crate) fn openapi_of(public_url: &str) -> Document {
+    openapi_at(public_url, "The public URL of this server.")
+}
+
+fn openapi_at(url: &str, description: &str) -> Document {
+    let server = ServerBuilder::new().url(url).description(Some(description)).build();
+    let mut document = Description::openapi();
+    document.servers = Some(vec![server]);
+    document
 }
 
 #[derive(OpenApi)]
@@ -27,19 +47,21 @@ pub fn openapi() -> Document {
     info(
         title = "Portcullis",
         version = "1",
-        description = "Registers users, logs them in, and gives out tokens that others verify.\n\n\
-            Every error is a problem document (RFC 9457); `GET /problems` explains them all. Every answer carries \
-            `x-request-id`. HEAD works where GET does; another method than those listed is a 405 (the response \
-            `MethodNotAllowed`), and a preflight from an origin that may not call a 403 (`PreflightRefused`). What \
-            the HTTP parser itself refuses gets a bare 400, 408 or 431, and the connection closes. Within version 1, \
-            changes are additive only: lists of codes may grow.",
+        description = "Registers users, logs them in and issues access tokens that other services can verify.\n\n\
+            Every error is a problem document (RFC 9457); `GET /problems` lists the problem codes. Every response has an \
+            `x-request-id`. A response member without a value is `null`.\n\n\
+            HEAD is accepted like GET. Other methods than the listed ones return 405 (the response \
+            `MethodNotAllowed`); a preflight request of an origin that is not allowed returns 403 \
+            (`PreflightRefused`). Requests that the HTTP parser refuses get a bare 400, 408 or 431, and the connection \
+            closes.\n\n\
+            Within version 1, changes are additive: responses may get further members, and lists of words may grow.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "public", description = "Without a token."),
-        (name = "bearer", description = "With an access token."),
-        (name = "discovery", description = "What others need to know."),
-        (name = "operation", description = "For operators."),
+        (name = "account", description = "Registration, the user's account and its password."),
+        (name = "session", description = "Login, token refresh, logout and the user's sessions."),
+        (name = "discovery", description = "Verification keys, metadata, problem codes and this document."),
+        (name = "operation", description = "Health checks for operators and load balancers."),
     ),
     paths(
         register::register,
@@ -66,24 +88,26 @@ pub fn openapi() -> Document {
         docs::page,
         docs::file,
     ),
-    components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode)),
+    components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode, EcJwk<'static>, OkpJwk<'static>)),
     modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &Fields),
 )]
 struct Description;
 
-/// Says how access tokens are sent.
+/// Adds the security scheme of access tokens.
 struct AccessTokens;
 
 impl Modify for AccessTokens {
     fn modify(&self, document: &mut Document) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.bearer_format = Some("JWT".to_owned());
+        scheme.description =
+            Some("The `access_token` of a login, a refresh or a password change.".to_owned());
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("access_token", SecurityScheme::Http(scheme));
     }
 }
 
-/// Says that requests may hold nothing but what is described.
+/// Forbids further members in requests.
 struct StrictRequests;
 
 impl Modify for StrictRequests {
@@ -99,7 +123,7 @@ impl Modify for StrictRequests {
     }
 }
 
-/// Says that a logout may come without a body.
+/// Makes the body of a logout optional.
 struct OptionalBody;
 
 impl Modify for OptionalBody {
@@ -111,7 +135,7 @@ impl Modify for OptionalBody {
     }
 }
 
-/// Says which header fields come with an answer, and what answers where no operation does.
+/// Adds the header fields of responses, and the responses that belong to no operation.
 struct Fields;
 
 impl Modify for Fields {
@@ -150,11 +174,11 @@ fn add_fields(response: &mut Response, status: &str, is_limited: bool) {
     }
 }
 
-/// What is answered to methods that no operation has.
+/// The responses that belong to no operation.
 const WITHOUT_OPERATION: &[(&str, ProblemCode)] =
     &[("MethodNotAllowed", ProblemCode::MethodNotAllowed), ("PreflightRefused", ProblemCode::Forbidden)];
 
-/// A header field of answers.
+/// A header field of responses.
 struct Field {
     name: &'static str,
     meaning: &'static str,
@@ -163,20 +187,25 @@ struct Field {
     comes_with: With,
 }
 
-/// With which answers a header field comes.
+/// The responses that have a header field.
 enum With {
     Every,
     Status(&'static [&'static str]),
-    /// Those of the routes that have a limit, unless limits are switched off.
+    /// The responses of routes with a limit, unless limits are switched off.
     Limited,
 }
 
 impl Field {
     fn header(&self) -> Header {
         // The one number is a time to wait.
-        let minimum = matches!(self.kind, Type::Integer).then_some(1);
-        let schema =
-            ObjectBuilder::new().schema_type(self.kind.clone()).pattern(self.pattern).minimum(minimum);
+        let is_integer = matches!(self.kind, Type::Integer);
+        let format = is_integer.then_some(SchemaFormat::KnownFormat(KnownFormat::Int32));
+        let minimum = is_integer.then_some(1);
+        let schema = ObjectBuilder::new()
+            .schema_type(self.kind.clone())
+            .format(format)
+            .pattern(self.pattern)
+            .minimum(minimum);
         let mut header = HeaderBuilder::new().schema(Some(schema)).description(Some(self.meaning)).build();
         if !matches!(self.comes_with, With::Limited) {
             // A member of the Header Object that utoipa does not know.
@@ -199,35 +228,35 @@ impl With {
 const FIELDS: &[Field] = &[
     Field {
         name: "x-request-id",
-        meaning: "Names the request: the client's own id where it sent a good one.",
+        meaning: "The id of the request. A valid id sent by the client is kept.",
         kind: Type::String,
         pattern: Some("^[A-Za-z0-9._-]{1,64}$"),
         comes_with: With::Every,
     },
     Field {
         name: "Cache-Control",
-        meaning: "`no-store` for tokens, accounts and errors; what anybody may keep says for how long.",
+        meaning: "`no-store` for tokens, accounts and errors; `public` with a `max-age` for documents.",
         kind: Type::String,
         pattern: Some("^(no-store|public, max-age=[0-9]+)$"),
         comes_with: With::Every,
     },
     Field {
         name: "WWW-Authenticate",
-        meaning: "How to authenticate (RFC 6750).",
+        meaning: "The authentication scheme, with `error` if a token was refused (RFC 6750).",
         kind: Type::String,
         pattern: Some("^Bearer"),
         comes_with: With::Status(&["401"]),
     },
     Field {
         name: "Allow",
-        meaning: "The methods that are there.",
+        meaning: "The methods of the resource.",
         kind: Type::String,
         pattern: Some("^[A-Z]+(, [A-Z]+)*$"),
         comes_with: With::Status(&["405"]),
     },
     Field {
         name: "Retry-After",
-        meaning: "After how many seconds to try again.",
+        meaning: "The number of seconds after which to repeat the request.",
         kind: Type::Integer,
         pattern: None,
         comes_with: With::Status(&["429", "503"]),
@@ -235,34 +264,43 @@ const FIELDS: &[Field] = &[
     // draft-ietf-httpapi-ratelimit-headers
     Field {
         name: "RateLimit",
-        meaning: "How many calls are left to this address (`r`), and in how many seconds all are back (`t`).",
+        meaning: "The number of requests left to this address (`r`), and the seconds until all are available again (`t`).",
         kind: Type::String,
         pattern: None,
         comes_with: With::Limited,
     },
     Field {
         name: "RateLimit-Policy",
-        meaning: "How many calls may come at once (`q`), and in how many seconds so many are back (`w`).",
+        meaning: "The number of requests allowed at once (`q`), and the seconds after which so many are available again (`w`).",
         kind: Type::String,
         pattern: None,
         comes_with: With::Limited,
     },
 ];
 
-/// A network address, as text.
-pub(crate) fn ip(meaning: &str, example: &str, is_nullable: bool) -> RefOr<Schema> {
-    let format =
-        |name| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom(name)));
-    let schema = AnyOfBuilder::new()
-        .item(format("ipv4".to_owned()))
-        .item(format("ipv6".to_owned()))
-        .description(Some(meaning))
-        .examples([example]);
-    let schema = match is_nullable {
-        true => schema.item(ObjectBuilder::new().schema_type(Type::Null)),
-        false => schema,
-    };
-    Schema::AnyOf(schema.build()).into()
+/// Returns the schema of a word from a list that grows. It is a plain string, so that generated clients accept words that
+/// they do not know.
+pub(crate) fn open_list(
+    meaning: &str,
+    words: impl IntoIterator<Item = String>,
+    example: &str,
+) -> RefOr<Schema> {
+    let words: Vec<_> = words.into_iter().map(|word| format!("- {word}")).collect();
+    let description =
+        format!("{meaning} The list grows: clients must accept unknown values.\n\n{}", words.join("\n"));
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .pattern(Some("^[a-z0-9_]+$"))
+        .examples([example])
+        .into()
+}
+
+/// Returns the schema of a string with only one value.
+pub(crate) fn constant(value: &'static str) -> RefOr<Schema> {
+    let object = ObjectBuilder::new().schema_type(Type::String);
+    // A keyword of JSON Schema that utoipa does not have.
+    object.extensions(Some([("const", value)].into_iter().collect())).into()
 }
 
 /// Declares the problems with which the routes of a file answer, as `Problems` among their responses.
@@ -375,14 +413,136 @@ mod tests {
     #[test]
     fn every_problem_is_documented() {
         let document = document();
-        let listed = &document["components"]["schemas"]["ProblemCode"]["enum"];
-        let words: Vec<_> = ProblemCode::ALL.iter().map(|code| code.word()).collect();
-        assert_eq!(listed, &serde_json::json!(words));
-
+        let list = document["components"]["schemas"]["ProblemCode"]["description"].as_str().unwrap();
         let descriptions: Vec<_> = all(&document, "responses").into_iter().map(Value::to_string).collect();
-        for word in words {
+        for word in ProblemCode::ALL.iter().map(|code| code.word()) {
+            assert!(list.contains(&format!("\n- `{word}` (")), "{word}: {list}");
             let marked = format!("`{word}`: ");
             assert!(descriptions.iter().any(|text| text.contains(&marked)), "{word}");
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_unique_verbs_with_nouns() {
+        let document = document();
+        let ids: Vec<_> = all(&document, "operationId").into_iter().filter_map(Value::as_str).collect();
+        let expected = [
+            "getAuthorizationServerMetadata",
+            "getJwks",
+            "getOpenidConfiguration",
+            "getDocsPage",
+            "getDocsFile",
+            "getHealth",
+            "login",
+            "logout",
+            "getMe",
+            "deleteMe",
+            "deleteMeByPost",
+            "listActivity",
+            "changePassword",
+            "listSessions",
+            "endSession",
+            "getOpenapiDocument",
+            "getPasswordPolicy",
+            "listProblems",
+            "getProblem",
+            "getTokenClaims",
+            "getReadiness",
+            "refreshTokens",
+            "registerUser",
+        ];
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>(), expected.iter().collect());
+        assert_eq!(ids.len(), expected.len());
+    }
+
+    /// The schemas that responses use, by name.
+    fn response_schemas(document: &Value) -> Vec<(&String, &Value)> {
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        schemas.iter().filter(|(name, _)| !name.ends_with("Request")).collect()
+    }
+
+    #[test]
+    fn responses_have_no_closed_list() {
+        let document = document();
+        let schemas = response_schemas(&document);
+        assert!(schemas.len() > 15, "{schemas:?}");
+        for (name, schema) in schemas {
+            assert!(all(schema, "enum").is_empty(), "{name}: {schema}");
+            assert!(all(schema, "const").is_empty() || name.ends_with("Jwk"), "{name}: {schema}");
+        }
+        for name in ["ProblemCode", "ViolationCode", "Check"] {
+            let schema = &document["components"]["schemas"][name];
+            assert_eq!(schema["type"], "string", "{name}");
+            assert!(schema["description"].as_str().unwrap().contains("accept unknown values"), "{name}");
+        }
+    }
+
+    /// The only response members that may be left out. Their form is that of an RFC.
+    const LEFT_OUT: [(&str, &str); 2] =
+        [("AuthorizationServerMetadata", "service_documentation"), ("Problem", "errors")];
+
+    #[test]
+    fn response_members_without_value_are_null() {
+        let document = document();
+        let mut left_out = Vec::new();
+        for (name, schema) in response_schemas(&document) {
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            for member in schema["properties"].as_object().into_iter().flat_map(|members| members.keys()) {
+                if !required.contains(&member.as_str().into()) {
+                    left_out.push((name.as_str(), member.as_str()));
+                }
+            }
+        }
+        assert_eq!(left_out, LEFT_OUT);
+    }
+
+    #[test]
+    fn the_server_of_a_document_is_its_public_url() {
+        let url = |document: Document| serde_json::to_value(document).unwrap()["servers"][0]["url"].clone();
+        assert_eq!(url(openapi()), "/");
+        assert_eq!(url(openapi_of("https://auth.example.com/base")), "https://auth.example.com/base");
+    }
+
+    #[test]
+    fn every_operation_has_one_described_tag() {
+        let document = document();
+        let tags = document["tags"].as_array().unwrap();
+        assert!(tags.iter().all(|tag| !tag["description"].as_str().unwrap().is_empty()));
+        let described: BTreeSet<_> = tags.iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+        let used: Vec<_> =
+            all(&document["paths"], "tags").into_iter().map(|tags| tags.as_array().unwrap()).collect();
+        assert!(used.iter().all(|tags| tags.len() == 1));
+        assert_eq!(used.iter().map(|tags| tags[0].as_str().unwrap()).collect::<BTreeSet<_>>(), described);
+    }
+
+    #[test]
+    fn integers_have_a_format() {
+        let document = document();
+        let check = |name: &str, schema: &Value| {
+            if schema["type"] == "integer" {
+                assert!(schema["format"].is_string(), "{name}: {schema}");
+            }
+        };
+        for properties in all(&document, "properties") {
+            properties.as_object().unwrap().iter().for_each(|(name, schema)| check(name, schema));
+        }
+        for schema in all(&document, "schema") {
+            check("schema", schema);
+        }
+    }
+
+    #[test]
+    fn scalar_members_have_examples() {
+        // Without one, the documentation page makes a text up from the pattern.
+        for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
+            for (member, schema) in schema["properties"].as_object().into_iter().flatten() {
+                let is_scalar = schema["type"].is_string()
+                    && !matches!(schema["type"].as_str(), Some("array" | "boolean"))
+                    || schema["type"].is_array();
+                let has_one =
+                    ["example", "examples", "const"].iter().any(|keyword| !schema[*keyword].is_null());
+                assert!(!is_scalar || has_one, "{name} {member}: {schema}");
+            }
         }
     }
 
@@ -484,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_logout_ends_is_a_list_of_three() {
+    fn logout_scopes_are_a_closed_list() {
         let document = document();
         let schema = &document["paths"]["/logout"]["post"]["parameters"][0]["schema"];
         assert_eq!(all(schema, "enum"), [&serde_json::json!(["current", "others", "all"])], "{schema}");
@@ -492,6 +652,8 @@ mod tests {
 
     #[test]
     fn every_violation_is_documented() {
+        let document = document();
+        let list = document["components"]["schemas"]["ViolationCode"]["description"].as_str().unwrap();
         let promised = [
             "required",
             "unknown_field",
@@ -509,8 +671,13 @@ mod tests {
             "reserved",
             "incorrect",
             "unchanged",
+            "other_session",
         ];
-        assert_eq!(document()["components"]["schemas"]["ViolationCode"]["enum"], serde_json::json!(promised));
+        let words: Vec<_> = ViolationCode::ALL.iter().map(|code| code.word()).collect();
+        for word in promised {
+            assert!(words.contains(&word) && list.contains(&format!("\n- `{word}`: ")), "{word}: {list}");
+        }
+        assert_eq!(list.matches("\n- `").count(), words.len());
     }
 
     #[test]

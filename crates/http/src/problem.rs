@@ -17,12 +17,12 @@ use portcullis_domain::service::{
 };
 use portcullis_domain::username::UsernameViolation;
 use serde::Serialize;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer::{self, NO_STORE};
 use crate::blocking::BlockingError;
+use crate::openapi;
 use crate::request_id::{RequestId, current_request_id};
 
 macro_rules! catalogue {
@@ -120,11 +120,11 @@ impl Serialize for ProblemCode {
 
 impl PartialSchema for ProblemCode {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some("The stable word for programs. The list is open: take a new word by the status of the answer."))
-            .enum_values(Some(Self::ALL.iter().map(|code| code.word())))
-            .into()
+        let meaning = "The stable code of the problem. Handle an unknown code by the status of the response.";
+        let words = Self::ALL
+            .iter()
+            .map(|code| format!("`{}` ({}): {}.", code.word(), code.status().as_u16(), code.title()));
+        openapi::open_list(meaning, words, "not_found")
     }
 }
 
@@ -311,6 +311,11 @@ impl From<LogoutError> for Problem {
         match error {
             LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
             LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
+            LogoutError::DifferentSessions => Self::invalid(vec![Violation::new(
+                "#/refresh_token",
+                ViolationCode::OtherSession,
+                "belongs to another session than the access token; send only one of them",
+            )]),
             LogoutError::NotReady => ProblemCode::NotReady.into(),
             LogoutError::Store(error) => error.into(),
         }
@@ -387,15 +392,14 @@ impl From<Rejections> for Problem {
     }
 }
 
-/// One thing that is wrong with a request.
+/// One reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Violation {
-    /// Where: a JSON pointer into the body as a URI fragment (RFC 6901, section 6).
+    /// The place in the request: a JSON pointer as a URI fragment (RFC 6901, section 6).
     #[schema(value_type = String, format = "uri-reference", pattern = "^#", example = "#/password")]
     pointer: Cow<'static, str>,
-    /// What, for programs.
     code: ViolationCode,
-    /// What, for people. Never a value that was sent.
+    /// The reason, for people. It never contains a value of the request.
     #[schema(value_type = String, example = "must be at least 8 characters long")]
     message: Cow<'static, str>,
 }
@@ -411,44 +415,66 @@ impl Violation {
     }
 }
 
-/// What can be wrong with a part of a request: the words of the contract, for routes of today and tomorrow. The list is
-/// open: clients show the message of a word that they do not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ViolationCode {
-    /// It is missing.
-    Required,
-    /// Nothing of this name is known here.
-    UnknownField,
-    /// It has another type or value than any known.
-    WrongType,
-    /// It has too few characters.
-    TooShort,
-    /// It has too many characters.
-    TooLong,
-    /// It has no upper-case letter.
-    MissingUpper,
-    /// It has no lower-case letter.
-    MissingLower,
-    /// It has no digit.
-    MissingDigit,
-    /// It has no character besides letters and digits.
-    MissingSpecial,
-    /// The username is part of it.
-    ContainsUsername,
-    /// It is one of the most common passwords.
-    Common,
-    /// It has a character that is not allowed.
-    InvalidCharacter,
-    /// Its first character is not allowed there.
-    InvalidStart,
-    /// It is a word that the service keeps for itself.
-    Reserved,
-    /// It is not what is stored.
-    Incorrect,
-    /// It equals what it is meant to replace.
-    Unchanged,
+macro_rules! violation_codes {
+    ($($name:ident = $word:literal, $meaning:literal;)*) => {
+        /// The reason why a part of a request is refused. The list is open: clients show the message of a code that they do
+        /// not know.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ViolationCode {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl ViolationCode {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The stable word for programs.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
 }
+
+violation_codes! {
+    Required = "required", "The member is missing.";
+    UnknownField = "unknown_field", "The request has no member or parameter of this name.";
+    WrongType = "wrong_type", "The value has another type or form than expected.";
+    TooShort = "too_short", "The value has too few characters.";
+    TooLong = "too_long", "The value has too many characters.";
+    MissingUpper = "missing_upper", "The value has no upper-case letter.";
+    MissingLower = "missing_lower", "The value has no lower-case letter.";
+    MissingDigit = "missing_digit", "The value has no digit.";
+    MissingSpecial = "missing_special", "The value has only letters and digits.";
+    ContainsUsername = "contains_username", "The password contains the username.";
+    Common = "common", "The value is one of the most common passwords.";
+    InvalidCharacter = "invalid_character", "The value has a character that is not allowed.";
+    InvalidStart = "invalid_start", "The first character of the value is not allowed there.";
+    Reserved = "reserved", "The service reserves this word.";
+    Incorrect = "incorrect", "The password is not the user's password.";
+    Unchanged = "unchanged", "The new value equals the current one.";
+    OtherSession = "other_session", "The refresh token belongs to another session than the access token.";
+}
+
+impl Serialize for ViolationCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl PartialSchema for ViolationCode {
+    fn schema() -> RefOr<Schema> {
+        let meaning = "The stable code of the violation. For an unknown code, show the message.";
+        let words = Self::ALL.iter().map(|code| format!("`{}`: {}", code.word(), code.meaning()));
+        openapi::open_list(meaning, words, "too_short")
+    }
+}
+
+impl ToSchema for ViolationCode {}
 
 impl From<&UsernameViolation> for ViolationCode {
     fn from(violation: &UsernameViolation) -> Self {
@@ -496,23 +522,28 @@ fn incorrect_password() -> Problem {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
-    /// Where the problem is explained, relative to the service.
+    /// The page that explains the problem, relative to the service.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", example = "/problems/not_found")]
     uri: &'static str,
     /// A short sentence for people.
+    #[schema(example = "There is nothing here")]
     title: &'static str,
-    /// The status of the answer.
-    #[schema(minimum = 400, maximum = 599)]
+    /// The status of the response.
+    #[schema(format = Int32, minimum = 400, maximum = 599, example = 404)]
     status: u16,
-    /// What it means and what to do.
+    /// The meaning of the problem and what a client can do.
+    #[schema(
+        example = "No resource has this path. Paths are exact: no trailing slash, no percent-encoding."
+    )]
     detail: &'static str,
     code: ProblemCode,
-    /// Names the request, as `x-request-id` does.
+    /// The id of the request, as in `x-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required, value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    #[schema(required, value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$",
+        example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e16")]
     request_id: Option<&'a str>,
-    /// Everything that is wrong, where the status is 422.
+    /// All reasons why the request is refused. Only responses with status 422 have this member.
     #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
     #[schema(value_type = Vec<Violation>, required = false, min_items = 1)]
     errors: &'a [Violation],

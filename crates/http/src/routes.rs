@@ -96,7 +96,7 @@ impl Documents {
         Self {
             metadata: well_known::metadata_of(config),
             problems: problems::all(),
-            docs: config.docs.then(docs::Docs::new),
+            docs: config.docs.then(|| docs::Docs::new(&config.public_url)),
         }
     }
 }

@@ -85,6 +85,44 @@ fn either_token_ends_all_the_other_sessions_of_its_user_or_all() {
     }
 }
 
+fn by_both(refresh: &TokenSet, access: &TokenSet) -> LogoutToken {
+    LogoutToken::Both {
+        refresh: RefreshToken::new(refresh.refresh.expose().to_owned()),
+        access: AccessToken::new(access.access.expose().to_owned()),
+    }
+}
+
+#[test]
+fn both_tokens_of_one_session_end_it() {
+    for scope in [LogoutScope::Current, LogoutScope::Others, LogoutScope::All] {
+        let world = World::new();
+        world.register("alice");
+        let (here, there) = (world.login("alice"), world.login("alice"));
+        world.service.logout(&by_both(&here, &here), scope, &client()).unwrap();
+        match scope {
+            LogoutScope::Current => drop(world.live(&there)),
+            _ => world.assert_over(&there),
+        }
+        match scope {
+            LogoutScope::Others => drop(world.live(&here)),
+            _ => world.assert_over(&here),
+        }
+    }
+}
+
+#[test]
+fn tokens_of_different_sessions_end_nothing() {
+    let world = World::new();
+    world.register("alice");
+    let (here, there) = (world.login("alice"), world.login("alice"));
+    for scope in [LogoutScope::Current, LogoutScope::Others, LogoutScope::All] {
+        let result = world.service.logout(&by_both(&here, &there), scope, &client());
+        assert!(matches!(result, Err(LogoutError::DifferentSessions)), "{result:?}");
+    }
+    world.live(&here);
+    world.live(&there);
+}
+
 /// Asserts that a token is good for nothing but the end of its own session.
 fn assert_ends_its_own_session_alone(world: &World, token: impl Fn() -> LogoutToken, other: &TokenSet) {
     let before = world.events();

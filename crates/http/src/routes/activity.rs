@@ -10,7 +10,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::event::PastEvent;
+use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, PastEvent};
 use portcullis_domain::id::{EventId, SessionId};
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
@@ -27,16 +27,17 @@ use crate::openapi::{self, BEARER, STORE, problems};
 use crate::problem::{Problem, ProblemCode, Violation, ViolationCode};
 use crate::strict_json::pointer_to;
 
-/// Lists what happened to the account of the user who holds the token
+/// Lists the security events of the account
 ///
-/// The latest first, page by page: `next_cursor` of one answer is the `cursor` of the next request, and null at
-/// the end.
+/// The latest event comes first. `next_cursor` of a response is the `cursor` of the next request; it is null on the last
+/// page.
 #[utoipa::path(
-    get, path = "/me/activity", tag = "bearer",
+    get, path = "/me/activity", tag = "account", operation_id = "listActivity",
     params(
-        ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the answer before."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, example = 50,
-            description = "How many events to list at most. Without it, 50."),
+        ("cursor" = inline(Option<String>), Query,
+            description = "The `next_cursor` of the previous response. Without it, the list starts at the latest event."),
+        ("limit" = inline(Option<u32>), Query, minimum = 1, maximum = 100, example = 50,
+            description = "The largest number of events to return. The default is 50."),
     ),
     responses((status = 200, description = "The events.", body = ActivityResponse), Problems),
     security(("access_token" = [])),
@@ -49,43 +50,39 @@ pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> Answ
     Ok(answer::json(StatusCode::OK, &ActivityResponse { events, next_cursor }))
 }
 
-/// Some of the events of a user.
+/// One page of the security events of a user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ActivityResponse<'a> {
     #[schema(max_items = 100)]
     events: Vec<EventBody<'a>>,
-    /// The `cursor` of the next request; null where there are no earlier events.
-    #[schema(required)]
+    /// The `cursor` of the next request; null if there are no earlier events.
+    #[schema(required, example = "AZeitFxtfo-aCxwtPk9aaw")]
     next_cursor: Option<String>,
 }
 
-/// What happened to an account, to its user.
+/// A security event of an account.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
+#[schema(as = ActivityEvent)]
 pub(crate) struct EventBody<'a> {
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e15")]
     id: EventId,
-    /// What happened. The list of these words grows.
-    #[schema(value_type = String, example = "login_failed")]
+    #[schema(schema_with = kind)]
     kind: &'a str,
-    /// More about it, where the kind leaves something open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, example = "wrong_password")]
+    /// The detail of the kind, such as the reason of a failed login; null for kinds without a detail.
+    #[schema(required, value_type = Option<String>, example = "wrong_password")]
     detail: Option<&'a str>,
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
     at: UnixTime,
-    /// The session that it concerns, where it is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, format = "uuid")]
+    /// The session of the event; null if the event concerns no session.
+    #[schema(required, value_type = Option<String>, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14")]
     session_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = ip)]
+    /// The network address of the client, of an IPv6 address only the /64; null if it is not known.
+    #[schema(required, value_type = Option<String>, pattern = "^[0-9a-f:.]+$", example = "2001:db8:1:2::")]
     ip: Option<IpAddr>,
-    /// The user agent that did it, at most 256 characters, where it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, max_length = 256, example = "curl/8.5.0")]
+    /// The user agent of the client, at most 256 characters; null if it is not known.
+    #[schema(required, value_type = Option<String>, max_length = 256, example = "curl/8.5.0")]
     user_agent: Option<&'a str>,
 }
 
@@ -172,11 +169,30 @@ fn from_cursor(text: &str) -> Option<EventId> {
     Uuid::from_slice(&bytes).ok().map(EventId::from_uuid)
 }
 
-fn ip() -> RefOr<Schema> {
-    let meaning =
-        "The network address from which it was done, of an IPv6 address only the /64, where it is known.";
-    openapi::ip(meaning, "2001:db8:1:2::", false)
+fn kind() -> RefOr<Schema> {
+    let words = KINDS.iter().map(|kind| format!("`{}`", kind.name()));
+    openapi::open_list("The kind of the event.", words, "login_failed")
 }
+
+/// The kinds of events that a user can see. Events of deleted users, and of all users together, are left out.
+const KINDS: [EventKind; 16] = [
+    EventKind::UserRegistered,
+    EventKind::LoginSucceeded,
+    EventKind::LoginFailed(LoginFailure::WrongPassword),
+    EventKind::HashUpgraded,
+    EventKind::LoggedOut(LogoutScope::Current),
+    EventKind::SessionEnded,
+    EventKind::SessionEvicted,
+    EventKind::RefreshTokenReused,
+    EventKind::PasswordChanged,
+    EventKind::PasswordNotConfirmed,
+    EventKind::ThrottlingBegun,
+    EventKind::ThrottlingEnded { attempts: 0 },
+    EventKind::PasswordSet,
+    EventKind::UserDisabled,
+    EventKind::UserEnabled,
+    EventKind::UserSessionsEnded,
+];
 
 problems!(BEARER, STORE, &[ProblemCode::InvalidRequest]);
 

@@ -16,12 +16,13 @@ use crate::client_ip::Client;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Changes the password of the user who holds the token
+/// Changes the password of the user of the access token
 ///
-/// All sessions end, the one of the token too, and a new one is opened. After a lost answer, log in with the new
-/// password, or with the old one if that is refused. Wrong current passwords count like wrong logins.
+/// All sessions end, the session of the token included, and a new session is opened. If the response is lost, log in with
+/// the new password, or with the old password if the new one is refused. Wrong current passwords are throttled like
+/// failed logins.
 #[utoipa::path(
-    put, path = "/me/password", tag = "bearer",
+    put, path = "/me/password", tag = "account", operation_id = "changePassword",
     request_body = ChangePasswordRequest,
     responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
     security(("access_token" = [])),
@@ -39,14 +40,14 @@ pub(crate) async fn change_password(
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 
-/// A wish for another password.
+/// The current and the new password.
 #[derive(Debug, ToSchema)]
 pub(crate) struct ChangePasswordRequest {
-    /// Its length is counted in code points after NFC.
+    /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
     current_password: PasswordAttempt,
-    /// What else it must be like says `GET /password-policy`. Its length is counted in code points after NFC.
+    /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "An0ther-horse battery")]
     new_password: PasswordAttempt,

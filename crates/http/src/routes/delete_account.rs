@@ -14,14 +14,14 @@ use crate::client_ip::Client;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Deletes the account of the user who holds the token
+/// Deletes the account of the user of the access token
 ///
-/// All sessions end, and the name is free again. After a lost answer, repeat: the second call gets a 401 where
-/// the first one succeeded. Wrong passwords count like wrong logins.
+/// All sessions end, and the name becomes available again. If the response is lost, repeat the request: it returns 401 if
+/// the first request succeeded. Wrong passwords are throttled like failed logins.
 #[utoipa::path(
-    delete, path = "/me", tag = "bearer",
+    delete, path = "/me", tag = "account", operation_id = "deleteMe",
     request_body = DeleteAccountRequest,
-    responses((status = 204, description = "The account is gone."), Problems),
+    responses((status = 204, description = "The account is deleted."), Problems),
     security(("access_token" = [])),
 )]
 pub(crate) async fn delete_account(
@@ -42,7 +42,7 @@ pub(crate) async fn delete_account(
 /// For clients behind proxies that strip or refuse the body of a DELETE request. In everything else it is
 /// `DELETE /me`: the same body, answers and limits.
 #[utoipa::path(
-    post, path = "/me/delete", tag = "bearer",
+    post, path = "/me/delete", tag = "account", operation_id = "deleteMeByPost",
     request_body = DeleteAccountRequest,
     responses((status = 204, description = "The account is gone."), Problems),
     security(("access_token" = [])),
@@ -56,10 +56,10 @@ pub(crate) async fn delete_account_by_post(
     delete_account(api, client, bearer, body).await
 }
 
-/// The word of a user who wants to be gone.
+/// The confirmation of an account deletion.
 #[derive(Debug, ToSchema)]
 pub(crate) struct DeleteAccountRequest {
-    /// Its length is counted in code points after NFC.
+    /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
     current_password: PasswordAttempt,

@@ -14,14 +14,14 @@ use actix_web::web::{Bytes, Data, Path};
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, JSON};
-use crate::openapi::{openapi, problems};
+use crate::openapi::{openapi_of, problems};
 use crate::problem::ProblemCode;
 
-/// Describes the API to programs
+/// Returns the OpenAPI document of this API
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "discovery",
+    get, path = "/openapi.json", tag = "discovery", operation_id = "getOpenapiDocument",
     responses(
-        (status = 200, description = "The description.", body = Object, content_type = "application/json"),
+        (status = 200, description = "The document.", body = Object, content_type = "application/json"),
         Problems,
     ),
 )]
@@ -30,9 +30,9 @@ pub(crate) async fn openapi_json(api: Data<Api>) -> Answer {
     Ok(answer::cacheable(JSON, docs.openapi.clone()))
 }
 
-/// Describes the API to people
+/// Returns the documentation page of this API
 #[utoipa::path(
-    get, path = "/docs", tag = "discovery",
+    get, path = "/docs", tag = "discovery", operation_id = "getDocsPage",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems),
 )]
 pub(crate) async fn page() -> HttpResponse {
@@ -41,13 +41,13 @@ pub(crate) async fn page() -> HttpResponse {
     page
 }
 
-/// A part of the page
+/// Returns a file of the documentation page
 #[utoipa::path(
-    get, path = "/docs/{file}", tag = "discovery",
-    params(("file" = String, Path, example = "index.css", description = "Its name.")),
+    get, path = "/docs/{file}", tag = "discovery", operation_id = "getDocsFile",
+    params(("file" = String, Path, example = "index.css", description = "The name of the file.")),
     responses(
         (
-            status = 200, description = "The part.",
+            status = 200, description = "The file.",
             content((String = "text/css"), (String = "text/javascript"), (String = "image/png")),
         ),
         Problems,
@@ -77,7 +77,7 @@ struct File {
 }
 
 impl Docs {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(public_url: &str) -> Self {
         let config = Arc::new(utoipa_swagger_ui::Config::default());
         let files = FILES.iter().filter_map(|(name, content_type)| {
             let (content, is_compressed) = match *name {
@@ -94,7 +94,7 @@ impl Docs {
             let content_type = HeaderValue::from_static(content_type);
             Some((*name, File { content_type, content, is_compressed }))
         });
-        Self { openapi: answer::to_json(&openapi()).into(), files: files.collect() }
+        Self { openapi: answer::to_json(&openapi_of(public_url)).into(), files: files.collect() }
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_page_has_all_its_parts_and_no_others() {
-        let docs = Docs::new();
+        let docs = Docs::new("http://auth.test");
         assert_eq!(docs.files.len(), FILES.len());
         for (name, file) in &docs.files {
             assert!(!file.content.is_empty(), "{name}");
@@ -152,10 +152,10 @@ mod tests {
     // ASVS 14.2.3
     #[test]
     fn the_page_asks_nobody_else() {
-        let docs = Docs::new();
+        let docs = Docs::new("http://auth.test");
         let initializer = String::from_utf8_lossy(&docs.files[INITIALIZER].content).into_owned();
         assert!(initializer.contains(r#"validatorUrl: "none""#), "{initializer}");
-        assert!(initializer.contains(r#"url: "openapi.json""#), "{initializer}");
+        assert!(initializer.contains(r#"fetch("openapi.json")"#), "{initializer}");
         assert!(!PAGE.contains("http"));
     }
 }

@@ -13,14 +13,15 @@ use crate::client_ip::Client;
 use crate::openapi::{BEARER, STORE, problems};
 use crate::problem::ProblemCode;
 
-/// Ends a session of the user who holds the token
+/// Ends a session of the user of the access token
 ///
-/// It may be the one of the token. Ending one that is over already succeeds, for an hour at least. The sessions
-/// of others are answered as those that never were.
+/// The session of the token may be ended too. Ending an ended session succeeds, for an hour at least. Sessions of other
+/// users return the same 404 as unknown sessions.
 #[utoipa::path(
-    delete, path = "/me/sessions/{id}", tag = "bearer",
-    params(("id" = String, Path, format = "uuid", description = "The `id` of the session.")),
-    responses((status = 204, description = "The session is over."), Problems),
+    delete, path = "/me/sessions/{id}", tag = "session", operation_id = "endSession",
+    params(("id" = String, Path, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14",
+        description = "The `id` of the session.")),
+    responses((status = 204, description = "The session has ended."), Problems),
     security(("access_token" = [])),
 )]
 pub(crate) async fn end_session(api: Data<Api>, client: Client, bearer: Bearer, id: Path<String>) -> Answer {

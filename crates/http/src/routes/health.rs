@@ -1,5 +1,7 @@
 //! `GET /health` and `GET /ready`
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -7,33 +9,34 @@ use actix_web::web::Data;
 use portcullis_domain::service::{Check, Readiness};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::Answer;
 use crate::Api;
 use crate::answer;
-use crate::openapi::problems;
+use crate::openapi::{self, problems};
 use crate::problem::ProblemBody;
 
-/// Says that the process lives
+/// Returns 200 while the process runs
 ///
-/// It touches nothing: whether the service can do its work says `/ready`.
+/// Uses no database. `GET /ready` checks whether the service can do its work.
 #[utoipa::path(
-    get, path = "/health", tag = "operation",
-    responses((status = 200, description = "It lives.", body = HealthResponse), Problems),
+    get, path = "/health", tag = "operation", operation_id = "getHealth",
+    responses((status = 200, description = "The process runs.", body = HealthResponse), Problems),
 )]
 pub(crate) async fn health() -> HttpResponse {
     answer::json(StatusCode::OK, &HealthResponse { status: "ok" })
 }
 
-/// Says whether the service can do its work
+/// Checks whether the service can do its work
 ///
-/// An answer holds for a second. Checks that take longer than two count as failing.
+/// A result is reused for one second. Checks that take longer than two seconds count as failed.
 #[utoipa::path(
-    get, path = "/ready", tag = "operation",
+    get, path = "/ready", tag = "operation", operation_id = "getReadiness",
     responses(
         (status = 200, description = "Every check passes.", body = ReadyResponse),
         (
-            status = 503, description = "A check fails. Or none answers in time: `not_ready`: The service is not ready.",
+            status = 503, description = "A check fails. If no check finishes in time, a problem: `not_ready`: The service is not ready.",
             content((ReadyResponse = "application/json"), (ProblemBody = "application/problem+json")),
         ),
         Problems,
@@ -44,22 +47,22 @@ pub(crate) async fn ready(api: Data<Api>) -> Answer {
     Ok(ReadyResponse::from(readiness).into_answer(readiness.is_ready()))
 }
 
-/// The process lives.
+/// The process runs.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct HealthResponse {
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// How the checks went.
+/// The results of the readiness checks.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReadyResponse {
-    /// `failing` when any check is.
+    /// `failing` if any check is `failing`.
     status: CheckBody,
     checks: Checks,
 }
 
-/// What the service needs to work.
+/// The result of each check.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checks {
     /// The database answers.
@@ -72,13 +75,25 @@ pub(crate) struct Checks {
     clock: CheckBody,
 }
 
-/// How one check went.
-#[derive(Clone, Copy, Serialize, ToSchema)]
+/// The result of a check.
+#[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[schema(as = Check)]
 pub(crate) enum CheckBody {
     Ok,
     Failing,
+}
+
+impl utoipa::PartialSchema for CheckBody {
+    fn schema() -> RefOr<Schema> {
+        let words = ["`ok`: the check passes.", "`failing`: the check fails."];
+        openapi::open_list("The result of a check.", words.map(str::to_owned), "ok")
+    }
+}
+
+impl ToSchema for CheckBody {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Check")
+    }
 }
 
 impl ReadyResponse {

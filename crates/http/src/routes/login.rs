@@ -16,13 +16,13 @@ use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Logs in: opens a session
+/// Logs in and opens a session
 ///
-/// A wrong name, a wrong password and a disabled user get one and the same answer. After five in a row the next has to
-/// wait (429), a second at first and then ever longer; there a name that nobody has is like any other. A user may have only so
-/// many live sessions (50 by default): a login beyond that ends the oldest.
+/// An unknown name, a wrong password and a disabled user get the same response. After five consecutive failures further
+/// attempts are delayed (429), starting at one second; unknown names are throttled the same way. A user has a limited
+/// number of live sessions (50 by default): a login beyond the limit ends the oldest session.
 #[utoipa::path(
-    post, path = "/login", tag = "public",
+    post, path = "/login", tag = "session", operation_id = "login",
     request_body = LoginRequest,
     responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
 )]
@@ -38,13 +38,13 @@ pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<Login
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 
-/// Who wants in.
+/// The name and the password of a user.
 #[derive(Debug, ToSchema)]
 pub(crate) struct LoginRequest {
-    /// In any case.
+    /// Upper and lower case are not distinguished.
     #[schema(max_length = 256, pattern = "^[^\\u0000]*$", example = "alice")]
     username: String,
-    /// Its length is counted in code points after NFC.
+    /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
     password: PasswordAttempt,

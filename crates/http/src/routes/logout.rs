@@ -21,19 +21,20 @@ use crate::openapi::{STORE, WITH_BODY, problems};
 use crate::problem::{Problem, ProblemCode, Violation, ViolationCode};
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Logs out: ends the session of a token, or others of its user
+/// Logs out: ends the session of a token, or further sessions of its user
 ///
-/// The token is a refresh token in the body, or an access token as bearer. For `current` any genuine token of
-/// the session will do, expired or not, and ending a session that is over already succeeds. For `others` and
-/// `all` it must be an access token that is good now, or a refresh token that could be refreshed. After a
-/// lost answer, repeat: a repeated `all` gets a 401 where the first one succeeded.
+/// Send the refresh token in the body, the access token as bearer, or both. For `current` any genuine token of the
+/// session is accepted, even an expired access token, and ending an ended session succeeds. `others` and `all` require an
+/// access token that is valid now or a refresh token that could be refreshed now. Beside a refresh token, an access token
+/// that does not verify is ignored; a genuine access token of another session is refused (422 `other_session`). If the
+/// response is lost, repeat the request: a repeated `all` returns 401 if the first request succeeded.
 #[utoipa::path(
-    post, path = "/logout", tag = "public",
+    post, path = "/logout", tag = "session", operation_id = "logout",
     params(("scope" = inline(Option<Scope>), Query, example = "current",
-        description = "Which sessions to end: `current`, the one of the token; `others`, all others of its \
-            user; or `all`. Without it, `current`.")),
-    request_body = LogoutRequest,
-    responses((status = 204, description = "The sessions are over."), Problems),
+        description = "Which sessions to end: `current`, the session of the token; `others`, all other sessions of its \
+            user; or `all`. The default is `current`.")),
+    request_body(content = LogoutRequest, description = "May be left out if the request has an access token."),
+    responses((status = 204, description = "The sessions have ended."), Problems),
     security((), ("access_token" = [])),
 )]
 pub(crate) async fn logout(
@@ -43,28 +44,28 @@ pub(crate) async fn logout(
     bearer: UnverifiedBearer,
     body: StrictJson<LogoutRequest>,
 ) -> Answer {
-    let token = one_of(bearer, body.0)?;
+    let token = tokens_of(bearer, body.0)?;
     api.blocking(Lane::Data, move |auth| auth.logout(&token, scope.0, &client.0)).await??;
     Ok(answer::no_content())
 }
 
-fn one_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, Problem> {
+/// Returns the tokens of the request. Generated clients send their access token with every request, good or not: beside a
+/// refresh token, an `Authorization` field without a usable token is ignored.
+fn tokens_of(bearer: UnverifiedBearer, body: LogoutRequest) -> Result<LogoutToken, Problem> {
     match (bearer.0, body.refresh_token) {
-        (Some(access), None) => Ok(LogoutToken::Access(access)),
-        (None, Some(refresh)) => Ok(LogoutToken::Refresh(refresh)),
-        (None, None) => Err(ProblemCode::MissingToken.into()),
-        (Some(_), Some(_)) => Err(Problem::invalid(vec![Violation::new(
-            "#/refresh_token",
-            ViolationCode::UnknownField,
-            "must not come together with a bearer token",
-        )])),
+        (Ok(Some(access)), Some(refresh)) => Ok(LogoutToken::Both { refresh, access }),
+        (Ok(None) | Err(_), Some(refresh)) => Ok(LogoutToken::Refresh(refresh)),
+        (Ok(Some(access)), None) => Ok(LogoutToken::Access(access)),
+        (Ok(None), None) => Err(ProblemCode::MissingToken.into()),
+        (Err(problem), None) => Err(problem),
     }
 }
 
-/// A refresh token of the session, unless the request has a bearer token.
+/// A refresh token of the session. It may be left out if the request has an access token.
 #[derive(Debug, ToSchema)]
 pub(crate) struct LogoutRequest {
-    #[schema(value_type = Option<String>, format = Password, nullable = false, pattern = "^pcr_[A-Za-z0-9_-]+$")]
+    #[schema(value_type = Option<String>, format = Password, nullable = false, pattern = "^pcr_[A-Za-z0-9_-]+$",
+        example = "pcr_AQGXorRcbX6PmgscLT5PWmsAAAAH1YwBFji8DfByWGLcZVJbiglmdTv7yBDjuQcFEzcSbf8")]
     refresh_token: Option<RefreshToken>,
 }
 
@@ -87,11 +88,11 @@ struct ScopeQuery {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Scope {
-    /// The one of the token.
+    /// The session of the token.
     Current,
-    /// All of its user but the one of the token.
+    /// All sessions of its user except the session of the token.
     Others,
-    /// All of its user.
+    /// All sessions of its user.
     All,
 }
 

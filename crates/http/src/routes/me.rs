@@ -10,9 +10,9 @@ use crate::bearer::Bearer;
 use crate::blocking::Lane;
 use crate::openapi::{BEARER, STORE, problems};
 
-/// Shows the user who holds the token
+/// Returns the user of the access token
 #[utoipa::path(
-    get, path = "/me", tag = "bearer",
+    get, path = "/me", tag = "account", operation_id = "getMe",
     responses((status = 200, description = "The user.", body = UserBody), Problems),
     security(("access_token" = [])),
 )]

@@ -12,9 +12,9 @@ use crate::answer::{self, JSON};
 use crate::openapi::problems;
 use crate::problem::ViolationCode;
 
-/// Shows what new passwords must be like
+/// Returns the rules for new passwords
 #[utoipa::path(
-    get, path = "/password-policy", tag = "public",
+    get, path = "/password-policy", tag = "account", operation_id = "getPasswordPolicy",
     responses((status = 200, description = "The rules.", body = PasswordPolicyResponse), Problems),
 )]
 pub(crate) async fn password_policy(api: Data<Api>) -> HttpResponse {
@@ -26,22 +26,29 @@ pub(crate) async fn password_policy(api: Data<Api>) -> HttpResponse {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PasswordPolicyResponse {
     /// In code points, after Unicode normalisation to NFC.
+    #[schema(format = Int32, minimum = 1, example = 8)]
     min_length: usize,
     /// In code points, after Unicode normalisation to NFC.
+    #[schema(format = Int32, minimum = 1, example = 256)]
     max_length: usize,
     require: RequiredCharacters,
-    /// What is refused besides, by the codes of the violations.
+    /// The violation codes of the further rules.
+    #[schema(example = json!(["contains_username", "invalid_character", "common"]))]
     forbids: Vec<ViolationCode>,
 }
 
-/// Of which kinds a password must have a character each.
+/// The kinds of characters of which a password must contain at least one each.
 #[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent switches, which is what the wire has")]
 pub(crate) struct RequiredCharacters {
+    #[schema(example = true)]
     upper: bool,
+    #[schema(example = true)]
     lower: bool,
+    #[schema(example = true)]
     digit: bool,
     /// Neither a letter with case nor a digit.
+    #[schema(example = true)]
     special: bool,
 }
 

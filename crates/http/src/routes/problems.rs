@@ -11,19 +11,19 @@ use crate::answer::{self, JSON};
 use crate::openapi;
 use crate::problem::ProblemCode;
 
-/// Lists every error there is
+/// Lists all problem codes
 #[utoipa::path(
-    get, path = "/problems", tag = "discovery",
+    get, path = "/problems", tag = "discovery", operation_id = "listProblems",
     responses((status = 200, description = "The catalogue.", body = Catalogue), Problems),
 )]
 pub(crate) async fn problems(api: Data<Api>) -> HttpResponse {
     answer::cacheable(JSON, api.documents.problems.clone())
 }
 
-/// Explains one error
+/// Explains a problem code
 #[utoipa::path(
-    get, path = "/problems/{code}", tag = "discovery",
-    params(("code" = ProblemCode, Path, description = "The `code` of the error.")),
+    get, path = "/problems/{code}", tag = "discovery", operation_id = "getProblem",
+    params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
     responses((status = 200, description = "The explanation.", body = Explanation), Problems),
 )]
 pub(crate) async fn problem(code: Path<String>) -> Answer {
@@ -36,25 +36,32 @@ pub(super) fn all() -> Bytes {
     answer::to_json(&Catalogue { problems }).into()
 }
 
-/// Every error there is.
+/// All problem codes.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ProblemCatalogue)]
 pub(crate) struct Catalogue {
     problems: Vec<Explanation>,
 }
 
-/// What an error means.
+/// The explanation of a problem code.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ProblemExplanation)]
 pub(crate) struct Explanation {
-    /// The `type` of such problems.
+    /// The `type` of problems with this code.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", example = "/problems/not_found")]
     uri: &'static str,
     code: ProblemCode,
-    /// The status of such answers.
-    #[schema(minimum = 400, maximum = 599, example = 404)]
+    /// The status of responses with this code.
+    #[schema(format = Int32, minimum = 400, maximum = 599, example = 404)]
     status: u16,
+    /// A short sentence for people.
+    #[schema(example = "There is nothing here")]
     title: &'static str,
-    /// What it means and what to do.
+    /// The meaning of the code and what a client can do.
+    #[schema(
+        example = "No resource has this path. Paths are exact: no trailing slash, no percent-encoding."
+    )]
     detail: &'static str,
 }
 

@@ -11,12 +11,13 @@ use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
 use crate::openapi::{BEARER, STORE, problems};
 
-/// Shows what the access token says
+/// Returns the claims of the access token
 ///
-/// The model of any route behind a token: it costs no lookup.
+/// Verifies the token as every protected route does, without a database lookup. A proxy can call it for each request
+/// (`auth_request`, `forward_auth`).
 #[utoipa::path(
-    get, path = "/protected", tag = "bearer",
-    responses((status = 200, description = "What the token says.", body = ProtectedResponse), Problems),
+    get, path = "/protected", tag = "session", operation_id = "getTokenClaims",
+    responses((status = 200, description = "The claims.", body = ProtectedResponse), Problems),
     security(("access_token" = [])),
 )]
 pub(crate) async fn protected(bearer: Bearer) -> HttpResponse {
@@ -30,20 +31,20 @@ pub(crate) async fn protected(bearer: Bearer) -> HttpResponse {
     answer::json(StatusCode::OK, &body)
 }
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProtectedResponse {
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e13")]
     user_id: UserId,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14")]
     session_id: SessionId,
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
     issued_at: UnixTime,
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:15:00Z")]
     expires_at: UnixTime,
 }
 

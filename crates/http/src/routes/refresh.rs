@@ -14,12 +14,12 @@ use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
 use crate::strict_json::{Fields, FromFields, StrictJson};
 
-/// Carries a session on: gives out its next tokens
+/// Exchanges a refresh token for the next tokens of its session
 ///
-/// After a lost answer, repeat within 30 seconds: the same successor comes back. Presented later, or after its
-/// successor was used, an old token ends the session: only a copy can come that late.
+/// If the response is lost, repeat the request within 30 seconds: it returns the same refresh token again. Later, or
+/// after the next refresh token was used, the old token counts as stolen and ends the session.
 #[utoipa::path(
-    post, path = "/refresh", tag = "public",
+    post, path = "/refresh", tag = "session", operation_id = "refreshTokens",
     request_body = RefreshRequest,
     responses((status = 200, description = "The next tokens of the session.", body = TokenSetBody), Problems),
 )]
@@ -36,7 +36,8 @@ pub(crate) async fn refresh(api: Data<Api>, client: Client, body: StrictJson<Ref
 /// The newest refresh token of a session.
 #[derive(Debug, ToSchema)]
 pub(crate) struct RefreshRequest {
-    #[schema(value_type = String, format = Password, pattern = "^pcr_[A-Za-z0-9_-]+$")]
+    #[schema(value_type = String, format = Password, pattern = "^pcr_[A-Za-z0-9_-]+$",
+        example = "pcr_AQGXorRcbX6PmgscLT5PWmsAAAAH1YwBFji8DfByWGLcZVJbiglmdTv7yBDjuQcFEzcSbf8")]
     refresh_token: RefreshToken,
 }
 

@@ -17,9 +17,9 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 
 /// Registers a user
 ///
-/// After a lost answer, repeat: a 409 then means that the first one succeeded.
+/// If the response is lost, repeat the request: a 409 then means that the first request succeeded.
 #[utoipa::path(
-    post, path = "/register", tag = "public",
+    post, path = "/register", tag = "account", operation_id = "registerUser",
     request_body = RegisterRequest,
     responses((status = 201, description = "The new user.", body = UserBody), Problems),
 )]
@@ -30,13 +30,13 @@ pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<Re
     Ok(answer::json(StatusCode::CREATED, &UserBody::from(&user)))
 }
 
-/// A wish for an account.
+/// The name and the password of a new user.
 #[derive(Debug, ToSchema)]
 pub(crate) struct RegisterRequest {
     /// 3 to 32 letters, digits, `.`, `_` and `-`, the first a letter or a digit.
     #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "alice")]
     username: String,
-    /// What else it must be like says `GET /password-policy`. Its length is counted in code points after NFC.
+    /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
     password: PasswordAttempt,

@@ -9,20 +9,19 @@ use portcullis_domain::session::Session;
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::{RefOr, Schema};
 
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, as_rfc3339, as_text};
 use crate::bearer::Bearer;
 use crate::blocking::Lane;
-use crate::openapi::{self, BEARER, STORE, problems};
+use crate::openapi::{BEARER, STORE, problems};
 
-/// Lists the live sessions of the user who holds the token
+/// Lists the live sessions of the user of the access token
 ///
-/// The latest opened first. They are bounded in number (50 by default), so there are no pages.
+/// The session opened last comes first. The number of sessions is limited (50 by default), so there are no pages.
 #[utoipa::path(
-    get, path = "/me/sessions", tag = "bearer",
+    get, path = "/me/sessions", tag = "session", operation_id = "listSessions",
     responses((status = 200, description = "The sessions.", body = SessionsResponse), Problems),
     security(("access_token" = [])),
 )]
@@ -33,37 +32,38 @@ pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> Answer {
     Ok(answer::json(StatusCode::OK, &SessionsResponse { sessions }))
 }
 
-/// The sessions of a user.
+/// The live sessions of a user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionsResponse<'a> {
     sessions: Vec<SessionBody<'a>>,
 }
 
-/// A live session, to its user.
+/// A live session.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionBody<'a> {
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, format = "uuid")]
+    #[schema(value_type = String, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14")]
     id: SessionId,
-    /// When it was opened.
+    /// The time at which the session was opened.
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-01T00:00:00Z")]
     created_at: UnixTime,
-    /// When it was last refreshed, or opened where it was not refreshed yet.
+    /// The time of the last refresh; `created_at` before the first refresh.
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-01-02T08:30:00Z")]
     last_used_at: UnixTime,
-    /// When it ends unless it is refreshed before.
+    /// The time at which the session ends unless it is refreshed before.
     #[serde(serialize_with = "as_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, example = "2026-02-01T08:30:00Z")]
     expires_at: UnixTime,
-    #[schema(required, schema_with = ip)]
+    /// The network address of the client that opened the session; null if it is not known.
+    #[schema(required, value_type = Option<String>, pattern = "^[0-9a-f:.]+$", example = "192.0.2.7")]
     ip: Option<IpAddr>,
-    /// The user agent that opened it, at most 256 characters; null when that is not known.
+    /// The user agent of the client that opened the session, at most 256 characters; null if it is not known.
     #[schema(required, value_type = Option<String>, max_length = 256, example = "curl/8.5.0")]
     user_agent: Option<&'a str>,
-    /// Whether it is the one of the token.
+    /// Whether the access token belongs to this session.
     current: bool,
 }
 
@@ -79,14 +79,6 @@ impl<'a> SessionBody<'a> {
             current: session.id == current,
         }
     }
-}
-
-fn ip() -> RefOr<Schema> {
-    openapi::ip(
-        "The network address from which it was opened; null when that is not known.",
-        "192.0.2.7",
-        true,
-    )
 }
 
 problems!(BEARER, STORE);

@@ -7,17 +7,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::token::{PublicKey, VerificationKey};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::answer::{self, JSON};
-use crate::openapi::problems;
+use crate::openapi::{self, problems};
 use crate::{Api, HttpConfig};
 
 /// Lists the public keys that verify access tokens
 ///
-/// A JWK set (RFC 7517). It holds the keys of the time before, now and the time to come: fetch it again after its
-/// `max-age`, and when a token names a key that it lacks.
+/// A JWK Set (RFC 7517) with the keys of the previous, the current and the next period. Fetch it again after its
+/// `max-age`, and if a token names a `kid` that it does not contain.
 #[utoipa::path(
-    get, path = "/.well-known/jwks.json", tag = "discovery",
+    get, path = "/.well-known/jwks.json", tag = "discovery", operation_id = "getJwks",
     responses((status = 200, description = "The keys.", body = JwkSet), Problems),
 )]
 pub(crate) async fn jwks(api: Data<Api>) -> HttpResponse {
@@ -26,20 +27,19 @@ pub(crate) async fn jwks(api: Data<Api>) -> HttpResponse {
     answer::cacheable(JSON, answer::to_json(&set).into())
 }
 
-/// Describes the issuer of the tokens
-///
-/// RFC 8414, as far as there is something to describe.
+/// Returns the metadata of the token issuer (RFC 8414)
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "discovery",
+    operation_id = "getAuthorizationServerMetadata",
     responses((status = 200, description = "The metadata.", body = Metadata), Problems),
 )]
 pub(crate) async fn metadata(api: Data<Api>) -> HttpResponse {
     answer::cacheable(JSON, api.documents.metadata.clone())
 }
 
-/// Describes the issuer of the tokens, to those who look here
+/// Returns the metadata of the token issuer, at the path of `OpenID` Connect
 #[utoipa::path(
-    get, path = "/.well-known/openid-configuration", tag = "discovery",
+    get, path = "/.well-known/openid-configuration", tag = "discovery", operation_id = "getOpenidConfiguration",
     responses((status = 200, description = "The metadata.", body = Metadata), Problems),
 )]
 pub(crate) async fn openid_configuration(api: Data<Api>) -> HttpResponse {
@@ -57,54 +57,106 @@ pub(super) fn metadata_of(config: &HttpConfig) -> Bytes {
     answer::to_json(&metadata).into()
 }
 
-/// A JWK set (RFC 7517, section 5).
+/// A JWK Set (RFC 7517, section 5).
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JwkSet<'a> {
     keys: Vec<Jwk<'a>>,
 }
 
-/// A public key (RFC 7517; RFC 8037 for Ed25519, RFC 7518 for P-256).
+/// A public key (RFC 7517). `kty` tells the two shapes apart.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Jwk<'a> {
-    #[schema(example = "OKP")]
+#[serde(untagged)]
+#[schema(discriminator(property_name = "kty", mapping(
+    ("EC" = "#/components/schemas/EcJwk"),
+    ("OKP" = "#/components/schemas/OkpJwk"),
+)))]
+pub(crate) enum Jwk<'a> {
+    Ec(EcJwk<'a>),
+    Okp(OkpJwk<'a>),
+}
+
+/// A public P-256 key, which verifies ES256 signatures (RFC 7518, section 6.2).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EcJwk<'a> {
+    #[schema(schema_with = ec)]
+    kty: &'static str,
+    #[schema(example = "P-256")]
+    crv: &'static str,
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$", example = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")]
+    x: String,
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$", example = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")]
+    y: String,
+    #[serde(rename = "use")]
+    #[schema(example = "sig")]
+    usage: &'static str,
+    #[schema(example = "ES256")]
+    alg: &'static str,
+    /// The SHA-256 thumbprint of the key (RFC 7638).
+    #[schema(example = "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U")]
+    kid: &'a str,
+}
+
+/// A public Ed25519 key, which verifies `EdDSA` signatures (RFC 8037, section 2).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OkpJwk<'a> {
+    #[schema(schema_with = okp)]
     kty: &'static str,
     #[schema(example = "Ed25519")]
     crv: &'static str,
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$", example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]
     x: String,
-    /// Of P-256 keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    y: Option<String>,
     #[serde(rename = "use")]
     #[schema(example = "sig")]
     usage: &'static str,
     #[schema(example = "EdDSA")]
     alg: &'static str,
-    /// The thumbprint of the key (RFC 7638, SHA-256).
+    /// The SHA-256 thumbprint of the key (RFC 7638).
+    #[schema(example = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k")]
     kid: &'a str,
+}
+
+fn ec() -> RefOr<Schema> {
+    openapi::constant("EC")
+}
+
+fn okp() -> RefOr<Schema> {
+    openapi::constant("OKP")
 }
 
 impl<'a> From<&'a VerificationKey> for Jwk<'a> {
     fn from(key: &'a VerificationKey) -> Self {
-        let (kty, crv, alg, x, y) = match &key.material {
-            PublicKey::Ed25519(key) => ("OKP", "Ed25519", "EdDSA", key, None),
-            PublicKey::P256 { x, y } => ("EC", "P-256", "ES256", x, Some(y)),
-        };
         let encode = |bytes: &[u8; 32]| URL_SAFE_NO_PAD.encode(bytes);
-        Self { kty, crv, x: encode(x), y: y.map(encode), usage: "sig", alg, kid: &key.id }
+        let (usage, kid) = ("sig", key.id.as_str());
+        match &key.material {
+            PublicKey::Ed25519(x) => {
+                Self::Okp(OkpJwk { kty: "OKP", crv: "Ed25519", x: encode(x), usage, alg: "EdDSA", kid })
+            }
+            PublicKey::P256 { x, y } => Self::Ec(EcJwk {
+                kty: "EC",
+                crv: "P-256",
+                x: encode(x),
+                y: encode(y),
+                usage,
+                alg: "ES256",
+                kid,
+            }),
+        }
     }
 }
 
 /// The metadata of an authorization server (RFC 8414, section 2).
 #[derive(Serialize, ToSchema)]
+#[schema(as = AuthorizationServerMetadata)]
 pub(crate) struct Metadata<'a> {
-    /// What access tokens name in `iss`.
+    /// The `iss` of access tokens.
+    #[schema(format = "uri", example = "https://auth.example.com")]
     issuer: &'a str,
-    /// Where the verification keys are.
+    /// The URL of the verification keys.
+    #[schema(format = "uri", example = "https://auth.example.com/.well-known/jwks.json")]
     jwks_uri: String,
-    /// Where people read on.
+    /// The URL of the documentation page. Left out if the page is switched off.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = "uri", example = "https://auth.example.com/docs")]
     service_documentation: Option<String>,
     /// Empty: there is no authorization endpoint.
     #[schema(value_type = Vec<String>)]

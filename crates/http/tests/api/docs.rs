@@ -1,11 +1,16 @@
 use portcullis_http::{HttpConfig, ProblemCode};
+use serde_json::json;
 
 use crate::rig::{Rig, Setup};
 
 #[actix_web::test]
-async fn the_description_is_the_one_of_the_code() {
+async fn document_names_the_public_url() {
     let answer = Rig::new().await.get("/openapi.json").await;
-    answer.check(200, &serde_json::to_value(portcullis_http::openapi()).unwrap());
+    let mut document = serde_json::to_value(portcullis_http::openapi()).unwrap();
+    let servers = &mut document["servers"];
+    *servers =
+        json!([{"url": HttpConfig::default().public_url, "description": "The public URL of this server."}]);
+    answer.check(200, &document);
     assert_eq!(answer.json()["openapi"], "3.1.0");
 }
 

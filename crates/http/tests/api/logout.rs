@@ -163,14 +163,113 @@ async fn an_instance_that_knows_nothing_yet_ends_only_the_tokens_own_session() {
     by_access(&rig, "current", &tokens).await.check_done();
 }
 
+/// A logout with both tokens, as a generated client sends it.
+async fn by_both(rig: &Rig, scope: &str, refresh: &str, access: &str) -> Answer {
+    let request = post(&format!("/logout?scope={scope}"), json!({"refresh_token": refresh}));
+    rig.send(request.insert_header(bearer(access))).await
+}
+
 #[actix_web::test]
-async fn exactly_one_token_is_asked_for() {
+async fn both_tokens_of_a_session_end_it() {
+    for scope in ["current", "others", "all"] {
+        let rig = Rig::new().await;
+        let (tokens, other) = (rig.alice().await, login(&rig, "alice").await);
+        by_both(&rig, scope, &tokens.refresh, &tokens.access).await.check_done();
+        assert_eq!(rig.is_over(&tokens).await, scope != "others", "{scope}");
+        assert_eq!(rig.is_over(&other).await, scope != "current", "{scope}");
+        assert_eq!(rig.events().iter().filter(|event| **event == "logged_out").count(), 1);
+    }
+}
+
+#[actix_web::test]
+async fn tokens_of_different_sessions_are_refused() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.alice().await, login(&rig, "alice").await);
+    assert_eq!(rig.register("Bob", PASSWORD).await.status, 201);
+    let bobs = login(&rig, "bob").await;
+    for access in [&there.access, &bobs.access] {
+        for scope in ["current", "others", "all"] {
+            let answer = by_both(&rig, scope, &here.refresh, access).await;
+            answer.check_violations(&[("#/refresh_token", "other_session")]);
+        }
+    }
+    for tokens in [&here, &there, &bobs] {
+        assert!(!rig.is_over(tokens).await);
+    }
+}
+
+#[actix_web::test]
+async fn unusable_bearer_beside_refresh_token_is_ignored() {
+    let rig = Rig::new().await;
+    for credentials in ["Bearer x", "Bearer undefined", "Bearer ", "Bearer", "Bearer a b", "Basic YTpi", ""] {
+        let tokens = match rig.login("alice", PASSWORD).await.status {
+            200 => login(&rig, "alice").await,
+            _ => rig.alice().await,
+        };
+        let request = post("/logout?scope=all", json!({"refresh_token": tokens.refresh}));
+        rig.send(request.insert_header(("authorization", credentials))).await.check_done();
+        assert!(rig.is_over(&tokens).await, "{credentials:?}");
+    }
+}
+
+#[actix_web::test]
+async fn expired_bearer_beside_refresh_token_is_accepted() {
+    for scope in ["current", "all"] {
+        let rig = Rig::new().await;
+        let tokens = rig.alice().await;
+        rig.wait(3_600);
+        by_both(&rig, scope, &tokens.refresh, &tokens.access).await.check_done();
+        assert!(rig.is_over(&tokens).await, "{scope}");
+    }
+}
+
+#[actix_web::test]
+async fn live_bearer_makes_up_for_old_refresh_token() {
+    let rig = Rig::new().await;
+    let (old, other) = (rig.alice().await, login(&rig, "alice").await);
+    let newest = rig.refresh(&old.refresh).await.tokens();
+    rig.wait(31);
+    by_both(&rig, "others", &old.refresh, &newest.access).await.check_done();
+    assert!(rig.is_over(&other).await);
+    assert!(!rig.is_over(&newest).await);
+}
+
+#[actix_web::test]
+async fn forged_refresh_token_beside_bearer_is_refused() {
     let rig = Rig::new().await;
     let tokens = rig.alice().await;
-    let both =
-        post("/logout", json!({"refresh_token": tokens.refresh})).insert_header(bearer(&tokens.access));
-    rig.send(both).await.check_violations(&[("#/refresh_token", "unknown_field")]);
+    for scope in ["current", "others", "all"] {
+        let answer = by_both(&rig, scope, &format!("{}0", tokens.refresh), &tokens.access).await;
+        answer.check_problem(ProblemCode::InvalidRefreshToken);
+    }
+    assert!(!rig.is_over(&tokens).await);
+}
 
+#[actix_web::test]
+async fn bearer_without_refresh_token_takes_any_empty_body() {
+    let rig = Rig::new().await;
+    let first = rig.alice().await;
+    let with_type = |token: &str, content_type: &'static str| {
+        bearing(token).insert_header(("content-type", content_type))
+    };
+    rig.send(with_type(&first.access, "application/json").set_payload("{}")).await.check_done();
+    for content_type in ["application/json", "application/x-www-form-urlencoded", "text/plain", ""] {
+        let tokens = login(&rig, "alice").await;
+        rig.send(with_type(&tokens.access, content_type)).await.check_done();
+        assert!(rig.is_over(&tokens).await, "{content_type}");
+    }
+    let tokens = login(&rig, "alice").await;
+    let null = with_type(&tokens.access, "application/json").set_payload("null");
+    rig.send(null).await.check_problem(ProblemCode::MalformedJson);
+    assert!(!rig.is_over(&tokens).await);
+    let accepting = bearing(&tokens.access).insert_header(("accept", "text/html"));
+    rig.send(accepting).await.check_done();
+}
+
+#[actix_web::test]
+async fn logout_without_token_is_refused() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
     rig.send(named(TestRequest::post()).uri("/logout")).await.check_problem(ProblemCode::MissingToken);
     rig.post("/logout", "{}").await.check_problem(ProblemCode::MissingToken);
     rig.post("/logout", r#"{"access_token":"x"}"#)

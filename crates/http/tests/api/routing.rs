@@ -276,3 +276,28 @@ async fn all_but_what_is_public_takes_a_good_access_token() {
     assert_eq!(rig.events(), before);
     assert!(!rig.is_over(&good).await);
 }
+
+/// Generated clients may send their access token with every request, even one that is no longer valid.
+#[actix_web::test]
+async fn public_routes_ignore_bearer_tokens() {
+    let rig = Rig::new().await;
+    let good = rig.alice().await.access;
+    for (n, credentials) in
+        [format!("Bearer {good}"), "Bearer x".to_owned(), "Bearer ".to_owned()].into_iter().enumerate()
+    {
+        let send = async |request: TestRequest, status| {
+            let answer = rig.send(request.insert_header(("authorization", credentials.clone()))).await;
+            assert_eq!(answer.status, status, "{credentials}: {answer:?}");
+            answer
+        };
+        let user = json!({"username": format!("user-{n}"), "password": PASSWORD});
+        send(post("/register", &user), 201).await;
+        let tokens = send(post("/login", &user), 200).await.tokens();
+        send(post("/refresh", json!({"refresh_token": tokens.refresh})), 200).await;
+        for path in
+            ["/health", "/ready", "/password-policy", "/.well-known/jwks.json", "/problems", "/openapi.json"]
+        {
+            send(named(TestRequest::get()).uri(path), 200).await;
+        }
+    }
+}

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test asvs attacks contract fuzz bench bench-growth timing check fmt lint doc deny docker openapi clean
+.PHONY: help run test asvs attacks contract clients fuzz bench bench-growth timing check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ asvs: ## prints what the service makes of each requirement of the OWASP ASVS
 
 contract: ## holds the server against its OpenAPI document, over both databases, with schemathesis (some minutes)
 	@cargo run --quiet --package portcullis-e2e --example contract -- $(ARGS)
+
+clients: ## generates clients from the OpenAPI document, type-checks and runs them, and runs the snippets of docs/resource-servers.md
+	@cargo run --quiet --package portcullis-e2e --example clients
 
 attacks: ## tries all attacks of docs/security/attacks.toml over both databases, and says how many
 	cargo test --package portcullis-e2e --test e2e corpus -- --nocapture

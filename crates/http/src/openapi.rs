@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
@@ -16,7 +17,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::problem::{ProblemBody, ProblemCode, Violation, ViolationCode};
+use crate::problem::{self, ProblemBody, ProblemCode, Violation, ViolationCode};
 use crate::routes;
 use crate::routes::well_known::{EcJwk, OkpJwk};
 use crate::routes::{
@@ -135,12 +136,16 @@ impl Modify for OptionalBody {
     }
 }
 
-/// Adds the header fields of responses, and the responses that belong to no operation.
+/// Adds the header fields of responses, the examples of problems, and the responses that belong to no operation.
 struct Fields;
 
 impl Modify for Fields {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
+        for code in ProblemCode::ALL {
+            let example = ExampleBuilder::new().value(Some(problem::example(*code))).build();
+            components.examples.insert(code.word().to_owned(), RefOr::T(example));
+        }
         for (name, code) in WITHOUT_OPERATION {
             let status = code.status().as_u16();
             let mut response = problem_response([*code]);
@@ -332,12 +337,17 @@ pub(crate) fn problem_responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, R
 }
 
 fn problem_response(codes: impl IntoIterator<Item = ProblemCode>) -> Response {
-    let meanings: Vec<_> =
-        codes.into_iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
+    let codes: Vec<_> = codes.into_iter().collect();
+    let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
+    let examples = codes.iter().map(|code| {
+        let reference = Ref::new(format!("#/components/examples/{}", code.word()));
+        (code.word(), RefOr::<Example>::Ref(reference))
+    });
     let schema = Ref::from_schema_name(ProblemBody::name());
+    let content = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
     ResponseBuilder::new()
         .description(meanings.join(" "))
-        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())
+        .content("application/problem+json", content)
         .build()
 }
 

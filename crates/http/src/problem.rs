@@ -549,6 +549,22 @@ pub(crate) struct ProblemBody<'a> {
     errors: &'a [Violation],
 }
 
+/// Returns the example of a problem document with this code.
+pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
+    let too_short =
+        Violation::new("#/password", ViolationCode::TooShort, "must be at least 8 characters long");
+    let violations = if code == ProblemCode::InvalidRequest { vec![too_short] } else { Vec::new() };
+    serde_json::json!(ProblemBody {
+        uri: code.uri(),
+        title: code.title(),
+        status: code.status().as_u16(),
+        detail: code.detail(),
+        code,
+        request_id: Some("019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e16"),
+        errors: &violations,
+    })
+}
+
 /// Logs an error with its causes; what is left of it is the code.
 fn logged(error: &dyn Error, code: ProblemCode) -> Problem {
     log::error!("{}", Chain(error));

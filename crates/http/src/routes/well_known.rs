@@ -37,7 +37,7 @@ pub(crate) async fn metadata(api: Data<Api>) -> HttpResponse {
     answer::cacheable(JSON, api.documents.metadata.clone())
 }
 
-/// Returns the metadata of the token issuer, at the path of `OpenID` Connect
+/// Returns the metadata of the token issuer, for clients that look at this path
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "discovery", operation_id = "getOpenidConfiguration",
     responses((status = 200, description = "The metadata.", body = Metadata), Problems),

@@ -57,6 +57,13 @@ fn check_fields(response: &Value, answer: &Answer) {
             false => assert!(!is_there, "{name} is not documented here: {answer:?}"),
         }
     }
+    // Those that one operation describes by itself.
+    for (name, field) in response["headers"].as_object().into_iter().flatten() {
+        assert!(
+            field["$ref"].is_string() || answer.headers.contains_key(name),
+            "{name} is missing: {answer:?}"
+        );
+    }
 }
 
 #[track_caller]

@@ -1,3 +1,4 @@
+use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, TokenId, UserId};
@@ -28,6 +29,40 @@ async fn a_token_shows_what_it_says() {
         }),
     );
     assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn gateway_headers_name_user_and_session() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    let user = rig.store.events()[0].user.unwrap().to_string();
+    let bearer = ("authorization", format!("Bearer {}", tokens.access));
+    for method in [TestRequest::get(), TestRequest::default().method(Method::HEAD)] {
+        // What a client claims to be is not repeated.
+        let claimed = ("x-portcullis-user-id", "00000000-0000-0000-0000-000000000000");
+        let request = named(method).uri("/protected").insert_header(bearer.clone()).insert_header(claimed);
+        let answer = rig.send(request).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-portcullis-user-id"), Some(user.as_str()));
+        assert_eq!(answer.header("x-portcullis-session-id"), Some(tokens.session.as_str()));
+    }
+}
+
+#[actix_web::test]
+async fn refusals_carry_no_gateway_headers() {
+    let rig = Rig::new().await;
+    let tokens = rig.alice().await;
+    rig.wait(16 * 60);
+    rig.auth.catch_up().unwrap();
+    for answer in [
+        rig.get("/protected").await,
+        rig.get_as("/protected", "x").await,
+        rig.get_as("/protected", &tokens.access).await,
+    ] {
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.header("x-portcullis-user-id"), None);
+        assert_eq!(answer.header("x-portcullis-session-id"), None);
+    }
 }
 
 // ASVS 14.2.1

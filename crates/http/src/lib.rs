@@ -137,6 +137,7 @@ impl Api {
     ) -> io::Result<Self> {
         let password_lane =
             PasswordLane::start(config.password_lane, config.limits.enabled, Arc::clone(&clock))?;
+        let documents = Documents::new(&config, &auth.verification_keys());
         Ok(Self {
             auth,
             clock,
@@ -146,7 +147,7 @@ impl Api {
             readiness: LastReadiness::new()?,
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
-            documents: Documents::new(&config),
+            documents,
             proxies: config.trusted_proxies,
             origins: config.allowed_origins,
         })

@@ -25,6 +25,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError, Route};
+use portcullis_domain::token::VerificationKey;
 
 use crate::limits::Limit;
 use crate::panics::Answer500;
@@ -92,9 +93,9 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    pub(crate) fn new(config: &HttpConfig) -> Self {
+    pub(crate) fn new(config: &HttpConfig, keys: &[VerificationKey]) -> Self {
         Self {
-            metadata: well_known::metadata_of(config),
+            metadata: well_known::metadata_of(config, keys),
             problems: problems::all(),
             docs: config.docs.then(|| docs::Docs::new(&config.public_url)),
         }

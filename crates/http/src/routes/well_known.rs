@@ -15,8 +15,10 @@ use crate::{Api, HttpConfig};
 
 /// Lists the public keys that verify access tokens
 ///
-/// A JWK Set (RFC 7517) with the keys of the previous, the current and the next period. Fetch it again after its
-/// `max-age`, and if a token names a `kid` that it does not contain.
+/// A JWK Set (RFC 7517). It holds keys of the previous, the current and the next period, and those of both signing
+/// algorithms unless the operator limits it to one; the keys of the algorithm that signs come first. Select a key by its
+/// `kid`, and ignore key types that you do not know. Fetch the set again after its `max-age`, and if a token names a `kid`
+/// that it does not contain.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "discovery", operation_id = "getJwks",
     responses((status = 200, description = "The keys.", body = JwkSet), Problems),
@@ -28,6 +30,9 @@ pub(crate) async fn jwks(api: Data<Api>) -> HttpResponse {
 }
 
 /// Returns the metadata of the token issuer (RFC 8414)
+///
+/// There is no OAuth authorization endpoint and no OAuth token endpoint: configure a library that requires them with
+/// `issuer` and `jwks_uri` instead of discovery.
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "discovery",
     operation_id = "getAuthorizationServerMetadata",
@@ -38,6 +43,8 @@ pub(crate) async fn metadata(api: Data<Api>) -> HttpResponse {
 }
 
 /// Returns the metadata of the token issuer, for clients that look at this path
+///
+/// The same document as `/.well-known/oauth-authorization-server`. The service issues no ID tokens.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "discovery", operation_id = "getOpenidConfiguration",
     responses((status = 200, description = "The metadata.", body = Metadata), Problems),
@@ -46,13 +53,19 @@ pub(crate) async fn openid_configuration(api: Data<Api>) -> HttpResponse {
     answer::cacheable(JSON, api.documents.metadata.clone())
 }
 
-pub(super) fn metadata_of(config: &HttpConfig) -> Bytes {
+/// Builds the metadata of an issuer that publishes `keys`.
+pub(super) fn metadata_of(config: &HttpConfig, keys: &[VerificationKey]) -> Bytes {
+    // Keys of one algorithm are neighbours.
+    let mut algorithms: Vec<_> = keys.iter().map(|key| algorithm(&key.material)).collect();
+    algorithms.dedup();
     let metadata = Metadata {
         issuer: &config.issuer,
         jwks_uri: format!("{}/.well-known/jwks.json", config.public_url),
         service_documentation: config.docs.then(|| format!("{}/docs", config.public_url)),
         response_types_supported: [],
         grant_types_supported: [],
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: algorithms,
     };
     answer::to_json(&metadata).into()
 }
@@ -126,21 +139,23 @@ fn okp() -> RefOr<Schema> {
 impl<'a> From<&'a VerificationKey> for Jwk<'a> {
     fn from(key: &'a VerificationKey) -> Self {
         let encode = |bytes: &[u8; 32]| URL_SAFE_NO_PAD.encode(bytes);
-        let (usage, kid) = ("sig", key.id.as_str());
+        let (usage, alg, kid) = ("sig", algorithm(&key.material), key.id.as_str());
         match &key.material {
             PublicKey::Ed25519(x) => {
-                Self::Okp(OkpJwk { kty: "OKP", crv: "Ed25519", x: encode(x), usage, alg: "EdDSA", kid })
+                Self::Okp(OkpJwk { kty: "OKP", crv: "Ed25519", x: encode(x), usage, alg, kid })
             }
-            PublicKey::P256 { x, y } => Self::Ec(EcJwk {
-                kty: "EC",
-                crv: "P-256",
-                x: encode(x),
-                y: encode(y),
-                usage,
-                alg: "ES256",
-                kid,
-            }),
+            PublicKey::P256 { x, y } => {
+                Self::Ec(EcJwk { kty: "EC", crv: "P-256", x: encode(x), y: encode(y), usage, alg, kid })
+            }
         }
+    }
+}
+
+/// The `alg` of a key and of the tokens that it verifies (RFC 7518, section 3.1; RFC 8037, section 3.1).
+const fn algorithm(key: &PublicKey) -> &'static str {
+    match key {
+        PublicKey::Ed25519(_) => "EdDSA",
+        PublicKey::P256 { .. } => "ES256",
     }
 }
 
@@ -164,6 +179,13 @@ pub(crate) struct Metadata<'a> {
     /// Empty: there is no token endpoint of OAuth.
     #[schema(value_type = Vec<String>)]
     grant_types_supported: [&'static str; 0],
+    /// A user has the same `sub` for every client.
+    #[schema(value_type = Vec<String>)]
+    subject_types_supported: [&'static str; 1],
+    /// The algorithms of the published keys, the one that signs first. Libraries read this member to learn which
+    /// algorithms to accept in tokens from this issuer; ID tokens are not issued.
+    #[schema(value_type = Vec<String>, example = json!(["ES256", "EdDSA"]))]
+    id_token_signing_alg_values_supported: Vec<&'static str>,
 }
 
 problems!();
@@ -171,6 +193,22 @@ problems!();
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_lists_algorithms_in_the_order_of_keys() {
+        let ed25519 = VerificationKey { id: "e".to_owned(), material: PublicKey::Ed25519([1; 32]) };
+        let p256 =
+            VerificationKey { id: "p".to_owned(), material: PublicKey::P256 { x: [1; 32], y: [2; 32] } };
+        let listed = |keys: &[&VerificationKey]| {
+            let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
+            let metadata = metadata_of(&HttpConfig::default(), &keys);
+            let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+            metadata["id_token_signing_alg_values_supported"].clone()
+        };
+        assert_eq!(listed(&[&p256, &p256, &ed25519, &ed25519]), serde_json::json!(["ES256", "EdDSA"]));
+        assert_eq!(listed(&[&ed25519, &p256]), serde_json::json!(["EdDSA", "ES256"]));
+        assert_eq!(listed(&[&p256, &p256]), serde_json::json!(["ES256"]));
+    }
 
     #[test]
     fn p256_keys_have_both_coordinates() {

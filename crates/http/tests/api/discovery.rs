@@ -35,6 +35,8 @@ async fn the_metadata_says_what_exists() {
         "service_documentation": "https://auth.example.com/docs",
         "response_types_supported": [],
         "grant_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["EdDSA"],
     });
     rig.get("/.well-known/oauth-authorization-server").await.check(200, &expected);
     rig.get("/.well-known/openid-configuration").await.check(200, &expected);

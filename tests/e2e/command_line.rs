@@ -313,8 +313,16 @@ fn the_keys_listed_are_the_keys_published() {
     let output = run(database.folder.path(), &[], &["keys", "list"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-    let uses: Vec<_> = lines.iter().map(|line| line[1]).collect();
-    assert_eq!(uses, ["verifies", "signs", "verifies"], "the epochs before, now and next: {text}");
+    let uses: Vec<_> = lines.iter().map(|line| (*line.last().unwrap(), line[1])).collect();
+    let expected = [
+        ("ES256", "verifies"),
+        ("ES256", "signs"),
+        ("ES256", "verifies"),
+        ("EdDSA", "verifies"),
+        ("EdDSA", "verifies"),
+        ("EdDSA", "verifies"),
+    ];
+    assert_eq!(uses, expected, "of each algorithm the epochs before, now and next: {text}");
     let no_secret = run(database.folder.path(), &[("SECRET", "")], &["keys", "list"]);
     assert_eq!(no_secret.status.code(), Some(78), "looking makes no secret: {no_secret:?}");
     assert!(!database.folder.path().join("data").exists());
@@ -322,6 +330,22 @@ fn the_keys_listed_are_the_keys_published() {
     let published: Vec<_> =
         published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
     assert_eq!(lines.iter().map(|line| line[0]).collect::<Vec<_>>(), published);
+}
+
+#[test]
+fn keys_list_marks_keys_that_are_not_published() {
+    let database = Database::sqlite();
+    let settings = [("TOKENS__PUBLISHED_KEYS", "signing"), ("TOKENS__ALGORITHM", "EdDSA")];
+    let output = run(database.folder.path(), &settings, &["keys", "list"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (published, others): (Vec<_>, Vec<_>) =
+        text.lines().partition(|line| !line.ends_with("not published"));
+    assert_eq!((published.len(), others.len()), (3, 3), "{text}");
+    assert!(published.iter().all(|line| line.ends_with("  EdDSA")), "{text}");
+    let keys = Server::start_with(&database, &settings).get("/.well-known/jwks.json").json();
+    let keys: Vec<_> =
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!(published.iter().map(|line| &line[..43]).collect::<Vec<_>>(), keys);
 }
 
 #[test]

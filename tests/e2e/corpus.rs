@@ -13,7 +13,7 @@ mod attack;
 mod bearer;
 mod bodies;
 mod browsers;
-mod forgery;
+pub(crate) mod forgery;
 mod framing;
 #[path = "../asvs/functions.rs"]
 mod functions;

@@ -5,6 +5,7 @@
     reason = "in tests, and in their helpers, it fails the test"
 )]
 
+mod algorithm;
 mod audit;
 mod clock;
 mod command_line;

@@ -3,7 +3,7 @@
 use jwt_compact::alg::{Ed25519, Es256};
 use jwt_compact::jwk::JsonWebKey;
 use jwt_compact::{Algorithm, AlgorithmExt as _, UntrustedToken};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::database::Database;
 use crate::on_both_databases;
@@ -17,6 +17,7 @@ on_both_databases! {
             let access = server.login("alice").access;
             let keys = server.get("/.well-known/jwks.json");
             assert_eq!(keys.header("cache-control"), Some("public, max-age=3600"));
+            assert!(keys.text.len() < 1_536, "{} bytes", keys.text.len());
             let keys = keys.json();
 
             let token = UntrustedToken::new(&access).unwrap();
@@ -39,6 +40,7 @@ on_both_databases! {
         assert_eq!(metadata["issuer"], "http://auth.test");
         assert_eq!(metadata["jwks_uri"], "http://auth.test/.well-known/jwks.json");
         assert_eq!(metadata["response_types_supported"], Value::Array(vec![]));
+        assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["ES256", "EdDSA"]));
         assert_eq!(server.get("/.well-known/openid-configuration").json(), metadata);
     }
 }

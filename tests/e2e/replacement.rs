@@ -1,4 +1,4 @@
-//! Replacing the secret of instances that work.
+//! Replacing the secret, and the signature algorithm, of instances that work.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -56,31 +56,21 @@ impl<'a> Balanced<'a> {
     }
 }
 
-// ASVS 11.2.2
-#[test]
-fn two_rolling_steps_sign_nobody_out_and_fail_no_request() {
-    let database = &Database::postgres();
-    let old = [("SECRET", SECRET)];
-    let both = Balanced::start(database, &old);
-    both.with_one(|server| server.register("alice"));
-    let idle = both.with_one(|server| server.login("alice"));
+/// Runs `steps` while clients refresh and show their tokens all the time, and returns their last tokens. A step waits,
+/// by the function it gets, until the clients have made that many more requests.
+fn while_clients_work(both: &Balanced<'_>, steps: impl FnOnce(&dyn Fn(usize)) + Send) -> Vec<Tokens> {
     let is_done = AtomicBool::new(false);
     let requests = AtomicUsize::new(0);
     let last: Mutex<Vec<Tokens>> = Mutex::default();
+    let steps = Mutex::new(Some(steps));
     race(CLIENTS + 1, |n| {
         if n == CLIENTS {
-            let work = |count: usize| {
+            let _done = SetWhenDropped(&is_done);
+            let steps = steps.lock().unwrap().take().unwrap();
+            steps(&|count| {
                 let before = requests.load(Ordering::Relaxed);
                 wait_until("the clients work", || requests.load(Ordering::Relaxed) > before + count);
-            };
-            work(100);
-            both.roll(&[("SECRET", SECRET), ("ACCEPTED_SECRETS", NEW_SECRET)]);
-            let keys = both.with_one(|server| server.get("/.well-known/jwks.json").json());
-            assert_eq!(keys["keys"].as_array().unwrap().len(), 6, "three of each secret: {keys}");
-            work(100);
-            both.roll(&[("SECRET", NEW_SECRET), ("ACCEPTED_SECRETS", SECRET)]);
-            work(100);
-            is_done.store(true, Ordering::Relaxed);
+            });
             return;
         }
         let mut tokens = both.with_one(|server| server.login("alice"));
@@ -92,9 +82,38 @@ fn two_rolling_steps_sign_nobody_out_and_fail_no_request() {
         }
         last.lock().unwrap().push(tokens);
     });
+    last.into_inner().unwrap()
+}
+
+/// Stops the clients, also when a step fails.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+// ASVS 11.2.2
+#[test]
+fn two_rolling_steps_sign_nobody_out_and_fail_no_request() {
+    let database = &Database::postgres();
+    let old = [("SECRET", SECRET)];
+    let both = Balanced::start(database, &old);
+    both.with_one(|server| server.register("alice"));
+    let idle = both.with_one(|server| server.login("alice"));
+    let last = while_clients_work(&both, |work| {
+        work(100);
+        both.roll(&[("SECRET", SECRET), ("ACCEPTED_SECRETS", NEW_SECRET)]);
+        let keys = both.with_one(|server| server.get("/.well-known/jwks.json").json());
+        assert_eq!(keys["keys"].as_array().unwrap().len(), 12, "six of each secret: {keys}");
+        work(100);
+        both.roll(&[("SECRET", NEW_SECRET), ("ACCEPTED_SECRETS", SECRET)]);
+        work(100);
+    });
     let idle = both.with_one(|server| server.refresh(&idle.refresh)).tokens();
     both.roll(&[("SECRET", NEW_SECRET)]);
-    for tokens in last.into_inner().unwrap().iter().chain([&idle]) {
+    for tokens in last.iter().chain([&idle]) {
         assert_eq!(both.with_one(|server| server.refresh(&tokens.refresh)).status, 200);
     }
 
@@ -106,5 +125,27 @@ fn two_rolling_steps_sign_nobody_out_and_fail_no_request() {
     wait_until("no access token works", || {
         (0..2).all(|_| both.with_one(|server| server.get_as("/protected", &idle.access)).status == 401)
     });
+    both.stop();
+}
+
+/// While it is under way, instances of either algorithm work side by side.
+#[test]
+fn rolling_change_of_the_algorithm_fails_no_request() {
+    let database = &Database::postgres();
+    let both = Balanced::start(database, &[("TOKENS__ALGORITHM", "EdDSA")]);
+    both.with_one(|server| server.register("alice"));
+    let idle = both.with_one(|server| server.login("alice"));
+    let last = while_clients_work(&both, |work| {
+        work(100);
+        both.roll(&[("TOKENS__ALGORITHM", "ES256")]);
+        work(100);
+        both.roll(&[("TOKENS__ALGORITHM", "EdDSA")]);
+        work(100);
+    });
+    for tokens in last.iter().chain([&idle]) {
+        let shown = both.with_one(|server| server.get_as("/protected", &tokens.access));
+        assert_eq!(shown.status, 200, "{shown:?}");
+        assert_eq!(both.with_one(|server| server.refresh(&tokens.refresh)).status, 200);
+    }
     both.stop();
 }

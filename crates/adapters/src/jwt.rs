@@ -3,7 +3,8 @@
 //! The header names algorithm (`alg`), key (`kid`) and type (`typ`, `at+jwt`) and nothing else, so the tokens of one
 //! key all begin with the same characters, and no header is ever parsed: a token whose first segment is not that of
 //! a known key, byte for byte, is refused. What attacks on JWT live on (other algorithms, keys named or carried by
-//! the token, duplicate members, unknown ones) stops there.
+//! the token, duplicate members, unknown ones) stops there. Each key belongs to one algorithm, so the key of an ES256
+//! token under an `EdDSA` header, or the reverse, matches no header.
 
 mod cache;
 #[cfg(any(test, fuzzing))]
@@ -63,7 +64,8 @@ impl AccessTokenCodec for JwtCodec {
     }
 
     fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey> {
-        self.keys.list(now).into_iter().map(|listed| listed.key).collect()
+        let listed = self.keys.list(now).into_iter();
+        listed.filter(|listed| self.keys.publishes(listed)).map(|listed| listed.key).collect()
     }
 }
 

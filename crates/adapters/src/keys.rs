@@ -3,8 +3,11 @@
 //! Access tokens are signed with the key of the *epoch* that their `iat` lies in: time is cut into epochs of one
 //! length, counted from 1970, and every epoch has a key of its own. So keys replace themselves, and all instances
 //! have the same ones without talking. At any time the keys of the epoch before, of this one and of the next are
-//! known and published: tokens outlive their epoch a little, and whoever fetched the keys just before an epoch began
-//! already has its key.
+//! known and published: tokens outlive their epoch a little, and a verifier that fetched the keys just before an epoch
+//! began already has its key.
+//!
+//! The ring always holds the keys of every [`SigningAlgorithm`], although one algorithm signs. Instances can therefore
+//! change the algorithm one after the other, and each of them accepts the tokens of the others.
 
 mod derivation;
 mod epoch;
@@ -27,8 +30,10 @@ use crate::secret::Secrets;
 
 /// The keys that sign and verify access tokens at any time.
 pub struct KeyRing {
+    /// Signs; the others only verify.
     algorithm: SigningAlgorithm,
     rotation: KeyRotation,
+    published: PublishedKeys,
     /// The root of the current secret, which signs.
     current: RootKey,
     /// The roots of the accepted secrets, whose keys only verify.
@@ -43,7 +48,8 @@ pub(crate) struct Keys {
     pub(crate) epoch: Epoch,
     /// Signs, in this epoch alone.
     pub(crate) signing: SigningKey,
-    /// Of every secret, the current one first: the epochs before, now and next.
+    /// The algorithm that signs first; of each algorithm every secret, the current one first; of each secret the epochs
+    /// before, now and next.
     pub(crate) verifying: Vec<VerifyingKey>,
 }
 
@@ -53,10 +59,25 @@ impl KeyRing {
         let current = RootKey::of(secrets.current());
         let accepted: Vec<_> = secrets.accepted().iter().map(RootKey::of).collect();
         let keys = Keys::derive(algorithm, Epoch::containing(now, rotation), &current, &accepted);
-        Self { algorithm, rotation, current, accepted, keys: RwLock::new(Arc::new(keys)) }
+        let published = PublishedKeys::default();
+        Self { algorithm, rotation, published, current, accepted, keys: RwLock::new(Arc::new(keys)) }
     }
 
-    /// The public keys that verify tokens at `now`, with what an operator wants to know of them.
+    /// Sets which keys the key set lists. Every key of the ring verifies all the same.
+    #[must_use]
+    pub fn publishing(self, published: PublishedKeys) -> Self {
+        Self { published, ..self }
+    }
+
+    /// Returns whether the key set lists `key`.
+    pub fn publishes(&self, key: &ListedKey) -> bool {
+        match self.published {
+            PublishedKeys::Both => true,
+            PublishedKeys::Signing => key.algorithm == self.algorithm,
+        }
+    }
+
+    /// Returns the public keys that verify tokens at `now`, those of the signing algorithm first.
     pub fn list(&self, now: UnixTime) -> Vec<ListedKey> {
         self.at(now).verifying.iter().map(|key| key.listed().clone()).collect()
     }
@@ -84,6 +105,7 @@ impl fmt::Debug for KeyRing {
         f.debug_struct("KeyRing")
             .field("algorithm", &self.algorithm)
             .field("rotation", &self.rotation)
+            .field("published", &self.published)
             .finish_non_exhaustive()
     }
 }
@@ -91,12 +113,17 @@ impl fmt::Debug for KeyRing {
 impl Keys {
     fn derive(algorithm: SigningAlgorithm, now: Epoch, current: &RootKey, accepted: &[RootKey]) -> Self {
         let (signing, _) = signing::derive(algorithm, current, now, KeyUse::Signs);
-        let roots = std::iter::once((current, KeyUse::Signs))
-            .chain(accepted.iter().map(|root| (root, KeyUse::Verifies)));
-        let verifying = roots
-            .flat_map(|(root, key_use)| now.with_neighbours().map(|epoch| (root, key_use, epoch)))
-            .map(|(root, key_use, epoch)| signing::derive(algorithm, root, epoch, key_use).1)
-            .collect();
+        let mut verifying = Vec::new();
+        for other in algorithm.then_other() {
+            let current_use = if other == algorithm { KeyUse::Signs } else { KeyUse::Verifies };
+            let roots = std::iter::once((current, current_use))
+                .chain(accepted.iter().map(|root| (root, KeyUse::Verifies)));
+            for (root, key_use) in roots {
+                verifying.extend(
+                    now.with_neighbours().map(|epoch| signing::derive(other, root, epoch, key_use).1),
+                );
+            }
+        }
         Self { epoch: now, signing, verifying }
     }
 }
@@ -106,6 +133,8 @@ impl Keys {
 pub struct ListedKey {
     /// The key as it is published.
     pub key: VerificationKey,
+    /// The algorithm of its signatures.
+    pub algorithm: SigningAlgorithm,
     /// The first moment that tokens are signed with it.
     pub from: UnixTime,
     /// The first moment that they are not any more.
@@ -117,10 +146,20 @@ pub struct ListedKey {
 /// What a key of the ring is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUse {
-    /// A key of the current secret: signs in its epoch.
+    /// A key of the current secret and the signing algorithm: signs in its epoch.
     Signs,
-    /// A key of an accepted secret: never signs.
+    /// A key of an accepted secret or of another algorithm: never signs.
     Verifies,
+}
+
+/// The keys of the ring that the key set lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PublishedKeys {
+    /// The keys of both algorithms, so that a change of the algorithm needs no preparation.
+    #[default]
+    Both,
+    /// The keys of the signing algorithm, for verifiers that reject a key set with a key type they do not know.
+    Signing,
 }
 
 #[cfg(test)]
@@ -189,31 +228,46 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_holds_three_epochs_of_every_secret() {
-        let both = ring(&secrets("new", &["old"]), SigningAlgorithm::EdDsa);
-        let [new, old] = ["new", "old"].map(|text| ring(&secrets(text, &[]), SigningAlgorithm::EdDsa));
-        assert_eq!(ids(&both, START), [ids(&new, START), ids(&old, START)].concat());
+    fn the_ring_holds_three_epochs_of_every_secret_and_algorithm() {
+        for algorithm in SigningAlgorithm::ALL {
+            let both = ring(&secrets("new", &["old"]), algorithm);
+            let [new, old] = ["new", "old"].map(|text| ids(&ring(&secrets(text, &[]), algorithm), START));
+            assert_eq!(ids(&both, START), [&new[..3], &old[..3], &new[3..], &old[3..]].concat());
 
-        let listed = both.list(UnixTime::from_secs(START));
-        let times = |listed: &ListedKey| (listed.from.as_secs() - START, listed.until.as_secs() - START);
-        assert_eq!(
-            listed.iter().map(times).collect::<Vec<_>>(),
-            [(-WEEK, 0), (0, WEEK), (WEEK, 2 * WEEK)].repeat(2)
-        );
-        let uses = listed.iter().map(|listed| listed.key_use).collect::<Vec<_>>();
-        assert_eq!(uses, [[KeyUse::Signs; 3], [KeyUse::Verifies; 3]].concat());
+            let listed = both.list(UnixTime::from_secs(START));
+            let times = |listed: &ListedKey| (listed.from.as_secs() - START, listed.until.as_secs() - START);
+            assert_eq!(
+                listed.iter().map(times).collect::<Vec<_>>(),
+                [(-WEEK, 0), (0, WEEK), (WEEK, 2 * WEEK)].repeat(4)
+            );
+            let of_signing = listed.iter().map(|listed| listed.algorithm == algorithm).collect::<Vec<_>>();
+            assert_eq!(of_signing, [[true; 6], [false; 6]].concat(), "the signing algorithm first");
+            let uses = listed.iter().map(|listed| listed.key_use).collect::<Vec<_>>();
+            assert_eq!(uses, [&[KeyUse::Signs; 3][..], &[KeyUse::Verifies; 9]].concat());
+        }
+    }
+
+    #[test]
+    fn rings_of_either_algorithm_hold_the_same_keys() {
+        let [es256, eddsa] =
+            SigningAlgorithm::ALL.map(|algorithm| ids(&ring(&secrets("a", &["b"]), algorithm), START));
+        assert_eq!((&es256[..6], &es256[6..]), (&eddsa[6..], &eddsa[..6]));
     }
 
     #[test]
     fn jw_26_the_ring_turns_by_itself() {
-        let ring = ring(&secrets(SECRET, &[]), SigningAlgorithm::EdDsa);
-        let (before, last, after) =
-            (ids(&ring, START), ids(&ring, START + WEEK - 1), ids(&ring, START + WEEK));
-        assert_eq!(last, before);
-        assert_eq!(after[..2], before[1..]);
-        assert!(!before.contains(&after[2]));
-        let much_later = ids(&ring, START + 52 * WEEK);
-        assert!(much_later.iter().all(|id| !after.contains(id)));
+        for algorithm in SigningAlgorithm::ALL {
+            let ring = ring(&secrets(SECRET, &[]), algorithm);
+            let (before, last, after) =
+                (ids(&ring, START), ids(&ring, START + WEEK - 1), ids(&ring, START + WEEK));
+            assert_eq!(last, before);
+            for (before, after) in before.chunks(3).zip(after.chunks(3)) {
+                assert_eq!(after[..2], before[1..]);
+                assert!(!before.contains(&after[2]));
+            }
+            let much_later = ids(&ring, START + 52 * WEEK);
+            assert!(much_later.iter().all(|id| !after.contains(id)));
+        }
     }
 
     #[test]
@@ -231,11 +285,11 @@ mod tests {
     #[test]
     fn every_algorithm_secret_and_length_has_keys_of_its_own() {
         let rotation = KeyRotation::new(Duration::from_hours(24), Duration::from_mins(15)).unwrap();
-        let mut all: Vec<String> = [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256]
+        let mut all: Vec<String> = [KeyRotation::default(), rotation]
             .into_iter()
-            .flat_map(|algorithm| [KeyRotation::default(), rotation].map(|rotation| (algorithm, rotation)))
-            .map(|(algorithm, rotation)| {
-                KeyRing::new(&secrets("a", &["b"]), algorithm, rotation, UnixTime::from_secs(START))
+            .map(|rotation| {
+                let (secrets, now) = (secrets("a", &["b"]), UnixTime::from_secs(START));
+                KeyRing::new(&secrets, SigningAlgorithm::default(), rotation, now)
             })
             .flat_map(|ring| ids(&ring, START))
             .collect();

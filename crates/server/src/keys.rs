@@ -8,20 +8,23 @@ use crate::settings::Settings;
 use crate::terminal::{print, rfc3339};
 use crate::{logging, wire};
 
-/// Prints the keys of the ring: those of the epoch before, of this one and of the next, for each secret. Asks no
-/// database, so by this machine's clock.
+/// Prints the keys of the ring: those of the previous, the current and the next epoch, for each algorithm and each
+/// secret. Reads no database, so this machine's clock decides which epoch is current.
 pub(crate) fn list(settings: &Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     let secrets = wire::known_secrets(settings)?;
     let now = SystemClock::new().now();
-    print(wire::key_ring(settings, &secrets, now).list(now).iter().map(|key| line(key, now)))
+    let ring = wire::key_ring(settings, &secrets, now);
+    print(ring.list(now).iter().map(|key| line(key, ring.publishes(key), now)))
 }
 
-fn line(key: &ListedKey, now: UnixTime) -> String {
+fn line(key: &ListedKey, is_published: bool, now: UnixTime) -> String {
     let is_now = key.from <= now && now < key.until;
     let key_use = match (key.key_use, is_now) {
         (KeyUse::Signs, true) => "signs",
         (KeyUse::Signs, false) | (KeyUse::Verifies, _) => "verifies",
     };
-    format!("{}  {key_use:8}  {} to {}", key.key.id, rfc3339(key.from), rfc3339(key.until))
+    let (from, until, algorithm) = (rfc3339(key.from), rfc3339(key.until), key.algorithm.name());
+    let unpublished = if is_published { "" } else { "  not published" };
+    format!("{}  {key_use:8}  {from} to {until}  {algorithm}{unpublished}", key.key.id)
 }

@@ -18,7 +18,7 @@ use config::ValueKind;
 use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::{BcryptCost, HashScheme};
 use portcullis_adapters::jwt::TokenName;
-use portcullis_adapters::keys::{KeyRotation, SigningAlgorithm};
+use portcullis_adapters::keys::{KeyRotation, PublishedKeys, SigningAlgorithm};
 use portcullis_adapters::secret::{InvalidSecret, Secret};
 use portcullis_domain::Rules;
 use portcullis_domain::password::common::PasswordList;
@@ -86,6 +86,7 @@ pub(crate) struct ListenAddress {
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub algorithm: SigningAlgorithm,
+    pub published_keys: PublishedKeys,
     pub issuer: TokenName,
     pub audience: TokenName,
     pub key_rotation: KeyRotation,
@@ -269,8 +270,12 @@ fn secret(
 }
 
 fn accepted_secrets(values: &Values, environment: &Environment) -> Result<Vec<Secret>, InvalidSetting> {
-    values.list_parsed("accepted_secrets", |texts| {
-        texts.iter().map(|text| parse_secret(text, environment)).collect::<Result<_, _>>()
+    values.list_parsed("accepted_secrets", |texts| match texts.len() {
+        0..=MOST_ACCEPTED_SECRETS => texts
+            .iter()
+            .map(|text| parse_secret(text, environment).map_err(|error| error.to_string()))
+            .collect::<Result<_, _>>(),
+        _ => Err(format!("must be at most {MOST_ACCEPTED_SECRETS} secrets; remove those replaced long ago")),
     })
 }
 
@@ -342,8 +347,11 @@ fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tok
     Ok(Tokens {
         algorithm: values.one_of(
             "tokens.algorithm",
-            &[SigningAlgorithm::EdDsa, SigningAlgorithm::Es256]
-                .map(|algorithm| (algorithm.name(), algorithm)),
+            &SigningAlgorithm::ALL.map(|algorithm| (algorithm.name(), algorithm)),
+        )?,
+        published_keys: values.one_of(
+            "tokens.published_keys",
+            &[("both", PublishedKeys::Both), ("signing", PublishedKeys::Signing)],
         )?,
         issuer: match issuer {
             Some(issuer) => issuer,
@@ -452,6 +460,10 @@ const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 
 /// A hundred years.
 const LONGEST_RETENTION: Duration = Duration::from_hours(24 * 36_500);
+
+/// A replacement needs one; a second one may begin before the first is over. Each adds six keys to the published set,
+/// which so stays below 13 KB.
+const MOST_ACCEPTED_SECRETS: usize = 8;
 
 /// Some 128 MB of them.
 const MOST_CACHED_TOKENS: usize = 1_000_000;

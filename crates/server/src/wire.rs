@@ -189,4 +189,5 @@ fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashTh
 
 pub(crate) fn key_ring(settings: &Settings, secrets: &Secrets, now: UnixTime) -> KeyRing {
     KeyRing::new(secrets, settings.tokens.algorithm, settings.tokens.key_rotation, now)
+        .publishing(settings.tokens.published_keys)
 }

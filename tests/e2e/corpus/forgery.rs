@@ -1,6 +1,6 @@
 //! Tokens that are not genuine, made of one that is, without its key.
 
-use jwt_compact::alg::{Ed25519, Hs256, Hs256Key};
+use jwt_compact::alg::{Es256, Hs256, Hs256Key};
 use jwt_compact::jwk::JsonWebKey;
 use jwt_compact::{Algorithm, AlgorithmSignature as _};
 use serde_json::{Value, json};
@@ -49,8 +49,17 @@ impl Genuine {
     }
 
     pub(crate) fn kid(&self) -> String {
+        self.header_text("kid")
+    }
+
+    /// The algorithm's name.
+    pub(crate) fn alg(&self) -> String {
+        self.header_text("alg")
+    }
+
+    fn header_text(&self, name: &str) -> String {
         let header: Value = serde_json::from_str(&self.header).unwrap();
-        header["kid"].as_str().unwrap().to_owned()
+        header[name].as_str().unwrap().to_owned()
     }
 }
 
@@ -73,15 +82,15 @@ pub(crate) fn under_hmac(message: &str, secret: &[u8]) -> String {
 /// A token under a genuine signature of somebody else's key.
 pub(crate) fn under_own_key(message: &str) -> String {
     let jwk: JsonWebKey<'_> = serde_json::from_value(own_key()).unwrap();
-    let key: <Ed25519 as Algorithm>::SigningKey = (&jwk).try_into().unwrap();
-    format!("{message}.{}", encode(Ed25519.sign(&key, message.as_bytes()).as_bytes()))
+    let key: <Es256 as Algorithm>::SigningKey = (&jwk).try_into().unwrap();
+    format!("{message}.{}", encode(Es256.sign(&key, message.as_bytes()).as_bytes()))
 }
 
-/// The key pair of RFC 8037, appendix A.
+/// The key pair of RFC 7515, appendix A.3.
 fn own_key() -> Value {
     json!({
-        "kty": "OKP", "crv": "Ed25519", "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
-        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "kty": "EC", "crv": "P-256", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
     })
 }
 

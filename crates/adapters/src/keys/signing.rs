@@ -16,29 +16,42 @@ use zeroize::Zeroizing;
 use super::epoch::Epoch;
 use super::{KeyUse, ListedKey, RootKey};
 
-/// How access tokens are signed. There is no HS256: whoever could verify its tokens could make them.
+/// The algorithm that signs access tokens. HS256 is not offered: every verifier of such tokens could also forge them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SigningAlgorithm {
-    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA` (RFC 8037).
-    #[default]
-    EdDsa,
     /// ECDSA on P-256 with SHA-256; JWS algorithm `ES256` (RFC 7518, section 3.4).
+    ///
+    /// The default, because nearly every JOSE library verifies it.
+    #[default]
     Es256,
+    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA` (RFC 8037).
+    EdDsa,
 }
 
 impl SigningAlgorithm {
-    /// Its name in JOSE headers.
+    /// Every algorithm, the default first.
+    pub const ALL: [Self; 2] = [Self::Es256, Self::EdDsa];
+
+    /// Returns every algorithm, `self` first.
+    pub(super) const fn then_other(self) -> [Self; 2] {
+        match self {
+            Self::Es256 => [self, Self::EdDsa],
+            Self::EdDsa => [self, Self::Es256],
+        }
+    }
+
+    /// Returns the name in JOSE headers.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
         }
     }
 
     const fn in_jwt_crate(self) -> Algorithm {
         match self {
-            Self::EdDsa => Algorithm::EdDSA,
             Self::Es256 => Algorithm::ES256,
+            Self::EdDsa => Algorithm::EdDSA,
         }
     }
 }
@@ -70,7 +83,8 @@ impl SigningPair {
     fn sign(&self, message: &[u8]) -> Result<Signature, Unspecified> {
         match self {
             Self::Ed25519(pair) => Ok(pair.sign(message)),
-            // AWS-LC takes its own randomness, whatever is handed in.
+            // AWS-LC ignores the argument. Its nonce is random and also depends on the private key and the message, so
+            // a generator that repeats itself does not reveal the key.
             Self::P256(pair) => pair.sign(&SystemRandom::new(), message),
         }
     }
@@ -82,10 +96,9 @@ impl fmt::Debug for SigningPair {
     }
 }
 
-/// Verifies the access tokens of one epoch of one secret.
+/// Verifies the access tokens that one secret signs in one epoch with one algorithm.
 #[derive(Debug)]
 pub(crate) struct VerifyingKey {
-    algorithm: SigningAlgorithm,
     key: DecodingKey,
     header: String,
     epoch: Epoch,
@@ -93,7 +106,7 @@ pub(crate) struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// The key of this public half, which says the algorithm too.
+    /// Creates the key of a public half, whose kind decides the algorithm.
     pub(crate) fn of(material: PublicKey, epoch: Epoch, key_use: KeyUse) -> Self {
         let (algorithm, key) = match material {
             PublicKey::Ed25519(key) => (SigningAlgorithm::EdDsa, DecodingKey::from_ed_der(&key)),
@@ -105,8 +118,9 @@ impl VerifyingKey {
         let header = URL_SAFE_NO_PAD
             .encode(format!(r#"{{"alg":"{}","kid":"{id}","typ":"at+jwt"}}"#, algorithm.name()));
         let published = VerificationKey { id, material };
-        let listed = ListedKey { key: published, from: epoch.from(), until: epoch.until(), key_use };
-        Self { algorithm, key, header, epoch, listed }
+        let listed =
+            ListedKey { key: published, algorithm, from: epoch.from(), until: epoch.until(), key_use };
+        Self { key, header, epoch, listed }
     }
 
     /// The first segment of every token that this key signed, and of no other: the encoded header.
@@ -119,9 +133,13 @@ impl VerifyingKey {
         self.epoch.may_sign_at(time)
     }
 
-    /// Whether the private half made `signature` (encoded) over `message`.
+    /// Returns whether the private half made `signature` (encoded) over `message`.
+    ///
+    /// An ECDSA signature `(r, s)` has a twin `(r, n - s)` that anyone can compute and that is as good (RFC 7518 does
+    /// not exclude it), so a genuine ES256 token has two spellings. Both carry the same claims.
     pub(crate) fn signed(&self, message: &[u8], signature: &str) -> bool {
-        crypto::verify(signature, message, &self.key, self.algorithm.in_jwt_crate()).unwrap_or(false)
+        let algorithm = self.listed.algorithm.in_jwt_crate();
+        crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
     }
 
     pub(super) fn listed(&self) -> &ListedKey {

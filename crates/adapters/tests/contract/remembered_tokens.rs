@@ -22,9 +22,9 @@ struct World {
 }
 
 impl World {
-    fn new(remembered: usize) -> Self {
+    fn new((algorithm, remembered): Codec) -> Self {
         let secrets = Secrets::new(Secret::parse_for_development("a secret").unwrap(), []);
-        let keys = KeyRing::new(&secrets, SigningAlgorithm::EdDsa, KeyRotation::default(), NOW);
+        let keys = KeyRing::new(&secrets, algorithm, KeyRotation::default(), NOW);
         let name = |text| TokenName::parse(text).unwrap();
         let codec = JwtCodec::new(keys, name("https://id.example.org"), name("portcullis"));
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(FixedClock::at(NOW)));
@@ -64,43 +64,52 @@ impl World {
     }
 }
 
-/// Sizes that remember all, hardly any, and none.
-const SIZES: [usize; 3] = [1_000, 1, 0];
+/// The algorithm that signs, and how many tokens are remembered: all, hardly any, or none.
+type Codec = (SigningAlgorithm, usize);
+
+const CODECS: [Codec; 6] = [
+    (SigningAlgorithm::Es256, 1_000),
+    (SigningAlgorithm::Es256, 1),
+    (SigningAlgorithm::Es256, 0),
+    (SigningAlgorithm::EdDsa, 1_000),
+    (SigningAlgorithm::EdDsa, 1),
+    (SigningAlgorithm::EdDsa, 0),
+];
 
 #[test]
 fn a_remembered_token_of_an_ended_session_is_refused_at_once() {
-    for size in SIZES {
-        let world = World::new(size);
+    for codec in CODECS {
+        let world = World::new(codec);
         let (ended, other) = (world.login(), world.login());
         let token = LogoutToken::Access(AccessToken::new(ended.access.expose().to_owned()));
         world.service.logout(&token, LogoutScope::Current, &fixtures::client()).unwrap();
-        assert!(!world.is_live(&ended) && world.is_live(&other), "{size}");
+        assert!(!world.is_live(&ended) && world.is_live(&other), "{codec:?}");
     }
 }
 
 #[test]
 fn a_remembered_token_expires_to_the_second() {
-    for size in SIZES {
-        let world = World::new(size);
+    for codec in CODECS {
+        let world = World::new(codec);
         let tokens = world.login();
         world.wait(15 * 60 - 1);
-        assert!(world.is_live(&tokens), "{size}");
+        assert!(world.is_live(&tokens), "{codec:?}");
         world.wait(1);
-        assert!(!world.is_live(&tokens), "{size}");
+        assert!(!world.is_live(&tokens), "{codec:?}");
     }
 }
 
 #[test]
 fn a_remembered_token_from_before_the_floor_is_refused() {
-    for size in SIZES {
-        let world = World::new(size);
+    for codec in CODECS {
+        let world = World::new(codec);
         let tokens = world.login();
         world.wait(2);
-        assert!(world.is_live(&tokens), "{size}");
+        assert!(world.is_live(&tokens), "{codec:?}");
         let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededEntropy::new(7));
         world.store.raise_floor(&event).unwrap();
         world.service.catch_up().unwrap();
-        assert!(!world.is_live(&tokens), "{size}");
+        assert!(!world.is_live(&tokens), "{codec:?}");
         world.wait(1);
         world.login();
     }
@@ -108,15 +117,15 @@ fn a_remembered_token_from_before_the_floor_is_refused() {
 
 #[test]
 fn a_remembered_token_outlives_the_turn_of_its_key_and_nothing_more() {
-    for size in SIZES {
-        let world = World::new(size);
+    for codec in CODECS {
+        let world = World::new(codec);
         // Ten seconds before an epoch of the default length ends.
         let turn = 1_799_884_800 + 7 * 86_400;
         world.wait(u64::try_from(turn - NOW.as_secs()).unwrap() - 10);
         let tokens = world.login();
         world.wait(11);
-        assert!(world.is_live(&tokens), "{size}");
+        assert!(world.is_live(&tokens), "{codec:?}");
         world.wait(15 * 60 - 11);
-        assert!(!world.is_live(&tokens), "{size}");
+        assert!(!world.is_live(&tokens), "{codec:?}");
     }
 }

@@ -158,8 +158,9 @@ where
     let keys = codec.verification_keys(NOW);
     let (named, others): (Vec<_>, Vec<_>) =
         keys.into_iter().partition(|key| token.header().key_id.as_ref() == Some(&key.id));
-    assert_eq!((named.len(), others.len()), (1, 2));
-    let verified = theirs.validator::<Value>(&verifying_key::<A>(&named[0])).validate(&token).unwrap();
+    assert_eq!((named.len(), others.len()), (1, 5));
+    let verified =
+        theirs.validator::<Value>(&verifying_key::<A>(&named[0]).unwrap()).validate(&token).unwrap();
     let seconds = NOW.as_secs();
     let expected = json!({
         "iss": ISSUER,
@@ -174,12 +175,15 @@ where
     assert_eq!(verified.claims().issued_at.unwrap().timestamp(), seconds);
     assert_eq!(verified.claims().not_before.unwrap().timestamp(), seconds);
     assert_eq!(verified.claims().expiration.unwrap().timestamp(), seconds + 900);
+    let others: Vec<_> = others.iter().filter_map(verifying_key::<A>).collect();
+    assert_eq!(others.len(), 2, "a key of the other algorithm is none of this one");
     for other in &others {
-        assert!(theirs.validator::<Value>(&verifying_key::<A>(other)).validate(&token).is_err());
+        assert!(theirs.validator::<Value>(other).validate(&token).is_err());
     }
 }
 
-fn verifying_key<A>(key: &VerificationKey) -> A::VerifyingKey
+/// Reads a key as a verifier of one algorithm does; `None` for a key of the other.
+fn verifying_key<A>(key: &VerificationKey) -> Option<A::VerifyingKey>
 where
     A: Algorithm,
     A::VerifyingKey: for<'a> TryFrom<&'a JsonWebKey<'a>, Error = JwkError>,
@@ -190,5 +194,5 @@ where
         PublicKey::P256 { x, y } => json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y)}),
     };
     let jwk: JsonWebKey<'_> = serde_json::from_value(jwk).unwrap();
-    A::VerifyingKey::try_from(&jwk).unwrap()
+    A::VerifyingKey::try_from(&jwk).ok()
 }

@@ -16,7 +16,8 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// Verifies everything about a token but its dates and its session: form, header, signature, issuer, audience
     /// and type. Never blocks.
     ///
-    /// MUST refuse a token of which any character was changed.
+    /// MUST refuse a token of which any character was changed. A signature scheme in which a second signature can be
+    /// computed from the first (ECDSA) is allowed: a token with it carries the same claims.
     /// MUST refuse a token that is not from this issuer for this audience.
     /// MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::judge`]'s, with the domain's clock.
     ///
@@ -24,7 +25,8 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// [`InvalidToken`], for whatever reason.
     fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken>;
 
-    /// The public keys that verify tokens at `now`: of the time before, now and the time to come.
+    /// Returns the public keys that verify tokens at `now`: of the time before, now and the time to come. Keys of the
+    /// algorithm that signs come first, and those of one algorithm are neighbours.
     fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey>;
 }
 

@@ -66,6 +66,7 @@ fn check(settings: &Settings) {
     let Settings { environment, secret, accepted_secrets, server, rules, .. } = settings;
     let needs_secret = !environment.is_development() || matches!(settings.database, DatabaseUrl::Postgres(_));
     assert!(secret.is_some() || !needs_secret);
+    assert!(accepted_secrets.len() <= 8);
     if !environment.is_development() {
         assert!(secret.iter().chain(accepted_secrets).all(|secret| Secret::parse(secret.expose()).is_ok()));
     }

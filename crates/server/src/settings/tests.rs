@@ -559,6 +559,43 @@ fn a_settings_folder_that_is_none_is_refused() {
 }
 
 #[test]
+fn accepted_secrets_beyond_the_limit_are_refused() {
+    let many = |count| vec![GOOD_SECRET; count].join(",");
+    let settings = load(None, &[("PORTCULLIS_ACCEPTED_SECRETS", &many(8))]).unwrap();
+    assert_eq!(settings.accepted_secrets.len(), 8);
+    let text = refusal(&[("PORTCULLIS_ACCEPTED_SECRETS", &many(9))]);
+    assert!(
+        text.starts_with("accepted_secrets (from PORTCULLIS_ACCEPTED_SECRETS): must be at most 8"),
+        "{text}"
+    );
+    assert!(!text.contains(GOOD_SECRET), "{text}");
+}
+
+#[test]
+fn unknown_algorithms_name_the_known_ones() {
+    for name in [
+        "es256", "Es256", "ES-256", "ES_256", "ES384", "ES512", "ES256K", "eddsa", "EDDSA", "Ed25519",
+        "ed25519", "Ed448", "RS256", "PS256", "HS256", "none", "None", "default", "0", "",
+    ] {
+        let text = refusal(&[("PORTCULLIS_TOKENS__ALGORITHM", name)]);
+        let expected = format!(
+            "tokens.algorithm = {name:?} (from PORTCULLIS_TOKENS__ALGORITHM): must be one of: ES256, EdDSA"
+        );
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn tokens_are_signed_with_es256_by_default() {
+    let tokens = load(None, &[]).unwrap().tokens;
+    assert_eq!((tokens.algorithm, tokens.published_keys), (SigningAlgorithm::Es256, PublishedKeys::Both));
+    for (name, algorithm) in [("ES256", SigningAlgorithm::Es256), ("EdDSA", SigningAlgorithm::EdDsa)] {
+        let settings = load(None, &[("PORTCULLIS_TOKENS__ALGORITHM", name)]).unwrap();
+        assert_eq!(settings.tokens.algorithm, algorithm);
+    }
+}
+
+#[test]
 fn unknown_settings_are_refused_with_the_nearest_known_one() {
     let text = refusal(&[("PORTCULLIS_SERVER__WORKRES", "2")]);
     assert_eq!(
@@ -654,7 +691,12 @@ fn what_cannot_hold_is_refused_by_name() {
         (
             "PORTCULLIS_TOKENS__ALGORITHM",
             "HS256",
-            r#"tokens.algorithm = "HS256" (from PORTCULLIS_TOKENS__ALGORITHM): must be one of: EdDSA, ES256"#,
+            r#"tokens.algorithm = "HS256" (from PORTCULLIS_TOKENS__ALGORITHM): must be one of: ES256, EdDSA"#,
+        ),
+        (
+            "PORTCULLIS_TOKENS__PUBLISHED_KEYS",
+            "ES256",
+            r#"tokens.published_keys = "ES256" (from PORTCULLIS_TOKENS__PUBLISHED_KEYS): must be one of: both, signing"#,
         ),
         (
             "PORTCULLIS_PASSWORD__MIN_LENGTH",

@@ -1,5 +1,6 @@
 #[cfg(any(test, fuzzing))]
 pub mod law;
+mod options;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ impl DatabaseUrl {
     /// (`sslmode=verify-full`, `verify-ca` or `require`, in a build with TLS) or that it is not (`disable`): libpq's default
     /// silently goes without where the server, or somebody on the way, wants that. The URL alone says where the server is;
     /// libpq's variables `PGHOST` and `PGHOSTADDR` are not heeded, nor is what a service of `PGSERVICE` says of it.
+    /// An option or a value that libpq refuses is refused here.
     ///
     /// # Errors
     /// [`InvalidDatabaseUrl`]; any other scheme is refused, never taken for a file name.
@@ -32,6 +34,33 @@ impl DatabaseUrl {
         }
     }
 }
+
+impl DatabaseUrl {
+    /// Checks that the files that the URL names by its options can be read. libpq ignores some of them if they are missing.
+    pub(super) fn check_files(&self) -> Result<(), InvalidDatabaseUrl> {
+        let Self::Postgres(url) = self else { return Ok(()) };
+        let parts = PostgresParts::of(url);
+        if !HAS_TLS || parts.option("sslmode") == Some("disable") {
+            return Ok(());
+        }
+        for option in FILE_OPTIONS {
+            let Some(path) = parts.option(option).map(decoded).filter(|path| !path.is_empty()) else {
+                continue;
+            };
+            if option == "sslrootcert" && path == "system" {
+                continue;
+            }
+            std::fs::File::open(&path).map_err(|error| {
+                let reason = format!("{path}: {error}");
+                InvalidDatabaseUrl::File { option, reason }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The options that name a file of TLS, which must be there.
+const FILE_OPTIONS: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "sslcrl"];
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,7 +81,7 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 /// Not a database that this build can use. The text never repeats the URL, which may hold a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDatabaseUrl {
     /// The scheme is neither `sqlite` nor `postgres`.
     #[error("must start with sqlite:// or postgres://")]
@@ -71,6 +100,36 @@ pub enum InvalidDatabaseUrl {
     /// libpq would take another option, or another value of it, than is looked at here.
     #[error("must have options of the form name=value, each once and without percent-encoding in its name")]
     Options,
+    /// libpq does not know an option. The name is left out if a part of a password could hide in it.
+    #[error("has an option{} that libpq does not know: {advice}", .name.as_ref().map(|name| format!(" {name}")).unwrap_or_default())]
+    UnknownOption {
+        /// The option's name.
+        name: Option<String>,
+        /// What to do about it.
+        advice: String,
+    },
+    /// libpq, or a service that writes, cannot use an option's value.
+    #[error("has a value for the option {name} that cannot be used: it {expected}")]
+    OptionValue {
+        /// The option's name.
+        name: &'static str,
+        /// Which values it may have, or why not this one.
+        expected: String,
+    },
+    /// The authority has a port that is none.
+    #[error("has a port that is not a number from 1 to 65535")]
+    Port,
+    /// The URL asks for TLS and this build lacks it.
+    #[error("asks for TLS by its sslmode, which this build (without the feature postgres-tls) lacks")]
+    NoTls,
+    /// A file named by an option is not there or cannot be read.
+    #[error("names a file by its option {option} that cannot be read: {reason}")]
+    File {
+        /// The option's name.
+        option: &'static str,
+        /// Why the file cannot be read.
+        reason: String,
+    },
     /// `sslmode` is none of libpq's.
     #[error("has an unknown sslmode: use disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
@@ -114,6 +173,10 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
     if !parts.options_are_plain() {
         return Err(InvalidDatabaseUrl::Options);
     }
+    if !parts.ports_are_ports() {
+        return Err(InvalidDatabaseUrl::Port);
+    }
+    parts.options().flatten().try_for_each(|(name, value)| options::check(name, &decoded(value)))?;
     parts.check_encryption(HAS_TLS)?;
     let mut complete = url.to_owned();
     let mut set_unless_given = |option, value| {
@@ -143,7 +206,7 @@ fn parse_postgres(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseU
 }
 
 /// Whether this build's libpq can encrypt.
-const HAS_TLS: bool = cfg!(feature = "postgres-tls");
+pub(super) const HAS_TLS: bool = cfg!(feature = "postgres-tls");
 
 /// The parts of a PostgreSQL URL that matter here; libpq parses the rest.
 struct PostgresParts<'a> {
@@ -177,7 +240,10 @@ impl<'a> PostgresParts<'a> {
         });
         let parts =
             [self.user.unwrap_or_default(), self.hosts, self.database, self.options.unwrap_or_default()];
-        let no_stray_at = !self.hosts.contains('@') && !self.database.contains(['@', '/']);
+        // An `@` among the options may be the end of a password with a raw `?`.
+        let options_have_at = self.options.is_some_and(|options| options.contains('@'));
+        let no_stray_at =
+            !self.hosts.contains('@') && !self.database.contains(['@', '/']) && !options_have_at;
         hosts_are_hosts && no_stray_at && parts.into_iter().all(is_percent_encoded)
     }
 
@@ -186,6 +252,15 @@ impl<'a> PostgresParts<'a> {
         let names: Vec<_> = self.options().map(|option| option.map(|(name, _)| name)).collect();
         let is_plain = |name: &str| !name.is_empty() && !name.contains('%');
         names.iter().enumerate().all(|(n, name)| name.is_some_and(is_plain) && !names[..n].contains(name))
+    }
+
+    /// Whether every port in the authority is one.
+    fn ports_are_ports(&self) -> bool {
+        self.hosts.split(',').all(|host| {
+            let after_address = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
+            let port = after_address.split_once(':').map_or("", |(_, port)| port);
+            port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
     }
 
     fn option(&self, name: &str) -> Option<&'a str> {
@@ -206,7 +281,10 @@ impl<'a> PostgresParts<'a> {
     fn check_encryption(&self, has_tls: bool) -> Result<(), InvalidDatabaseUrl> {
         match self.option("sslmode") {
             Some("disable") => Ok(()),
-            Some("require" | "verify-ca" | "verify-full") if has_tls || self.is_local() => Ok(()),
+            Some("require" | "verify-ca" | "verify-full") if has_tls => Ok(()),
+            Some("require" | "verify-ca" | "verify-full") if self.is_local() => {
+                Err(InvalidDatabaseUrl::NoTls)
+            }
             None | Some("allow" | "prefer") if self.is_local() => Ok(()),
             None | Some("allow" | "prefer") if has_tls => Err(InvalidDatabaseUrl::UnsureSslMode),
             None | Some("allow" | "prefer" | "require" | "verify-ca" | "verify-full") => {
@@ -245,6 +323,19 @@ fn is_percent_encoded(part: &str) -> bool {
     let has_digits =
         |rest: &str| rest.get(..2).is_some_and(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
     escapes.into_iter().all(has_digits) && !part.contains(|c: char| c.is_control() || c == ' ')
+}
+
+/// A value of an option with its percent-encoding undone, as libpq reads it. What is no text then stays encoded.
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|two| str::from_utf8(two).ok());
+        let escaped = digits.filter(|_| *first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| value.to_owned())
 }
 
 #[cfg(test)]
@@ -301,12 +392,14 @@ mod tests {
         let encrypted = ["require", "verify-ca", "verify-full"]
             .map(|mode| format!("postgres://db.internal/p?sslmode={mode}"));
         let plain = InvalidDatabaseUrl::PlainTextPostgres;
-        for (has_tls, unsure) in [(false, plain), (true, InvalidDatabaseUrl::UnsureSslMode)] {
+        for (has_tls, unsure) in [(false, plain.clone()), (true, InvalidDatabaseUrl::UnsureSslMode)] {
             let check = |url: &str| PostgresParts::of(url).check_encryption(has_tls);
             assert!(local.into_iter().all(|url| check(url).is_ok()), "{has_tls}");
-            assert!(remote.into_iter().all(|url| check(url) == Err(unsure)), "{has_tls}");
-            let expected = if has_tls { Ok(()) } else { Err(plain) };
+            assert!(remote.into_iter().all(|url| check(url) == Err(unsure.clone())), "{has_tls}");
+            let expected = if has_tls { Ok(()) } else { Err(plain.clone()) };
             assert!(encrypted.iter().all(|url| check(url) == expected), "{has_tls}");
+            let expected = if has_tls { Ok(()) } else { Err(InvalidDatabaseUrl::NoTls) };
+            assert_eq!(check("postgres://localhost/p?sslmode=require"), expected);
         }
         assert_eq!(DatabaseUrl::parse(local[0]).err(), None);
         assert!(DatabaseUrl::parse(remote[0]).is_err());
@@ -339,6 +432,36 @@ mod tests {
         }
         let unknown = DatabaseUrl::parse("postgres://localhost/x?sslmode=bogus");
         assert_eq!(unknown.err(), Some(InvalidDatabaseUrl::SslMode));
+        for hosts in ["localhost:0", "localhost:99999", "localhost:1,localhost:65536", "[::1]:0", ":0"] {
+            let url = format!("postgres://{hosts}/x");
+            assert_eq!(DatabaseUrl::parse(&url).err(), Some(InvalidDatabaseUrl::Port), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_libpq_refuses_is_refused() {
+        for (options, named) in [
+            ("pgbouncer=true", "pgbouncer"),
+            ("connect_timeout=3&connection_limit=5", "connection_limit"),
+            ("ssl=true", "sslmode"),
+            ("port=abc", "port"),
+            ("port=%30", "port"),
+            ("target_session_attrs=read%2Donly", "target_session_attrs"),
+        ] {
+            let text =
+                DatabaseUrl::parse(&format!("postgres://u:hunter2@localhost/x?{options}")).unwrap_err();
+            let text = text.to_string();
+            assert!(text.contains(named) && !text.contains("hunter2"), "{options}: {text}");
+        }
+        assert!(DatabaseUrl::parse("postgres://localhost/x?target_session_attrs=read%2Dwrite").is_ok());
+    }
+
+    #[test]
+    fn a_password_with_a_question_mark_is_not_repeated() {
+        for url in ["postgres://u:pa?hunter2=x@localhost/x", "postgres://u:pa?hunter2@localhost/x"] {
+            let text = DatabaseUrl::parse(url).unwrap_err().to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! ```
 
 mod binaries;
+mod bouncer;
 mod wire;
 
 use std::io::{BufRead, BufReader, Write};
@@ -32,6 +33,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs};
+
+pub use self::bouncer::PgBouncer;
 
 /// A PostgreSQL server for tests. Its data outlive [`stop`](Self::stop) and [`crash`](Self::crash), but not the value
 /// itself: dropping it, or the end of the process, stops the server and removes its directory.
@@ -91,7 +94,7 @@ impl ThrowawayPostgres {
     /// # Panics
     /// When the server is stopped.
     pub fn create_database(&self) -> String {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed) + 1);
+        let name = format!("test_{}", self.next_number());
         self.execute("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
         match self.manner {
             Manner::Fast => {
@@ -139,6 +142,14 @@ impl ThrowawayPostgres {
         self.order(CRASH);
     }
 
+    /// Lets the stopped server start as a standby, which follows nobody until it is promoted.
+    ///
+    /// # Panics
+    /// When its directory cannot be written.
+    pub fn make_standby(&self) {
+        self.order("touch data/standby.signal");
+    }
+
     /// Starts the stopped server again, under the same URLs.
     ///
     /// # Panics
@@ -172,6 +183,10 @@ impl ThrowawayPostgres {
             }
         }
         Ok(())
+    }
+
+    fn next_number(&self) -> u64 {
+        self.databases.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn order(&self, order: &str) {

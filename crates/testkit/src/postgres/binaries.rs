@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
-use super::is_root;
+use super::{bouncer, is_root};
 
 /// The folder with `initdb` and `postgres`, installed if need be.
 ///
@@ -36,6 +36,27 @@ pub(super) fn find_or_install() -> Result<PathBuf, String> {
 /// Says what to install or to set.
 pub(super) fn find() -> Result<PathBuf, String> {
     Places::of_this_machine().find()?.ok_or_else(|| WHAT_TO_DO.to_owned())
+}
+
+/// PgBouncer, installed if need be.
+///
+/// # Errors
+/// Says what to install.
+pub(super) fn find_or_install_bouncer() -> Result<PathBuf, String> {
+    if let Some(found) = bouncer::find() {
+        return Ok(found);
+    }
+    let places = Places::of_this_machine();
+    let installed = match env::var_os(INSTALL) {
+        Some(_) => Err(format!("{INSTALL} forbids installing it")),
+        None => places.lock().and_then(|_lock| match bouncer::find() {
+            Some(_) => Ok(()),
+            None => places.install_bouncer(),
+        }),
+    };
+    installed
+        .map_err(|failure| format!("the test needs PgBouncer (`apt-get install pgbouncer`): {failure}"))?;
+    bouncer::find().ok_or_else(|| "PgBouncer is installed, but nowhere to be found".to_owned())
 }
 
 /// Where to look.
@@ -140,6 +161,17 @@ impl Places {
         forbid_clusters(Path::new("/etc/postgresql-common/createcluster.conf"))?;
         apt_get(&["update"])?;
         apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"])
+    }
+
+    /// Debian's package starts a service with a default configuration, which `policy-rc.d` of a container forbids and
+    /// which disturbs no test elsewhere.
+    fn install_bouncer(&self) -> Result<(), String> {
+        if !is_root() || !is_on_path("apt-get", &self.path) {
+            return Err("apt-get: needs root on Debian or one of its kin".to_owned());
+        }
+        say("apt-get update && apt-get install pgbouncer");
+        apt_get(&["update"])?;
+        apt_get(&["install", "--yes", "--no-install-recommends", "pgbouncer"])
     }
 
     fn install_from_npm(&self) -> Result<(), String> {

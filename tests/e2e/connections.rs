@@ -92,7 +92,8 @@ fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
 
 #[test]
 fn a_head_that_trickles_in_is_given_up() {
-    let server = Server::start(&Database::sqlite());
+    let database = Database::sqlite();
+    let server = Server::start(&database);
     let begun = Instant::now();
     let mut connection = TcpStream::connect(server.address).unwrap();
     connection.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -116,7 +117,8 @@ fn a_head_that_trickles_in_is_given_up() {
 
 #[test]
 fn a_later_head_that_trickles_in_is_given_up_too() {
-    let server = Server::start(&Database::sqlite());
+    let database = Database::sqlite();
+    let server = Server::start(&database);
     let mut connection = TcpStream::connect(server.address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();

@@ -280,7 +280,8 @@ fn fields_that_others_add_do_not_break_a_login() {
 
 #[test]
 fn js_a_body_that_trickles_in_is_given_up() {
-    let server = Server::start(&Database::sqlite());
+    let database = Database::sqlite();
+    let server = Server::start(&database);
     let bodies = ["content-length: 100\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"];
     race(bodies.len(), |n| {
         let head = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";

@@ -132,7 +132,8 @@ const BODIES: usize = 8;
 
 #[test]
 fn people_get_text() {
-    let server = Server::start_with(&Database::sqlite(), &[("LOG__FORMAT", "human")]);
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("LOG__FORMAT", "human")]);
     server.call("GET", "/health", &[("x-request-id", "mine")], None);
     let (_, log) = server.terminate();
     assert!(log.iter().all(|line| !line.starts_with('{') && line.contains("Z ")), "{log:#?}");
@@ -141,7 +142,8 @@ fn people_get_text() {
 
 #[test]
 fn what_clients_get_wrong_is_no_error_of_the_service() {
-    let server = Server::start(&Database::sqlite());
+    let database = Database::sqlite();
+    let server = Server::start(&database);
     for rubbish in [
         "GET / HTTP/1.1\r\nx: \0\r\n\r\n",
         "\r\n\0\r\n\r\n",

@@ -22,6 +22,7 @@ mod open_standards;
 mod outages;
 mod proxy;
 mod races;
+mod readiness;
 mod replacement;
 mod revocation;
 mod server;

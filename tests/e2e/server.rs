@@ -68,6 +68,26 @@ impl Server {
         Self::of(limited)
     }
 
+    /// Starts a server whose files may not grow beyond so many KiB. A write beyond it fails, as on a full disk.
+    pub(crate) fn start_with_file_size(database: &Database, most_kib: usize) -> Self {
+        let bare = command(database.folder.path());
+        let mut limited = Command::new("/bin/sh");
+        // In blocks of 512 bytes. The signal that would end the server is ignored.
+        let limit = format!("trap '' XFSZ && ulimit -S -f {} && exec \"$0\"", most_kib * 2);
+        limited.arg("-c").arg(limit).arg(bare.get_program());
+        limited.current_dir(database.folder.path()).env_clear().stdin(Stdio::null());
+        limited.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        limited.env("PORTCULLIS_DATABASE__URL", database.url());
+        Self::of(limited)
+    }
+
+    /// Takes back the limit of [`Server::start_with_file_size`].
+    pub(crate) fn let_files_grow(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("prlimit").args(["--fsize=unlimited", "--pid", &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// Starts a server by a command of one's own.
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

@@ -10,6 +10,7 @@ mod error;
 mod event_log;
 mod group_commit;
 mod migrations;
+mod pooler;
 mod prepare;
 mod schema;
 mod secrets;
@@ -20,10 +21,12 @@ mod types;
 mod url;
 mod user_store;
 mod watch;
+mod write_record;
 mod writer_queue;
 
+use std::error::Error as StdError;
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use diesel::r2d2::{NopErrorHandler, Pool};
@@ -33,19 +36,21 @@ use portcullis_domain::time::UnixTime;
 
 pub(crate) use self::audit_chain::{ChainRow, SealTurn};
 pub(crate) use self::audit_reader::AuditReader;
-use self::connection::{AnyConnection, ConnectionFactory};
+use self::connection::{AnyConnection, ConnectionFactory, Freshness};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
-use self::error::{store_error, took_too_long};
+use self::error::{is_conflict, is_connection_loss, is_read_only, store_error, took_too_long};
 use self::group_commit::GroupCommit;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::Replacing;
 use self::secrets::Checks;
+use self::sqlite_file::FileId;
 #[cfg(any(test, fuzzing))]
 pub use self::url::law as url_law;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
-use self::watch::Watch;
+use self::watch::{Pooled, Watch};
+use self::write_record::WriteRecord;
 use crate::audit::{self, AuditError, AuditKey, AuditKeys, Link, Verified};
 use crate::keys::KeyCheck;
 
@@ -64,7 +69,12 @@ use crate::keys::KeyCheck;
 pub struct Database {
     url: DatabaseUrl,
     pool: Pool<ConnectionFactory>,
+    freshness: Freshness,
     watch: Watch,
+    /// How the changes of callers ended.
+    writes: WriteRecord,
+    /// The SQLite file that was prepared.
+    file: OnceLock<FileId>,
     /// Where SQLite's writers queue and commit together; PostgreSQL needs none.
     writers: Option<GroupCommit>,
     access: Arc<RwLock<Access>>,
@@ -79,6 +89,8 @@ enum Access {
     Open { secrets: Checks, adoptions: i64 },
     /// Another secret took the place of the database's.
     Foreign,
+    /// A pooler stands before the database that shares server processes among clients.
+    Pooled,
 }
 
 impl Access {
@@ -87,6 +99,7 @@ impl Access {
             Self::Open { .. } => Ok(()),
             Self::Unprepared => Err(error::unavailable("the database is not prepared yet")),
             Self::Foreign => Err(error::unavailable("the secret of the database was replaced")),
+            Self::Pooled => Err(error::unavailable(PrepareError::Pooler)),
         }
     }
 }
@@ -121,11 +134,19 @@ const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a call began its transaction may still commit, however many statements it has.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(30);
 
+/// How often a call runs again after a conflict with another transaction. Each conflict means that another transaction
+/// got through, so three in a row are rare.
+const MOST_CONFLICTS: u32 = 3;
+
+/// How long after its begin a call may still run again: clients wait, and slow failures mean that the database is in trouble.
+const REPEAT_WITHIN: Duration = Duration::from_secs(1);
+
 impl Database {
     /// A database that is not looked at yet: connections are made when they are needed, and until
     /// [`Database::prepare`] has succeeded every call of a store fails as unavailable.
     pub fn new(url: DatabaseUrl, config: PoolConfig) -> Self {
-        let factory = ConnectionFactory::new(url.clone());
+        let freshness = Freshness::default();
+        let factory = ConnectionFactory::new(url.clone(), freshness.clone());
         let pool = Pool::builder()
             .max_size(config.size)
             .min_idle(Some(0))
@@ -139,7 +160,16 @@ impl Database {
             DatabaseUrl::Sqlite(_) => Some(GroupCommit::new(config.group_commit)),
         };
         let access = Arc::new(RwLock::new(Access::Unprepared));
-        Self { url, pool, watch: Watch::default(), writers, access }
+        Self {
+            url,
+            pool,
+            freshness,
+            watch: Watch::default(),
+            writes: WriteRecord::default(),
+            file: OnceLock::new(),
+            writers,
+            access,
+        }
     }
 
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
@@ -173,6 +203,11 @@ impl Database {
 
     fn open(&self, secrets: Checks, replacing: Option<Replacing<'_>>) -> Result<(), PrepareError> {
         let adoptions = prepare::prepare(&self.url, &secrets, replacing)?;
+        if let DatabaseUrl::Sqlite(path) = &self.url {
+            let file =
+                sqlite_file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
+            self.file.get_or_init(|| file);
+        }
         *self.access_mut() = Access::Open { secrets, adoptions };
         Ok(())
     }
@@ -182,6 +217,12 @@ impl Database {
     /// process had better end.
     pub fn is_foreign(&self) -> bool {
         matches!(*self.access(), Access::Foreign)
+    }
+
+    /// Whether, after this instance prepared, a pooler was put before the database that shares server processes among
+    /// clients ([`PrepareError::Pooler`]). No call of a store succeeds from then on: the process had better end.
+    pub fn is_pooled(&self) -> bool {
+        matches!(*self.access(), Access::Pooled)
     }
 
     /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
@@ -241,37 +282,43 @@ impl Database {
         migrations::status(&self.url)
     }
 
-    /// Runs queries that read, or one statement whose outcome does not matter until it is read again.
-    fn read<T>(
+    /// Runs queries that read. They run again, once, if their connection turns out to be broken, and a few times if they
+    /// were in the way of another transaction.
+    fn read<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.repeating(|| self.run_alone(&work).map_err(|error| Failed { error, is_undone: true }))
+    }
+
+    fn run_alone<T>(
         &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.checkout()?;
         work(&mut connection).inspect_err(|error| connection.distrust(error))
     }
 
-    /// Runs `work` in a transaction: it commits when `work` succeeds, and what is returned was committed.
-    fn transaction<T, E: From<StoreError>>(
+    /// Runs `work` in a transaction: it commits when `work` succeeds, and what is returned was committed. On PostgreSQL
+    /// it may run more than once; what earlier runs did is undone.
+    fn transaction<T, E: StdError + From<StoreError> + 'static>(
         &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+        work: impl Fn(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         self.transaction_since(Instant::now(), work)
     }
 
     /// The same as a part of a call that began before. What takes longer than [`LONGEST_TRANSACTION`] from then on is
     /// rolled back.
-    fn transaction_since<T, E: From<StoreError>>(
+    fn transaction_since<T, E: StdError + From<StoreError> + 'static>(
         &self,
         begun: Instant,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+        work: impl Fn(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        match &self.writers {
+        self.writes.keep(|| match &self.writers {
             Some(writers) => writers.write(begun, self.connect(), |connection| {
                 self.may_be_used()?;
                 work(connection)
             }),
-            None => self.transaction_alone(begun, work),
-        }
+            None => self.repeating(|| self.transaction_alone(begun, &work)),
+        })
     }
 
     /// Makes the connection that SQLite's writers share.
@@ -279,23 +326,60 @@ impl Database {
         || AnyConnection::connect(&self.url).map_err(error::unavailable)
     }
 
-    fn transaction_alone<T, E: From<StoreError>>(
+    fn transaction_alone<T, E: StdError + From<StoreError> + 'static>(
         &self,
         begun: Instant,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut connection = self.checkout()?;
-        connection.begin().map_err(store_error).inspect_err(|error| connection.distrust(error))?;
+        work: impl Fn(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, Failed<E>> {
+        let undone = |error: E| Failed { error, is_undone: true };
+        let mut connection = self.checkout().map_err(|error| undone(error.into()))?;
+        let begins = connection.begin().map_err(store_error);
+        begins.inspect_err(|error| connection.distrust(error)).map_err(|error| undone(error.into()))?;
         match work(&mut connection).and_then(|value| in_time(begun, value)) {
-            Ok(value) => {
-                connection.commit().map_err(store_error).inspect_err(|error| connection.discard(error))?;
-                Ok(value)
-            }
+            Ok(value) => match connection.commit().map_err(store_error) {
+                Ok(()) => Ok(value),
+                Err(error) => {
+                    connection.discard(&error);
+                    // Whether a commit without an answer happened is not known.
+                    Err(Failed { is_undone: is_conflict(&error), error: error.into() })
+                }
+            },
             Err(error) => {
                 if let Err(rollback) = connection.rollback().map_err(store_error) {
                     connection.discard(&rollback);
                 }
-                Err(error)
+                connection.discard_if_stale(&error);
+                Err(undone(error))
+            }
+        }
+    }
+
+    /// Repeats what failed for a reason that a repetition may not meet again, if nothing of it was committed: a conflict
+    /// with another transaction, and a connection that was lost or may only read, after which a new one is made.
+    fn repeating<T, E: StdError + 'static>(
+        &self,
+        attempt: impl Fn() -> Result<T, Failed<E>>,
+    ) -> Result<T, E> {
+        let begun = Instant::now();
+        let (mut conflicts, mut is_reconnected) = (0, false);
+        loop {
+            let Failed { error, is_undone } = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            if !is_undone || begun.elapsed() > REPEAT_WITHIN {
+                return Err(error);
+            }
+            if is_conflict(&error) && conflicts < MOST_CONFLICTS {
+                conflicts += 1;
+            } else if is_read_only(&error) && !is_reconnected {
+                is_reconnected = true;
+                self.freshness.replace_opened_before(Instant::now());
+            } else if is_connection_loss(&error) && !is_reconnected {
+                // The pool replaces what has not worked since.
+                is_reconnected = true;
+            } else {
+                return Err(error);
             }
         }
     }
@@ -307,9 +391,9 @@ impl Database {
     /// read, where an error is lost: there it needs an explicit COMMIT.
     fn statement<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+        work: impl Fn(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match &self.writers {
+        self.writes.keep(|| match &self.writers {
             Some(writers) => {
                 let access = Arc::clone(&self.access);
                 writers.state(Instant::now(), self.connect(), move |connection| {
@@ -317,8 +401,13 @@ impl Database {
                     work(connection)
                 })
             }
-            None => self.read(work),
-        }
+            None => self.repeating(|| {
+                self.run_alone(&work).map_err(|error| {
+                    // After the connection was lost nobody knows whether the statement was executed.
+                    Failed { is_undone: !is_connection_loss(&error), error }
+                })
+            }),
+        })
     }
 
     /// Runs queries that read over a connection outside the pool, which no other work keeps waiting, after a look at
@@ -328,12 +417,23 @@ impl Database {
         work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.may_be_used()?;
-        self.watch.look(&self.url, |connection| {
-            let shared = deployment::look(connection).map_err(store_error)?;
-            self.compare_secrets(&shared);
-            self.may_be_used()?;
-            work(connection, &shared)
-        })
+        let looked = self.watch.look(
+            &self.url,
+            |(process, _)| *process,
+            |connection| {
+                let shared = deployment::look(connection).map_err(store_error)?;
+                self.compare_secrets(&shared);
+                self.may_be_used()?;
+                Ok((shared.process, work(connection, &shared)?))
+            },
+        )?;
+        match looked {
+            Ok((_process, seen)) => Ok(seen),
+            Err(Pooled) => {
+                *self.access_mut() = Access::Pooled;
+                Err(error::unavailable(PrepareError::Pooler))
+            }
+        }
     }
 
     /// Closes the stores when a secret was adopted, or the database's is one that this instance neither has nor accepts.
@@ -343,10 +443,26 @@ impl Database {
             Access::Open { secrets, adoptions } => {
                 shared.adoptions == *adoptions && secrets.iter().any(is_stored)
             }
-            Access::Unprepared | Access::Foreign => return,
+            Access::Unprepared | Access::Foreign | Access::Pooled => return,
         };
         if !is_ours {
             *self.access_mut() = Access::Foreign;
+        }
+    }
+
+    /// Fails if the SQLite file is no longer where it was: changes would go to a file without a name, and be lost with
+    /// the process.
+    fn check_file(&self) -> Result<(), StoreError> {
+        let (DatabaseUrl::Sqlite(path), Some(prepared)) = (&self.url, self.file.get()) else { return Ok(()) };
+        let shown = path.display();
+        match sqlite_file::file_id(path) {
+            Ok(found) if found == *prepared => Ok(()),
+            Ok(_) => Err(error::unavailable(format!(
+                "the database file {shown} was replaced by another: stop the service, then start it with the right one"
+            ))),
+            Err(cause) => Err(error::unavailable(format!(
+                "the database file {shown} is not there any more ({cause}): put it back, or restart the service"
+            ))),
         }
     }
 
@@ -366,6 +482,13 @@ impl Database {
     fn access_mut(&self) -> RwLockWriteGuard<'_, Access> {
         self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An attempt that failed.
+struct Failed<E> {
+    error: E,
+    /// Whether nothing of it was committed, for certain.
+    is_undone: bool,
 }
 
 fn read_access(access: &RwLock<Access>) -> RwLockReadGuard<'_, Access> {

@@ -30,7 +30,8 @@ pub use login::{Credentials, LoginError};
 pub use logout::{LogoutError, LogoutToken};
 pub use me::MeError;
 pub use operator::{OperatorError, SetPasswordError};
-pub use readiness::{Check, Readiness};
+use readiness::Writes;
+pub use readiness::{Check, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 pub use refresh::RefreshError;
 pub use register::{RegisterError, Registration};
 pub use sessions::EndSessionError;
@@ -62,6 +63,7 @@ pub struct AuthService {
     rules: Arc<Rules>,
     revocations: Arc<Revocations>,
     skew: Arc<Skew>,
+    writes: Arc<Writes>,
 }
 
 /// What an operator decides about the use cases.
@@ -94,7 +96,13 @@ const MAX_SESSIONS_PER_USER: NonZeroU32 = NonZeroU32::new(50).unwrap();
 impl AuthService {
     /// A service over these ports, by these rules.
     pub fn new(ports: Ports, rules: Rules) -> Self {
-        Self { ports, rules: Arc::new(rules), revocations: Arc::default(), skew: Arc::default() }
+        Self {
+            ports,
+            rules: Arc::new(rules),
+            revocations: Arc::default(),
+            skew: Arc::default(),
+            writes: Arc::default(),
+        }
     }
 
     /// The rules it goes by.

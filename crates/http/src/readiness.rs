@@ -105,6 +105,10 @@ mod tests {
             self.opened.lock().unwrap().recv().unwrap();
             Ok(StoreStatus { migrated: true, time: Some(StoreTime { now: NOW, newest: NOW }) })
         }
+
+        fn check_writes(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
     }
 
     struct Rig {

@@ -1,5 +1,6 @@
 //! Keeps an instance in step with its database, on threads of its own: one waits for it at the start and then looks
-//! up ended sessions a few times a second, one sweeps out those that have been over for long, and one seals the audit log.
+//! up ended sessions a few times a second, one sweeps out those that have been over for long, one seals the audit log, and
+//! one checks that the database commits changes.
 //!
 //! They work as long as the instance does: a step that panics is told, and the next one comes after its pause.
 
@@ -9,11 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use portcullis_adapters::audit::Sealer;
-use portcullis_domain::service::{CatchUpError, Sweeper};
+use portcullis_domain::ports::StoreError;
+use portcullis_domain::service::{CatchUpError, Check, Sweeper};
 
 use crate::failure::Failure;
 use crate::wire::Instance;
@@ -84,6 +86,12 @@ fn keep(
                 .spawn_scoped(scope, move || seal(sealer, &told_to_stop))
                 .context("cannot start a thread")?;
         }
+        let (stop_checking, told_to_stop) = mpsc::sync_channel(0);
+        let check = || instance.service.check_writes();
+        let thread = thread::Builder::new().name("writes".to_owned());
+        thread
+            .spawn_scoped(scope, move || check_writes(check, &told_to_stop))
+            .context("cannot start a thread")?;
         let mut on_ready = Some(on_ready);
         let catch_up = || {
             instance.service.catch_up()?;
@@ -92,8 +100,8 @@ fn keep(
             }
             Ok(())
         };
-        let result = look_up_ended_sessions(catch_up, || instance.check_secret(), stopped);
-        drop((stop_sweeping, stop_sealing));
+        let result = look_up_ended_sessions(catch_up, || instance.check_database(), stopped);
+        drop((stop_sweeping, stop_sealing, stop_checking));
         result
     })
 }
@@ -112,7 +120,7 @@ fn wait_for_database(
 ) -> Result<Waited, Failure> {
     let mut steps = Steps::of("preparing the database");
     let mut pause = FIRST_PAUSE;
-    let mut told = String::new();
+    let mut told = (String::new(), Instant::now());
     while !is_stopped(stopped, pause) {
         pause = LONGEST_PAUSE.min(pause * 2);
         let Some(result) = steps.make(&mut prepare) else { continue };
@@ -123,10 +131,10 @@ fn wait_for_database(
             }
             Err(Failure::Failed(error)) => {
                 let reason = format!("{error:#}");
-                // Said when it changes, not every few seconds.
-                if reason != told {
-                    log::warn!("still waiting for the database: {reason}");
-                    told = reason;
+                // Not every few seconds, but so that whoever opens the log later finds it.
+                if reason != told.0 || told.1.elapsed() >= REMIND_EVERY {
+                    log::warn!(reason; "still waiting for the database");
+                    told = (reason, Instant::now());
                 }
             }
             Err(failure) => return Err(failure),
@@ -137,15 +145,16 @@ fn wait_for_database(
 
 fn look_up_ended_sessions(
     mut catch_up: impl FnMut() -> Result<(), CatchUpError>,
-    mut check_secret: impl FnMut() -> Result<(), Failure>,
+    mut check_database: impl FnMut() -> Result<(), Failure>,
     stopped: &Receiver<()>,
 ) -> Result<(), Failure> {
-    let (mut looks, mut checks) = (Steps::of("looking up ended sessions"), Steps::of("checking the secret"));
+    let (mut looks, mut checks) =
+        (Steps::of("looking up ended sessions"), Steps::of("checking the database"));
     let (mut clock, mut store) = (Trouble::default(), Trouble::default());
     while !is_stopped(stopped, LOOK_EVERY) {
         let result = looks.make(&mut catch_up);
         // Whatever became of the look.
-        checks.make(&mut check_secret).unwrap_or(Ok(()))?;
+        checks.make(&mut check_database).unwrap_or(Ok(()))?;
         let Some(result) = result else { continue };
         if !matches!(result, Err(CatchUpError::Store(_))) {
             store.ends(|| log::info!("ended sessions can be looked up again"));
@@ -164,6 +173,23 @@ fn look_up_ended_sessions(
         }
     }
     Ok(())
+}
+
+fn check_writes(mut check: impl FnMut() -> Result<Check, StoreError>, stopped: &Receiver<()>) {
+    let mut trouble = Trouble::default();
+    let step = || {
+        match check() {
+            Ok(Check::Ok) => trouble.ends(|| log::info!("the database commits changes again")),
+            // They succeed again, but not for long enough.
+            Ok(Check::Failing) => {}
+            Err(error) => trouble.begins(|| {
+                let reason = format!("{:#}", anyhow::Error::new(error));
+                log::error!(reason; "the database commits no changes; this instance is not ready");
+            }),
+        }
+        CHECK_WRITES_EVERY
+    };
+    Steps::of("checking that changes are committed").repeat(step, CHECK_WRITES_EVERY, stopped);
 }
 
 fn sweep(mut sweeper: Sweeper, stopped: &Receiver<()>) {
@@ -280,6 +306,12 @@ fn is_stopped(stopped: &Receiver<()>, pause: Duration) -> bool {
 
 /// How often ended sessions are looked up: a session ended elsewhere is refused here within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often it is checked that the database commits changes: readiness must not say yes for long after they fail.
+const CHECK_WRITES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log repeats why the server waits for its database.
+const REMIND_EVERY: Duration = Duration::from_mins(1);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);

@@ -29,9 +29,12 @@ fn list(database: &Database) -> Result<(), Failure> {
 /// What cannot be used is a matter of settings; what cannot be reached may come back.
 pub(crate) fn unprepared(error: PrepareError) -> Failure {
     match error {
-        PrepareError::Unusable(..) | PrepareError::Encoding(_) => {
-            InvalidSetting::new(format!("database.url: {error}")).into()
-        }
+        PrepareError::Unusable(..)
+        | PrepareError::Encoding(_)
+        | PrepareError::Refused(_)
+        | PrepareError::Url(_)
+        | PrepareError::Pooler
+        | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
         PrepareError::OtherSecret => InvalidSetting::new(format!(
             "secret: {error}; set that one, or add it to accepted_secrets to replace it; if others know it, \
              `portcullis secret adopt` puts this one in its place for good and signs everybody out"
@@ -43,8 +46,9 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
         PrepareError::RefusedAcceptedSecret => {
             InvalidSetting::new(format!("accepted_secrets: {error}; take it out")).into()
         }
-        PrepareError::Unreachable(_) | PrepareError::Outdated | PrepareError::Migration(_) => {
-            anyhow::Error::new(error).into()
-        }
+        PrepareError::Unreachable(_)
+        | PrepareError::Denied(..)
+        | PrepareError::Outdated
+        | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
         // The keeper says what is wrong with a clock, and waits until it is put right.
         Ok(()) | Err(Failure::Clock(_)) => true,
         Err(Failure::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
-            log::warn!("waiting for the database: {error:#}");
+            log::warn!(reason:% = format!("{error:#}"); "waiting for the database");
             false
         }
         Err(failure) => return Err(failure),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
-use portcullis_adapters::db::Database;
+use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
 use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
@@ -76,6 +76,8 @@ impl Instance {
     /// [`Failure::Config`] when trying again changes nothing; [`Failure::Clock`] when only the clock is not ready.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         self.open_stores()?;
+        // Before anybody asks whether the service is ready. The keeper repeats it and logs what comes of it.
+        let _checked = self.service.check_writes();
         Ok(self.service.catch_up()?)
     }
 
@@ -95,8 +97,12 @@ impl Instance {
         Sealer::new(Arc::clone(&self.database), keys, instance, self.audit.retention)
     }
 
-    /// Fails once another secret took the place of the database's.
-    pub(crate) fn check_secret(&self) -> Result<(), Failure> {
+    /// Fails once another secret took the place of the database's, or a pooler stands before it that the service cannot
+    /// use.
+    pub(crate) fn check_database(&self) -> Result<(), Failure> {
+        if self.database.is_pooled() {
+            return Err(unprepared(PrepareError::Pooler));
+        }
         match self.database.is_foreign() {
             true => Err(InvalidSetting::new(
                 "secret: the database's was replaced while this instance ran; start it with the one in use, and \

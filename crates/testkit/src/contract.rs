@@ -326,7 +326,11 @@ macro_rules! store_contract {
                 of_user_tells_no_event_of_others,
                 a_change_whose_event_cannot_be_stored_does_not_happen,
             }
-            store_health::{ a_fresh_store_is_migrated, }
+            store_health::{
+                a_fresh_store_is_migrated,
+                a_check_of_changes_leaves_nothing_behind,
+                a_refused_call_does_not_count_against_the_store,
+            }
         }
     };
 }

@@ -1,5 +1,6 @@
+use std::error::Error as StdError;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -9,7 +10,7 @@ use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::revocation::OVERLAP;
 use portcullis_domain::service::MAX_SKEW;
 
-use super::error::{DatabaseFailure, is_connection_loss};
+use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
 use super::sqlite_file::name_for_sqlite;
 use super::{DatabaseUrl, LONGEST_TRANSACTION};
 use crate::audit;
@@ -47,6 +48,7 @@ impl AnyConnection {
             DatabaseUrl::Postgres(url) => {
                 let mut connection = PgConnection::establish(url)?;
                 connection.batch_execute(&postgres_session(statement_timeout))?;
+                check_session(&mut connection)?;
                 Ok(Self::Postgres(connection))
             }
             DatabaseUrl::Sqlite(path) => {
@@ -94,6 +96,7 @@ impl AnyConnection {
 /// A connection in the pool.
 pub(super) struct Pooled {
     connection: AnyConnection,
+    opened: Instant,
     /// When it last worked.
     last_used: Instant,
     condition: Condition,
@@ -108,8 +111,9 @@ enum Condition {
 }
 
 impl Pooled {
-    fn new(connection: AnyConnection) -> Self {
-        Self { connection, last_used: Instant::now(), condition: Condition::Sound }
+    /// A connection that began to be made at `opened`.
+    fn new(connection: AnyConnection, opened: Instant) -> Self {
+        Self { connection, opened, last_used: Instant::now(), condition: Condition::Sound }
     }
 
     /// Keeps it from the pool after an error that says something about the connection.
@@ -123,6 +127,15 @@ impl Pooled {
     /// Keeps it from the pool: nobody knows what state the error left it in.
     pub(super) fn discard(&mut self, error: &StoreError) {
         self.condition = if is_connection_loss(error) { Condition::Lost } else { Condition::Suspect };
+    }
+
+    /// Keeps it from the pool after the error of a transaction, if another connection might do better.
+    pub(super) fn discard_if_stale(&mut self, error: &(dyn StdError + 'static)) {
+        if is_connection_loss(error) {
+            self.condition = Condition::Lost;
+        } else if is_read_only(error) {
+            self.condition = Condition::Suspect;
+        }
     }
 }
 
@@ -140,10 +153,31 @@ impl DerefMut for Pooled {
     }
 }
 
+/// Since when a connection of the pool must have been opened to be used.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Freshness(Arc<Mutex<Option<Instant>>>);
+
+impl Freshness {
+    /// Replaces every connection that was opened before `time`, when it is asked for next or comes back.
+    pub(super) fn replace_opened_before(&self, time: Instant) {
+        let mut since = self.since();
+        *since = Some(since.map_or(time, |since| since.max(time)));
+    }
+
+    fn is_fresh(&self, opened: Instant) -> bool {
+        self.since().is_none_or(|since| opened >= since)
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Makes the pool's connections.
 #[derive(Debug)]
 pub(super) struct ConnectionFactory {
     url: DatabaseUrl,
+    freshness: Freshness,
     /// When a connection was last found broken. The pool asks one idle connection after the other, and a network that
     /// swallows packets lets each wait out its timeout: so only the first is asked, and what has not worked since is
     /// replaced.
@@ -151,8 +185,8 @@ pub(super) struct ConnectionFactory {
 }
 
 impl ConnectionFactory {
-    pub(super) fn new(url: DatabaseUrl) -> Self {
-        Self { url, lost_at: Mutex::default() }
+    pub(super) fn new(url: DatabaseUrl, freshness: Freshness) -> Self {
+        Self { url, freshness, lost_at: Mutex::default() }
     }
 
     fn note_loss(&self) {
@@ -169,11 +203,15 @@ impl ManageConnection for ConnectionFactory {
     type Error = DatabaseFailure;
 
     fn connect(&self) -> Result<Pooled, DatabaseFailure> {
-        AnyConnection::connect(&self.url).map(Pooled::new)
+        let opened = Instant::now();
+        AnyConnection::connect(&self.url).map(|connection| Pooled::new(connection, opened))
     }
 
     /// A connection that was idle for a while is asked first: its server may have restarted. Under load nothing is.
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), DatabaseFailure> {
+        if !self.freshness.is_fresh(pooled.opened) {
+            return Err(DatabaseFailure::new("the connection is from before the database accepted changes"));
+        }
         if self.lost_at().is_some_and(|lost_at| pooled.last_used <= lost_at) {
             return Err(DatabaseFailure::new("the connection to the database was lost"));
         }
@@ -191,7 +229,9 @@ impl ManageConnection for ConnectionFactory {
             Condition::Suspect => {}
             Condition::Lost => self.note_loss(),
         }
-        std::thread::panicking() || !matches!(pooled.condition, Condition::Sound)
+        std::thread::panicking()
+            || !matches!(pooled.condition, Condition::Sound)
+            || !self.freshness.is_fresh(pooled.opened)
     }
 }
 
@@ -228,20 +268,50 @@ const _: () = assert!(
     "a slow transaction's event would be sealed late"
 );
 
-/// `synchronous_commit` is raised where the server would acknowledge commits that a crash can lose; a stricter
-/// setting of the server (`remote_apply`) stays.
+/// Sets what the statements rely on, whatever the server, the database, the role or the URL has. `read committed`: each
+/// race is decided by one statement, which sees what was committed before it. `synchronous_commit` is raised where the
+/// server would acknowledge commits that a crash can lose; a stricter setting of the server (`remote_apply`) stays. Whether
+/// the session may write is left as it is, since operators switch a database to read-only by that.
 fn postgres_session(statement_timeout: Duration) -> String {
     format!(
-        "SET timezone TO 'UTC';
+        "SET default_transaction_isolation TO 'read committed';
+         SET default_transaction_deferrable TO off;
+         SET timezone TO 'UTC';
+         SET datestyle TO 'ISO, MDY';
+         SET intervalstyle TO 'postgres';
+         SET bytea_output TO 'hex';
+         SET standard_conforming_strings TO on;
+         SET transform_null_equals TO off;
          SET statement_timeout TO {};
          SET lock_timeout TO {};
          SET idle_in_transaction_session_timeout TO {};
+         SELECT set_config(name, '0', false) FROM unnest(ARRAY['idle_session_timeout', 'transaction_timeout']) AS name
+          WHERE current_setting(name, true) IS NOT NULL;
          SELECT set_config('synchronous_commit', 'on', false)
           WHERE current_setting('synchronous_commit') IN ('off', 'local');",
         statement_timeout.as_millis(),
         LOCK_TIMEOUT.as_millis(),
         IDLE_IN_TRANSACTION_TIMEOUT.as_millis(),
     )
+}
+
+/// Checks what a session cannot set for itself: a role or database with `session_replication_role = replica` checks no
+/// foreign key and runs no trigger.
+fn check_session(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
+    #[derive(diesel::QueryableByName)]
+    struct Role {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        replication_role: String,
+    }
+    let query = diesel::sql_query("SELECT current_setting('session_replication_role') AS replication_role");
+    let Role { replication_role } = query.get_result(connection)?;
+    match replication_role.as_str() {
+        "replica" => Err(DatabaseFailure::new(
+            "session_replication_role is replica, so that the server checks no foreign keys; reset it for the role and \
+             the database (ALTER ROLE .. RESET session_replication_role)",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// `busy_timeout` comes first: switching to WAL needs the lock. FULL: an acknowledged commit survives a power cut.
@@ -336,10 +406,73 @@ mod tests {
     }
 
     #[test]
+    fn session_settings_of_a_database_are_overridden() {
+        let server = ThrowawayPostgres::shared();
+        let url = server.create_database();
+        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        let pinned = [
+            ("default_transaction_isolation", "serializable", "read committed"),
+            ("default_transaction_deferrable", "on", "off"),
+            ("TimeZone", "'Asia/Kolkata'", "UTC"),
+            ("DateStyle", "'SQL', 'DMY'", "ISO, MDY"),
+            ("IntervalStyle", "iso_8601", "postgres"),
+            ("bytea_output", "escape", "hex"),
+            ("standard_conforming_strings", "off", "on"),
+            ("transform_null_equals", "on", "off"),
+            ("client_encoding", "LATIN1", "UTF8"),
+            ("statement_timeout", "'77s'", "5s"),
+            ("lock_timeout", "'77s'", "3s"),
+            ("idle_in_transaction_session_timeout", "'77s'", "3s"),
+            ("idle_session_timeout", "'77s'", "0"),
+        ];
+        for (setting, value, _) in pinned {
+            server.execute(&url, &format!("ALTER DATABASE {name} SET {setting} TO {value}"));
+        }
+        let by_url = format!("{url}&options=-cdefault_transaction_isolation%3Dserializable");
+        for url in [&url, &by_url] {
+            let mut connection = AnyConnection::connect(&DatabaseUrl::parse(url).unwrap()).unwrap();
+            for (name, _, expected) in pinned {
+                assert_eq!(setting(&mut connection, name), expected, "{name}");
+            }
+            assert_eq!(setting(&mut connection, "transaction_isolation"), "read committed");
+        }
+    }
+
+    #[test]
+    fn a_session_without_foreign_keys_is_refused() {
+        let server = ThrowawayPostgres::shared();
+        let url = server.create_database();
+        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        server.execute(&url, &format!("ALTER DATABASE {name} SET session_replication_role TO replica"));
+        let connected = AnyConnection::connect(&DatabaseUrl::parse(&url).unwrap());
+        assert!(
+            connected.is_err_and(|failure| failure.to_string().contains("RESET session_replication_role"))
+        );
+    }
+
+    #[test]
+    fn connections_from_before_are_replaced_also_when_they_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let freshness = Freshness::default();
+        let factory =
+            ConnectionFactory::new(DatabaseUrl::Sqlite(folder.path().join("x.db")), freshness.clone());
+        let [mut idle, mut busy] = [(); 2].map(|()| factory.connect().unwrap());
+        factory.is_valid(&mut idle).unwrap();
+        assert!(!factory.has_broken(&mut busy));
+        freshness.replace_opened_before(Instant::now());
+        factory.is_valid(&mut idle).unwrap_err();
+        assert!(factory.has_broken(&mut busy));
+        let mut new = factory.connect().unwrap();
+        factory.is_valid(&mut new).unwrap();
+        freshness.replace_opened_before(idle.opened);
+        factory.is_valid(&mut idle).unwrap_err();
+    }
+
+    #[test]
     fn after_one_lost_connection_the_others_are_replaced_unasked() {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let factory = ConnectionFactory::new(DatabaseUrl::parse(&url).unwrap());
+        let factory = ConnectionFactory::new(DatabaseUrl::parse(&url).unwrap(), Freshness::default());
         let [mut cut, mut idle, mut busy] = [(); 3].map(|()| factory.connect().unwrap());
         factory.is_valid(&mut cut).unwrap();
 
@@ -359,7 +492,8 @@ mod tests {
     #[test]
     fn a_connection_that_breaks_in_use_is_a_loss_and_a_timeout_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let factory = ConnectionFactory::new(DatabaseUrl::Sqlite(folder.path().join("x.db")));
+        let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
+        let factory = ConnectionFactory::new(url, Freshness::default());
         let [mut suspect, mut lost] = [(); 2].map(|()| factory.connect().unwrap());
         let said = |kind| {
             let message = Box::new("x".to_owned());

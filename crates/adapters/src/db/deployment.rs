@@ -3,6 +3,7 @@
 use diesel::dsl::{case_when, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Integer;
 use portcullis_domain::retention::Sweep;
 use portcullis_domain::time::{StoreTime, UnixTime};
 
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     /// How often a secret was adopted.
     pub(super) adoptions: i64,
     pub(super) time: StoreTime,
+    /// The server process that answered; zero for SQLite.
+    pub(super) process: i32,
 }
 
 /// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
@@ -34,16 +37,21 @@ pub(super) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
 /// Reads it, and the database's clock.
 pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
     let now = now(connection);
-    let (DbTime(floor), key_check, adoptions, DbTime(newest), DbTime(now)) = deployment::table
+    let process = sql::<Integer>(match connection {
+        AnyConnection::Postgres(_) => "pg_backend_pid()",
+        AnyConnection::Sqlite(_) => "0",
+    });
+    let (DbTime(floor), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
         .select((
             deployment::session_floor,
             deployment::key_check,
             deployment::adoptions,
             deployment::newest_mark,
             now,
+            process,
         ))
         .first(connection)?;
-    Ok(Shared { floor, key_check, adoptions, time: StoreTime { now, newest } })
+    Ok(Shared { floor, key_check, adoptions, time: StoreTime { now, newest }, process })
 }
 
 /// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves

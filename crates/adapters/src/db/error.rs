@@ -55,15 +55,60 @@ fn is_full(message: &str) -> bool {
 }
 
 /// Whether the connection broke, and with it perhaps every other.
-pub(super) fn is_connection_loss(error: &StoreError) -> bool {
-    let source = StdError::source(error).and_then(|source| source.downcast_ref::<Error>());
+pub(super) fn is_connection_loss(error: &(dyn StdError + 'static)) -> bool {
     matches!(
-        source,
-        Some(Error::DatabaseError(
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-            _
-        ))
+        database_error(error),
+        Some((DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand, _))
     )
+}
+
+/// Whether the session or the server accepts no changes. Another connection may lead to one that does.
+pub(super) fn is_read_only(error: &(dyn StdError + 'static)) -> bool {
+    database_error(error).is_some_and(|(kind, message)| {
+        // SQLite's words for a file that was opened while it could only be read.
+        matches!(kind, DatabaseErrorKind::ReadOnlyTransaction)
+            || message.contains("attempt to write a readonly")
+    })
+}
+
+/// Whether two transactions were in each other's way, and this one was undone so that it can be repeated.
+///
+/// Diesel has no kind for a deadlock (40P01). Where the server speaks another language than English, it is not recognised
+/// and the call fails.
+pub(super) fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
+    database_error(error).is_some_and(|(kind, message)| {
+        matches!(kind, DatabaseErrorKind::SerializationFailure) || message.contains("deadlock detected")
+    })
+}
+
+/// Whether an error says nothing about other changes: a refusal of the domain, a broken constraint or row, a conflict.
+pub(super) fn concerns_one_request(error: &(dyn StdError + 'static)) -> bool {
+    // Refusals have no cause.
+    error.source().is_none()
+        || is_conflict(error)
+        || error_chain(error).any(|error| {
+            let kind = error.downcast_ref::<Error>().map(kind_of);
+            matches!(kind, Some(StoreErrorKind::Corrupt | StoreErrorKind::Internal))
+                || error.is::<CorruptRow>()
+        })
+}
+
+/// What the database said, if it caused an error.
+fn database_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<(&'a DatabaseErrorKind, &'a str)> {
+    fn said(error: &Error) -> Option<(&DatabaseErrorKind, &str)> {
+        match error {
+            Error::DatabaseError(kind, information) => Some((kind, information.message())),
+            Error::RollbackErrorOnCommit { commit_error, .. } => said(commit_error),
+            _ => None,
+        }
+    }
+    error_chain(error).find_map(|error| error.downcast_ref::<Error>()).and_then(said)
+}
+
+fn error_chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// Whether the error is a unique constraint's. Each table has one besides its primary key, an id nobody repeats.
@@ -97,6 +142,21 @@ pub struct DatabaseFailure(Box<dyn StdError + Send + Sync>);
 impl DatabaseFailure {
     pub(super) fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    /// Whether libpq refused to connect before it reached a server, which no server can change.
+    pub(super) fn is_refused_by_libpq(&self) -> bool {
+        let text = self.0.to_string();
+        let is_from_a_server = SERVERS_SEVERITIES.iter().any(|severity| text.contains(severity));
+        !is_from_a_server && LIBPQ_REFUSALS.iter().any(|words| text.contains(words))
+    }
+
+    /// What an operator can do about a server that cannot be used; empty if nothing is known. The server's words are
+    /// known in English only.
+    pub(super) fn advice(&self) -> &'static str {
+        let text = self.0.to_string();
+        let known = ADVICE.iter().find(|(words, _)| words.iter().any(|words| text.contains(words)));
+        known.map_or("", |(_, advice)| advice)
     }
 
     /// Whether a SQLite file is only held by another process.
@@ -139,6 +199,91 @@ impl From<std::io::Error> for DatabaseFailure {
         Self::new(error)
     }
 }
+
+/// How libpq marks what a server said.
+const SERVERS_SEVERITIES: [&str; 3] = ["FATAL:", "ERROR:", "PANIC:"];
+
+/// libpq's words (it is bundled, so in English) for settings, files and variables that it refuses.
+const LIBPQ_REFUSALS: &[&str] = &[
+    "invalid URI query parameter",
+    "invalid connection option",
+    "invalid percent-encoded token",
+    "invalid integer value",
+    "invalid port number",
+    "invalid SSL protocol version range",
+    "invalid SCRAM",
+    "missing key/value separator",
+    "extra key/value separator",
+    "could not match",
+    "could not parse network address",
+    "Unix-domain socket path",
+    "support is not compiled in",
+    "weak sslmode",
+    "is not supported (check OpenSSL version)",
+    "is greater than \"max_protocol_version\"",
+    "require_auth method",
+    " value: \"",
+    "definition of service",
+    "service file \"",
+    "root certificate file \"",
+    "could not read root certificate file",
+    "could not open certificate file",
+    "certificate present, but not private key file",
+    "could not load private key file",
+    "private key file \"",
+    "local user with ID",
+];
+
+/// Words of servers and of libpq, and what to do about what they mean.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &["password authentication failed", "no password supplied", "authentication failed", "SASL"],
+        "; check user and password in database.url and the server's pg_hba.conf",
+    ),
+    (
+        &["no pg_hba.conf entry", "pg_hba.conf rejects"],
+        "; add an entry for this user, database and address to the server's pg_hba.conf",
+    ),
+    (
+        &["role \"", "is not permitted to log in"],
+        "; create the role with CREATE ROLE .. LOGIN, or check the user in database.url",
+    ),
+    (
+        &["does not exist", "no such database"],
+        "; create the database with CREATE DATABASE .. ENCODING 'UTF8', or check its name in database.url",
+    ),
+    (
+        &["permission denied for database", "does not have CONNECT privilege"],
+        "; GRANT CONNECT ON DATABASE to the role in database.url",
+    ),
+    (&["could not translate host name"], "; check the host in database.url"),
+    (
+        &["received invalid response to", "expected authentication request", "unsupported frontend protocol"],
+        "; what listens there is no PostgreSQL server: check host and port in database.url",
+    ),
+    (&["server does not support SSL"], "; switch TLS on at the server, or check sslmode in database.url"),
+    (
+        &["certificate verify failed", "does not match host name"],
+        "; check the server's certificate and sslrootcert",
+    ),
+    (
+        &["unsupported startup parameter"],
+        "; take that option out of database.url, or let the pooler ignore it",
+    ),
+    (
+        &[
+            "too many clients",
+            "too many connections",
+            "remaining connection slots",
+            "no more connections allowed",
+        ],
+        "; raise max_connections or lower database.pool_size",
+    ),
+    (
+        &["Connection refused", "No such file or directory", "timeout expired", "No route to host"],
+        "; check host and port in database.url, and that the server runs",
+    ),
+];
 
 /// A row that the database holds and the domain refuses.
 #[derive(Debug)]
@@ -232,6 +377,38 @@ mod tests {
         check(Error::QueryBuilderError("x".into()), StoreErrorKind::Internal);
         check(Error::AlreadyInTransaction, StoreErrorKind::Internal);
         check(Error::DeserializationError("x".into()), StoreErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_refusal_of_libpq_is_told_from_one_of_a_server() {
+        for (text, is_libpqs) in [
+            ("invalid URI query parameter: \"pgbouncer\"", true),
+            ("invalid sslmode value: \"bogus\"", true),
+            ("sslmode value \"require\" invalid when SSL support is not compiled in", true),
+            ("root certificate file \"/x\" does not exist", true),
+            ("definition of service \"x\" not found", true),
+            ("could not translate host name \"db\" to address: Name or service not known", false),
+            ("connection to server on socket \"/x/.s.PGSQL.5432\" failed: No such file or directory", false),
+            (
+                "connection to server at \"db\" failed: FATAL:  invalid value for parameter \"x\": \"y\"",
+                false,
+            ),
+        ] {
+            assert_eq!(DatabaseFailure::new(text).is_refused_by_libpq(), is_libpqs, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_cause_is_found_behind_every_wrapping() {
+        let read_only = || store_error(said(DatabaseErrorKind::ReadOnlyTransaction, "x"));
+        let shared = StoreError::from(SharedFailure::from(read_only()));
+        let wrapped = portcullis_domain::ports::OpenSessionError::from(read_only());
+        for error in [&read_only() as &(dyn StdError + 'static), &shared, &wrapped] {
+            assert!(is_read_only(error) && !is_conflict(error) && !concerns_one_request(error), "{error:?}");
+        }
+        assert!(concerns_one_request(&portcullis_domain::ports::OpenSessionError::UserChanged));
+        let full = store_error(said(DatabaseErrorKind::Unknown, "database or disk is full"));
+        assert!(!concerns_one_request(&full));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! name is taken" may rest on a user whom another part of the same transaction made.
 
 use std::any::Any;
+use std::error::Error as StdError;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::sync_channel;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use portcullis_domain::ports::StoreError;
 
 use super::connection::AnyConnection;
-use super::error::{SharedFailure, store_error, unavailable};
+use super::error::{SharedFailure, concerns_one_request, store_error, unavailable};
 use super::writer_queue::{Asleep, Entered, WriterQueue};
 use super::{WRITER_TIMEOUT, in_time};
 
@@ -56,7 +57,7 @@ impl GroupCommit {
 
     /// Does `work`, of any number of statements, as a part of a transaction, and returns when that was committed. `begun`
     /// is when the call began that this is a part of. `connect` makes the connection where there is none.
-    pub(super) fn write<T, E: From<StoreError>>(
+    pub(super) fn write<T, E: StdError + From<StoreError> + 'static>(
         &self,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
@@ -80,7 +81,7 @@ impl GroupCommit {
 
     /// Does `work`, which is one statement that no client can make fail, on whatever thread; as [`GroupCommit::write`]
     /// otherwise.
-    pub(super) fn state<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    pub(super) fn state<T: Send + 'static, E: StdError + From<StoreError> + Send + 'static>(
         &self,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
@@ -110,7 +111,7 @@ impl GroupCommit {
     }
 
     /// Begins a group with the first part. One that fails is the whole transaction, and is answered at once.
-    fn lead<T, E: From<StoreError>>(
+    fn lead<T, E: StdError + From<StoreError> + 'static>(
         &self,
         turn: Turn<'_>,
         connection: AnyConnection,
@@ -129,7 +130,8 @@ impl GroupCommit {
                 Ok(value)
             }
             Err(error) => {
-                if group.connection.rollback().is_ok() {
+                // Another connection may do better, such as where the file could not be written when this one was made.
+                if group.connection.rollback().is_ok() && concerns_one_request(&error) {
                     turn.leave(Left::Idle(group.connection));
                 }
                 Err(error)
@@ -177,7 +179,7 @@ enum Part<T, E> {
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<T, E: From<StoreError>> Part<T, E> {
+impl<T, E: StdError + From<StoreError> + 'static> Part<T, E> {
     /// Waits until the group is committed, if that matters, and answers.
     fn answer(self, outcome: &OnceLock<Result<(), SharedFailure>>) -> Result<T, E> {
         match self {
@@ -197,7 +199,8 @@ struct Group {
     earliest: Instant,
     /// Why there is no transaction any more that could be committed.
     failure: Option<SharedFailure>,
-    /// A panic left nobody knows what in the connection: it is used for what the group still does, and then closed.
+    /// A panic left nobody knows what in the connection, or a part failed that another connection might do: it is used
+    /// for what the group still does, and then closed.
     is_suspect: bool,
     outcome: Outcome,
     /// Whose statements were done for them. (Behind the outcome, so that it is told before they are woken.)
@@ -222,7 +225,7 @@ impl Group {
     }
 
     /// Does a part in a savepoint of its own, so that the others stay whatever becomes of it.
-    fn take_in<T, E: From<StoreError>>(
+    fn take_in<T, E: StdError + From<StoreError> + 'static>(
         &mut self,
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
@@ -247,7 +250,7 @@ impl Group {
     }
 
     /// Does a part of one statement. Where it fails, nobody knows what it left, and the group fails with it.
-    fn take_in_statement<T, E: From<StoreError>>(
+    fn take_in_statement<T, E: StdError + From<StoreError> + 'static>(
         &mut self,
         begun: Instant,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
@@ -272,7 +275,7 @@ impl Group {
         }
     }
 
-    fn keep<T, E: From<StoreError>>(&mut self, begun: Instant, value: T) -> Part<T, E> {
+    fn keep<T, E: StdError + From<StoreError> + 'static>(&mut self, begun: Instant, value: T) -> Part<T, E> {
         self.earliest = self.earliest.min(begun);
         match self.connection.commit() {
             Ok(()) => Part::Done(Ok(value)),
@@ -280,7 +283,8 @@ impl Group {
         }
     }
 
-    fn undo<T, E>(&mut self, error: E) -> Part<T, E> {
+    fn undo<T, E: StdError + 'static>(&mut self, error: E) -> Part<T, E> {
+        self.is_suspect |= !concerns_one_request(&error);
         match self.connection.rollback() {
             Ok(()) => Part::Done(Err(error)),
             // There is no savepoint any more: after some errors, a full disk's for one, SQLite undoes everything. The

@@ -12,6 +12,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::AnyConnection;
 use super::error::DatabaseFailure;
+use super::prepare::check_server;
 use super::schema::__diesel_schema_migrations;
 use super::{DatabaseUrl, PrepareError};
 
@@ -35,6 +36,7 @@ pub(super) fn status(url: &DatabaseUrl) -> Result<Vec<MigrationState>, PrepareEr
         // Looking must not make the file.
         return mark(url, &HashSet::new());
     }
+    check_server(url)?;
     let mut connection =
         AnyConnection::connect_to_look(url).map_err(|failure| PrepareError::of(url, failure))?;
     states(url, &mut connection)

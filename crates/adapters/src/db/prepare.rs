@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Text;
-use diesel::{QueryableByName, RunQueryDsl};
+use diesel::sql_types::{Bool, Integer, Nullable, Text};
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl};
 use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
@@ -15,7 +15,7 @@ use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
 use super::event_log::insert_event;
 use super::secrets::{self, Checks, Known};
-use super::{DatabaseUrl, audit_chain, deployment, migrations, sqlite_file};
+use super::{DatabaseUrl, InvalidDatabaseUrl, audit_chain, deployment, migrations, pooler, sqlite_file};
 use crate::audit::{AuditKey, AuditKeys};
 use crate::keys::KeyCheck;
 
@@ -23,8 +23,27 @@ use crate::keys::KeyCheck;
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// It does not answer, or another instance or process holds it for too long; trying again may help.
-    #[error("cannot reach the database: {0}")]
+    #[error("cannot reach the database: {0}{advice}", advice = .0.advice())]
     Unreachable(DatabaseFailure),
+    /// It answers and refuses what the service needs, until its administrator does what the text says.
+    #[error("the database does not allow what the service needs: {0}; {1}")]
+    Denied(DatabaseFailure, String),
+    /// libpq refuses the URL, a variable or a file for good.
+    #[error("libpq cannot use the settings: {0}")]
+    Refused(DatabaseFailure),
+    /// The URL names a file that cannot be read.
+    #[error("{0}")]
+    Url(InvalidDatabaseUrl),
+    /// A pooler stands before the database that shares server processes among clients.
+    #[error(
+        "a pooler in transaction or statement mode (such as PgBouncer with pool_mode = transaction) stands before the \
+         database; it would mix up the sessions of its clients: connect to PostgreSQL directly, or set the pooler to \
+         session mode with database.pool_size + 3 server connections for each instance"
+    )]
+    Pooler,
+    /// The PostgreSQL server is older than the statements allow.
+    #[error("the server is PostgreSQL {is}: version {needed} or later is needed", is = .0 / 10_000, needed = OLDEST_POSTGRES / 10_000)]
+    TooOld(i32),
     /// The SQLite file or its folder cannot be made, read or written, or the file is no database.
     #[error("cannot use the database file {path}: {1}", path = .0.display())]
     Unusable(PathBuf, DatabaseFailure),
@@ -53,6 +72,7 @@ impl PrepareError {
     pub(super) fn of(url: &DatabaseUrl, failure: DatabaseFailure) -> Self {
         match url {
             DatabaseUrl::Sqlite(path) if !failure.is_busy_file() => Self::Unusable(path.clone(), failure),
+            DatabaseUrl::Postgres(_) if failure.is_refused_by_libpq() => Self::Refused(failure),
             _ => Self::Unreachable(failure),
         }
     }
@@ -155,15 +175,9 @@ impl<'a> Alone<'a> {
                 Some(lock)
             }
         };
+        check_server(url)?;
         let mut connection = AnyConnection::connect(url).map_err(failed)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
-            let encoding: Encoding =
-                diesel::sql_query("SELECT current_setting('server_encoding') AS server_encoding")
-                    .get_result(connection)
-                    .map_err(|error| failed(error.into()))?;
-            if encoding.server_encoding != "UTF8" {
-                return Err(PrepareError::Encoding(encoding.server_encoding));
-            }
             // This connection only prepares: its waits are bounded by the lock timeout, its statements are not.
             let patience = PATIENCE.as_millis();
             let lock = format!(
@@ -176,26 +190,43 @@ impl<'a> Alone<'a> {
 
     /// Applies what is pending. Where nothing is, it only reads: a role that may not change the schema can start.
     fn migrate(&mut self) -> Result<(), PrepareError> {
-        let states = migrations::states(self.url, &mut self.connection)?;
+        let states =
+            migrations::states(self.url, &mut self.connection).map_err(|error| self.explain(error))?;
         if states.iter().all(|state| state.applied) {
             return Ok(());
         }
         let applied = migrations::run(&mut self.connection).map_err(|failure| {
-            if failure.is_busy_file() {
-                PrepareError::Unreachable(failure)
-            } else {
-                PrepareError::Migration(failure)
-            }
+            let error = match failure.is_busy_file() {
+                true => PrepareError::Unreachable(failure),
+                false => PrepareError::Migration(failure),
+            };
+            self.explain(error)
         })?;
         log::info!(applied; "migrated the database");
         Ok(())
     }
 
     fn known_secrets(&mut self) -> Result<Known, PrepareError> {
-        Known::read(&mut self.connection).map_err(|error| PrepareError::of(self.url, error.into()))
+        let known = Known::read(&mut self.connection);
+        known.map_err(|error| self.explain(PrepareError::of(self.url, error.into())))
     }
 
-    /// Runs `work` in a transaction. What fails in the middle is rolled back with the end of the connection.
+    /// Adds what an administrator can do, if the role or the server is the cause of a failure.
+    fn explain(&mut self, error: PrepareError) -> PrepareError {
+        let AnyConnection::Postgres(connection) = &mut self.connection else { return error };
+        let (failure, is_migration) = match error {
+            PrepareError::Migration(failure) => (failure, true),
+            PrepareError::Unreachable(failure) => (failure, false),
+            other => return other,
+        };
+        match remedy(connection, is_migration) {
+            Some(remedy) => PrepareError::Denied(failure, remedy),
+            None if is_migration => PrepareError::Migration(failure),
+            None => PrepareError::Unreachable(failure),
+        }
+    }
+
+    /// Runs `work` in a transaction. What fails in the middle is rolled back.
     fn transaction(
         mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<(), StoreError>,
@@ -205,15 +236,115 @@ impl<'a> Alone<'a> {
             work(connection)?;
             connection.commit().map_err(store_error)
         });
-        done.map_err(|error| PrepareError::of(self.url, error.into()))
+        done.map_err(|error| {
+            // Only to ask the server why: the end of the connection rolls back too.
+            let _ended = self.connection.rollback();
+            self.explain(PrepareError::of(self.url, error.into()))
+        })
     }
 }
 
-#[derive(QueryableByName)]
-struct Encoding {
-    #[diesel(sql_type = Text)]
-    server_encoding: String,
+/// Checks, before anything is set or locked there, that what answers is a PostgreSQL server which the service can use. Does
+/// nothing for SQLite.
+pub(super) fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
+    let DatabaseUrl::Postgres(to) = url else { return Ok(()) };
+    let failed = |failure| PrepareError::of(url, failure);
+    url.check_files().map_err(PrepareError::Url)?;
+    if pooler::stands_before(url).map_err(failed)? {
+        return Err(PrepareError::Pooler);
+    }
+    let mut connection = PgConnection::establish(to).map_err(|error| failed(error.into()))?;
+    let server: Server = diesel::sql_query(
+        "SELECT current_setting('server_encoding') AS encoding,
+                current_setting('server_version_num')::integer AS version",
+    )
+    .get_result(&mut connection)
+    .map_err(|error| failed(error.into()))?;
+    if server.version < OLDEST_POSTGRES {
+        return Err(PrepareError::TooOld(server.version));
+    }
+    match server.encoding.as_str() {
+        "UTF8" => Ok(()),
+        _ => Err(PrepareError::Encoding(server.encoding)),
+    }
 }
+
+/// Returns what an administrator can do, as far as the server can tell. Its answers do not depend on the language of its
+/// messages.
+fn remedy(connection: &mut PgConnection, is_migration: bool) -> Option<String> {
+    let rights: Rights = diesel::sql_query(RIGHTS).get_result(connection).ok()?;
+    let Rights { role, schema, may_create, is_standby, is_read_only, tables } = rights;
+    if is_standby {
+        return Some("the server is a standby: let database.url lead to the primary".to_owned());
+    }
+    if is_read_only {
+        return Some(
+            "the server, the database or the role has default_transaction_read_only = on: switch it off"
+                .to_owned(),
+        );
+    }
+    let Some(schema) = schema else {
+        return Some(format!(
+            "no schema of the search_path exists or may be used: GRANT USAGE, CREATE ON SCHEMA public TO {role}"
+        ));
+    };
+    if is_migration && !may_create {
+        return Some(format!(
+            "GRANT CREATE ON SCHEMA {schema} TO {role}, or run `portcullis migrate` as the owner of the tables"
+        ));
+    }
+    let tables = tables.filter(|_| !is_migration)?;
+    Some(format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role} (docs/audit.md lists the rights one by one)"
+    ))
+}
+
+/// What may keep a role from preparing the database.
+#[derive(QueryableByName)]
+struct Rights {
+    #[diesel(sql_type = Text)]
+    role: String,
+    /// Where new tables go.
+    #[diesel(sql_type = Nullable<Text>)]
+    schema: Option<String>,
+    #[diesel(sql_type = Bool)]
+    may_create: bool,
+    #[diesel(sql_type = Bool)]
+    is_standby: bool,
+    #[diesel(sql_type = Bool)]
+    is_read_only: bool,
+    /// The service's tables that the role may not read.
+    #[diesel(sql_type = Nullable<Text>)]
+    tables: Option<String>,
+}
+
+const RIGHTS: &str = "
+    SELECT quote_ident(current_user) AS role,
+           quote_ident(current_schema()) AS schema,
+           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+           pg_is_in_recovery() AS is_standby,
+           current_setting('transaction_read_only')::boolean AS is_read_only,
+           (SELECT string_agg(relation::text, ', ')
+              FROM unnest(ARRAY['__diesel_schema_migrations', 'users', 'sessions', 'attempt_counters', 'known_secrets',
+                                'deployment', 'security_events', 'audit_chain', 'audit_heads']) AS name,
+                   to_regclass(name) AS relation
+             WHERE NOT has_table_privilege(relation, 'SELECT')
+                OR name IN ('known_secrets', 'security_events') AND NOT has_table_privilege(relation, 'INSERT')
+                OR name = 'deployment' AND NOT has_table_privilege(relation, 'UPDATE')) AS tables
+";
+
+#[derive(QueryableByName)]
+struct Server {
+    #[diesel(sql_type = Text)]
+    encoding: String,
+    /// Such as `150004` for version 15.4.
+    #[diesel(sql_type = Integer)]
+    version: i32,
+}
+
+/// The oldest server that is used, as `server_version_num`. The PostgreSQL project maintains none below it any more, and
+/// the settings that a session pins are those from there on.
+const OLDEST_POSTGRES: i32 = 140_000;
 
 /// How long an instance waits for another to finish preparing.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -32,6 +32,23 @@ pub(super) fn make_file(database: &Path) -> io::Result<()> {
     }
 }
 
+/// Tells a file from others, whatever its path. `None` where the system has no such number.
+pub(super) type FileId = Option<(u64, u64)>;
+
+/// The file that a path leads to now.
+#[cfg(unix)]
+pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = database.metadata()?;
+    Ok(Some((metadata.dev(), metadata.ino())))
+}
+
+#[cfg(not(unix))]
+pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
+    database.metadata()?;
+    Ok(None)
+}
+
 /// Locks the file beside the database, under which it is made and migrated. `None` when another instance holds it for
 /// longer than `patience`. Dropping the file, or the end of the process, frees the lock.
 pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<File>> {

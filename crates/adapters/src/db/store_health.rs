@@ -1,7 +1,12 @@
+use std::time::Instant;
+
+use diesel::connection::SimpleConnection as _;
 use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
 
-use super::error::store_error;
-use super::{Database, deployment};
+use super::connection::AnyConnection;
+use super::error::{store_error, unavailable};
+use super::write_record::Evidence;
+use super::{Access, Database, deployment, pooler};
 
 impl StoreHealth for Database {
     fn check(&self) -> Result<StoreStatus, StoreError> {
@@ -9,4 +14,142 @@ impl StoreHealth for Database {
         // The stores open when every migration of this build is applied, and stay open.
         Ok(StoreStatus { migrated: true, time: Some(shared.time) })
     }
+
+    fn check_writes(&self) -> Result<(), StoreError> {
+        self.may_be_used()?;
+        self.check_file()?;
+        match self.writes.evidence() {
+            Evidence::Stuck(age) => {
+                Err(unavailable(format!("a change has waited for its end for {} seconds", age.as_secs())))
+            }
+            Evidence::Proven => Ok(()),
+            Evidence::Nothing => {
+                let process = self.transaction(|connection| {
+                    run(connection, DRY_RUN)?;
+                    server_process(connection)
+                })?;
+                self.compare_process(process)
+            }
+            Evidence::Failed(failures) => {
+                let process = self.rehearse()?;
+                self.writes.refute(failures);
+                self.compare_process(process)
+            }
+        }
+    }
 }
+
+impl Database {
+    /// Makes every kind of change and undoes it, then commits a row that comes and goes: what passes here, requests can
+    /// do. If it fails, every connection of the pool is replaced, so that the next rehearsal and the requests after it use
+    /// connections to whatever server is there then.
+    /// Returns the server process that rehearsed.
+    fn rehearse(&self) -> Result<i32, StoreError> {
+        let begun = Instant::now();
+        let rehearsed = self.transaction(|connection| {
+            connection.savepoint().map_err(store_error)?;
+            let rehearsal = match connection {
+                AnyConnection::Postgres(_) => POSTGRES_REHEARSAL,
+                AnyConnection::Sqlite(_) => SQLITE_REHEARSAL,
+            };
+            let rehearsed = run(connection, rehearsal);
+            connection.rollback().map_err(store_error)?;
+            rehearsed?;
+            run(
+                connection,
+                match connection {
+                    AnyConnection::Postgres(_) => POSTGRES_TRACE,
+                    AnyConnection::Sqlite(_) => SQLITE_TRACE,
+                },
+            )?;
+            server_process(connection)
+        });
+        match rehearsed {
+            // Connections from before may lead to a server, or have a session, that still refuses changes.
+            Ok(_) => self.freshness.replace_opened_before(begun),
+            Err(_) => {
+                self.freshness.replace_opened_before(Instant::now());
+                self.look_for_pooler();
+            }
+        }
+        rehearsed
+    }
+
+    /// Looks for a pooler, put before the database since the start, if the server process of a connection from the pool
+    /// is that of the watch, too.
+    fn compare_process(&self, process: i32) -> Result<(), StoreError> {
+        if self.watch.process() == Some(process) {
+            self.look_for_pooler();
+        }
+        self.may_be_used()
+    }
+
+    /// Closes the stores if a pooler mixes up sessions.
+    fn look_for_pooler(&self) {
+        if pooler::stands_before(&self.url).unwrap_or(false) {
+            *self.access_mut() = Access::Pooled;
+        }
+    }
+}
+
+fn server_process(connection: &mut AnyConnection) -> Result<i32, StoreError> {
+    Ok(deployment::look(connection).map_err(store_error)?.process)
+}
+
+fn run(connection: &mut AnyConnection, sql: &str) -> Result<(), StoreError> {
+    let ran = match connection {
+        AnyConnection::Postgres(connection) => connection.batch_execute(sql),
+        AnyConnection::Sqlite(connection) => connection.batch_execute(sql),
+    };
+    ran.map_err(store_error)
+}
+
+/// Statements that change no row and yet fail if the server is a standby, the session may only read, a right is missing or
+/// a table is locked.
+const DRY_RUN: &str = "
+    INSERT INTO users SELECT * FROM users WHERE 1 = 0;
+    UPDATE users SET password_hash = password_hash WHERE 1 = 0;
+    INSERT INTO sessions SELECT * FROM sessions WHERE 1 = 0;
+    UPDATE sessions SET ended_at = ended_at WHERE 1 = 0;
+    INSERT INTO attempt_counters SELECT * FROM attempt_counters WHERE 1 = 0;
+    UPDATE attempt_counters SET attempts = attempts WHERE 1 = 0;
+    DELETE FROM attempt_counters WHERE 1 = 0;
+    INSERT INTO security_events SELECT * FROM security_events WHERE 1 = 0;
+    UPDATE deployment SET sweeper_until = sweeper_until WHERE 1 = 0;
+";
+
+/// What a registration, a login and a refresh change. The events are as large as two pages, so that a full disk shows;
+/// their ids are the last of all, so that they touch one page of the index. No user can have the name, which has a space.
+const POSTGRES_REHEARSAL: &str = "
+    INSERT INTO users (id, username, canonical_name, password_hash, credential_version, created_at)
+    SELECT id, 'a rehearsal', id::text || ' ', '', 1, 'epoch' FROM gen_random_uuid() AS id;
+    INSERT INTO sessions (id, user_id, generation, opened_at, rotated_at, expires_at, absolute_expires_at)
+    SELECT id, id, 0, 'epoch', 'epoch', 'epoch', 'epoch' FROM gen_random_uuid() AS id;
+    INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (decode(repeat('00', 32), 'hex'), 0, 'epoch');
+    INSERT INTO security_events (id, at, kind, agent)
+    SELECT ('ffffffff-ffff-ffff-ffff-' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12))::uuid,
+           'epoch', 'rehearsal', repeat('x', 1000)
+      FROM generate_series(1, 16);
+";
+
+/// A row that comes and goes in one transaction, so that its commit is one of a change. No account has this pseudonym.
+const POSTGRES_TRACE: &str = "
+    INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (decode(repeat('00', 32), 'hex'), 0, 'epoch');
+    DELETE FROM attempt_counters WHERE pseudonym = decode(repeat('00', 32), 'hex');
+";
+
+/// The same for SQLite. The pages stay marked as changed when the rows are undone, so that the commit writes as many as a
+/// login does.
+const SQLITE_REHEARSAL: &str = "
+    INSERT INTO users (id, username, canonical_name, password_hash, credential_version, created_at)
+    VALUES (zeroblob(16), 'a rehearsal', 'a rehearsal', '', 1, 0);
+    INSERT INTO sessions (id, user_id, generation, opened_at, rotated_at, expires_at, absolute_expires_at)
+    VALUES (zeroblob(16), zeroblob(16), 0, 0, 0, 0, 0);
+    INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (zeroblob(32), 0, 0);
+    INSERT INTO security_events (id, at, kind) VALUES (zeroblob(16), 0, 'rehearsal');
+";
+
+const SQLITE_TRACE: &str = "
+    INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (zeroblob(32), 0, 0);
+    DELETE FROM attempt_counters WHERE pseudonym = zeroblob(32);
+";

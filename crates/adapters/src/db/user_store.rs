@@ -149,7 +149,7 @@ impl UserStore for Database {
             let user = users::table.find(DbId(id.as_uuid())).filter(is_as_confirmed);
             let deleted = diesel::delete(user).execute(connection);
             let ended = end_sessions_of_changed(connection, deleted, id, event)?;
-            match confirmed {
+            match &confirmed {
                 Some(confirmed) if !ended.contains(&confirmed.session) => Err(ChangeUserError::NotFound),
                 Some(confirmed) => {
                     forgive(connection, &confirmed.attempt)?;

@@ -2,35 +2,65 @@
 //! callers keeps it waiting.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::ports::StoreError;
 
-use super::DatabaseUrl;
 use super::connection::AnyConnection;
 use super::error::unavailable;
+use super::{DatabaseUrl, pooler};
 
 /// One connection, made when it is needed and given up at the first error.
 #[derive(Default)]
 pub(super) struct Watch {
     connection: Mutex<Option<AnyConnection>>,
+    /// The server process that serves the connection, as long as no pooler moves it to another. Beside the connection, so
+    /// that nobody waits for a look to read it.
+    process: Mutex<Option<i32>>,
 }
 
+/// A pooler stands before the database that shares server processes among clients.
+pub(super) struct Pooled;
+
+/// What came of looking.
+pub(super) type Looked<T> = Result<Result<T, Pooled>, StoreError>;
+
 impl Watch {
-    /// Runs queries that read.
+    /// Runs queries that read. `process` is what they say of the server process. A pooler may have been put before the
+    /// database since the start: that is looked for with each new connection, and whenever the process changes.
     pub(super) fn look<T>(
         &self,
         url: &DatabaseUrl,
+        process: impl FnOnce(&T) -> i32,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ) -> Looked<T> {
         let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => AnyConnection::connect_to_watch(url).map_err(unavailable)?,
+            None => {
+                *self.known_process() = None;
+                if pooler::stands_before(url).map_err(unavailable)? {
+                    return Ok(Err(Pooled));
+                }
+                AnyConnection::connect_to_watch(url).map_err(unavailable)?
+            }
         };
         let seen = work(&mut connection)?;
+        let process = process(&seen);
+        if self.known_process().replace(process).is_some_and(|before| before != process) {
+            return Ok(Err(Pooled));
+        }
         *kept = Some(connection);
-        Ok(seen)
+        Ok(Ok(seen))
+    }
+
+    /// The server process of the last look; `None` while there is no connection, and for SQLite.
+    pub(super) fn process(&self) -> Option<i32> {
+        self.known_process().filter(|process| *process != 0)
+    }
+
+    fn known_process(&self) -> MutexGuard<'_, Option<i32>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
-use portcullis_domain::ports::{SessionStore, StoreErrorKind, StoreHealth, UserStore};
+use portcullis_domain::event::EventKind;
+use portcullis_domain::ports::{EventLog, SessionStore, StoreError, StoreErrorKind, StoreHealth, UserStore};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::username::CanonicalName;
+use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::contract::Stores;
-use portcullis_testkit::fixtures::NOW;
-use portcullis_testkit::postgres::ThrowawayPostgres;
+use portcullis_testkit::fixtures::{NOW, event, new_user};
+use portcullis_testkit::postgres::{PgBouncer, ThrowawayPostgres};
 
 use crate::schedules::all_sessions;
 use crate::stores::{EventRow, KEY, stores_over};
@@ -263,5 +265,394 @@ fn random_schedules_of_two_instances_keep_every_promise() {
     crate::schedules::keep_every_promise(instances.each_ref(), || {
         let mut connection = PgConnection::establish(&url).unwrap();
         diesel::sql_query(all_sessions("replace(id::text, '-', '')")).load(&mut connection).unwrap()
+    });
+}
+
+/// A URL whose sessions find `current_setting` of a test before the server's own.
+fn with_settings_of_a_test(server: &ThrowawayPostgres, url: &str, name: &str, value: &str) -> String {
+    server.execute(
+        url,
+        &format!(
+            "CREATE SCHEMA other;
+             GRANT USAGE, CREATE ON SCHEMA other TO PUBLIC;
+             CREATE FUNCTION other.current_setting(asked text) RETURNS text LANGUAGE sql RETURN
+                 CASE asked WHEN '{name}' THEN '{value}' ELSE pg_catalog.current_setting(asked) END"
+        ),
+    );
+    format!("{url}&options=-csearch_path%3Dother,pg_catalog,public")
+}
+
+#[test]
+fn an_old_server_is_refused_by_its_version() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let old = database(&with_settings_of_a_test(server, &url, "server_version_num", "130012"));
+    for error in
+        [old.prepare(KEY, &[]).unwrap_err(), old.migrate().unwrap_err(), old.migrations().unwrap_err()]
+    {
+        assert!(matches!(error, PrepareError::TooOld(130_012)), "{error}");
+        assert_eq!(error.to_string(), "the server is PostgreSQL 13: version 14 or later is needed");
+    }
+}
+
+#[test]
+fn a_pooler_in_session_mode_is_used() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let bouncer = PgBouncer::start(server, "session", 8);
+    let config = PoolConfig { size: 2, ..PoolConfig::default() };
+    let instances = [(); 2].map(|()| Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config));
+    for instance in &instances {
+        instance.prepare(KEY, &[]).unwrap();
+        instance.news(NOW, 1).unwrap();
+        instance.check_writes().unwrap();
+        assert!(!instance.is_pooled());
+    }
+}
+
+#[test]
+fn a_pooler_that_shares_server_processes_is_refused() {
+    let server = ThrowawayPostgres::shared();
+    for (mode, size) in [("transaction", 8), ("transaction", 1), ("statement", 8)] {
+        let url = server.create_database();
+        let bouncer = PgBouncer::start(server, mode, size);
+        let database = database(&bouncer.url(&url));
+        for error in [
+            database.prepare(KEY, &[]).unwrap_err(),
+            database.migrate().unwrap_err(),
+            database.migrations().unwrap_err(),
+        ] {
+            assert!(matches!(error, PrepareError::Pooler), "{mode}: {error}");
+        }
+        // What the pooler's connections keep for its next client.
+        let left = |sql: &str| server.execute(&url, sql)[0][0].clone().unwrap();
+        assert_eq!(left("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0", "{mode}");
+        let mut next = PgConnection::establish(&bouncer.url(&url)).unwrap();
+        for (setting, expected) in
+            [("lock_timeout", "0"), ("statement_timeout", "0"), ("bytea_output", "hex")]
+        {
+            let query = format!("SELECT current_setting('{setting}') AS value");
+            let Value { value } = diesel::sql_query(query).get_result(&mut next).unwrap();
+            assert_eq!(value, expected, "{mode}: {setting}");
+        }
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Value {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    value: String,
+}
+
+#[test]
+fn a_pooler_put_before_the_database_later_is_noticed() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let bouncer = PgBouncer::start(server, "session", 8);
+    let config = PoolConfig { size: 2, ..PoolConfig::default() };
+    let database = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
+    database.prepare(KEY, &[]).unwrap();
+    database.news(NOW, 1).unwrap();
+    bouncer.change_mode("transaction", 8);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !database.is_pooled() {
+        assert!(Instant::now() < deadline, "the pooler is not noticed");
+        let _ = database.check();
+        let _ = database.news(NOW, 1);
+        let _ = database.check_writes();
+        let _ = database.find_by_name(&CanonicalName::of("alice"));
+    }
+    let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("pooler"), "{error:?}");
+}
+
+/// Prepared, with the settings of the database that a test changes.
+fn prepared() -> (&'static ThrowawayPostgres, String, String, Database) {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap().to_owned();
+    let database = database(&url);
+    database.prepare(KEY, &[]).unwrap();
+    (server, url, name, database)
+}
+
+fn reason(error: &StoreError) -> String {
+    std::error::Error::source(error).unwrap().to_string()
+}
+
+#[test]
+fn a_read_only_database_fails_the_check_of_changes() {
+    let (server, url, name, database) = prepared();
+    database.check_writes().unwrap();
+    server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    server.execute(&url, end);
+    wait_until_check(&database, |checked| checked.is_err_and(|error| reason(&error).contains("read-only")));
+    // These are opened while the database is read-only, and stay so.
+    race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+
+    server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
+    wait_until_check(&database, |checked| checked.is_ok());
+    let entropy = SeededEntropy::new(1);
+    let events: Vec<_> = (0..32).map(|_| event(EventKind::UserRegistered, NOW, &entropy)).collect();
+    std::thread::scope(|scope| {
+        let writes: Vec<_> = events.iter().map(|event| scope.spawn(|| database.record(event))).collect();
+        for write in writes {
+            write.join().unwrap().expect("no request meets a connection from before");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_may_only_read_is_replaced_without_an_error() {
+    let (server, url, name, database) = prepared();
+    server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+    server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
+    let entropy = SeededEntropy::new(1);
+    for n in 0..16 {
+        database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
+        let user = new_user(&format!("user{n}"), &entropy);
+        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        database.insert(&user, &registered).unwrap();
+    }
+}
+
+#[test]
+fn a_right_taken_away_fails_the_check_of_changes() {
+    let (server, url, _, database) = prepared();
+    for (table, right) in [
+        ("sessions", "INSERT"),
+        ("sessions", "UPDATE"),
+        ("users", "INSERT"),
+        ("users", "UPDATE"),
+        ("attempt_counters", "DELETE"),
+        ("security_events", "INSERT"),
+        ("deployment", "UPDATE"),
+    ] {
+        server.execute(&url, &format!("REVOKE {right} ON {table} FROM portcullis"));
+        wait_until_check(&database, |checked| {
+            checked.is_err_and(|error| reason(&error).contains("permission denied"))
+        });
+        server.execute(&url, &format!("GRANT {right} ON {table} TO portcullis"));
+        wait_until_check(&database, |checked| checked.is_ok());
+    }
+}
+
+#[test]
+fn a_locked_table_fails_the_check_of_changes() {
+    let (_, url, _, database) = prepared();
+    let mut holder = PgConnection::establish(&url).unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN EXCLUSIVE MODE").unwrap();
+    wait_until_check(&database, |checked| {
+        checked.is_err_and(|error| reason(&error).contains("lock timeout"))
+    });
+    holder.batch_execute("ROLLBACK").unwrap();
+    wait_until_check(&database, |checked| checked.is_ok());
+}
+
+/// A failure that only real changes meet is rehearsed until it is over.
+#[test]
+fn changes_that_a_trigger_refuses_fail_the_check() {
+    let (server, url, _, database) = prepared();
+    server.execute(
+        &url,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'refused'; END$$;
+         CREATE TRIGGER refused BEFORE INSERT ON security_events FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    database.check_writes().unwrap();
+    let entropy = SeededEntropy::new(1);
+    database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap_err();
+    for _ in 0..3 {
+        assert!(reason(&database.check_writes().unwrap_err()).contains("refused"));
+    }
+    server.execute(&url, "DROP TRIGGER refused ON security_events");
+    database.check_writes().unwrap();
+}
+
+#[test]
+fn a_commit_that_waits_for_a_standby_fails_the_check() {
+    let server = ThrowawayPostgres::start();
+    let database = database(&server.create_database());
+    database.prepare(KEY, &[]).unwrap();
+    let set = |standby: &str| {
+        server.execute("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"));
+        server.execute("postgres", "SELECT pg_reload_conf()");
+    };
+    server.execute("postgres", "CHECKPOINT");
+    set("nowhere");
+    let entropy = SeededEntropy::new(1);
+    std::thread::scope(|scope| {
+        let held_up = scope.spawn(|| database.record(&event(EventKind::UserRegistered, NOW, &entropy)));
+        wait_until_check(&database, |checked| {
+            checked.is_err_and(|error| reason(&error).contains("has waited for its end"))
+        });
+        assert!(!held_up.is_finished(), "it is not cancelled");
+        set("");
+        held_up.join().unwrap().unwrap();
+    });
+    wait_until_check(&database, |checked| checked.is_ok());
+}
+
+#[test]
+fn the_isolation_of_a_database_lets_no_race_fail() {
+    for isolation in ["repeatable read", "serializable"] {
+        let server = ThrowawayPostgres::shared();
+        let url = server.create_database();
+        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        server.execute(
+            &url,
+            &format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'"),
+        );
+        let database = Arc::new(database(&url));
+        database.prepare(KEY, &[]).unwrap();
+        let stores = stores_over(&database, Vec::new);
+        portcullis_testkit::contract::session_store::rotate_gives_many_callers_one_successor(&stores);
+    }
+}
+
+#[test]
+fn conflicts_are_repeated_a_few_times() {
+    let (server, url, _, database) = prepared();
+    let raise = |conflicts: u32, code: &str| {
+        server.execute(
+            &url,
+            &format!(
+                "DROP TRIGGER IF EXISTS conflicts ON security_events;
+                 DROP SEQUENCE IF EXISTS attempts;
+                 CREATE SEQUENCE attempts;
+                 GRANT USAGE ON SEQUENCE attempts TO PUBLIC;
+                 CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+                   IF nextval('attempts') <= {conflicts}
+                   THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '{code}'; END IF;
+                   RETURN NEW; END$$;
+                 CREATE TRIGGER conflicts BEFORE INSERT ON security_events
+                   FOR EACH ROW EXECUTE FUNCTION conflict()"
+            ),
+        );
+    };
+    let entropy = SeededEntropy::new(1);
+    let record = || database.record(&event(EventKind::UserRegistered, NOW, &entropy));
+    let register = |name: &str| {
+        let user = new_user(name, &entropy);
+        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        database.insert(&user, &registered)
+    };
+    for (n, code) in ["40001", "40P01"].iter().enumerate() {
+        raise(3, code);
+        record().unwrap();
+        raise(3, code);
+        register(&format!("alice{n}")).unwrap();
+        raise(4, code);
+        record().unwrap_err();
+    }
+    let rows = server.execute(&url, "SELECT count(*) FROM users")[0][0].clone();
+    assert_eq!(rows.as_deref(), Some("2"));
+}
+
+#[test]
+fn connections_ended_by_the_server_fail_no_transaction() {
+    let (server, url, _, database) = prepared();
+    let entropy = SeededEntropy::new(1);
+    for n in 0..5 {
+        race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+        server.execute(
+            &url,
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+              WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        let user = new_user(&format!("user{n}"), &entropy);
+        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        database.insert(&user, &registered).unwrap();
+    }
+}
+
+#[test]
+fn a_role_without_rights_learns_which_to_ask_for() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    server.execute(&url, "CREATE ROLE \"Poor Clerk\" LOGIN");
+    let poor = database(&url.replace("user=portcullis", "user=Poor%20Clerk"));
+    let error = poor.prepare(KEY, &[]).unwrap_err();
+    assert!(matches!(&error, PrepareError::Denied(..)), "{error}");
+    let advice = "; GRANT CREATE ON SCHEMA public TO \"Poor Clerk\", or run `portcullis migrate`";
+    assert!(error.to_string().contains(advice), "{error}");
+
+    database(&url).migrate().unwrap();
+    let error = poor.prepare(KEY, &[]).unwrap_err();
+    let advice = "; GRANT SELECT, INSERT, UPDATE, DELETE ON __diesel_schema_migrations, users, ";
+    assert!(error.to_string().contains(advice), "{error}");
+
+    server.execute(&url, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"Poor Clerk\"");
+    let error = poor.prepare(KEY, &[]).unwrap_err();
+    let advice = "DELETE ON known_secrets, deployment, security_events TO \"Poor Clerk\"";
+    assert!(error.to_string().contains(advice), "{error}");
+}
+
+#[test]
+fn a_read_only_database_that_is_empty_says_so() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    let error = database(&url).prepare(KEY, &[]).unwrap_err();
+    assert!(error.to_string().contains("default_transaction_read_only = on: switch it off"), "{error}");
+    let error = database(&format!("{url}&options=-csearch_path%3Dnone")).prepare(KEY, &[]).unwrap_err();
+    assert!(error.to_string().contains("default_transaction_read_only"), "{error}");
+    server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
+    let error = database(&format!("{url}&options=-csearch_path%3Dnone")).prepare(KEY, &[]).unwrap_err();
+    assert!(error.to_string().contains("no schema of the search_path"), "{error}");
+}
+
+#[test]
+fn a_server_that_refuses_comes_with_advice() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    for (url, advice) in [
+        (url.replace(name, "nowhere"), "CREATE DATABASE"),
+        (url.replace("user=portcullis", "user=nobody_known"), "CREATE ROLE"),
+        ("postgres://u:hunter2@127.0.0.1:1/x".to_owned(), "check host and port"),
+        ("postgres://u:hunter2@host.invalid/x?sslmode=disable".to_owned(), "check the host"),
+        ("postgres:///x?host=/nonexistent&password=hunter2".to_owned(), "check host and port"),
+    ] {
+        let error = database(&url).prepare(KEY, &[]).unwrap_err();
+        assert!(matches!(error, PrepareError::Unreachable(_)), "{error}");
+        assert!(error.to_string().contains(advice) && !error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn a_port_of_another_protocol_comes_with_advice() {
+    for greeting in ["J\0\0\0\n8.0.36\0", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let _ = std::io::Write::write_all(&mut &client, greeting.as_bytes());
+                let _ = std::io::Read::read(&mut &client, &mut [0; 1024]);
+            }
+        });
+        let error =
+            database(&format!("postgres://u:hunter2@127.0.0.1:{port}/x")).prepare(KEY, &[]).unwrap_err();
+        assert!(error.to_string().contains("is no PostgreSQL server"), "{greeting}: {error}");
+    }
+}
+
+fn wait_until_check(database: &Database, holds: impl Fn(Result<(), StoreError>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds(database.check_writes()) {
+        assert!(Instant::now() < deadline, "the check does not turn");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Runs `work` on threads at once, so that as many connections are opened.
+fn race(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for handle in (0..threads).map(|_| scope.spawn(&work)).collect::<Vec<_>>() {
+            handle.join().unwrap();
+        }
     });
 }

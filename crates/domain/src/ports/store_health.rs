@@ -11,6 +11,16 @@ pub trait StoreHealth: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`] when it does not answer.
     fn check(&self) -> Result<StoreStatus, StoreError>;
+
+    /// Verifies that changes are committed: by the changes that callers just made, or by one of its own. It is called
+    /// about once a second. Its waits are bounded, except that for a commit which the store holds up.
+    ///
+    /// It MUST leave nothing behind that another method returns, and no event. A call that was refused for a reason of its
+    /// own, such as a taken name, MUST NOT count against the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] if changes fail, or have been under way for too long.
+    fn check_writes(&self) -> Result<(), StoreError>;
 }
 
 /// A store that answered.

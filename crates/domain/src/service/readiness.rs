@@ -1,5 +1,8 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use super::AuthService;
-use crate::ports::StoreStatus;
+use crate::ports::{StoreError, StoreStatus};
 use crate::session::CLOCK_TOLERANCE;
 use crate::time::UnixTime;
 
@@ -9,23 +12,83 @@ impl AuthService {
         let store = self.ports.health.check();
         // Read after the store: the store's time is then no later than ours but for skew.
         let now = self.ports.clock.now();
-        let revocations = Check::of(self.revocations.is_fresh(self.ports.clock.uptime()));
+        let uptime = self.ports.clock.uptime();
+        let revocations = Check::of(self.revocations.is_fresh(uptime));
+        let writes = self.writes.at(uptime);
         match store {
             Ok(StoreStatus { migrated, time }) => Readiness {
                 database: Check::Ok,
                 migrations: Check::of(migrated),
+                writes,
                 revocations,
                 clock: Check::of(time.is_none_or(|time| is_close(time.now, now))),
             },
             Err(_) => Readiness {
                 database: Check::Failing,
                 migrations: Check::Failing,
+                writes,
                 revocations,
                 clock: Check::Failing,
             },
         }
     }
+
+    /// Checks whether the store commits changes, for [`AuthService::readiness`], and returns what that reports from now
+    /// on. Call it about once a second: readiness fails until the first call, and if none returns for
+    /// [`WRITES_STALE_AFTER`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if changes fail now.
+    pub fn check_writes(&self) -> Result<Check, StoreError> {
+        let outcome = self.ports.health.check_writes();
+        let uptime = self.ports.clock.uptime();
+        self.writes.note(outcome.is_ok(), uptime);
+        outcome.map(|()| self.writes.at(uptime))
+    }
 }
+
+/// How the checks of the store's changes went.
+#[derive(Debug, Default)]
+pub(super) struct Writes(Mutex<LastWrites>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct LastWrites {
+    /// When the last check ended.
+    checked: Option<Duration>,
+    /// When the last check that failed ended.
+    failed: Option<Duration>,
+}
+
+impl Writes {
+    fn note(&self, is_ok: bool, uptime: Duration) {
+        let mut last = self.lock();
+        last.checked = Some(uptime);
+        if !is_ok {
+            last.failed = Some(uptime);
+        }
+    }
+
+    /// What readiness reports at a time.
+    fn at(&self, uptime: Duration) -> Check {
+        let LastWrites { checked, failed } = *self.lock();
+        let is_younger = |time: Duration, than: Duration| uptime.saturating_sub(time) < than;
+        let is_fresh = checked.is_some_and(|checked| is_younger(checked, WRITES_STALE_AFTER));
+        let is_settled = failed.is_none_or(|failed| !is_younger(failed, WRITES_SETTLE_WITHIN));
+        Check::of(is_fresh && is_settled)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LastWrites> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// After how long without the end of a check readiness reports that changes fail. A check waits five seconds at most, a
+/// second comes after it; only a commit that is held up takes longer.
+pub const WRITES_STALE_AFTER: Duration = Duration::from_secs(7);
+
+/// How long no check may fail before readiness reports that changes succeed again. A balancer would otherwise send
+/// requests to an instance whose database comes and goes.
+pub const WRITES_SETTLE_WITHIN: Duration = Duration::from_secs(3);
 
 fn is_close(a: UnixTime, b: UnixTime) -> bool {
     a.since(b).max(b.since(a)) <= CLOCK_TOLERANCE
@@ -38,6 +101,8 @@ pub struct Readiness {
     pub database: Check,
     /// Its schema is the one this build was made for.
     pub migrations: Check,
+    /// The database commits changes.
+    pub writes: Check,
     /// This instance knows which sessions ended.
     pub revocations: Check,
     /// Its clock agrees with the database's.
@@ -47,7 +112,8 @@ pub struct Readiness {
 impl Readiness {
     /// Whether every check passed.
     pub fn is_ready(&self) -> bool {
-        [self.database, self.migrations, self.revocations, self.clock].iter().all(|check| *check == Check::Ok)
+        let checks = [self.database, self.migrations, self.writes, self.revocations, self.clock];
+        checks.iter().all(|check| *check == Check::Ok)
     }
 }
 

@@ -1,8 +1,9 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_domain::ports::{MockStoreHealth, StoreStatus};
-use portcullis_domain::service::Check;
+use portcullis_domain::service::{Check, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 use portcullis_domain::time::{StoreTime, UnixTime};
 use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::fixtures::NOW;
@@ -21,6 +22,8 @@ fn world(
 fn ready_means_that_everything_works() {
     let world = World::new();
     assert_eq!(world.other_instance().readiness().revocations, Check::Failing, "no look at the store yet");
+    assert!(!world.service.readiness().is_ready(), "no check of changes yet");
+    world.service.check_writes().unwrap();
     assert!(world.service.readiness().is_ready());
     world.wait(6);
     assert!(!world.service.readiness().is_ready(), "the last look is too long ago");
@@ -53,4 +56,57 @@ fn clocks_may_differ_by_five_seconds() {
             assert_eq!(readiness.clock, expected, "{skew}");
         }
     }
+}
+
+/// A world whose store commits changes while the flag is set.
+fn world_that_writes(can_write: &Arc<AtomicBool>) -> World {
+    let can_write = Arc::clone(can_write);
+    let mut health = MockStoreHealth::new();
+    health.expect_check().returning(|| Ok(StoreStatus { migrated: true, time: None }));
+    health.expect_check_writes().returning(move || match can_write.load(Ordering::SeqCst) {
+        true => Ok(()),
+        false => Err(broken_store()),
+    });
+    World::with(Rules::default(), |ports| Ports { health: Arc::new(health), ..ports })
+}
+
+#[test]
+fn writes_fail_with_the_first_failed_check() {
+    let can_write = Arc::new(AtomicBool::new(true));
+    let world = world_that_writes(&can_write);
+    assert_eq!(world.service.check_writes().unwrap(), Check::Ok);
+    assert!(world.service.readiness().is_ready());
+    can_write.store(false, Ordering::SeqCst);
+    world.service.check_writes().unwrap_err();
+    let readiness = world.service.readiness();
+    assert!(!readiness.is_ready());
+    assert_eq!((readiness.writes, readiness.database), (Check::Failing, Check::Ok));
+}
+
+#[test]
+fn writes_pass_again_after_they_have_settled() {
+    let can_write = Arc::new(AtomicBool::new(false));
+    let world = world_that_writes(&can_write);
+    world.service.check_writes().unwrap_err();
+    can_write.store(true, Ordering::SeqCst);
+    for _ in 1..WRITES_SETTLE_WITHIN.as_secs() {
+        world.wait(1);
+        assert_eq!(world.service.check_writes().unwrap(), Check::Failing);
+        assert_eq!(world.service.readiness().writes, Check::Failing);
+    }
+    world.wait(1);
+    assert_eq!(world.service.check_writes().unwrap(), Check::Ok);
+    assert_eq!(world.service.readiness().writes, Check::Ok);
+}
+
+#[test]
+fn writes_fail_while_no_check_ends() {
+    let world = world_that_writes(&Arc::new(AtomicBool::new(true)));
+    world.service.check_writes().unwrap();
+    world.wait(WRITES_STALE_AFTER.as_secs() - 1);
+    assert_eq!(world.service.readiness().writes, Check::Ok);
+    world.wait(1);
+    assert_eq!(world.service.readiness().writes, Check::Failing);
+    world.service.check_writes().unwrap();
+    assert_eq!(world.service.readiness().writes, Check::Ok);
 }

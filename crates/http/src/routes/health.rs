@@ -69,6 +69,9 @@ pub(crate) struct Checks {
     database: CheckBody,
     /// Its schema is the one this build was made for.
     migrations: CheckBody,
+    /// The database commits changes. It fails as long as they fail, have been under way for more than five seconds, or
+    /// have succeeded again for less than three.
+    writes: CheckBody,
     /// This instance knows which sessions ended.
     revocations: CheckBody,
     /// Its clock agrees with the database's.
@@ -114,6 +117,7 @@ impl From<Readiness> for ReadyResponse {
             checks: Checks {
                 database: readiness.database.into(),
                 migrations: readiness.migrations.into(),
+                writes: readiness.writes.into(),
                 revocations: readiness.revocations.into(),
                 clock: readiness.clock.into(),
             },

@@ -17,7 +17,8 @@ async fn the_process_lives() {
 
 #[actix_web::test]
 async fn a_service_that_works_is_ready() {
-    let ok = json!({"database": "ok", "migrations": "ok", "revocations": "ok", "clock": "ok"});
+    let ok =
+        json!({"database": "ok", "migrations": "ok", "writes": "ok", "revocations": "ok", "clock": "ok"});
     Rig::new().await.get("/ready").await.check(200, &json!({"status": "ok", "checks": ok}));
 }
 
@@ -25,7 +26,7 @@ async fn a_service_that_works_is_ready() {
 async fn the_checks_that_fail_are_named() {
     type Check = Box<dyn Fn() -> Result<StoreStatus, StoreError> + Send + Sync>;
 
-    struct Health(Check);
+    struct Health(Check, bool);
 
     impl std::fmt::Debug for Health {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,6 +38,13 @@ async fn the_checks_that_fail_are_named() {
         fn check(&self) -> Result<StoreStatus, StoreError> {
             (self.0)()
         }
+
+        fn check_writes(&self) -> Result<(), StoreError> {
+            match self.1 {
+                true => Ok(()),
+                false => Err(StoreError::new(StoreErrorKind::Unavailable, "read-only")),
+            }
+        }
     }
 
     let status = |migrated, now: Option<_>| {
@@ -44,31 +52,19 @@ async fn the_checks_that_fail_are_named() {
         move || Ok(StoreStatus { migrated, time })
     };
     let down = || Err(StoreError::new(StoreErrorKind::Unavailable, "postgres://user:hunter2@db refused"));
-    let cases: [(Check, bool, serde_json::Value); 4] = [
-        (
-            Box::new(down),
-            true,
-            json!({"database": "failing", "migrations": "failing", "revocations": "ok", "clock": "failing"}),
-        ),
-        (
-            Box::new(status(false, None)),
-            true,
-            json!({"database": "ok", "migrations": "failing", "revocations": "ok", "clock": "ok"}),
-        ),
-        (
-            Box::new(status(true, Some(NOW + Duration::from_secs(6)))),
-            true,
-            json!({"database": "ok", "migrations": "ok", "revocations": "ok", "clock": "failing"}),
-        ),
-        (
-            Box::new(status(true, Some(NOW))),
-            false,
-            json!({"database": "ok", "migrations": "ok", "revocations": "failing", "clock": "ok"}),
-        ),
+    let cases: [(Check, bool, bool, &[&str]); 5] = [
+        (Box::new(down), true, true, &["database", "migrations", "clock"]),
+        (Box::new(status(false, None)), true, true, &["migrations"]),
+        (Box::new(status(true, Some(NOW + Duration::from_secs(6)))), true, true, &["clock"]),
+        (Box::new(status(true, Some(NOW))), true, false, &["revocations"]),
+        (Box::new(status(true, Some(NOW))), false, true, &["writes"]),
     ];
-    for (check, knows_revocations, checks) in cases {
+    for (check, can_write, knows_revocations, failing) in cases {
         let mut setup = Setup { knows_revocations, ..Setup::new() };
-        setup.ports.health = Arc::new(Health(check));
+        setup.ports.health = Arc::new(Health(check, can_write));
+        let outcome = |check| (check, if failing.contains(&check) { "failing" } else { "ok" });
+        let checks = ["database", "migrations", "writes", "revocations", "clock"].map(outcome);
+        let checks = serde_json::Value::from_iter(checks);
         let rig = setup.start().await;
         let answer = rig.get("/ready").await;
         answer.check(503, &json!({"status": "failing", "checks": checks}));

@@ -1,8 +1,40 @@
 //! Promises of [`StoreHealth`](portcullis_domain::ports::StoreHealth).
 
+use portcullis_domain::event::EventKind;
+use portcullis_domain::ports::InsertUserError;
+
 use super::Stores;
+use crate::fixtures::{self, NOW};
 
 /// A store that was just made has the schema of this build.
 pub fn a_fresh_store_is_migrated(stores: &Stores) {
     assert!(stores.health.check().unwrap().migrated);
+}
+
+/// A check of changes leaves no user, session or event behind.
+pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
+    let user = stores.user("alice");
+    let session = stores.session(user.id);
+    let recorded = stores.recorded_names();
+    for _ in 0..3 {
+        stores.health.check_writes().expect("the store commits changes");
+    }
+    assert_eq!(stores.recorded_names(), recorded);
+    assert_eq!(stores.list(user.id, NOW), [session.id]);
+    let swept = stores.attempts.forget(
+        NOW + std::time::Duration::from_secs(1_000_000),
+        10,
+        &stores.event(EventKind::ThrottlingEnded { attempts: 0 }, NOW),
+    );
+    assert_eq!(swept.expect("the store answers"), 0, "no counter is left");
+}
+
+/// A refused call says nothing about other changes.
+pub fn a_refused_call_does_not_count_against_the_store(stores: &Stores) {
+    let user = stores.user("alice");
+    let same_name = fixtures::new_user("alice", &*stores.entropy);
+    let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
+    let refused = stores.users.insert(&same_name, &event);
+    assert!(matches!(refused, Err(InsertUserError::UsernameTaken)), "{refused:?}");
+    stores.health.check_writes().expect("the store commits changes");
 }

@@ -6,4 +6,8 @@ impl StoreHealth for MemoryStore {
     fn check(&self) -> Result<StoreStatus, StoreError> {
         Ok(StoreStatus { migrated: true, time: self.lock().store_time() })
     }
+
+    fn check_writes(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -1,0 +1,45 @@
+//! Recognises a pooler that moves a session from one server process to another between transactions, such as PgBouncer in
+//! transaction or statement mode.
+//!
+//! No pooler tells its mode. But every server process serves one direct connection, or one client of a pooler in session
+//! mode, as long as that connection lasts. So two open connections with the same server process, or a connection whose
+//! process changes, prove the pooler. Nothing is set on the way: what a session sets would stay with the pooler's
+//! connection, for its next client.
+
+use diesel::sql_types::Text;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+
+use super::DatabaseUrl;
+use super::error::DatabaseFailure;
+
+/// Whether such a pooler stands between this instance and PostgreSQL.
+pub(super) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
+    let DatabaseUrl::Postgres(url) = url else { return Ok(false) };
+    let mut first = PgConnection::establish(url)?;
+    let process = server_process(&mut first)?;
+    for _ in 0..OTHERS {
+        // A pooler with an idle connection gives it to whoever asks next: the one that the first connection left.
+        let mut other = PgConnection::establish(url)?;
+        if server_process(&mut other)? == process || server_process(&mut first)? != process {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Names the server process that serves a connection right now, among all servers that a URL may lead to.
+pub(super) fn server_process(connection: &mut PgConnection) -> Result<String, DatabaseFailure> {
+    #[derive(QueryableByName)]
+    struct Process {
+        #[diesel(sql_type = Text)]
+        process: String,
+    }
+    let asked = diesel::sql_query(
+        "SELECT pg_backend_pid() || ' of ' || extract(epoch FROM pg_postmaster_start_time()) AS process",
+    );
+    Ok(asked.get_result::<Process>(connection)?.process)
+}
+
+/// How many connections are compared with the first. More than one: several processes of PgBouncer can share an address
+/// (`so_reuseport`), each with server connections of its own, and busy clients may take the one that was left.
+const OTHERS: usize = 4;

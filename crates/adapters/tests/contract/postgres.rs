@@ -1,6 +1,7 @@
 //! PostgreSQL honours the contract: a database of its own for every test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -483,14 +484,22 @@ fn a_commit_that_waits_for_a_standby_fails_the_check() {
     server.execute("postgres", "CHECKPOINT");
     set("nowhere");
     let entropy = SeededEntropy::new(1);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let held_up = scope.spawn(|| database.record(&event(EventKind::UserRegistered, NOW, &entropy)));
+        let is_over = &is_over;
+        let held_up = scope.spawn(|| {
+            // The server heeds the setting a moment later.
+            while !is_over.load(Ordering::SeqCst) {
+                database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
+            }
+        });
         wait_until_check(&database, |checked| {
             checked.is_err_and(|error| reason(&error).contains("has waited for its end"))
         });
         assert!(!held_up.is_finished(), "it is not cancelled");
+        is_over.store(true, Ordering::SeqCst);
         set("");
-        held_up.join().unwrap().unwrap();
+        held_up.join().unwrap();
     });
     wait_until_check(&database, |checked| checked.is_ok());
 }

@@ -2,19 +2,46 @@
 //! one secret, password hashing, the system's clock and randomness. Each is proved by the contract suite of
 //! `portcullis-testkit`.
 //!
+//! A service over a real database. One [`Database`](db::Database) is every storage port: the ports share transactions, so
+//! parts of two stores must not be mixed.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
-//! use portcullis_adapters::{keys::KeyCheck, secret::Secret, system::OsEntropy};
-//! use portcullis_domain::Ports;
+//! use portcullis_adapters::system::{OsEntropy, SystemClock};
+//! use portcullis_adapters::{keys::KeyCheck, secret::Secret};
+//! use portcullis_domain::client::ClientInfo;
+//! use portcullis_domain::password::PasswordAttempt;
+//! use portcullis_domain::service::{Credentials, Registration};
+//! use portcullis_domain::{AuthService, Ports, Rules};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let url = DatabaseUrl::parse(&format!("sqlite://{}/portcullis.db", folder.path().display()))?;
 //! let database = Arc::new(Database::new(url, PoolConfig::default()));
 //! database.prepare(KeyCheck::of(&Secret::generate(&OsEntropy)), &[])?;
 //!
-//! // Real stores, all else fake.
-//! let ports = Ports { users: database.clone(), sessions: database.clone(), ..portcullis_testkit::ports() };
+//! let ports = Ports {
+//!     users: database.clone(),
+//!     sessions: database.clone(),
+//!     attempts: database.clone(),
+//!     events: database.clone(),
+//!     health: database,
+//!     clock: Arc::new(SystemClock::new()),
+//!     entropy: Arc::new(OsEntropy),
+//!     // Hashes and tokens are fakes here; `hashing`, `jwt`, `refresh_token` and `pseudonyms` have the real ones.
+//!     ..portcullis_testkit::ports()
+//! };
+//! let service = AuthService::new(ports, Rules::default());
+//! service.catch_up()?;
+//!
+//! let client = ClientInfo::default();
+//! let password = || PasswordAttempt::new("Corr3ct-horse battery".to_owned());
+//! service.register(&Registration { username: "alice".to_owned(), password: password() }, &client)?;
+//! // Correct passwords are never throttled, however many there are.
+//! for _ in 0..8 {
+//!     let tokens = service.login(&Credentials { username: "alice".to_owned(), password: password() }, &client)?;
+//!     service.refresh(&tokens.refresh, &client)?;
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -28,6 +28,7 @@ mod revocation;
 mod server;
 mod sessions;
 mod startup;
+mod terminal;
 mod throttle;
 
 /// Makes one test for each database of functions that take one.

@@ -10,12 +10,15 @@ mod keys;
 mod logging;
 mod migrate;
 mod openapi;
+#[cfg(unix)]
+mod prompt;
 mod running;
 mod secret;
 mod secret_file;
 mod serve;
 mod sessions;
 mod settings;
+mod signals;
 mod terminal;
 mod turn;
 mod user;

@@ -10,6 +10,8 @@ use portcullis_domain::time::UnixTime;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+#[cfg(unix)]
+use crate::prompt::read_hidden;
 
 /// Prints lines of data on standard output.
 pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
@@ -67,13 +69,15 @@ pub(crate) fn read_password() -> Result<PasswordAttempt, Failure> {
 
 /// A password that nobody sees being typed may be mistyped.
 fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
-    let ask = |prompt| {
-        let password = rpassword::prompt_password(prompt).context("cannot ask for the password");
-        password.map(Zeroizing::new)
-    };
+    let ask = |prompt| read_hidden(prompt).context("cannot ask for the password");
     let password = ask("Password: ")?;
     anyhow::ensure!(password == ask("Once more: ")?, "the two passwords differ");
     Ok(password)
+}
+
+#[cfg(not(unix))]
+fn read_hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
+    rpassword::prompt_password(prompt).map(Zeroizing::new)
 }
 
 /// A line, which may be a password: growing would leave copies of it behind.

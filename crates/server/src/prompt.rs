@@ -1,0 +1,134 @@
+//! Reads a password from the terminal without showing it, and leaves the terminal as it was, however the prompt ends.
+//!
+//! The echo is a property of the terminal, not of the process: if a signal ends the process in the middle of a prompt, the
+//! user's shell goes on without echo. So the signals that end or stop a process restore the terminal first.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use zeroize::Zeroizing;
+
+use crate::signals::is_ignored;
+
+/// Prints `text` on the terminal and reads a line that is not shown.
+///
+/// # Errors
+/// If there is no terminal, or the input ends before a line.
+pub(crate) fn read_hidden(text: &str) -> io::Result<Zeroizing<String>> {
+    // Standard input may be a terminal that is not this process's own.
+    let terminal = File::options().read(true).write(true).open("/dev/tty");
+    let terminal = terminal.or_else(|_| io::stdin().as_fd().try_clone_to_owned().map(File::from))?;
+    restore_on_signals()?;
+    let prompt = Prompt::begin(&terminal, text)?;
+    let line = read_line(&terminal);
+    drop(prompt);
+    line
+}
+
+/// A line without its end. Reading it byte by byte leaves no copies in a buffer.
+fn read_line(mut terminal: &File) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_LINE));
+    let mut byte = Zeroizing::new([0]);
+    loop {
+        if terminal.read(&mut *byte)? == 0 {
+            writeln!(terminal)?;
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no password was typed"));
+        }
+        match byte[0] {
+            b'\n' => break,
+            _ if line.len() == LONGEST_LINE => {}
+            byte => line.push(byte),
+        }
+    }
+    let text = String::from_utf8(std::mem::take(&mut *line)).map(Zeroizing::new);
+    text.map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        io::Error::new(io::ErrorKind::InvalidData, "the password is not UTF-8")
+    })
+}
+
+/// What is needed to leave a prompt and to come back to it.
+struct State {
+    terminal: File,
+    text: String,
+    shown: Termios,
+    hidden: Termios,
+}
+
+impl State {
+    fn hide(&mut self) -> io::Result<()> {
+        tcsetattr(&self.terminal, OptionalActions::Now, &self.hidden)?;
+        self.terminal.write_all(self.text.as_bytes())
+    }
+
+    fn show(&self) {
+        // Nothing is left to do about a terminal that is gone.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.shown);
+    }
+}
+
+/// A prompt that is under way. Dropping it restores the terminal.
+struct Prompt;
+
+impl Prompt {
+    fn begin(terminal: &File, text: &str) -> io::Result<Self> {
+        let shown = tcgetattr(terminal)?;
+        let mut hidden = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is shown, so that what comes next stands on a line of its own.
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        let mut state = State { terminal: terminal.try_clone()?, text: text.to_owned(), shown, hidden };
+        let mut under_way = under_way();
+        state.hide()?;
+        *under_way = Some(state);
+        Ok(Self)
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        if let Some(state) = under_way().take() {
+            state.show();
+        }
+    }
+}
+
+/// Starts the thread that restores the terminal when a signal comes, and then lets the signal do what it would have done.
+fn restore_on_signals() -> io::Result<()> {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    if STARTED.get().is_none() {
+        let handled = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP];
+        let mut signals = Signals::new(handled.into_iter().filter(|signal| !is_ignored(*signal)))?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                let mut under_way = under_way();
+                if let Some(state) = &mut *under_way {
+                    state.show();
+                    let _ = state.terminal.write_all(b"\n");
+                }
+                // Only a process that was stopped returns from it, when it is continued.
+                let _ = emulate_default_handler(signal);
+                if let Some(state) = &mut *under_way {
+                    let _ = state.hide();
+                }
+            }
+        })?;
+        let _ = STARTED.set(());
+    }
+    Ok(())
+}
+
+fn under_way() -> MutexGuard<'static, Option<State>> {
+    static UNDER_WAY: Mutex<Option<State>> = Mutex::new(None);
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In bytes: what terminals pass on at most, and more than any password that is accepted.
+const LONGEST_LINE: usize = 4_096;

@@ -381,6 +381,43 @@ fn health_is_asked_of_the_service_on_this_machine() {
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("portcullis: no answer from "), "{output:?}");
 }
 
+#[test]
+fn reader_that_leaves_early_is_no_failure() {
+    let database = Database::sqlite();
+    done(&database, &["migrate"]);
+    for arguments in [
+        &["openapi"][..],
+        &["config", "check"],
+        &["migrate", "--status"],
+        &["keys", "list"],
+        &["secret", "generate"],
+        &["audit", "verify"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(database.folder.path());
+        command.env("PORTCULLIS_DATABASE__URL", database.url()).env("PORTCULLIS_LOG__LEVEL", "warn");
+        let mut child = command.args(arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let status = wait(&mut child);
+        let error = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert_eq!((status.code(), error.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn piped_password_loses_mark_and_line_end() {
+    for (name, password) in [
+        ("plain", PASSWORD.to_owned()),
+        ("marked", format!("\u{feff}{PASSWORD}")),
+        ("windows", format!("\u{feff}{PASSWORD}\r")),
+    ] {
+        let database = Database::sqlite();
+        let (code, ..) = add_user(&database, name, &password);
+        assert_eq!(code, 0);
+        Server::start(&database).login(name);
+    }
+}
+
 /// Runs `user add` with the password on standard input.
 fn add_user(database: &Database, name: &str, password: &str) -> (i32, String, String) {
     operate(database, &[], &["user", "add", name], password)

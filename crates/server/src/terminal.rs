@@ -13,13 +13,15 @@ use crate::failure::Failure;
 #[cfg(unix)]
 use crate::prompt::read_hidden;
 
-/// Prints lines of data on standard output.
+/// Prints lines of data on standard output. A reader that has enough, such as `head`, is no failure.
 pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
-    written.map_err(|error| {
-        Failure::Failed(anyhow::Error::new(error).context("cannot write to standard output"))
-    })
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output").into()),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// A time as people and programs read it.
@@ -58,10 +60,10 @@ pub(crate) fn read_password() -> Result<PasswordAttempt, Failure> {
     let mut password = match io::stdin().is_terminal() {
         true => ask_twice()?,
         false => {
-            let mut line = read_line().context("cannot read the password from standard input")?;
-            let end = line.trim_end_matches(['\r', '\n']).len();
-            line.truncate(end);
-            line
+            let line = read_line().context("cannot read the password from standard input")?;
+            // Editors and PowerShell begin a text with a byte order mark.
+            let text = line.strip_prefix('\u{feff}').unwrap_or(&line);
+            Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
         }
     };
     Ok(PasswordAttempt::new(std::mem::take(&mut *password)))

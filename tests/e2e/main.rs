@@ -18,6 +18,7 @@ mod hostile;
 mod image;
 mod imports;
 mod logs;
+mod machine;
 mod open_standards;
 mod outages;
 mod proxy;

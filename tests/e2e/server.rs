@@ -88,7 +88,7 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Starts a server by a command of one's own.
+    /// Starts a server by a command that logs on standard error.
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -339,8 +339,33 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
+/// The same command under another user and group, as only root can run it.
+pub(crate) fn command_as(user: u32, group: u32, folder: &Path) -> Command {
+    let bare = command(folder);
+    let mut other = Command::new("setpriv");
+    other.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+    other.arg(binary_for_all()).current_dir(folder).env_clear().stdin(Stdio::null());
+    other.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    other
+}
+
+/// A copy of the binary that every user may run.
+fn binary_for_all() -> &'static Path {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    static COPY: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_folder, copy) = COPY.get_or_init(|| {
+        let folder = tempfile::TempDir::new().unwrap();
+        let copy = folder.path().join("portcullis");
+        std::fs::copy(binary(), &copy).unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        (folder, copy)
+    });
+    copy
+}
+
 /// Sets a variable, `PORTCULLIS_` before its name unless it is one of the others; an empty value removes it.
-fn set(command: &mut Command, name: &str, value: &str) {
+pub(crate) fn set(command: &mut Command, name: &str, value: &str) {
     let name = match name {
         "DATABASE_URL" | "DATABASE_URL_FILE" | "PORT" | "RUST_LOG" | "PGHOST" | "PGHOSTADDR" => {
             name.to_owned()
@@ -359,7 +384,13 @@ pub(crate) fn run(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) 
     for (name, value) in settings {
         set(&mut command, name, value);
     }
-    let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.args(arguments);
+    output_of(command)
+}
+
+/// Runs a command to its end.
+pub(crate) fn output_of(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // On a thread, so that a command that never ends fails the test; its output may be longer than a pipe holds.
     let (ended, output) = std::sync::mpsc::channel();
     std::thread::spawn(move || ended.send(child.wait_with_output()));

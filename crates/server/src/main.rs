@@ -8,6 +8,7 @@ mod healthcheck;
 mod keeper;
 mod keys;
 mod logging;
+mod machine;
 mod migrate;
 mod openapi;
 #[cfg(unix)]

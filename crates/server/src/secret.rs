@@ -2,10 +2,10 @@ use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 
 use crate::failure::Failure;
-use crate::logging;
 use crate::settings::{InvalidSetting, Settings};
 use crate::terminal::{confirm, print};
 use crate::wire::Instance;
+use crate::{logging, machine};
 
 /// Prints a new secret.
 pub(crate) fn generate() -> Result<(), Failure> {
@@ -23,6 +23,7 @@ pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
         .into());
     }
     logging::init(&settings.log);
+    machine::check_command(settings)?;
     confirm(
         &format!(
             "Use {} with the configured secret alone, refuse all others that it knows for good, and end all sessions \

@@ -20,11 +20,10 @@ use portcullis_http::{Api, HttpConfig};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::keeper::Keeper;
-use crate::logging;
 use crate::secret_file::absolute;
 use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
-use crate::turn;
 use crate::wire::{Instance, known_secrets};
+use crate::{logging, machine, turn};
 
 /// Runs the service until it is told to stop.
 ///
@@ -32,6 +31,7 @@ use crate::wire::{Instance, known_secrets};
 /// database that this instance must not use ends it, at the start or as soon as that turns out.
 pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
+    let workers = machine::workers(&settings)?;
     // Only with a port does the service know its URL, which tokens contain.
     let socket = bind(settings.server.listen)?;
     settings.listening_on(socket.local_addr().context("cannot tell the address that is listened on")?)?;
@@ -47,11 +47,12 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    rt::System::new().block_on(serve(settings, socket, instance, is_prepared))
+    rt::System::new().block_on(serve(settings, workers, socket, instance, is_prepared))
 }
 
 async fn serve(
     settings: &Settings,
+    workers: usize,
     socket: TcpSocket,
     instance: Arc<Instance>,
     is_prepared: bool,
@@ -66,7 +67,7 @@ async fn serve(
     let address = settings.server.listen;
     let listener = socket.listen(BACKLOG).and_then(TcpListener::into_std);
     let listener = listener.map_err(|error| unbound(address, error))?;
-    let server = start(settings, listener, Arc::clone(&api)).context("cannot start the server")?;
+    let server = start(settings, workers, listener, Arc::clone(&api)).context("cannot start the server")?;
     announce(settings);
 
     let (failed, failure) = mpsc::sync_channel(1);
@@ -107,13 +108,18 @@ fn bind(address: SocketAddr) -> Result<TcpSocket, Failure> {
 }
 
 /// Serves the connections that a listener takes. As `HttpServer` would, which leaves no place for [`Connection`].
-fn start(settings: &Settings, listener: std::net::TcpListener, api: Arc<Api>) -> io::Result<Server> {
+fn start(
+    settings: &Settings,
+    workers: usize,
+    listener: std::net::TcpListener,
+    api: Arc<Api>,
+) -> io::Result<Server> {
     let server = ServerBuilder::new();
     let stopping = server.graceful_shutdown_signal();
     let keep_alive = settings.server.keep_alive;
     let server = server
-        .workers(settings.server.workers)
-        .worker_max_blocking_threads(blocking_threads(settings))
+        .workers(workers)
+        .worker_max_blocking_threads(blocking_threads(settings, workers))
         .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER)
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
@@ -152,8 +158,28 @@ fn unbound(listen: SocketAddr, error: io::Error) -> Failure {
         io::ErrorKind::AddrInUse => {
             anyhow::Error::new(error).context(format!("cannot listen on server.listen = {listen}")).into()
         }
-        _ => InvalidSetting::new(format!("server.listen = {listen}: {error}")).into(),
+        _ => {
+            let advice = match listen {
+                SocketAddr::V6(_) if lacks_family(&error) => {
+                    "; this machine may have no IPv6: try 0.0.0.0 or 127.0.0.1"
+                }
+                _ => "",
+            };
+            InvalidSetting::new(format!("server.listen = {listen}: {error}{advice}")).into()
+        }
     }
+}
+
+/// Whether a machine has no address family, or no address of it.
+#[cfg(unix)]
+fn lacks_family(error: &io::Error) -> bool {
+    let family = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.raw_os_error() == Some(family) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+#[cfg(not(unix))]
+fn lacks_family(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 fn http_config(settings: &Settings) -> HttpConfig {
@@ -323,8 +349,8 @@ fn ready_announcement(settings: &Settings) -> impl FnOnce() + Send + 'static {
 }
 
 /// Threads of one worker that wait for the database: no more than there are connections to wait for.
-fn blocking_threads(settings: &Settings) -> usize {
-    (settings.pool.size as usize).div_ceil(settings.server.workers).max(2)
+fn blocking_threads(settings: &Settings, workers: usize) -> usize {
+    (settings.pool.size as usize).div_ceil(workers).max(2)
 }
 
 /// Connections that the kernel holds until they are accepted.

@@ -304,8 +304,8 @@ fn server(values: &Values, environment: &Environment) -> Result<Server, InvalidS
         public_url,
         public_url_origin,
         keep_alive: values.duration("server.keep_alive", Duration::from_secs(1), Duration::from_hours(1))?,
-        workers: match values.integer("server.workers", 0, 1_024)? {
-            0 => cores().get(),
+        workers: match values.integer("server.workers", 0, MOST_WORKERS)? {
+            0 => cores().get().min(MOST_WORKERS),
             workers => workers,
         },
         shutdown_timeout: values.duration(
@@ -451,6 +451,9 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
 /// The public URL of a service that is not told its own. Clients and other services cannot use it, which the start reports;
 /// it is the same for all instances, so that each of them accepts the tokens of the others.
 const PUBLIC_URL_IF_UNSET: &str = "http://localhost:8080";
+
+/// The HTTP stack can distribute connections among no more.
+const MOST_WORKERS: usize = 512;
 
 /// The longest file of passwords, in bytes.
 const LONGEST_PASSWORD_LIST: u64 = 20_000_000;

@@ -23,7 +23,7 @@ use portcullis_domain::{AuthService, Ports};
 use crate::failure::Failure;
 use crate::migrate::unprepared;
 use crate::settings::{Audit, InvalidSetting, Settings};
-use crate::{logging, secret_file};
+use crate::{logging, machine, secret_file};
 
 /// The parts of one instance.
 #[derive(Debug)]
@@ -149,6 +149,7 @@ pub(crate) fn verify_audit(
 /// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.
 pub(crate) fn for_command(settings: &Settings) -> Result<AuthService, Failure> {
     logging::init(&settings.log);
+    machine::check_command(settings)?;
     let instance = Instance::wire(settings)?;
     instance.open_stores()?;
     match instance.service.set_clock().map_err(Failure::from) {

@@ -666,7 +666,7 @@ fn what_cannot_hold_is_refused_by_name() {
         (
             "PORTCULLIS_SERVER__WORKERS",
             "many",
-            r#"server.workers = "many" (from PORTCULLIS_SERVER__WORKERS): must be a whole number from 0 to 1024"#,
+            r#"server.workers = "many" (from PORTCULLIS_SERVER__WORKERS): must be a whole number from 0 to 512"#,
         ),
         (
             "PORTCULLIS_SERVER__LISTEN",

@@ -113,6 +113,7 @@ on_both_databases! {
     }
 
     fn nothing_is_done_to_a_user_who_is_not_there(database: &Database) {
+        done(database, &["migrate"]);
         for (arguments, expected) in [
             (&["disable", "nobody"][..], "disable nobody"),
             (&["enable", "nobody"], "enable nobody"),
@@ -260,6 +261,12 @@ on_both_databases! {
             assert!(output.status.success(), "{output:?}");
             String::from_utf8(output.stdout).unwrap()
         };
+        if matches!(database.kind, Kind::Sqlite) {
+            let missing = run(database.folder.path(), &settings, &["migrate", "--status"]);
+            assert_eq!(missing.status.code(), Some(78), "{missing:?}");
+            std::fs::create_dir(database.folder.path().join("data")).unwrap();
+            std::fs::write(database.folder.path().join("data/portcullis.db"), "").unwrap();
+        }
         let pending = lines(&["migrate", "--status"]);
         assert!(pending.lines().count() > 0 && pending.lines().all(|line| line.starts_with("pending  ")), "{pending}");
         let applied = lines(&["migrate"]);

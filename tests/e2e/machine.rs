@@ -1,5 +1,7 @@
 //! Limits of the machine: few open files, few threads, file systems that lack something.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::database::Database;
@@ -97,3 +99,78 @@ fn too_few_processes_for_threads_are_refused() {
 
 /// A user with no other processes.
 const LONELY: u32 = 54_321;
+
+/// Builds a library that takes a feature away from the file systems that a process sees.
+fn without(folder: &Path, code: &str) -> PathBuf {
+    let (source, library) = (folder.join("without.c"), folder.join("without.so"));
+    fs::write(&source, code).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(compiler.status().unwrap().success(), "a C compiler builds SQLite, and this");
+    library
+}
+
+fn start_without(database: &Database, code: &str) -> Command {
+    let mut bare = command(database.folder.path());
+    bare.env("LD_PRELOAD", without(database.folder.path(), code)).env_remove("PORTCULLIS_SECRET");
+    bare
+}
+
+#[test]
+fn first_start_works_without_hard_links() {
+    let database = Database::sqlite();
+    let code = "#include <errno.h>
+        int link(const char *a, const char *b) { errno = EPERM; return -1; }
+        int linkat(int a, const char *b, int c, const char *d, int e) { errno = EPERM; return -1; }";
+    let server = Server::of(start_without(&database, code));
+    assert_eq!(server.register("alice").status, 201);
+    server.terminate();
+    let again = Server::start_with(&database, &[("SECRET", "")]);
+    again.login("alice");
+    let names = fs::read_dir(database.folder.path().join("data")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.contains(".tmp")), "{names:?}");
+}
+
+#[test]
+fn first_start_works_without_syncing_folders() {
+    let database = Database::sqlite();
+    let code = "#define _GNU_SOURCE
+        #include <errno.h>
+        #include <sys/stat.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int fsync(int fd) {
+            struct stat s;
+            if (!fstat(fd, &s) && S_ISDIR(s.st_mode)) { errno = EINVAL; return -1; }
+            return syscall(SYS_fsync, fd);
+        }";
+    let server = Server::of(start_without(&database, code));
+    assert_eq!(server.register("alice").status, 201);
+}
+
+#[test]
+fn file_system_without_shared_memory_is_named() {
+    let database = Database::sqlite();
+    let code = "#define _GNU_SOURCE
+        #include <errno.h>
+        #include <sys/mman.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        void *mmap(void *a, size_t l, int p, int f, int fd, off_t o) {
+            if (fd >= 0 && (f & MAP_SHARED) && (p & PROT_WRITE)) { errno = EINVAL; return MAP_FAILED; }
+            return (void *)syscall(SYS_mmap, a, l, p, f, fd, o);
+        }
+        void *mmap64(void *a, size_t l, int p, int f, int fd, off_t o) { return mmap(a, l, p, f, fd, o); }";
+    let output = output_of(start_without(&database, code));
+    is_refused(&output, &["portcullis.db", "keep the database on a local file system", "PostgreSQL"]);
+}
+
+#[test]
+fn file_system_without_locks_is_named() {
+    let database = Database::sqlite();
+    let code = "#include <errno.h>
+        int flock(int fd, int operation) { errno = ENOLCK; return -1; }";
+    let output = output_of(start_without(&database, code));
+    is_refused(&output, &["portcullis.db", "keep the database on a local file system", "PostgreSQL"]);
+}

@@ -29,6 +29,7 @@ mod revocation;
 mod server;
 mod sessions;
 mod startup;
+mod storage;
 mod terminal;
 mod throttle;
 

@@ -318,7 +318,7 @@ fn a_secret_file_that_cannot_be_read_aborts_the_start() {
     let quoted = format!("'{}'\n", crate::server::SECRET);
     let cases: [(&str, &dyn Fn()); 4] = [
         ("is a folder", &|| fs::create_dir(&secret).unwrap()),
-        ("is a link to something that does not exist", &|| {
+        ("is a link to /nonexistent, which does not exist", &|| {
             std::os::unix::fs::symlink("/nonexistent", &secret).unwrap();
         }),
         ("is not a regular file", &|| {

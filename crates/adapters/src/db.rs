@@ -43,7 +43,7 @@ use self::error::{is_conflict, is_connection_loss, is_read_only, store_error, to
 use self::group_commit::GroupCommit;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
-use self::prepare::Replacing;
+use self::prepare::{Missing, Replacing};
 use self::secrets::Checks;
 use self::sqlite_file::FileId;
 #[cfg(any(test, fuzzing))]
@@ -145,8 +145,19 @@ impl Database {
     /// A database that is not looked at yet: connections are made when they are needed, and until
     /// [`Database::prepare`] has succeeded every call of a store fails as unavailable.
     pub fn new(url: DatabaseUrl, config: PoolConfig) -> Self {
+        Self::with(url, config, false)
+    }
+
+    /// A database that is only read: nothing is created, locked or changed, so its storage may be read-only and a
+    /// PostgreSQL server may be a standby. It is opened by [`Database::prepare_to_read`]; every change fails as
+    /// unavailable.
+    pub fn read_only(url: DatabaseUrl, config: PoolConfig) -> Self {
+        Self::with(url, config, true)
+    }
+
+    fn with(url: DatabaseUrl, config: PoolConfig, only_reads: bool) -> Self {
         let freshness = Freshness::default();
-        let factory = ConnectionFactory::new(url.clone(), freshness.clone());
+        let factory = ConnectionFactory::new(url.clone(), freshness.clone(), only_reads);
         let pool = Pool::builder()
             .max_size(config.size)
             .min_idle(Some(0))
@@ -184,7 +195,35 @@ impl Database {
     /// # Errors
     /// [`PrepareError`].
     pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
-        self.open(Checks { current, accepted: accepted.to_vec() }, None)
+        self.open(Missing::Create, Checks { current, accepted: accepted.to_vec() }, None)
+    }
+
+    /// Checks that the database exists and is up to date, and holds this instance's secrets against its own. Then opens
+    /// the stores for reading. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn prepare_to_read(&self, keys: &AuditKeys) -> Result<(), PrepareError> {
+        let secrets = Checks::of(keys);
+        let adoptions = prepare::prepare_to_read(&self.url, &secrets)?;
+        *self.access_mut() = Access::Open { secrets, adoptions };
+        Ok(())
+    }
+
+    /// Checks that the database exists and has this service's tables. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn check_exists(&self) -> Result<(), PrepareError> {
+        prepare::check_exists(&self.url)
+    }
+
+    /// Whether the database exists and an instance has used it with a secret. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn is_used(&self) -> Result<bool, PrepareError> {
+        prepare::is_used(&self.url)
     }
 
     /// The same for who keeps an audit log: where an accepted secret is replaced, a hand-over from its audit key to the
@@ -197,12 +236,28 @@ impl Database {
         keys: &AuditKeys,
         event: impl Fn(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        let accepted = keys.accepted.iter().map(|(check, _)| *check).collect();
-        self.open(Checks { current: keys.check, accepted }, Some(Replacing { keys, event: &event }))
+        self.open(Missing::Create, Checks::of(keys), Some(Replacing { keys, event: &event }))
     }
 
-    fn open(&self, secrets: Checks, replacing: Option<Replacing<'_>>) -> Result<(), PrepareError> {
-        let adoptions = prepare::prepare(&self.url, &secrets, replacing)?;
+    /// The same for a database that must exist: an empty one is refused, and nothing is created.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn prepare_existing(
+        &self,
+        keys: &AuditKeys,
+        event: impl Fn(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        self.open(Missing::Refuse, Checks::of(keys), Some(Replacing { keys, event: &event }))
+    }
+
+    fn open(
+        &self,
+        missing: Missing,
+        secrets: Checks,
+        replacing: Option<Replacing<'_>>,
+    ) -> Result<(), PrepareError> {
+        let adoptions = prepare::prepare(&self.url, missing, &secrets, replacing)?;
         if let DatabaseUrl::Sqlite(path) = &self.url {
             let file =
                 sqlite_file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
@@ -226,7 +281,7 @@ impl Database {
     }
 
     /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
-    /// that one. Connects, brings the schema up to date and, in one transaction, replaces the check value, refuses for
+    /// that one. Connects to a database that must exist, brings the schema up to date and, in one transaction, replaces the check value, refuses for
     /// good every other secret that an instance ever had or accepted here, ends every session and records the event. `key`,
     /// the adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
     ///
@@ -277,7 +332,7 @@ impl Database {
     /// Every migration of this build and whether the database has it, oldest first. Changes nothing.
     ///
     /// # Errors
-    /// [`PrepareError`].
+    /// [`PrepareError`]; [`PrepareError::Absent`] if a SQLite file does not exist.
     pub fn migrations(&self) -> Result<Vec<MigrationState>, PrepareError> {
         migrations::status(&self.url)
     }

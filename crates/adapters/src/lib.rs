@@ -47,6 +47,7 @@
 
 pub mod audit;
 pub mod db;
+pub mod files;
 pub mod hashing;
 pub mod jwt;
 pub mod keys;

@@ -4,7 +4,7 @@ use portcullis_adapters::system::OsEntropy;
 use crate::failure::Failure;
 use crate::settings::{InvalidSetting, Settings};
 use crate::terminal::{confirm, print};
-use crate::wire::Instance;
+use crate::wire::{Instance, Purpose};
 use crate::{logging, machine};
 
 /// Prints a new secret.
@@ -24,6 +24,7 @@ pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
     }
     logging::init(&settings.log);
     machine::check_command(settings)?;
+    let instance = Instance::wire(settings, Purpose::Change)?;
     confirm(
         &format!(
             "Use {} with the configured secret alone, refuse all others that it knows for good, and end all sessions \
@@ -32,7 +33,7 @@ pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
         ),
         yes,
     )?;
-    Instance::wire(settings)?.adopt()?;
+    instance.adopt()?;
     print([
         "the database is used with the configured secret alone and refuses all others that it knew for good, \
          and every session ended; running instances end by themselves within a second: start them with this \

@@ -1,10 +1,13 @@
 //! The secret that development makes for itself, in a file beside the SQLite database.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
+use portcullis_adapters::files::{
+    GroupAccess, create_file, create_folder, folder_of, refuse_dangling_link, sync_folder,
+};
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 use portcullis_domain::ports::Entropy as _;
@@ -13,11 +16,13 @@ use zeroize::Zeroizing;
 use crate::settings::text_file::{UnreadableFile, read_text};
 use crate::settings::wrapping::{Sensitivity, unwrapped};
 
-/// Reads the secret from `file`, or makes it there. Of several instances that start at once one makes it, and all
-/// read that one.
+/// Reads the secret from `file`, or creates it. Of several instances that start at once one creates it, and all read
+/// that one.
 pub(crate) fn load_or_make(file: &Path) -> anyhow::Result<Secret> {
-    if !file.exists() {
-        make(file).with_context(|| format!("cannot make the secret file {}", file.display()))?;
+    if is_missing(file) {
+        make(file).with_context(|| {
+            format!("cannot create the secret file {}; set PORTCULLIS_SECRET instead", absolute(file))
+        })?;
         log::warn!(
             "made a secret for development in {}; production gets its own: `portcullis secret generate`",
             absolute(file)
@@ -28,48 +33,77 @@ pub(crate) fn load_or_make(file: &Path) -> anyhow::Result<Secret> {
 
 /// Reads the secret from `file`.
 pub(crate) fn load(file: &Path) -> anyhow::Result<Secret> {
-    let text = read_text(file, LONGEST_SECRET_FILE).map(Zeroizing::new);
-    let text = text.map_err(|error| match error {
-        UnreadableFile::Absent => {
-            anyhow!("the secret file {} does not exist (a first start makes it)", file.display())
-        }
-        UnreadableFile::Unusable(reason) => anyhow!("the secret file {} {reason}", file.display()),
-    })?;
+    wait_until_written(file);
+    let text = match read_text(file, LONGEST_SECRET_FILE).map(Zeroizing::new) {
+        Ok(text) if !text.is_empty() => text,
+        Ok(_) | Err(UnreadableFile::Absent) => bail!(
+            "the secret file {} does not exist or is empty; run the command in the folder of the service, put the file \
+             back, or set PORTCULLIS_SECRET (if the secret is lost: to a new one, and run `portcullis secret adopt`)",
+            absolute(file)
+        ),
+        Err(UnreadableFile::Unusable(reason)) => bail!("the secret file {} {reason}", absolute(file)),
+    };
     let secret = unwrapped(&text, Sensitivity::Secret)
-        .map_err(|wrapping| anyhow!("the secret in {} {wrapping}", file.display()))?;
-    Secret::parse_for_development(secret).with_context(|| format!("the secret in {}", file.display()))
+        .map_err(|wrapping| anyhow!("the secret in {} {wrapping}", absolute(file)))?;
+    Secret::parse_for_development(secret).with_context(|| format!("the secret in {}", absolute(file)))
 }
 
-/// Writes a new secret to a file of its own, durably, and links it to its name: a link replaces nothing, so whoever
-/// comes second keeps what the first made.
+/// Waits for an instance that is writing the file. Where files cannot be locked, they are created complete or not at all.
+fn wait_until_written(file: &Path) {
+    // Opening a pipe or a device could block.
+    if file.metadata().is_ok_and(|data| data.is_file())
+        && let Ok(opened) = File::open(file)
+    {
+        let _ = opened.lock_shared();
+    }
+}
+
+/// An empty file is what is left of an instance that ended between creating and writing it.
+fn is_missing(file: &Path) -> bool {
+    match file.metadata() {
+        Ok(data) => data.is_file() && data.len() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// Writes a new secret to a file of its own, durably, and links it to its name. A link replaces nothing, so the instance
+/// that comes second keeps what the first made. Not every file system has links.
 fn make(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_private_folder(folder)?;
+    let folder = folder_of(file);
+    create_folder(folder)?;
+    refuse_dangling_link(file)?;
     let mut random = [0; 8];
     OsEntropy.fill(&mut random);
     let temporary = file.with_extension(format!("{:016x}.tmp", u64::from_ne_bytes(random)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut written = options.open(&temporary)?;
-    writeln!(written, "{}", Secret::generate(&OsEntropy).expose())?;
-    written.sync_all()?;
-    let linked = match fs::hard_link(&temporary, file) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    };
+    write_secret(&mut create_file(&temporary, GroupAccess::Read)?)?;
+    let linked = fs::hard_link(&temporary, file);
     fs::remove_file(&temporary)?;
-    linked?;
-    File::open(folder)?.sync_all()
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !is_missing(file) => {}
+        Err(_no_links) => make_in_place(file)?,
+    }
+    sync_folder(folder)
 }
 
-fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+/// Writes a new secret to the file itself, under its lock, unless another instance has done so.
+fn make_in_place(file: &Path) -> io::Result<()> {
+    let created = match create_file(file, GroupAccess::Read) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::options().write(true).open(file),
+        created => created,
+    };
+    let mut file = created?;
+    file.lock()?;
+    match file.metadata()?.len() {
+        0 => write_secret(&mut file),
+        _ => Ok(()),
+    }
+}
+
+fn write_secret(file: &mut File) -> io::Result<()> {
+    let line = Zeroizing::new(format!("{}\n", Secret::generate(&OsEntropy).expose()));
+    file.write_all(line.as_bytes())?;
+    file.sync_all()
 }
 
 /// The whole path, for people who wonder where things went.
@@ -94,6 +128,41 @@ mod tests {
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0] && secret.starts_with("pcs_")));
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    /// On a file system without links, all write to the file itself.
+    #[test]
+    fn instances_without_links_share_one_secret() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("portcullis.secret");
+        let secrets: Vec<String> = std::thread::scope(|scope| {
+            let make = || {
+                make_in_place(&file).unwrap();
+                load(&file).unwrap().expose().to_owned()
+            };
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0] && secret.starts_with("pcs_")));
+    }
+
+    #[test]
+    fn empty_file_of_an_interrupted_start_is_filled() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("portcullis.secret");
+        fs::write(&file, "").unwrap();
+        assert!(load(&file).is_err());
+        assert!(load_or_make(&file).unwrap().expose().starts_with("pcs_"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn missing_file_is_named_with_its_whole_path() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("portcullis.secret");
+        let error = format!("{:#}", load(&file).unwrap_err());
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[cfg(unix)]

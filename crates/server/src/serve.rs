@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::secret_file::absolute;
 use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
-use crate::wire::{Instance, known_secrets};
+use crate::wire::{Instance, Purpose, known_secrets};
 use crate::{logging, machine, turn};
 
 /// Runs the service until it is told to stop.
@@ -36,7 +36,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     let socket = bind(settings.server.listen)?;
     settings.listening_on(socket.local_addr().context("cannot tell the address that is listened on")?)?;
     let settings = &settings;
-    let instance = Arc::new(Instance::wire(settings)?);
+    let instance = Arc::new(Instance::wire(settings, Purpose::Create)?);
     warn_of_risks(settings)?;
     let is_prepared = match instance.prepare() {
         // The keeper says what is wrong with a clock, and waits until it is put right.

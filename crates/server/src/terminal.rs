@@ -39,7 +39,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(Failure::Usage("nobody can be asked here; say --yes".to_owned()));
+        return Err(Failure::Usage("not running in a terminal; pass --yes to confirm".to_owned()));
     }
     match ask(question).context("cannot ask")?.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),

@@ -21,9 +21,19 @@ use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
 use crate::failure::Failure;
-use crate::migrate::unprepared;
 use crate::settings::{Audit, InvalidSetting, Settings};
 use crate::{logging, machine, secret_file};
+
+/// What is done with the database, and with a secret file beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Used, and created if missing. Only `serve` and `user add` do this; `migrate` creates the database only.
+    Create,
+    /// Changed. A missing one is refused.
+    Change,
+    /// Read, also from read-only storage. A missing one is refused.
+    Read,
+}
 
 /// The parts of one instance.
 #[derive(Debug)]
@@ -34,13 +44,24 @@ pub(crate) struct Instance {
     current_key: KeyCheck,
     audit: Audit,
     audit_keys: Arc<AuditKeys>,
+    purpose: Purpose,
 }
 
 impl Instance {
-    /// Puts an instance together. Nothing is looked at yet but the secret.
-    pub(crate) fn wire(settings: &Settings) -> Result<Self, Failure> {
-        let database = Arc::new(Database::new(settings.database.clone(), settings.pool));
-        let secrets = secrets(settings)?;
+    /// Puts an instance together. With [`Purpose::Create`] nothing is looked at yet but the secret.
+    pub(crate) fn wire(settings: &Settings, purpose: Purpose) -> Result<Self, Failure> {
+        let database = match purpose {
+            Purpose::Create | Purpose::Change => Database::new(settings.database.clone(), settings.pool),
+            Purpose::Read => Database::read_only(settings.database.clone(), settings.pool),
+        };
+        let database = Arc::new(database);
+        let secrets = match purpose {
+            Purpose::Create => secrets(settings, &database)?,
+            Purpose::Change | Purpose::Read => {
+                database.check_exists().map_err(unprepared)?;
+                known_secrets(settings)?
+            }
+        };
         let clock = Arc::new(SystemClock::new());
         let entropy = Arc::new(OsEntropy);
         let keys = key_ring(settings, &secrets, clock.now());
@@ -67,6 +88,7 @@ impl Instance {
             current_key: KeyCheck::of(secrets.current()),
             audit: settings.audit,
             audit_keys: Arc::new(AuditKeys::of(&secrets)),
+            purpose,
         })
     }
 
@@ -83,7 +105,12 @@ impl Instance {
 
     fn open_stores(&self) -> Result<(), Failure> {
         let event = |now| self.operators_event(EventKind::SecretReplaced, now);
-        self.database.prepare_with(&self.audit_keys, event).map_err(unprepared)
+        let prepared = match self.purpose {
+            Purpose::Create => self.database.prepare_with(&self.audit_keys, event),
+            Purpose::Change => self.database.prepare_existing(&self.audit_keys, event),
+            Purpose::Read => self.database.prepare_to_read(&self.audit_keys),
+        };
+        prepared.map_err(unprepared)
     }
 
     /// What seals the audit log, unless a setting says that nothing does.
@@ -127,7 +154,7 @@ impl Instance {
 /// The sealer as a command uses it.
 pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, Failure> {
     logging::init(&settings.log);
-    let instance = Instance::wire(settings)?;
+    let instance = Instance::wire(settings, Purpose::Change)?;
     instance.open_stores()?;
     Ok(instance.new_sealer())
 }
@@ -138,8 +165,9 @@ pub(crate) fn verify_audit(
     kept: Option<Link>,
     progress: impl FnMut(i64, i64),
 ) -> Result<Verified, Failure> {
+    let database = database(settings)?;
+    database.check_exists().map_err(unprepared)?;
     let keys = AuditKeys::of(&known_secrets(settings)?);
-    let database = Database::new(settings.database.clone(), settings.pool);
     database.verify_audit(&keys, kept, progress).map_err(|error| match error {
         AuditError::Unreachable(error) => unprepared(error),
         error => anyhow::Error::new(error).context("the audit log is not good").into(),
@@ -147,10 +175,10 @@ pub(crate) fn verify_audit(
 }
 
 /// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.
-pub(crate) fn for_command(settings: &Settings) -> Result<AuthService, Failure> {
+pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthService, Failure> {
     logging::init(&settings.log);
     machine::check_command(settings)?;
-    let instance = Instance::wire(settings)?;
+    let instance = Instance::wire(settings, purpose)?;
     instance.open_stores()?;
     match instance.service.set_clock().map_err(Failure::from) {
         Ok(()) => Ok(instance.service),
@@ -162,12 +190,54 @@ pub(crate) fn for_command(settings: &Settings) -> Result<AuthService, Failure> {
     }
 }
 
-/// The settings' secrets, or the one that development makes for itself.
-fn secrets(settings: &Settings) -> Result<Secrets, Failure> {
-    secrets_by(settings, secret_file::load_or_make)
+/// The settings' database as a command uses it. Nothing is looked at yet.
+pub(crate) fn database(settings: &Settings) -> Result<Database, Failure> {
+    machine::check_command(settings)?;
+    Ok(Database::new(settings.database.clone(), settings.pool))
 }
 
-/// The same, but nothing is made.
+/// Sorts the failures to prepare a database: trying again helps, or the settings must change.
+pub(crate) fn unprepared(error: PrepareError) -> Failure {
+    match error {
+        PrepareError::Absent(_) => InvalidSetting::new(format!(
+            "database.url: {error}; run the command with the settings and in the folder of the service (only `serve`, \
+             `migrate` and `user add` create a database)"
+        ))
+        .into(),
+        PrepareError::Unusable(..)
+        | PrepareError::Encoding(_)
+        | PrepareError::Refused(_)
+        | PrepareError::Url(_)
+        | PrepareError::Pooler
+        | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
+        PrepareError::OtherSecret => InvalidSetting::new(format!(
+            "secret: {error}; set that one, or add it to accepted_secrets to replace it; if others know it, \
+             `portcullis secret adopt` puts this one in its place for good and signs everybody out"
+        ))
+        .into(),
+        PrepareError::RefusedSecret => {
+            InvalidSetting::new(format!("secret: {error}; set the one in use, or adopt a new one")).into()
+        }
+        PrepareError::RefusedAcceptedSecret => {
+            InvalidSetting::new(format!("accepted_secrets: {error}; take it out")).into()
+        }
+        PrepareError::Unreachable(_)
+        | PrepareError::Denied(..)
+        | PrepareError::Outdated
+        | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
+    }
+}
+
+/// The settings' secrets, or the one that development creates for itself: not beside a database that was used with another.
+fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, Failure> {
+    let needs_file = settings.secret.is_none() && settings.secret_file().is_some();
+    match needs_file && database.is_used().map_err(unprepared)? {
+        true => known_secrets(settings),
+        false => secrets_by(settings, secret_file::load_or_make),
+    }
+}
+
+/// The same, but nothing is created.
 pub(crate) fn known_secrets(settings: &Settings) -> Result<Secrets, Failure> {
     secrets_by(settings, secret_file::load)
 }

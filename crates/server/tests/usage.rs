@@ -5,6 +5,8 @@
 
 use std::process::{Command, Output};
 
+const SECRET: &str = "pcs_kCaD3cvDJhSoAWdL8fbAfYwTXiWyOo4nPoXAw0GDJ5Q";
+
 fn portcullis(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_portcullis")).args(arguments).env_clear().output().unwrap()
 }
@@ -19,12 +21,19 @@ fn usage_errors_are_two() {
 
 #[test]
 fn what_cannot_be_undone_is_not_done_unasked() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let in_folder = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(arguments).env_clear().env("PORTCULLIS_SECRET", SECRET).current_dir(&folder);
+        command.output().unwrap()
+    };
+    assert!(in_folder(&["migrate"]).status.success());
     for arguments in [&["user", "delete", "alice"][..], &["sessions", "end", "--all"], &["secret", "adopt"]] {
-        let output = portcullis(arguments);
+        let output = in_folder(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
             (output.status.code(), error.as_str()),
-            (Some(2), "portcullis: nobody can be asked here; say --yes\n"),
+            (Some(2), "portcullis: not running in a terminal; pass --yes to confirm\n"),
             "{arguments:?}"
         );
     }

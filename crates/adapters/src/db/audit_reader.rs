@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::audit_chain::{self, ChainRow, Look};
 use super::connection::AnyConnection;
-use super::{DatabaseUrl, PrepareError, migrations};
+use super::{DatabaseUrl, PrepareError, prepare};
 use crate::audit::{Statement, StoredEvent};
 
 /// A connection that only reads the audit log: the database may be one that this instance must not use.
@@ -11,12 +11,7 @@ pub(crate) struct AuditReader(AnyConnection);
 
 impl AuditReader {
     pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
-        if !migrations::status(url)?.iter().all(|state| state.applied) {
-            return Err(PrepareError::Outdated);
-        }
-        let connection =
-            AnyConnection::connect_to_look(url).map_err(|failure| PrepareError::of(url, failure))?;
-        Ok(Self(connection))
+        prepare::connect_to_look(url).map(Self)
     }
 
     pub(crate) fn statements(&mut self, before: i64, most: u32) -> Result<Vec<Statement>, StoreError> {

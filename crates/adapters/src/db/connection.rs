@@ -1,17 +1,19 @@
 use std::error::Error as StdError;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::ManageConnection;
-use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
+use diesel::sql_types::Text;
+use diesel::{Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::revocation::OVERLAP;
 use portcullis_domain::service::MAX_SKEW;
 
 use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
-use super::sqlite_file::name_for_sqlite;
+use super::sqlite_file::{self, FILE_SYSTEM_ADVICE, Opening};
 use super::{DatabaseUrl, LONGEST_TRANSACTION};
 use crate::audit;
 
@@ -26,36 +28,47 @@ pub(super) enum AnyConnection {
 impl AnyConnection {
     /// Connects and sets the session's limits.
     pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        Self::connect_with(url, STATEMENT_TIMEOUT, SQLITE_SESSION)
+        match url {
+            DatabaseUrl::Postgres(url) => connect_to_postgres(url, STATEMENT_TIMEOUT).map(Self::Postgres),
+            DatabaseUrl::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&sqlite_file::uri(path, Opening::Create)?)?;
+                connection.batch_execute(SQLITE_SESSION)?;
+                Ok(Self::Sqlite(connection))
+            }
+        }
     }
 
-    /// Connects to look at a database without a change, not even of a SQLite file's mode.
+    /// Fails if SQLite did not switch to its write-ahead log, which shows that the file system lacks shared memory or locks.
+    pub(super) fn check_write_ahead_log(&mut self) -> Result<(), DatabaseFailure> {
+        if matches!(self, Self::Postgres(_)) {
+            return Ok(());
+        }
+        let mode = diesel::sql_query("SELECT journal_mode FROM pragma_journal_mode");
+        match mode.get_result::<JournalMode>(self)?.journal_mode.as_str() {
+            "wal" => Ok(()),
+            mode => Err(DatabaseFailure::new(format!(
+                "SQLite's write-ahead log cannot be used here (journal_mode is {mode}); {FILE_SYSTEM_ADVICE}"
+            ))),
+        }
+    }
+
+    /// Connects to an existing database to read it. Nothing is created or changed, so storage may be read-only.
     pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        Self::connect_with(url, STATEMENT_TIMEOUT, SQLITE_LOOK)
+        let mut connection = Self::connect_to_watch(url)?;
+        if let Self::Postgres(connection) = &mut connection {
+            let timeout = STATEMENT_TIMEOUT.as_millis();
+            connection.batch_execute(&format!(
+                "SET statement_timeout TO {timeout}; SET default_transaction_read_only TO on"
+            ))?;
+        }
+        Ok(connection)
     }
 
     /// Connects to look at a database again and again, and to wait for nothing.
     pub(super) fn connect_to_watch(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        Self::connect_with(url, WATCH_TIMEOUT, SQLITE_LOOK)
-    }
-
-    fn connect_with(
-        url: &DatabaseUrl,
-        statement_timeout: Duration,
-        sqlite_session: &str,
-    ) -> Result<Self, DatabaseFailure> {
         match url {
-            DatabaseUrl::Postgres(url) => {
-                let mut connection = PgConnection::establish(url)?;
-                connection.batch_execute(&postgres_session(statement_timeout))?;
-                check_session(&mut connection)?;
-                Ok(Self::Postgres(connection))
-            }
-            DatabaseUrl::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&name_for_sqlite(path)?)?;
-                connection.batch_execute(sqlite_session)?;
-                Ok(Self::Sqlite(connection))
-            }
+            DatabaseUrl::Postgres(url) => connect_to_postgres(url, WATCH_TIMEOUT).map(Self::Postgres),
+            DatabaseUrl::Sqlite(path) => look_at_sqlite(path).map(Self::Sqlite),
         }
     }
 
@@ -91,6 +104,42 @@ impl AnyConnection {
             Self::Sqlite(connection) => AnsiTransactionManager::rollback_transaction(connection),
         }
     }
+}
+
+fn connect_to_postgres(url: &str, statement_timeout: Duration) -> Result<PgConnection, DatabaseFailure> {
+    let mut connection = PgConnection::establish(url)?;
+    connection.batch_execute(&postgres_session(statement_timeout))?;
+    check_session(&mut connection)?;
+    Ok(connection)
+}
+
+/// SQLite needs a log beside the file even to read it. If the log can neither be opened nor created, the file is read
+/// alone, provided that nothing is missing in it.
+fn look_at_sqlite(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {
+    let open = |opening| -> Result<SqliteConnection, DatabaseFailure> {
+        let mut connection = SqliteConnection::establish(&sqlite_file::uri(path, opening)?)?;
+        connection.batch_execute(SQLITE_LOOK)?;
+        Ok(connection)
+    };
+    sqlite_file::check_readable(path)?;
+    let failure = match open(Opening::Existing) {
+        Ok(connection) => return Ok(connection),
+        Err(failure) => failure,
+    };
+    match sqlite_file::check_writable(path) {
+        Ok(()) => Err(failure),
+        Err(unwritable) if sqlite_file::has_log(path) => Err(DatabaseFailure::new(format!(
+            "the newest changes are in the log beside the file (its name ends with -wal), which cannot be read here: \
+             {unwritable}"
+        ))),
+        Err(_) => open(Opening::Immutable),
+    }
+}
+
+#[derive(QueryableByName)]
+struct JournalMode {
+    #[diesel(sql_type = Text)]
+    journal_mode: String,
 }
 
 /// A connection in the pool.
@@ -178,6 +227,8 @@ impl Freshness {
 pub(super) struct ConnectionFactory {
     url: DatabaseUrl,
     freshness: Freshness,
+    /// Whether the connections only read.
+    only_reads: bool,
     /// When a connection was last found broken. The pool asks one idle connection after the other, and a network that
     /// swallows packets lets each wait out its timeout: so only the first is asked, and what has not worked since is
     /// replaced.
@@ -185,8 +236,8 @@ pub(super) struct ConnectionFactory {
 }
 
 impl ConnectionFactory {
-    pub(super) fn new(url: DatabaseUrl, freshness: Freshness) -> Self {
-        Self { url, freshness, lost_at: Mutex::default() }
+    pub(super) fn new(url: DatabaseUrl, freshness: Freshness, only_reads: bool) -> Self {
+        Self { url, freshness, only_reads, lost_at: Mutex::default() }
     }
 
     fn note_loss(&self) {
@@ -204,7 +255,11 @@ impl ManageConnection for ConnectionFactory {
 
     fn connect(&self) -> Result<Pooled, DatabaseFailure> {
         let opened = Instant::now();
-        AnyConnection::connect(&self.url).map(|connection| Pooled::new(connection, opened))
+        let connection = match self.only_reads {
+            true => AnyConnection::connect_to_look(&self.url),
+            false => AnyConnection::connect(&self.url),
+        };
+        connection.map(|connection| Pooled::new(connection, opened))
     }
 
     /// A connection that was idle for a while is asked first: its server may have restarted. Under load nothing is.
@@ -298,9 +353,9 @@ fn postgres_session(statement_timeout: Duration) -> String {
 /// Checks what a session cannot set for itself: a role or database with `session_replication_role = replica` checks no
 /// foreign key and runs no trigger.
 fn check_session(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
-    #[derive(diesel::QueryableByName)]
+    #[derive(QueryableByName)]
     struct Role {
-        #[diesel(sql_type = diesel::sql_types::Text)]
+        #[diesel(sql_type = Text)]
         replication_role: String,
     }
     let query = diesel::sql_query("SELECT current_setting('session_replication_role') AS replication_role");
@@ -323,18 +378,18 @@ const SQLITE_SESSION: &str = "
     PRAGMA trusted_schema = OFF;
 ";
 
-/// What a connection needs that changes nothing.
+/// What a connection needs that changes nothing. The query reads the file, which SQLite opens no earlier.
 const SQLITE_LOOK: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA query_only = ON;
     PRAGMA trusted_schema = OFF;
+    SELECT count(*) FROM sqlite_schema;
 ";
 
 #[cfg(test)]
 mod tests {
-    use diesel::QueryableByName;
     use diesel::result::DatabaseErrorKind;
-    use diesel::sql_types::{BigInt, Text};
+    use diesel::sql_types::BigInt;
     use portcullis_testkit::postgres::ThrowawayPostgres;
 
     use super::*;
@@ -455,7 +510,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let freshness = Freshness::default();
         let factory =
-            ConnectionFactory::new(DatabaseUrl::Sqlite(folder.path().join("x.db")), freshness.clone());
+            ConnectionFactory::new(DatabaseUrl::Sqlite(folder.path().join("x.db")), freshness.clone(), false);
         let [mut idle, mut busy] = [(); 2].map(|()| factory.connect().unwrap());
         factory.is_valid(&mut idle).unwrap();
         assert!(!factory.has_broken(&mut busy));
@@ -472,7 +527,7 @@ mod tests {
     fn after_one_lost_connection_the_others_are_replaced_unasked() {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let factory = ConnectionFactory::new(DatabaseUrl::parse(&url).unwrap(), Freshness::default());
+        let factory = ConnectionFactory::new(DatabaseUrl::parse(&url).unwrap(), Freshness::default(), false);
         let [mut cut, mut idle, mut busy] = [(); 3].map(|()| factory.connect().unwrap());
         factory.is_valid(&mut cut).unwrap();
 
@@ -493,7 +548,7 @@ mod tests {
     fn a_connection_that_breaks_in_use_is_a_loss_and_a_timeout_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
-        let factory = ConnectionFactory::new(url, Freshness::default());
+        let factory = ConnectionFactory::new(url, Freshness::default(), false);
         let [mut suspect, mut lost] = [(); 2].map(|()| factory.connect().unwrap());
         let said = |kind| {
             let message = Box::new("x".to_owned());

@@ -159,6 +159,12 @@ impl DatabaseFailure {
         known.map_or("", |(_, advice)| advice)
     }
 
+    /// Whether SQLite may mean that the file system lacks locks or shared memory.
+    pub(super) fn may_be_the_file_system(&self) -> bool {
+        let text = self.0.to_string();
+        ["disk I/O error", "locking protocol"].iter().any(|words| text.contains(words))
+    }
+
     /// Whether a SQLite file is only held by another process.
     pub(super) fn is_busy_file(&self) -> bool {
         self.0.to_string().contains("database is locked")

@@ -14,7 +14,7 @@ use super::connection::AnyConnection;
 use super::error::DatabaseFailure;
 use super::prepare::check_server;
 use super::schema::__diesel_schema_migrations;
-use super::{DatabaseUrl, PrepareError};
+use super::{DatabaseUrl, PrepareError, sqlite_file};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -31,10 +31,9 @@ pub struct MigrationState {
 /// Every migration of this build and whether the database has it, oldest first. Connects, and only reads.
 pub(super) fn status(url: &DatabaseUrl) -> Result<Vec<MigrationState>, PrepareError> {
     if let DatabaseUrl::Sqlite(path) = url
-        && !path.try_exists().map_err(|error| PrepareError::of(url, error.into()))?
+        && !sqlite_file::is_there(path).map_err(|error| PrepareError::of(url, error.into()))?
     {
-        // Looking must not make the file.
-        return mark(url, &HashSet::new());
+        return Err(PrepareError::missing(path));
     }
     check_server(url)?;
     let mut connection =

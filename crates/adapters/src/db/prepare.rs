@@ -1,7 +1,8 @@
 //! Makes a database ready for use, under a lock that lets one instance at a time do so.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -17,6 +18,7 @@ use super::event_log::insert_event;
 use super::secrets::{self, Checks, Known};
 use super::{DatabaseUrl, InvalidDatabaseUrl, audit_chain, deployment, migrations, pooler, sqlite_file};
 use crate::audit::{AuditKey, AuditKeys};
+use crate::files::{create_folder, folder_of};
 use crate::keys::KeyCheck;
 
 /// The database could not be made ready.
@@ -45,8 +47,11 @@ pub enum PrepareError {
     #[error("the server is PostgreSQL {is}: version {needed} or later is needed", is = .0 / 10_000, needed = OLDEST_POSTGRES / 10_000)]
     TooOld(i32),
     /// The SQLite file or its folder cannot be made, read or written, or the file is no database.
-    #[error("cannot use the database file {path}: {1}", path = .0.display())]
+    #[error("cannot use the database file {path}: {1}", path = whole(.0))]
     Unusable(PathBuf, DatabaseFailure),
+    /// There is no database, or none of this service's tables in it, and the call must not create them.
+    #[error("there is no database of Portcullis: {0}")]
+    Absent(String),
     /// The PostgreSQL database has an encoding that cannot hold every name.
     #[error("the database has the encoding {0}: make one with ENCODING 'UTF8'")]
     Encoding(String),
@@ -59,7 +64,7 @@ pub enum PrepareError {
     /// So was one of the accepted secrets.
     #[error("the database refuses one of these for good, since another secret was adopted")]
     RefusedAcceptedSecret,
-    /// The schema is older than this build, and only a look was asked for.
+    /// The schema is older than this build, and the call only reads.
     #[error("the database's schema is older than this build: bring it up to date with `portcullis migrate`")]
     Outdated,
     /// A migration failed. It was rolled back.
@@ -68,9 +73,26 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
+    /// Nothing at all is at a database's place.
+    pub(super) fn missing(path: &Path) -> Self {
+        Self::Absent(format!("{} does not exist", whole(path)))
+    }
+
+    /// The database lacks every table of this service.
+    fn without_tables(url: &DatabaseUrl) -> Self {
+        Self::Absent(match url {
+            DatabaseUrl::Sqlite(path) => format!("{} has none of its tables", whole(path)),
+            url @ DatabaseUrl::Postgres(_) => format!("{url} has none of its tables"),
+        })
+    }
+
     /// Sorts a failure to connect, or to read or write when connected.
     pub(super) fn of(url: &DatabaseUrl, failure: DatabaseFailure) -> Self {
         match url {
+            DatabaseUrl::Sqlite(path) if failure.may_be_the_file_system() => {
+                let failure = format!("{failure}; if the disk is sound, {}", sqlite_file::FILE_SYSTEM_ADVICE);
+                Self::Unusable(path.clone(), DatabaseFailure::new(failure))
+            }
             DatabaseUrl::Sqlite(path) if !failure.is_busy_file() => Self::Unusable(path.clone(), failure),
             DatabaseUrl::Postgres(_) if failure.is_refused_by_libpq() => Self::Refused(failure),
             _ => Self::Unreachable(failure),
@@ -78,9 +100,69 @@ impl PrepareError {
     }
 }
 
-/// Brings the schema up to date.
+fn whole(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// Brings the schema up to date, and creates what is missing.
 pub(super) fn migrate(url: &DatabaseUrl) -> Result<(), PrepareError> {
-    Alone::with(url)?.migrate()
+    Alone::with(url, Missing::Create)?.migrate()
+}
+
+/// Whether a call may create the database and its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Create,
+    Refuse,
+}
+
+/// Connects to a database that exists and is up to date, to read it.
+pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<AnyConnection, PrepareError> {
+    if let DatabaseUrl::Sqlite(path) = url {
+        let is_there = sqlite_file::is_there(path);
+        if !is_there.map_err(|error| PrepareError::of(url, error.into()))? {
+            return Err(PrepareError::missing(path));
+        }
+    }
+    check_server(url)?;
+    let connected = AnyConnection::connect_to_look(url);
+    let mut connection = connected.map_err(|failure| PrepareError::of(url, failure))?;
+    let states = migrations::states(url, &mut connection)?;
+    match states.iter().filter(|state| state.applied).count() {
+        0 => Err(PrepareError::without_tables(url)),
+        applied if applied < states.len() => Err(PrepareError::Outdated),
+        _ => Ok(connection),
+    }
+}
+
+/// Checks that the database exists and has this service's tables.
+pub(super) fn check_exists(url: &DatabaseUrl) -> Result<(), PrepareError> {
+    match connect_to_look(url) {
+        Ok(_) | Err(PrepareError::Outdated) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds an instance's secrets against the database's and changes nothing. Returns how often a secret was adopted so far.
+pub(super) fn prepare_to_read(url: &DatabaseUrl, checks: &Checks) -> Result<i64, PrepareError> {
+    let mut connection = connect_to_look(url)?;
+    let known = Known::read(&mut connection).map_err(|error| PrepareError::of(url, error.into()))?;
+    known.admit(checks)?;
+    Ok(known.adoptions)
+}
+
+/// Whether the database exists and an instance has used it with a secret.
+pub(super) fn is_used(url: &DatabaseUrl) -> Result<bool, PrepareError> {
+    match connect_to_look(url) {
+        Ok(mut connection) => {
+            let known = Known::read(&mut connection).map_err(|error| PrepareError::of(url, error.into()))?;
+            Ok(known.is_any_in_use())
+        }
+        // Tables of an older build were used by it.
+        Err(PrepareError::Outdated) => Ok(true),
+        Err(PrepareError::Absent(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is left behind where an instance's secret takes the place of another: a hand-over of the audit log, and the event
@@ -94,10 +176,11 @@ pub(super) struct Replacing<'a> {
 /// adopted so far.
 pub(super) fn prepare(
     url: &DatabaseUrl,
+    missing: Missing,
     checks: &Checks,
     replacing: Option<Replacing<'_>>,
 ) -> Result<i64, PrepareError> {
-    let mut alone = Alone::with(url)?;
+    let mut alone = Alone::with(url, missing)?;
     alone.migrate()?;
     let known = alone.known_secrets()?;
     known.admit(checks)?;
@@ -135,7 +218,7 @@ pub(super) fn adopt(
     key: &AuditKey,
     event: impl FnOnce(UnixTime) -> SecurityEvent,
 ) -> Result<(), PrepareError> {
-    let mut alone = Alone::with(url)?;
+    let mut alone = Alone::with(url, Missing::Refuse)?;
     alone.migrate()?;
     let known = alone.known_secrets()?;
     known.admit_new(adopted)?;
@@ -151,6 +234,21 @@ pub(super) fn adopt(
     })
 }
 
+/// Takes the lock of a SQLite database, and creates the file if there is none.
+fn lock_file(path: &Path, failed: impl Fn(DatabaseFailure) -> PrepareError) -> Result<File, PrepareError> {
+    let failed = |error: io::Error| failed(error.into());
+    create_folder(folder_of(path)).map_err(failed)?;
+    sqlite_file::is_there(path).map_err(failed)?;
+    sqlite_file::check_writable(path).map_err(failed)?;
+    let lock = sqlite_file::lock(path, PATIENCE).map_err(failed)?;
+    let stays_locked = || DatabaseFailure::new("another instance stays at preparing it");
+    let lock = lock.ok_or_else(|| PrepareError::Unreachable(stays_locked()))?;
+    if sqlite_file::make_file(path).map_err(failed)? {
+        log::info!(path = whole(path); "created the database");
+    }
+    Ok(lock)
+}
+
 /// A connection outside the pool, whose owner alone prepares the database. The fields are dropped in this order.
 struct Alone<'a> {
     url: &'a DatabaseUrl,
@@ -162,21 +260,18 @@ struct Alone<'a> {
 impl<'a> Alone<'a> {
     /// Connects and takes the lock. On SQLite the lock comes first: under it the file is made, and the first
     /// connection of all turns it to WAL, which fails at once where another does the same.
-    fn with(url: &'a DatabaseUrl) -> Result<Self, PrepareError> {
+    fn with(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
         let failed = |failure| PrepareError::of(url, failure);
+        match missing {
+            Missing::Create => check_server(url)?,
+            Missing::Refuse => check_exists(url)?,
+        }
         let lock = match url {
             DatabaseUrl::Postgres(_) => None,
-            DatabaseUrl::Sqlite(path) => {
-                sqlite_file::make_folder(path).map_err(|error| failed(error.into()))?;
-                let lock = sqlite_file::lock(path, PATIENCE).map_err(|error| failed(error.into()))?;
-                let stays_locked = || DatabaseFailure::new("another instance stays at preparing it");
-                let lock = lock.ok_or_else(|| PrepareError::Unreachable(stays_locked()))?;
-                sqlite_file::make_file(path).map_err(|error| failed(error.into()))?;
-                Some(lock)
-            }
+            DatabaseUrl::Sqlite(path) => Some(lock_file(path, failed)?),
         };
-        check_server(url)?;
         let mut connection = AnyConnection::connect(url).map_err(failed)?;
+        connection.check_write_ahead_log().map_err(failed)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
             // This connection only prepares: its waits are bounded by the lock timeout, its statements are not.
             let patience = PATIENCE.as_millis();

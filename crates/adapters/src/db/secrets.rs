@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use super::connection::AnyConnection;
 use super::prepare::PrepareError;
 use super::schema::{deployment, known_secrets};
+use crate::audit::AuditKeys;
 use crate::keys::KeyCheck;
 
 /// An instance's secrets: the one in use, and those that it takes besides.
@@ -16,6 +17,11 @@ pub(super) struct Checks {
 }
 
 impl Checks {
+    /// The check values of the secrets that the keys of an audit log are derived from.
+    pub(super) fn of(keys: &AuditKeys) -> Self {
+        Self { current: keys.check, accepted: keys.accepted.iter().map(|(check, _)| *check).collect() }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &KeyCheck> {
         std::iter::once(&self.current).chain(&self.accepted)
     }
@@ -53,6 +59,11 @@ impl Known {
             return Err(PrepareError::OtherSecret);
         }
         Ok(())
+    }
+
+    /// Whether an instance has used the database.
+    pub(super) fn is_any_in_use(&self) -> bool {
+        self.in_use.is_some()
     }
 
     /// Whether a secret may come to be the one in use.

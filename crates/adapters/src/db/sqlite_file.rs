@@ -1,34 +1,81 @@
 //! The file of a SQLite database, its folder and its lock, for their owner alone.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The path as SQLite must be told it: absolute, since `file:` at the start of a relative one would make it a URI
-/// with options of its own.
-pub(super) fn name_for_sqlite(path: &Path) -> io::Result<String> {
-    let absolute = std::path::absolute(path)?;
-    absolute.into_os_string().into_string().map_err(|name| {
-        let name = name.to_string_lossy();
-        io::Error::new(io::ErrorKind::InvalidFilename, format!("{name:?} is not UTF-8"))
-    })
+#[cfg(unix)]
+use rustix::{fs::Access, io::Errno};
+
+#[cfg(unix)]
+use crate::files::folder_of;
+use crate::files::{GroupAccess, create_file, refuse_dangling_link};
+
+/// How SQLite opens a database file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// To read and write; a missing file is created.
+    Create,
+    /// To read and write an existing file. The log beside it is created if it is missing.
+    Existing,
+    /// To read a file that no process changes, on storage that cannot be written. Nothing is created or locked.
+    Immutable,
 }
 
-/// Makes the folder of a new database.
-pub(super) fn make_folder(database: &Path) -> io::Result<()> {
-    match database.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => make_private_folder(folder),
-        _ => Ok(()),
+/// The URI by which SQLite opens a file. The path in it is absolute and escaped, so that nothing of the path is an option.
+pub(super) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
+    let absolute = std::path::absolute(path)?;
+    let name = absolute.to_str().ok_or_else(|| {
+        let name = absolute.to_string_lossy();
+        io::Error::new(io::ErrorKind::InvalidFilename, format!("{name:?} is not UTF-8"))
+    })?;
+    let mut uri = "file:".to_owned();
+    if !name.starts_with('/') {
+        uri.push('/');
+    }
+    for c in name.chars() {
+        match c {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            // Windows separates folders by it; elsewhere it is a part of a name.
+            '\\' if cfg!(windows) => uri.push('/'),
+            c => uri.push(c),
+        }
+    }
+    uri.push_str(match opening {
+        Opening::Create => "?mode=rwc",
+        Opening::Existing => "?mode=rw",
+        Opening::Immutable => "?mode=ro&immutable=1",
+    });
+    Ok(uri)
+}
+
+/// Whether there is a file at a database's path.
+///
+/// # Errors
+/// If there is something else, or a symbolic link to nothing.
+pub(super) fn is_there(database: &Path) -> io::Result<bool> {
+    let refused =
+        |what| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the path leads to {what}")));
+    refuse_dangling_link(database)?;
+    match database.metadata() {
+        Ok(data) if data.is_file() => Ok(true),
+        Ok(data) if data.is_dir() => refused("a folder"),
+        Ok(_) => refused("something that is not a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Makes an empty file where there is none, before SQLite would with the permissions that are usual. Its log gets the
-/// same ones.
-pub(super) fn make_file(database: &Path) -> io::Result<()> {
-    match private_file().create_new(true).open(database) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+/// Creates an empty file if there is none, before SQLite would with the usual permissions. SQLite gives its log the same
+/// owner and permissions. Returns whether a file was created.
+pub(super) fn make_file(database: &Path) -> io::Result<bool> {
+    match create_file(database, GroupAccess::ReadWrite) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -49,14 +96,94 @@ pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
     Ok(None)
 }
 
+/// Checks that this process may write to a database file, to the files that SQLite keeps beside it and, as far as these
+/// are missing, to the folder.
+///
+/// # Errors
+/// The first path that cannot be written, with its owner or with the file system's being read-only.
+#[cfg(unix)]
+pub(super) fn check_writable(database: &Path) -> io::Result<()> {
+    let beside = ["-wal", "-shm", LOCK].map(|suffix| beside(database, suffix));
+    let [wal, shm, lock] = &beside;
+    for file in [database, wal, shm, lock] {
+        match may(file, Access::WRITE_OK) {
+            Err(Errno::NOENT) => {
+                let folder = folder_of(file);
+                may(folder, Access::WRITE_OK).map_err(|error| refused(folder, "written", error))?;
+            }
+            checked => checked.map_err(|error| refused(file, "written", error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Checks that this process may read a database file.
+///
+/// # Errors
+/// If it may not: with the file's owner.
+#[cfg(unix)]
+pub(super) fn check_readable(database: &Path) -> io::Result<()> {
+    may(database, Access::READ_OK).map_err(|error| refused(database, "read", error))
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_readable(_database: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Asks the system. To open a database file only to try would drop SQLite's own locks when the file is closed again.
+#[cfg(unix)]
+fn may(path: &Path, access: Access) -> Result<(), Errno> {
+    rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS)
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_writable(_database: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn refused(path: &Path, done: &str, error: Errno) -> io::Error {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole = whole.display();
+    let text = match (error, path.metadata()) {
+        (Errno::ROFS, _) => format!("{whole} is on a read-only file system"),
+        (_, Ok(data)) => format!(
+            "{whole} cannot be {done} by user {user} (owner {owner}, group {group}, mode {mode:o}); run this as the \
+             owner, or make user {user} the owner: chown {user} '{whole}'",
+            user = rustix::process::geteuid().as_raw(),
+            owner = data.uid(),
+            group = data.gid(),
+            mode = data.mode() & 0o7777,
+        ),
+        _ => format!("{whole} cannot be {done}: {}", io::Error::from(error)),
+    };
+    io::Error::new(io::Error::from(error).kind(), text)
+}
+
+/// Whether a database file has a log with changes that are not yet in the file itself.
+pub(super) fn has_log(database: &Path) -> bool {
+    beside(database, "-wal").metadata().is_ok_and(|data| data.len() > 0)
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 /// Locks the file beside the database, under which it is made and migrated. `None` when another instance holds it for
 /// longer than `patience`. Dropping the file, or the end of the process, frees the lock.
 pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<File>> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".migrate.lock");
-    let path = PathBuf::from(path);
+    let path = beside(database, LOCK);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let file = private_file().create(true).truncate(false).open(&path).map_err(named)?;
+    let file = match create_file(&path, GroupAccess::ReadWrite) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().write(true).open(&path),
+        created => created,
+    };
+    let file = file.map_err(named)?;
     let deadline = Instant::now() + patience;
     loop {
         match file.try_lock() {
@@ -65,42 +192,57 @@ pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<Fil
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(named(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(named(io::Error::new(error.kind(), format!("{error}; {FILE_SYSTEM_ADVICE}"))));
+            }
         }
     }
 }
 
-#[cfg(unix)]
-fn make_private_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
+/// What to do about a file system without locks or shared memory.
+pub(super) const FILE_SYSTEM_ADVICE: &str = "keep the database on a local file system that has locks and shared memory, \
+                                             not on a network share, or use PostgreSQL";
 
-#[cfg(not(unix))]
-fn make_private_folder(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)
-}
-
-/// How to open a file for writing that, if it is made, is its owner's alone.
-fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
+/// What the name of the lock's file ends with.
+const LOCK: &str = ".migrate.lock";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sqlite_takes_no_path_for_a_uri() {
-        for path in ["file::memory:", "file:x.db", "file:///tmp/x.db", ":memory:"] {
-            let name = name_for_sqlite(Path::new(path)).unwrap();
-            assert!(Path::new(&name).is_absolute(), "{name}");
-            assert!(name.ends_with(Path::new(path).file_name().unwrap().to_str().unwrap()), "{name}");
+    fn no_path_passes_options_to_sqlite() {
+        for (path, end) in [
+            ("file::memory:", "/file::memory:?mode=rw"),
+            ("file:x.db", "/file:x.db?mode=rw"),
+            (":memory:", "/:memory:?mode=rw"),
+            ("/a/b?mode=memory", "file:/a/b%3fmode=memory?mode=rw"),
+            ("/a/50% #1 \u{e9}.db", "file:/a/50%25 %231 \u{e9}.db?mode=rw"),
+        ] {
+            let uri = uri(Path::new(path), Opening::Existing).unwrap();
+            assert!(uri.starts_with("file:/") && uri.ends_with(end), "{uri}");
         }
+    }
+
+    #[test]
+    fn only_a_file_is_a_database_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        assert!(!is_there(&path).unwrap());
+        std::fs::write(&path, "").unwrap();
+        assert!(is_there(&path).unwrap());
+        assert!(is_there(folder.path()).unwrap_err().to_string().contains("a folder"));
+        assert!(is_there(&path.join("below")).is_err(), "a file has nothing below it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_missing_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("x.db");
+        std::os::unix::fs::symlink("/nonexistent/volume.db", &link).unwrap();
+        let error = is_there(&link).unwrap_err().to_string();
+        assert!(error.contains("x.db is a link to /nonexistent/volume.db, which does not exist"), "{error}");
     }
 
     #[cfg(unix)]
@@ -108,6 +250,6 @@ mod tests {
     fn a_path_that_sqlite_cannot_be_told_is_refused() {
         use std::os::unix::ffi::OsStrExt as _;
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/caf\xe9.db"));
-        assert!(name_for_sqlite(path).unwrap_err().to_string().contains("not UTF-8"));
+        assert!(uri(path, Opening::Create).unwrap_err().to_string().contains("not UTF-8"));
     }
 }

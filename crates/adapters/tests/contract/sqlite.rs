@@ -73,11 +73,17 @@ fn many_may_prepare_one_empty_file_at_once() {
 }
 
 #[test]
-fn asking_for_the_migrations_makes_no_file() {
-    let (_folder, path) = in_folder();
+fn listing_migrations_of_a_missing_file_creates_nothing() {
+    let (folder, path) = in_folder();
+    let error = database(&path).migrations().unwrap_err();
+    assert!(
+        matches!(&error, PrepareError::Absent(text) if text.contains(path.to_str().unwrap())),
+        "{error:?}"
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    std::fs::write(&path, "").unwrap();
     let states = database(&path).migrations().unwrap();
     assert!(!states.is_empty() && states.iter().all(|state| !state.applied), "{states:?}");
-    assert!(!path.exists());
 }
 
 #[test]

@@ -237,6 +237,9 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
         let result = done.prepare(current, accepted);
         assert!(matches!(result, Err(PrepareError::RefusedAcceptedSecret)), "{result:?}");
     };
+    let absent = adopt(older).unwrap_err();
+    assert!(matches!(absent, PrepareError::Absent(_)), "an empty database is not created: {absent}");
+    commands.migrate().unwrap();
     adopt(older).unwrap();
     done.prepare(older, &[]).unwrap();
     step_one.prepare(old, &[older]).unwrap();

@@ -63,6 +63,16 @@ on_both_databases! {
         assert_eq!(database.number("SELECT count(*) FROM users"), i64::try_from(count(201)).unwrap());
     }
 
+    fn every_signal_that_asks_to_stop_is_an_orderly_stop(database: &Database) {
+        for signal in ["TERM", "INT", "QUIT", "HUP"] {
+            let server = Server::start(database);
+            server.signal(signal);
+            let (status, log) = server.ended();
+            assert!(status.success(), "{signal}: {status} {log:#?}");
+            assert!(log.last().is_some_and(|line| line.contains(r#""msg":"stopped""#)), "{signal}: {log:#?}");
+        }
+    }
+
     /// R-10.
     fn whoever_is_told_twice_to_stop_ends_at_once(database: &Database) {
         let settings = [("HASHING__BCRYPT_COST", "13"), ("HASHING__THREADS", "1"), ("HASHING__QUEUE", "8")];
@@ -287,6 +297,21 @@ fn settings_come_from_every_source() {
     let checked = run(folder, &[], &["--config", "mine.toml", "config", "check"]);
     let text = String::from_utf8(checked.stdout).unwrap();
     assert!(text.contains("registration.enabled = false  # mine.toml\n"), "{text}");
+}
+
+/// `nohup` ignores SIGHUP for what it starts.
+#[test]
+fn ignored_hangup_stays_ignored() {
+    let database = Database::sqlite();
+    let bare = command(database.folder.path());
+    let mut ignoring = Command::new("/bin/sh");
+    ignoring.arg("-c").arg("trap '' HUP && exec \"$0\"").arg(bare.get_program());
+    ignoring.current_dir(database.folder.path()).env_clear().stdin(Stdio::null());
+    ignoring.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let server = Server::of(ignoring);
+    server.signal("HUP");
+    assert_eq!(server.register("alice").status, 201);
+    assert!(server.terminate().0.success());
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::secret_file::absolute;
 use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
+#[cfg(unix)]
+use crate::signals::is_ignored;
 use crate::wire::{Instance, Purpose, known_secrets};
 use crate::{logging, machine, turn};
 
@@ -68,6 +70,8 @@ async fn serve(
     let listener = socket.listen(BACKLOG).and_then(TcpListener::into_std);
     let listener = listener.map_err(|error| unbound(address, error))?;
     let server = start(settings, workers, listener, Arc::clone(&api)).context("cannot start the server")?;
+    // Before the address is announced: a supervisor may stop the service as soon as it reads of it.
+    let signals = Signals::listen();
     announce(settings);
 
     let (failed, failure) = mpsc::sync_channel(1);
@@ -80,7 +84,7 @@ async fn serve(
         // The stop is under way with the call; its future only waits for the end.
         drop(stopping.stop(true));
     })?;
-    rt::spawn(stop_on_signal(handle, Arc::downgrade(&api)));
+    rt::spawn(stop_on_signal(signals, handle, Arc::downgrade(&api)));
     let result = server.await.context("the server failed");
     drop(keeper);
     // Waits for the hashes that run.
@@ -194,10 +198,10 @@ fn http_config(settings: &Settings) -> HttpConfig {
     }
 }
 
-/// Waits for SIGTERM or Ctrl-C; then no new connection is taken, password work in line is sent away, and what runs
+/// Waits for SIGTERM, SIGINT, SIGQUIT or SIGHUP; then no new connection is taken, password work in line is sent away, and what runs
 /// may end within `server.shutdown_timeout`. Asked once more, it ends at once.
-async fn stop_on_signal(server: ServerHandle, api: Weak<Api>) {
-    let mut signals = match Signals::listen() {
+async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api: Weak<Api>) {
+    let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => return log::error!("cannot wait for signals: {error}"),
     };
@@ -213,27 +217,30 @@ async fn stop_on_signal(server: ServerHandle, api: Weak<Api>) {
     std::process::exit(1);
 }
 
-/// The signals that ask a process to stop.
+/// The signals that ask a process to stop. SIGHUP does not if it was ignored at the start, as under `nohup`.
 #[cfg(unix)]
-struct Signals {
-    terminate: signal::unix::Signal,
-    interrupt: signal::unix::Signal,
-}
+struct Signals(Vec<signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Signals {
     fn listen() -> io::Result<Self> {
         use signal::unix::{SignalKind, signal};
 
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
+        if !is_ignored(SignalKind::hangup().as_raw_value()) {
+            kinds.push(SignalKind::hangup());
+        }
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
     }
 
     async fn next(&mut self) {
         std::future::poll_fn(|context| {
-            match (self.terminate.poll_recv(context), self.interrupt.poll_recv(context)) {
-                (Poll::Pending, Poll::Pending) => Poll::Pending,
-                _ => Poll::Ready(()),
-            }
+            // All are polled, so that each wakes this task.
+            let came = self.0.iter_mut().filter_map(|signal| match signal.poll_recv(context) {
+                Poll::Ready(_) => Some(()),
+                Poll::Pending => None,
+            });
+            if came.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::database::{Database, Kind};
 use crate::on_both_databases;
-use crate::server::{PASSWORD, Server};
+use crate::server::{PASSWORD, Server, run};
 
 /// Hashes made by the real Werkzeug 3.1 and the real passlib, of these passwords; `upgraded` says whether a login
 /// replaces them by this service's own.
@@ -30,6 +30,51 @@ on_both_databases! {
             assert_eq!(stored() != import.hash, import.upgraded, "{}", stored());
             assert!(!import.upgraded || stored().starts_with("$bcrypt-sha256$"), "{}", stored());
             assert_eq!(server.try_login(&name, import.password).status, 200, "and once more");
+        }
+    }
+
+    fn documented_import_lets_users_log_in(database: &Database) {
+        run(database.folder.path(), &[("DATABASE__URL", &database.url())], &["migrate"]);
+        let dialect = match database.kind {
+            Kind::Sqlite => "-- SQLite\n",
+            Kind::Postgres { .. } => "-- PostgreSQL\n",
+        };
+        let advice = include_str!("../../docs/importing.md").split(dialect).nth(1).unwrap();
+        let lines = advice.split("```").next().unwrap().lines().filter(|line| !line.starts_with("--"));
+        let statements = lines.collect::<Vec<_>>().join("\n");
+        for statement in statements.split(';').filter(|statement| !statement.trim().is_empty()) {
+            database.execute(statement);
+        }
+        let server = Server::start(database);
+        let tokens = server.try_login("bob", "password").tokens();
+        assert_eq!(server.get_as("/me", &tokens.access).json()["username"], "Bob");
+    }
+
+    fn unusable_hashes_are_reported_with_their_users(database: &Database) {
+        let server = Server::start(database);
+        server.register("alice");
+        let check = || {
+            let output = run(database.folder.path(), &[("DATABASE__URL", &database.url())], &["user", "check-hashes"]);
+            (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(check(), (0, "the password hashes of all 1 users can be used\n".to_owned()));
+        for (number, (hash, _)) in UNUSABLE.iter().enumerate() {
+            database.import_user(u8::try_from(number).unwrap(), &format!("bob{number}"), hash);
+        }
+        let (code, list) = check();
+        let lines: Vec<_> = list.lines().collect();
+        assert_eq!((code, lines.len()), (1, UNUSABLE.len()), "{list}");
+        for (number, (_, reason)) in UNUSABLE.iter().enumerate() {
+            let user = format!("01900000-0000-7000-8000-00000000{number:04x}");
+            assert_eq!(lines[number], format!("{user}\tbob{number}\t{reason}"));
+            server.try_login(&format!("bob{number}"), "password").is_problem(401, "invalid_credentials");
+        }
+        let (_, log) = server.terminate();
+        for (number, (hash, reason)) in UNUSABLE.iter().enumerate() {
+            let user = format!("01900000-0000-7000-8000-00000000{number:04x}");
+            let reported = log.iter().find(|line| line.contains("hash cannot be used") && line.contains(&user));
+            assert!(reported.is_some_and(|line| line.contains(reason) && line.contains("request_id")), "{log:#?}");
+            assert!(!log.iter().any(|line| line.contains(hash)), "{log:#?}");
         }
     }
 
@@ -121,6 +166,24 @@ on_both_databases! {
         assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
     }
 }
+
+/// Hashes that docs/importing.md calls unusable, and why they are.
+const UNUSABLE: &[(&str, &str)] = &[
+    ("pbkdf2_sha256$1000000$abcdefgh$Zm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm9vYmFyZm8=", "unknown scheme"),
+    (
+        "$pbkdf2-sha256$29000$9t7be09prfXee2/NOUeotQ$Y.RDnnq8vsezSZSKy1QNy6xhKPdoBIwc.0XDdRm9sJ8",
+        "unknown scheme",
+    ),
+    (
+        "$bcrypt-sha256$2b,12$n79VH.0Q2TMWmt3Oqt9uku$Kq4Noyk3094Y2QlB8NdRT8SvGiI4ft2",
+        "bcrypt-sha256 of another version",
+    ),
+    ("$2b$16$n79VH.0Q2TMWmt3Oqt9ukuKq4Noyk3094Y2QlB8NdRT8SvGiI4ft2", "bcrypt cost out of bounds"),
+    (
+        "$argon2id$v=19$m=102400,t=2,p=8$0eEP0Fftx5IHiYL7E8QgkA$U/52qGcWqqZi7syb2Hvokl0I2jgq6BPIv73Qe5X1a00",
+        "Argon2id cost out of bounds",
+    ),
+];
 
 const IMPORTS: &[Import] = &[
     Import {

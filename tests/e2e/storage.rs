@@ -22,8 +22,9 @@ const CHANGING: [&[&str]; 9] = [
 ];
 
 /// Commands that read a database.
-const READING: [&[&str]; 3] = [
+const READING: [&[&str]; 4] = [
     &["user", "sessions", "alice"],
+    &["user", "check-hashes"],
     &["audit", "verify"],
     &["migrate", "--status"],
 ];

@@ -9,6 +9,7 @@ mod deployment;
 mod error;
 mod event_log;
 mod group_commit;
+mod hash_check;
 mod migrations;
 mod pooler;
 mod prepare;
@@ -41,6 +42,7 @@ use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
 use self::error::{is_conflict, is_connection_loss, is_read_only, store_error, took_too_long};
 use self::group_commit::GroupCommit;
+pub use self::hash_check::UnusableHash;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::{Missing, Replacing};
@@ -314,6 +316,15 @@ impl Database {
     ) -> Result<Verified, AuditError> {
         let mut reader = AuditReader::connect(&self.url)?;
         audit::verify(&mut reader, &keys.public(), kept, &mut progress)
+    }
+
+    /// Checks the stored password hash of every user and passes those that cannot be used to `found`. Returns how many
+    /// users there are. Connects, and only reads.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn check_hashes(&self, found: impl FnMut(UnusableHash)) -> Result<usize, PrepareError> {
+        hash_check::check(&self.url, found)
     }
 
     /// Connects and brings the schema up to date under the same lock. Does not open the stores.

@@ -81,6 +81,17 @@ impl PasswordHasher for SchemeHasher {
     }
 }
 
+/// Checks that a stored hash is of a known scheme and within its bounds, without hashing anything.
+///
+/// # Errors
+/// The reason, which contains nothing of the hash.
+pub fn check(hash: &PasswordHash) -> Result<(), &'static str> {
+    match StoredHash::parse(hash.expose()) {
+        Ok(_) => Ok(()),
+        Err(Unusable(reason)) => Err(reason),
+    }
+}
+
 /// How new hashes are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashScheme {
@@ -293,6 +304,45 @@ mod tests {
                 "{hash}"
             );
         }
+    }
+
+    /// docs/importing.md promises operators which hashes can be imported.
+    #[test]
+    fn documented_hashes_are_accepted_and_refused() {
+        const DOCUMENT: &str = include_str!("../../../docs/importing.md");
+        let blocks = |kind: &str| -> Vec<&str> {
+            let blocks = DOCUMENT.split(kind).skip(1).map(|rest| rest.split("```").next().unwrap());
+            blocks.flat_map(str::lines).filter(|line| !line.is_empty()).collect()
+        };
+        let (accepted, refused) = (blocks("```accepted\n"), blocks("```refused\n"));
+        assert_eq!((accepted.len(), refused.len()), (9, 5));
+        for hash in accepted {
+            assert!(verify(bcrypt(4), "password", hash).unwrap() != Verdict::Mismatch, "{hash}");
+            assert_eq!(check_text(hash), Ok(()));
+        }
+        for hash in refused {
+            assert!(check_text(hash).is_err(), "{hash}");
+            assert!(matches!(verify(bcrypt(4), "password", hash), Err(HashError::Unusable(_))), "{hash}");
+        }
+        for bounds in [
+            format!("| cost {} to {} |", BcryptCost::MIN, BcryptCost::MAX),
+            format!("`m` at most {}; `m` times `t` at most {} |", MAX_MEMORY / 1024, argon2::MAX_WORK / 1024),
+            format!(
+                "| 1 to {} iterations; salt of at most {} bytes |",
+                werkzeug::MAX_ITERATIONS,
+                werkzeug::MAX_SALT
+            ),
+            format!(
+                "| `128 * N * r` at most {MAX_MEMORY}; `N * r * p` at most {};",
+                werkzeug::MAX_SCRYPT_BLOCKS
+            ),
+        ] {
+            assert!(DOCUMENT.contains(&bounds), "{bounds}");
+        }
+    }
+
+    fn check_text(hash: &str) -> Result<(), &'static str> {
+        super::check(&PasswordHash::new(hash.to_owned()))
     }
 
     #[test]

@@ -128,6 +128,8 @@ enum UserCommand {
         #[arg(long)]
         end: bool,
     },
+    /// List users whose stored password hash cannot be used, as after an import (exit code 1 if there are any)
+    CheckHashes,
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,5 +224,6 @@ fn run_on_user(command: UserCommand, settings: &Settings) -> Result<(), Failure>
         UserCommand::SetPassword { username } => user::set_password(settings, &username),
         UserCommand::Sessions { username, end: false } => user::sessions(settings, &username),
         UserCommand::Sessions { username, end: true } => user::end_sessions(settings, &username),
+        UserCommand::CheckHashes => user::check_hashes(settings),
     }
 }

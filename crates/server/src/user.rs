@@ -1,6 +1,7 @@
 //! What an operator does to users. Whatever ends sessions here, running instances notice within a second.
 
 use anyhow::{Context as _, anyhow};
+use portcullis_adapters::db::UnusableHash;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::service::{RegisterError, Registration, SetPasswordError};
 use portcullis_domain::session::Session;
@@ -8,7 +9,7 @@ use portcullis_domain::session::Session;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::terminal::{confirm, print, read_password, rfc3339};
-use crate::wire::{self, Purpose};
+use crate::wire::{self, Purpose, unprepared};
 
 /// Adds a user, also while registration is closed and under a reserved name.
 pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> {
@@ -74,6 +75,24 @@ pub(crate) fn end_sessions(settings: &Settings, username: &str) -> Result<(), Fa
     let ended = wire::for_command(settings, Purpose::Change)?.end_sessions_of(username);
     let ended = ended.with_context(|| format!("cannot end the sessions of {username}"))?;
     print([format!("{username}: {}", told(ended))])
+}
+
+/// Lists the users whose stored password hash cannot be used, and fails if there are any.
+pub(crate) fn check_hashes(settings: &Settings) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    let checked = wire::database(settings)?.check_hashes(|UnusableHash { user, username, reason }| {
+        lines.push(format!("{user}\t{}\t{reason}", username.escape_debug()));
+    });
+    let checked = checked.map_err(unprepared)?;
+    let unusable = lines.len();
+    print(lines)?;
+    match unusable {
+        0 => print([format!("the password hashes of all {checked} users can be used")]),
+        _ => {
+            Err(anyhow!("{unusable} of {checked} users cannot log in: their password hashes cannot be used")
+                .into())
+        }
+    }
 }
 
 /// Separated by tabs, which no user agent holds.

@@ -63,7 +63,7 @@ fn argon2id(params: Params) -> Argon2<'static> {
 
 /// The most memory times passes, in bytes: four passes over the most memory, which PHP does by default; about a
 /// third of a second.
-const MAX_WORK: u64 = 4 * MAX_MEMORY;
+pub(super) const MAX_WORK: u64 = 4 * MAX_MEMORY;
 
 #[cfg(test)]
 mod tests {

@@ -63,7 +63,8 @@ impl<'a> BcryptSha256<'a> {
         let (cost, rest) = fields.split_once('$').ok_or(malformed)?;
         let (spelled_salt, digest) = rest.split_once('$').ok_or(malformed)?;
         let cost = parse_number(cost).ok_or(malformed)?;
-        Ok(Self { spelled_salt, bcrypt: Bcrypt::from_parts(cost, spelled_salt, digest)? })
+        // The spelling of the salt is the key of the HMAC, so that only one spelling is right.
+        Ok(Self { spelled_salt, bcrypt: Bcrypt::from_parts(cost, spelled_salt, digest, &BASE64)? })
     }
 
     pub(super) fn cost(&self) -> BcryptCost {
@@ -76,6 +77,9 @@ impl<'a> BcryptSha256<'a> {
 }
 
 /// A hash `$2b$<cost>$<salt><digest>` of bcrypt alone. `$2a$` and `$2y$` mean the same, since their bugs are gone.
+///
+/// The last characters of the salt and of the digest have bits that encode nothing. passlib before 1.5.3 set them at
+/// random, and implementations of bcrypt ignore them, so they are ignored here too.
 pub(super) struct Bcrypt {
     cost: BcryptCost,
     salt: [u8; SALT_BYTES],
@@ -95,12 +99,13 @@ impl Bcrypt {
             2 => parse_number(cost.strip_prefix('0').unwrap_or(cost)),
             _ => None,
         };
-        Self::from_parts(cost.ok_or(malformed)?, salt, digest)
+        Self::from_parts(cost.ok_or(malformed)?, salt, digest, &LENIENT_BASE64)
     }
 
-    fn from_parts(cost: u32, salt: &str, digest: &str) -> Result<Self, Unusable> {
+    fn from_parts(cost: u32, salt: &str, digest: &str, base64: &GeneralPurpose) -> Result<Self, Unusable> {
         let cost = BcryptCost::new(cost).ok_or(Unusable("bcrypt cost out of bounds"))?;
-        let decoded = decode(salt).zip(decode(digest)).ok_or(Unusable("malformed bcrypt salt or digest"));
+        let decoded = decode(salt, base64).zip(decode(digest, base64));
+        let decoded = decoded.ok_or(Unusable("malformed bcrypt salt or digest"));
         decoded.map(|(salt, digest)| Self { cost, salt, digest })
     }
 
@@ -129,9 +134,9 @@ fn prehash(password: &[u8], spelled_salt: &str) -> Zeroizing<String> {
 }
 
 /// Exactly `N` bytes in bcrypt's base64.
-fn decode<const N: usize>(encoded: &str) -> Option<[u8; N]> {
+fn decode<const N: usize>(encoded: &str, base64: &GeneralPurpose) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let length = BASE64.decode_slice(encoded, &mut bytes).ok()?;
+    let length = base64.decode_slice(encoded, &mut bytes).ok()?;
     (length == N).then_some(bytes)
 }
 
@@ -145,6 +150,10 @@ const DIGEST_BYTES: usize = 23;
 
 /// bcrypt's own alphabet, without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD);
+
+/// The same, without regard to the bits of the last character that encode nothing.
+const LENIENT_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD.with_decode_allow_trailing_bits(true));
 
 #[cfg(test)]
 mod tests {
@@ -215,12 +224,35 @@ mod tests {
             ("$n7", "n7"),
             ("ft2", "ft"),
             ("ft2", "ft22"),
-            ("kuK", "kvK"), // bits that encode nothing
             ("uku", "uk\u{e9}"),
             (&PLAIN[7..], "\u{e9}"),
         ] {
             let damaged = PLAIN.replace(what, by);
             assert!(damaged != PLAIN && Bcrypt::parse(&damaged).is_err(), "{damaged}");
+        }
+    }
+
+    /// Hashes of passlib before 1.5.3, from passlib's own tests, each beside the repaired hash.
+    #[test]
+    fn unused_bits_of_plain_bcrypt_are_ignored() {
+        for (stored, repaired) in [
+            (
+                "$2a$04$oaQbBqq8JnSM1NHRPQGXORY4Vw3bdHKLIXTecPDRAcJ98cz1ilveO",
+                "$2a$04$oaQbBqq8JnSM1NHRPQGXOOY4Vw3bdHKLIXTecPDRAcJ98cz1ilveO",
+            ),
+            (
+                "$2a$04$yjDgE74RJkeqC0/1NheSScrvKeu9IbKDpcQf/Ox3qsrRS/Kw42qIS",
+                "$2a$04$yjDgE74RJkeqC0/1NheSSOrvKeu9IbKDpcQf/Ox3qsrRS/Kw42qIS",
+            ),
+            (
+                "$2a$04$yjDgE74RJkeqC0/1NheSSOrvKeu9IbKDpcQf/Ox3qsrRS/Kw42qIV",
+                "$2a$04$yjDgE74RJkeqC0/1NheSSOrvKeu9IbKDpcQf/Ox3qsrRS/Kw42qIS",
+            ),
+        ] {
+            let [stored, repaired] = [stored, repaired].map(|hash| Bcrypt::parse(hash).unwrap());
+            assert_eq!((stored.salt, stored.digest), (repaired.salt, repaired.digest));
+            assert!(stored.matches(b"test"));
+            assert!(!stored.matches(b"Test"));
         }
     }
 

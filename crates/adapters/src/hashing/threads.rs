@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use portcullis_domain::id::UserId;
 use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
 use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
 
@@ -18,8 +19,8 @@ use super::failed;
 /// here meanwhile. On Linux they are nicer than the rest of the process (`nice(2)`); elsewhere their priority is the
 /// usual one.
 ///
-/// A panic of the hasher within fails that one hash. A hash that cannot be used is logged as an error here, on the
-/// thread of who asked, where the line belongs to the request.
+/// A panic of the hasher within fails that one hash. A stored hash that cannot be used is logged as an error, with its
+/// user, on the calling thread, so that the line belongs to the request.
 #[derive(Debug)]
 pub struct HashThreads {
     /// `None` while it is dropped.
@@ -105,11 +106,11 @@ impl PasswordHasher for HashThreads {
 
     fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
         let (attempt, hash) = (attempt.clone(), hash.clone());
-        self.run(move |hasher| hasher.verify(&attempt, &hash)).inspect_err(|error| {
-            if let HashError::Unusable(reason) = error {
-                log::error!(reason; "a stored password hash cannot be used");
-            }
-        })
+        self.run(move |hasher| hasher.verify(&attempt, &hash))
+    }
+
+    fn report_unusable(&self, user: UserId, reason: &'static str) {
+        log::error!(user:% = user, reason; "a stored password hash cannot be used");
     }
 }
 
@@ -385,14 +386,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_hash_is_logged_by_who_asked() {
+    fn unusable_hash_is_logged_with_its_user() {
         log::set_logger(&RECORDED).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         let (threads, ..) = gated(1, 1);
-        let asking = thread::Builder::new().name("who asks".to_owned());
-        let asking = asking.spawn(move || verify(&threads, "hunter2hunter2", "!").unwrap_err()).unwrap();
-        assert!(matches!(asking.join().unwrap(), HashError::Unusable("on purpose")));
-        let expected = "who asks: ERROR a stored password hash cannot be used reason=on purpose";
+        let user = UserId::from_uuid(uuid::Uuid::from_u128(7));
+        let calling = thread::Builder::new().name("request".to_owned());
+        let calling = calling.spawn(move || {
+            let error = verify(&threads, "hunter2hunter2", "!").unwrap_err();
+            let HashError::Unusable(reason) = error else { panic!("{error}") };
+            threads.report_unusable(user, reason);
+        });
+        calling.unwrap().join().unwrap();
+        let expected =
+            format!("request: ERROR a stored password hash cannot be used user={user} reason=on purpose");
         assert_eq!(*RECORDED.0.lock().unwrap(), [expected]);
     }
 
@@ -408,10 +415,11 @@ mod tests {
 
         fn log(&self, record: &log::Record<'_>) {
             if self.enabled(record.metadata()) {
-                let reason = record.key_values().get("reason".into()).map(|value| value.to_string());
+                let field = |name: &str| record.key_values().get(name.into()).map(|value| value.to_string());
+                let [user, reason] = ["user", "reason"].map(|name| field(name).unwrap_or_default());
                 let (level, text) = (record.level(), record.args());
                 let thread = thread::current().name().unwrap_or_default().to_owned();
-                let line = format!("{thread}: {level} {text} reason={}", reason.unwrap_or_default());
+                let line = format!("{thread}: {level} {text} user={user} reason={reason}");
                 self.0.lock().unwrap().push(line);
             }
         }

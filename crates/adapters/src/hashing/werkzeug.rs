@@ -107,13 +107,13 @@ fn decode_hex(digits: &str) -> Option<Vec<u8>> {
 
 /// The most blocks of 128 bytes that scrypt may go through, `N * r * p`: four times what Werkzeug asks for by default;
 /// a third of a second, or one where `N` is tiny.
-const MAX_SCRYPT_BLOCKS: u64 = 4 * 32_768 * 8;
+pub(super) const MAX_SCRYPT_BLOCKS: u64 = 4 * 32_768 * 8;
 
 /// Twice what Werkzeug asks for since 3.1; half a second with SHA-256, under two with SHA-512.
-const MAX_ITERATIONS: NonZeroU32 = NonZeroU32::new(2_000_000).unwrap();
+pub(super) const MAX_ITERATIONS: NonZeroU32 = NonZeroU32::new(2_000_000).unwrap();
 
 /// Werkzeug makes salts of 16 characters; who chose a length of their own chose none near this.
-const MAX_SALT: usize = 128;
+pub(super) const MAX_SALT: usize = 128;
 
 #[cfg(test)]
 mod tests {

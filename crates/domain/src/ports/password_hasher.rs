@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::id::UserId;
 use crate::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
 
 /// Makes and verifies password hashes. Both take long on purpose.
@@ -24,6 +25,12 @@ pub trait PasswordHasher: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`HashError`].
     fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError>;
+
+    /// Reports to the operator that a user's stored hash is [`HashError::Unusable`], and why. The client learns nothing of
+    /// it. Does nothing by default.
+    fn report_unusable(&self, user: UserId, reason: &'static str) {
+        let _ = (user, reason);
+    }
 }
 
 /// What a verification found.

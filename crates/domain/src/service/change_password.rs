@@ -65,7 +65,7 @@ impl AuthService {
             && !attempt.expose().contains('\0');
         if can_be_one {
             let admitted = self.admit(user.username.canonical(), Some(user.id), client)?;
-            match self.verify(&admitted, attempt, &user.password_hash) {
+            match self.verify(&admitted, attempt, user) {
                 Ok(Verdict::Mismatch) | Err(HashError::Unusable(_)) => {}
                 Ok(Verdict::Match | Verdict::MatchOutdated) => return Ok(admitted),
                 Err(error) => return Err(error.into()),

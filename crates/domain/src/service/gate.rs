@@ -11,6 +11,7 @@ use crate::password::{PasswordAttempt, PasswordHash};
 use crate::ports::{HashError, StoreError, Verdict};
 use crate::throttle::{Attempt, Counter, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt};
 use crate::time::UnixTime;
+use crate::user::User;
 use crate::username::CanonicalName;
 
 /// The proof that an attempt was counted. It is made here alone.
@@ -80,9 +81,13 @@ impl AuthService {
         &self,
         _counted: &Admitted,
         attempt: &PasswordAttempt,
-        hash: &PasswordHash,
+        user: &User,
     ) -> Result<Verdict, HashError> {
-        self.ports.hasher.verify(attempt, hash)
+        self.ports.hasher.verify(attempt, &user.password_hash).inspect_err(|error| {
+            if let HashError::Unusable(reason) = error {
+                self.ports.hasher.report_unusable(user.id, reason);
+            }
+        })
     }
 
     /// Costs what a verification costs, so that time does not tell which names have accounts.

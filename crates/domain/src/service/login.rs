@@ -47,7 +47,7 @@ impl AuthService {
             self.spend_a_hash(&admitted, &credentials.password)?;
             return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
         };
-        let verdict = match self.verify(&admitted, &credentials.password, &user.password_hash) {
+        let verdict = match self.verify(&admitted, &credentials.password, &user) {
             Ok(verdict) => verdict,
             Err(HashError::Unusable(_)) => {
                 self.spend_a_hash(&admitted, &credentials.password)?;

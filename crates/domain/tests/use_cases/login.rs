@@ -1,5 +1,5 @@
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_domain::event::{EventKind, LoginFailure};
@@ -159,6 +159,23 @@ fn an_unusable_hash_is_its_users_trouble_alone() {
     let world = World::new();
     import(&world.store, "bob", PasswordHash::new("$2b$31$damaged".to_owned()));
     assert_refused(&world, "bob", "pw", LoginFailure::UnusableHash);
+}
+
+#[test]
+fn unusable_hash_is_reported_with_its_user() {
+    let mut hasher = MockPasswordHasher::new();
+    hasher.expect_hash().returning(|_| Ok(PasswordHash::new("x".to_owned())));
+    hasher.expect_verify().returning(|_, _| -> Result<Verdict, _> { Err(HashError::Unusable("damaged")) });
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let reports = Arc::clone(&reported);
+    hasher
+        .expect_report_unusable()
+        .returning(move |user, reason| reports.lock().unwrap().push((user, reason)));
+    let world = World::with(Rules::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
+    let alice = world.register("alice");
+    let result = world.try_login("alice", PASSWORD);
+    assert!(matches!(result, Err(LoginError::InvalidCredentials)), "{result:?}");
+    assert_eq!(*reported.lock().unwrap(), [(alice.id, "damaged")]);
 }
 
 #[test]

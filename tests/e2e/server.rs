@@ -1,7 +1,7 @@
 //! Starts the real binary and talks to it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -88,6 +88,25 @@ impl Server {
         assert!(status.success());
     }
 
+    /// Starts a server whose standard error is `stderr`; its log is not read.
+    pub(crate) fn start_logging_to(
+        database: &Database,
+        stderr: impl Into<Stdio>,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = command(database.folder.path());
+        command.env("PORTCULLIS_DATABASE__URL", database.url());
+        set(&mut command, "SERVER__LISTEN", &address.to_string());
+        for (name, value) in settings {
+            set(&mut command, name, value);
+        }
+        let child = command.stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        let server = Self { child, log: Arc::default(), reader: None, address, agent: agent() };
+        wait_until("the server listens", || TcpStream::connect(address).is_ok());
+        server
+    }
+
     /// Starts a server by a command that logs on standard error.
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -108,12 +127,7 @@ impl Server {
             let _ = child.kill();
             panic!("the server does not listen: {:#?}", log.lock().unwrap());
         };
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .timeout_global(Some(PATIENCE))
-            .max_idle_connections_per_host(64);
-        Self { child, log, reader: Some(reader), address, agent: config.build().into() }
+        Self { child, log, reader: Some(reader), address, agent: agent() }
     }
 
     /// Calls a route.
@@ -267,7 +281,9 @@ impl Server {
     }
 
     fn finished_log(&mut self) -> Vec<String> {
-        self.reader.take().unwrap().join().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
         self.log.lock().unwrap().clone()
     }
 }
@@ -277,6 +293,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(PATIENCE))
+        .max_idle_connections_per_host(64);
+    config.build().into()
 }
 
 /// What came back.

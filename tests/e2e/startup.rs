@@ -93,7 +93,7 @@ on_both_databases! {
         let told = Instant::now();
         let (status, log) = server.ended();
         assert_eq!(status.code(), Some(1), "{log:#?}");
-        assert!(told.elapsed() < Duration::from_secs(5) && log.iter().any(|line| line.contains("told twice")), "{log:#?}");
+        assert!(told.elapsed() < Duration::from_secs(5) && log.iter().any(|line| line.contains("second stop signal")), "{log:#?}");
         let acknowledged = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 201")).count();
         let users = database.number("SELECT count(*) FROM users");
         assert!(users >= i64::try_from(acknowledged).unwrap(), "{answers:?}");

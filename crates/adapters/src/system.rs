@@ -63,8 +63,10 @@ impl Entropy for OsEntropy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the Clock port's adapter")]
-fn operating_system_time() -> UnixTime {
+/// Returns the time of the operating system, which is not monotonic and may differ from that of a [`Clock`]. Log lines
+/// show it; rules never use it.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn operating_system_time() -> UnixTime {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime::from_micros(micros(since_1970))
 }

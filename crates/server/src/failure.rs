@@ -1,9 +1,9 @@
 use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
 
+use crate::logging;
 use crate::settings::InvalidSetting;
 
 /// Why a command ends badly.
@@ -22,8 +22,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Prints the reason in one line and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // Nothing is left to do about a stderr that is gone.
-        let _ = writeln!(io::stderr(), "portcullis: {self}");
+        logging::print(&format!("portcullis: {self}"));
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Config(_) => ExitCode::from(78),

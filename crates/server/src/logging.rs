@@ -1,39 +1,113 @@
-//! Log lines on standard error: text for people, one JSON object a line for machines.
+//! Log lines on standard error: text for people, one JSON object per line for machines.
+//!
+//! Commands write their few lines at once. The service hands its lines to a [`Queue`] with a thread of its own, so a
+//! reader of standard error that stalls delays no request and no shutdown.
 
-use std::io::{self, IsTerminal as _, Write as _};
+mod colours;
+mod filters;
+mod line;
+mod queue;
+mod writer;
 
-use env_logger::fmt::Formatter;
-use log::kv::{self, Key, Value, VisitSource};
-use log::{Level, Record};
-use serde_json::Map;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
-use crate::settings::{Log, LogFormat};
+use anyhow::Context as _;
+use log::kv::Value;
+use log::{Level, Log, Metadata, Record};
+use portcullis_adapters::system::operating_system_time;
+use portcullis_http::{ACCESS_LOG, RequestId};
 
-/// Starts logging. `RUST_LOG`, where it is set, decides about levels instead of the setting; what cannot be read of it
-/// is passed over.
-pub(crate) fn init(log: &Log) {
+use self::line::{Format, Line};
+use self::queue::{Queue, Urgency};
+use self::writer::write_now;
+use crate::settings;
+
+/// Starts logging. `RUST_LOG`, if set, overrides the level of the settings; its directives that cannot be read are
+/// ignored with a warning.
+pub(crate) fn init(log: &settings::Log) {
+    let _ = FORMAT.set(Format::of(log.format, io::stderr().is_terminal()));
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log.level);
-    if let Ok(filters) = std::env::var(env_logger::DEFAULT_FILTER_ENV) {
-        builder.parse_filters(&filters);
-    }
-    let json = match log.format {
-        LogFormat::Json => true,
-        LogFormat::Human => false,
-        LogFormat::Auto => !io::stderr().is_terminal(),
-    };
-    let write = if json { write_json } else { write_text };
-    builder.format(move |out, record| match is_the_stacks_chatter(record) {
-        true => Ok(()),
-        false => write(out, record),
-    });
+    let filters = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
+    let (readable, ignored) = filters::split(&filters);
+    builder.parse_filters(&readable);
+    let logger = Logger { filters: builder.build() };
+    let most = logger.filters.filter();
     // Only a test could have started logging before.
-    let _ = builder.try_init();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(most);
+    }
+    if !ignored.is_empty() {
+        log::warn!(ignored = ignored.join(","); "RUST_LOG contains directives that cannot be read");
+    }
 }
 
-/// What the HTTP stack tells about itself below a warning: it repeats what clients sent, tokens included, so no filter
-/// brings it back. And what it calls an error though a client is to blame: a request that is none, a connection that ends.
-fn is_the_stacks_chatter(record: &Record<'_>) -> bool {
+/// Makes the process write its lines through a queue from now on, panics included.
+///
+/// # Errors
+/// If the thread that writes cannot be started.
+pub(crate) fn start_queue() -> anyhow::Result<()> {
+    let queue = Queue::start(io::stderr(), BATCH_TIME, dropped_line);
+    let queue = queue.context("cannot start the thread that writes the log")?;
+    if QUEUE.set(queue).is_ok() {
+        std::panic::set_hook(Box::new(|panic| report_panic(panic, emit)));
+    }
+    Ok(())
+}
+
+/// Writes a line of text for the operator, regardless of level and format.
+pub(crate) fn print(line: &str) {
+    deliver(format!("{line}\n").as_bytes(), Urgency::Now);
+}
+
+/// Waits until queued lines are written, but never longer than [`LONGEST_DRAIN`].
+pub(crate) fn drain() {
+    if let Some(queue) = QUEUE.get() {
+        queue.drain(LONGEST_DRAIN);
+    }
+}
+
+/// Calls [`drain`] when it goes out of scope, also during a panic.
+#[derive(Debug)]
+pub(crate) struct DrainOnDrop;
+
+impl Drop for DrainOnDrop {
+    fn drop(&mut self) {
+        drain();
+    }
+}
+
+struct Logger {
+    /// Only its filters are used: it would write to standard error itself.
+    filters: env_logger::Logger,
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filters.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.filters.matches(record) && !is_chatter_of_the_stack(record) {
+            emit(record);
+        }
+    }
+
+    fn flush(&self) {
+        drain();
+    }
+}
+
+/// Whether the HTTP stack reports something that must not be logged. Below a warning it repeats what clients sent,
+/// tokens included, so no filter brings it back. It also reports errors that a client causes: malformed requests and
+/// closed connections.
+fn is_chatter_of_the_stack(record: &Record<'_>) -> bool {
     let is_of = |stack: &&str| record.target().starts_with(stack);
     let is_about_a_client =
         || is_of(&"actix_http") && record.args().to_string().starts_with("stream error: ");
@@ -43,77 +117,123 @@ fn is_the_stacks_chatter(record: &Record<'_>) -> bool {
     }
 }
 
-/// `{"ts":..,"level":..,"target":..,"msg":..,"request_id":..}` and the record's fields.
-fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let mut fields = Fields(Map::new());
-    // Fields first: none can pass for what is added after them.
-    let _ = record.key_values().visit(&mut fields);
-    let Fields(mut object) = fields;
-    object.insert("ts".to_owned(), out.timestamp_micros().to_string().into());
-    object.insert("level".to_owned(), record.level().as_str().to_ascii_lowercase().into());
-    object.insert("target".to_owned(), record.target().into());
-    object.insert("msg".to_owned(), record.args().to_string().into());
-    if let Some(id) = portcullis_http::current_request_id() {
-        object.insert("request_id".to_owned(), id.as_str().into());
-    }
-    let line = serde_json::to_string(&object).map_err(io::Error::other)?;
-    writeln!(out, "{line}")
+/// Formats a record and delivers its line.
+fn emit(record: &Record<'_>) {
+    let is_access = record.target() == ACCESS_LOG && record.level() > Level::Warn;
+    let urgency = if is_access { Urgency::Batched } else { Urgency::Now };
+    // Taken out, because formatting a value may log or panic.
+    let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+    let request = portcullis_http::current_request_id();
+    line.write(format(), operating_system_time(), request.as_ref().map(RequestId::as_str), record);
+    deliver(line.as_bytes(), urgency);
+    let _ = LINE.try_with(|kept| kept.set(line));
 }
 
-/// `2026-01-01T00:00:00Z INFO message field=value`; control characters are escaped, so that a line is a line.
-fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let style = out.default_level_style(record.level());
-    let mut fields = Fields(Map::new());
-    let _ = record.key_values().visit(&mut fields);
-    if let Some(id) = portcullis_http::current_request_id() {
-        fields.0.insert("request_id".to_owned(), id.as_str().into());
-    }
-    let time = out.timestamp_seconds();
-    write!(out, "{time} {style}{:5}{style:#} {}", record.level(), escaped(&record.args().to_string()))?;
-    for (key, value) in &fields.0 {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        write!(out, " {key}={}", escaped(&text))?;
-    }
-    writeln!(out)
-}
-
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            true => safe.extend(c.escape_unicode()),
-            false => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// A record's fields as JSON: numbers and booleans as such, anything else as text.
-struct Fields(Map<String, serde_json::Value>);
-
-impl<'kvs> VisitSource<'kvs> for Fields {
-    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let value = match (value.to_bool(), value.to_u64(), value.to_i64(), value.to_f64()) {
-            (Some(bool), ..) => bool.into(),
-            (_, Some(number), ..) => number.into(),
-            (_, _, Some(number), _) => number.into(),
-            (_, _, _, Some(number)) => number.into(),
-            _ => value.to_string().into(),
-        };
-        self.0.insert(key.to_string(), value);
-        Ok(())
+fn deliver(line: &[u8], urgency: Urgency) {
+    match QUEUE.get() {
+        Some(queue) => queue.push(line, urgency),
+        None => write_now(&mut io::stderr().lock(), line),
     }
 }
+
+/// The line that reports dropped lines.
+fn dropped_line(dropped: u64) -> Vec<u8> {
+    let fields = [("dropped", dropped)];
+    let mut record = Record::builder();
+    record.level(Level::Warn).target(module_path!()).key_values(&fields);
+    let mut line = Line::default();
+    let args = format_args!("log lines were dropped because standard error was not read fast enough");
+    line.write(format(), operating_system_time(), None, &record.args(args).build());
+    line.as_bytes().to_vec()
+}
+
+/// Passes the record of a panic on. It is logged at every level, because the standard library would write it to standard
+/// error itself, and block there.
+fn report_panic(panic: &PanicHookInfo<'_>, emit: impl FnOnce(&Record<'_>)) {
+    let thread = thread::current();
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let mut fields = vec![
+        ("thread", Value::from(thread.name().unwrap_or("unnamed"))),
+        ("location", Value::from(location.as_str())),
+        ("reason", Value::from(panic.payload_as_str().unwrap_or("unknown"))),
+    ];
+    if backtrace.status() == BacktraceStatus::Captured {
+        fields.push(("backtrace", Value::from_display(&backtrace)));
+    }
+    let mut record = Record::builder();
+    record.level(Level::Error).target("panic").key_values(&fields);
+    emit(&record.args(format_args!("a thread panicked")).build());
+}
+
+/// The format of the settings; until they are loaded that of `log.format = "auto"`.
+fn format() -> Format {
+    let auto = || Format::of(settings::LogFormat::Auto, io::stderr().is_terminal());
+    FORMAT.get().copied().unwrap_or_else(auto)
+}
+
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// Set only for the service.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+thread_local! {
+    /// The buffer in which this thread formats its lines.
+    static LINE: Cell<Line> = Cell::new(Line::default());
+}
+
+/// How long a line of the access log waits for others to be written with.
+const BATCH_TIME: Duration = Duration::from_millis(100);
+
+/// How long the end of the process waits for queued lines: enough for a full queue and a reader that reads, short
+/// beside the ten seconds after which orchestrators kill.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{self, catch_unwind};
+    use std::sync::mpsc;
+
+    use serde_json::Value;
+
     use super::*;
 
-    // ASVS 16.4.1
     #[test]
-    fn a_line_stays_a_line() {
-        assert_eq!(escaped("a\r\nb\u{1b}[31m\u{202e}é"), r"a\u{d}\u{a}b\u{1b}[31m\u{202e}é");
+    fn panic_becomes_one_line_with_its_reason() {
+        let (lines, logged) = mpsc::channel();
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            report_panic(panic, |record| {
+                let mut line = Line::default();
+                line.write(Format::Json, operating_system_time(), None, record);
+                lines.send(line.as_bytes().to_vec()).unwrap();
+            });
+        }));
+        let thread = thread::Builder::new().name("panics".to_owned());
+        let thread = thread.spawn(|| catch_unwind(|| panic!("no way\nout of {}", "here"))).unwrap();
+        assert!(thread.join().unwrap().is_err());
+        panic::set_hook(usual);
+        // Other tests may have panicked meanwhile.
+        let lines = logged.into_iter().map(|line| serde_json::from_slice::<Value>(&line).unwrap());
+        let line = lines.into_iter().find(|line| line["thread"] == "panics").unwrap();
+        assert_eq!((&line["level"], &line["target"]), (&"error".into(), &"panic".into()), "{line}");
+        assert_eq!(
+            (&line["msg"], &line["reason"]),
+            (&"a thread panicked".into(), &"no way\nout of here".into())
+        );
+        assert!(line["location"].as_str().unwrap().starts_with(file!()), "{line}");
+    }
+
+    #[test]
+    fn stack_chatter_is_left_out() {
+        let is_left_out = |level, target: &str, message: &str| {
+            let mut record = Record::builder();
+            record.level(level).target(target);
+            is_chatter_of_the_stack(&record.args(format_args!("{message}")).build())
+        };
+        assert!(is_left_out(Level::Info, "actix_server::builder", "starting"));
+        assert!(is_left_out(Level::Error, "actix_http::h1::dispatcher", "stream error: bad head"));
+        assert!(!is_left_out(Level::Error, "actix_server::accept", "error accepting connection"));
+        assert!(!is_left_out(Level::Info, "portcullis::serve", "stopped"));
     }
 }

@@ -189,6 +189,7 @@ const LONG_VERSION: &str = concat!(
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let _drain = logging::DrainOnDrop;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -199,7 +200,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let sources = || Sources::new(cli.config.clone(), std::env::vars_os());
     let settings = || Ok::<_, Failure>(Settings::load(&sources()?)?);
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(settings()?),
+        Command::Serve => {
+            logging::start_queue()?;
+            serve::run(settings()?)
+        }
         Command::Migrate { status: false } => migrate::run(&settings()?),
         Command::Migrate { status: true } => migrate::status(&settings()?),
         Command::Config(ConfigCommand::Check) => config_check::run(&sources()?),

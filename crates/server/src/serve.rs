@@ -34,6 +34,9 @@ use crate::{logging, machine, turn};
 pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     logging::init(&settings.log);
     let workers = machine::workers(&settings)?;
+    let system = rt::System::new();
+    #[cfg(unix)]
+    system.block_on(async { outlive_full_files() }).context("cannot handle signals")?;
     // Only with a port does the service know its URL, which tokens contain.
     let socket = bind(settings.server.listen)?;
     settings.listening_on(socket.local_addr().context("cannot tell the address that is listened on")?)?;
@@ -49,7 +52,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    rt::System::new().block_on(serve(settings, workers, socket, instance, is_prepared))
+    system.block_on(serve(settings, workers, socket, instance, is_prepared))
 }
 
 async fn serve(
@@ -213,8 +216,17 @@ async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api:
     // The stop is under way with the call; its future only waits for the end.
     drop(server.stop(true));
     signals.next().await;
-    log::warn!("stopping at once: told twice");
+    log::warn!("received a second stop signal, exiting now");
+    logging::drain();
     std::process::exit(1);
+}
+
+/// Makes a write beyond the size limit of files (`ulimit -f`, `LimitFSIZE=`) fail, as on a full disk. By default the signal
+/// ends the process, so a log file that reaches the limit would stop the service.
+#[cfg(unix)]
+fn outlive_full_files() -> io::Result<()> {
+    // The handler stays after this receiver is dropped.
+    signal::unix::signal(signal::unix::SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 /// The signals that ask a process to stop. SIGHUP does not if it was ignored at the start, as under `nohup`.
@@ -359,6 +371,10 @@ fn ready_announcement(settings: &Settings) -> impl FnOnce() + Send + 'static {
 fn blocking_threads(settings: &Settings, workers: usize) -> usize {
     (settings.pool.size as usize).div_ceil(workers).max(2)
 }
+
+/// The signal's number (`signal(7)`), except on MIPS and PA-RISC.
+#[cfg(unix)]
+const SIGXFSZ: i32 = 25;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 1_024;

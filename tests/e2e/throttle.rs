@@ -99,6 +99,46 @@ on_both_databases! {
         assert_eq!(known, unknown);
     }
 
+    // ASVS 15.2.2
+    fn owner_at_known_network_logs_in_during_a_crowd(database: &Database) {
+        // At most one hash at a time and four callers of each class.
+        let small = [("HASHING__THREADS", "1"), ("HASHING__QUEUE", "1"), ("HASHING__BCRYPT_COST", "11")];
+        let server = Server::start_with(database, &[&SETTINGS[..1], &small].concat());
+        assert_eq!(server.register("alice").status, 201);
+        log_in(&server, HOME, "alice", PASSWORD).tokens();
+        let (refused, is_over, begun) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
+        let is_besieged = || refused.load(Ordering::SeqCst) >= CROWD;
+        let answers = race(CROWD + 1, |n| {
+            if n < CROWD {
+                let mut guesses = Vec::new();
+                while !is_over.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+                    let network = n * 1_000 + guesses.len();
+                    // New IPv6 networks everywhere, and those of one /48.
+                    let address = [format!("2001:db8:{network:x}::1"), format!("2001:db8:ffff:{network:x}::1")];
+                    let guess = log_in(&server, &address[n % 2], &format!("guess-{network}"), GUESS);
+                    refused.fetch_add(usize::from(guess.status == 503), Ordering::SeqCst);
+                    guesses.push(guess);
+                }
+                return guesses;
+            }
+            while !is_besieged() && begun.elapsed() < PATIENCE {
+                std::thread::yield_now();
+            }
+            let logins = (0..5).map(|_| log_in(&server, HOME, "Alice", PASSWORD)).collect();
+            is_over.store(true, Ordering::SeqCst);
+            logins
+        });
+        assert!(is_besieged(), "the crowd filled its queue");
+        let (owner, crowd) = answers.split_last().unwrap();
+        assert!(owner.len() == 5 && owner.iter().all(|login| login.status == 200), "{owner:?}");
+        for guess in crowd.iter().flatten() {
+            match guess.status {
+                401 => guess.is_problem(401, "invalid_credentials"),
+                _ => guess.is_problem(503, "overloaded"),
+            }
+        }
+    }
+
     // ASVS 6.3.4 8.2.4
     fn what_asks_for_the_current_password_is_throttled_with_the_logins(database: &Database) {
         let server = Server::start_with(database, SETTINGS);
@@ -119,6 +159,9 @@ on_both_databases! {
 
 /// More than any schedule lets through.
 const GUESSES: usize = 200;
+
+/// More clients than fit into the small queue.
+const CROWD: usize = 12;
 
 /// How many guesses are free.
 const FREE: usize = 5;

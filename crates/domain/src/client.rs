@@ -1,6 +1,6 @@
 //! Who is calling, as far as the network tells.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The caller's address and user agent, kept with sessions and security events.
 ///
@@ -61,8 +61,8 @@ impl ClientInfo {
     }
 }
 
-/// Whence somebody comes, for whatever is counted or known by it: an address of IPv4, or a /64 of IPv6, which is what one
-/// customer gets.
+/// The network a client connects from, used as a rate-limit key: an IPv4 address, or the IPv6 /64 that one customer of a
+/// provider gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
@@ -71,7 +71,7 @@ impl Network {
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+            IpAddr::V6(address) => IpAddr::V6(prefix_of(address, 64)),
         })
     }
 
@@ -79,6 +79,34 @@ impl Network {
     pub const fn address(self) -> IpAddr {
         self.0
     }
+
+    /// The block of networks that it belongs to.
+    pub fn block(self) -> NetworkBlock {
+        NetworkBlock(match self.0 {
+            IpAddr::V4(address) => IpAddr::V4((address.to_bits() >> 8 << 8).into()),
+            IpAddr::V6(address) => IpAddr::V6(prefix_of(address, 48)),
+        })
+    }
+}
+
+/// Neighbouring networks that one party can rent or is assigned as a whole: an IPv4 /24, or the IPv6 /48 of one site
+/// (RFC 6177). Mobile providers place unrelated customers in one block, so a block may have more than a network may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetworkBlock(IpAddr);
+
+/// Whether an account knows the network that a client connects from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkStatus {
+    /// A login to the account succeeded from there within [`KNOWN_FOR`](crate::throttle::KNOWN_FOR).
+    Known,
+    /// No login succeeded from there lately, the client has no address, or the account does not exist.
+    Unknown,
+}
+
+/// The first `bits` of an address, followed by zeros.
+fn prefix_of(address: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    let rest = 128 - bits;
+    (address.to_bits() >> rest << rest).into()
 }
 
 /// What shows nothing, but changes how the rest is shown: on an operator's terminal it could hide or reorder text.
@@ -118,5 +146,15 @@ mod tests {
         assert_eq!(network("2001:db8:0:1::7"), network("2001:db8:0:1:ffff::"));
         assert_ne!(network("2001:db8:0:1::7"), network("2001:db8:0:2::7"));
         assert_eq!(network("2001:db8::7").address().to_string(), "2001:db8::");
+    }
+    #[test]
+    fn block_is_ipv4_24_or_ipv6_48() {
+        let block = |address: &str| Network::of(address.parse().unwrap()).block();
+        assert_eq!(block("192.0.2.1"), block("192.0.2.255"));
+        assert_ne!(block("192.0.2.1"), block("192.0.3.1"));
+        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
+        assert_eq!(block("2001:db8:1:2::7"), block("2001:db8:1:ffff::7"));
+        assert_ne!(block("2001:db8:1:2::7"), block("2001:db8:2:2::7"));
+        assert_ne!(block("::c000:200:0:0:1"), block("192.0.2.0"));
     }
 }

@@ -1,13 +1,14 @@
 //! The only bridge from the event loop to work that blocks: two lanes.
 //!
-//! A use case with a password in it keeps a processor busy for a good part of a second, on purpose. Such work
-//! stands in a bounded queue of its own, so that a storm of logins costs the storm an honest 503 and nobody else
-//! anything. The rest waits for the store alone, on the threads of `web::block`; their queue has no bounds, so this
-//! lane sets them, in number and in time.
+//! A use case with a password in it keeps a processor busy for a good part of a second, on purpose. Such work waits in
+//! bounded queues of its own, one for recognized callers and one for anonymous callers: a crowd of wrong logins gets
+//! 503, users at networks known to their accounts are served first, and all other requests proceed. The rest waits only
+//! for the store, on the threads of `web::block`; their queue has no bounds, so this lane sets them, in number and in
+//! time.
 
 mod fair_share;
+mod queue;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
@@ -24,8 +25,9 @@ use portcullis_domain::AuthService;
 use portcullis_domain::ports::Clock;
 use tokio::sync::{Semaphore, oneshot};
 
-pub(crate) use self::fair_share::Applicant;
-use self::fair_share::{FairShare, Place};
+pub(crate) use self::fair_share::Caller;
+use self::fair_share::{FairShare, Permit};
+use self::queue::{Bounds, Class, Job, Lines};
 use crate::Api;
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
@@ -34,10 +36,11 @@ use crate::request_id::{RequestId, current_request_id, scope_blocking};
 pub(crate) enum Lane {
     /// To the store alone.
     Data,
-    /// To the store alone, before the other lane is entered. Where that is full, nothing is asked.
+    /// To the store, to check a login before it enters the password lane: a few at a time. If the password lane is full
+    /// for every class of callers, the work is refused.
     AheadOfPassword,
-    /// Through a password hash, on somebody's behalf.
-    Password(Applicant),
+    /// Through a password hash, on behalf of this caller.
+    Password(Caller),
 }
 
 /// How much password work is taken on.
@@ -45,7 +48,7 @@ pub(crate) enum Lane {
 pub struct PasswordLaneConfig {
     /// How many passwords are hashed at the same time.
     pub hashing_threads: NonZeroUsize,
-    /// How many use cases wait in line; who comes when it is full is told to come back.
+    /// How many use cases of each class of callers wait in line; a caller that finds its line full gets 503.
     pub queue: NonZeroUsize,
 }
 
@@ -56,9 +59,12 @@ impl PasswordLaneConfig {
         self.hashing_threads.saturating_add(2)
     }
 
-    /// How many use cases wait or are under way, at most.
-    const fn places(self) -> usize {
-        self.queue.get().saturating_add(self.threads().get())
+    /// How much the lane takes on. Anonymous callers are under way only as many as hash at a time, so that a recognized caller
+    /// enters at once and at most one hash of theirs per hash thread is ahead of its own. While one of them waits for the
+    /// store, a hash thread may idle: for a few percent of the time of a hash.
+    const fn bounds(self) -> Bounds {
+        let places = self.queue.get().saturating_add(self.threads().get());
+        Bounds { places, anonymous_running: self.hashing_threads.get() }
     }
 }
 
@@ -98,9 +104,9 @@ impl Api {
             Lane::Data => self.data_lane.run(work).await,
             Lane::AheadOfPassword => {
                 self.password_lane.has_room()?;
-                self.data_lane.run(work).await
+                self.login_checks.run(&self.data_lane, work).await
             }
-            Lane::Password(applicant) => self.password_lane.run(&applicant, work).await,
+            Lane::Password(caller) => self.password_lane.run(&caller, work).await,
         }
     }
 }
@@ -151,6 +157,52 @@ impl DataLane {
     }
 }
 
+/// Bounds the checks that come before logins, so that a flood of logins leaves threads of the data lane and connections
+/// to the database to everything else.
+#[derive(Debug)]
+pub(crate) struct LoginChecks {
+    /// For checks that wait or run.
+    places: Semaphore,
+    /// For checks that run, in order of arrival.
+    turns: Arc<Semaphore>,
+    longest_wait: Duration,
+}
+
+impl LoginChecks {
+    pub(crate) fn new() -> Self {
+        Self::with_bounds(LOGIN_CHECKS, LOGIN_CHECKS_AT_ONCE, LONGEST_WAIT)
+    }
+
+    fn with_bounds(places: usize, at_once: usize, longest_wait: Duration) -> Self {
+        let turns = Arc::new(Semaphore::new(at_once));
+        Self { places: Semaphore::new(places), turns, longest_wait }
+    }
+
+    /// Does `check` on `lane` when its turn comes, unless that takes too long.
+    async fn run<T: Send + 'static>(
+        &self,
+        lane: &DataLane,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let _place = self.places.try_acquire().map_err(|_all_taken| BlockingError::Overloaded)?;
+        let turn = timeout(self.longest_wait, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_elapsed| BlockingError::Overloaded)?;
+        // The check keeps its turn until it ended, also if the client left meanwhile.
+        lane.run(move || {
+            let _turn = turn;
+            check()
+        })
+        .await
+    }
+}
+
+/// How many checks before logins wait or run, in the whole process. They are done far sooner than [`LONGEST_WAIT`]; the
+/// bound keeps the memory that a flood costs within a few megabytes.
+const LOGIN_CHECKS: usize = 512;
+
+/// How many checks before logins run at the same time: half as many as `database.pool_size` is by default.
+const LOGIN_CHECKS_AT_ONCE: usize = 8;
+
 /// Whether a job is done or given up, for whoever is the first to say: the thread that would do it, or the request
 /// that waits for it, by giving up or by going away.
 #[derive(Clone, Debug, Default)]
@@ -176,18 +228,41 @@ const DATA_LANE_PLACES: usize = 1_024;
 /// How long a job may wait before it begins. Who would wait longer is served sooner by coming back.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// The lane of work with a password in it: a queue before the threads, in which nobody has more than a few places.
+/// The lane of work with a password in it: a line for each class of callers before the threads. Within a class, an
+/// account, a network and a block of networks have only a few permits each.
 #[derive(Debug)]
 pub(crate) struct PasswordLane {
     lane: ThreadLane,
     /// `None`: without limits.
-    share: Option<Arc<FairShare>>,
+    shares: Option<Shares>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
 }
 
+/// The permits of each class. What anonymous callers hold is not counted against recognized ones: guesses at an account
+/// take no permit from its owner.
+#[derive(Debug)]
+struct Shares {
+    recognized: Arc<FairShare>,
+    anonymous: Arc<FairShare>,
+}
+
+impl Shares {
+    fn of(places: usize) -> Self {
+        let share = || Arc::new(FairShare::of(places));
+        Self { recognized: share(), anonymous: share() }
+    }
+
+    fn admit(&self, caller: &Caller) -> Option<Permit> {
+        match caller.class() {
+            Class::Recognized => self.recognized.admit(caller),
+            Class::Anonymous => self.anonymous.admit(caller),
+        }
+    }
+}
+
 impl PasswordLane {
-    /// Starts the threads. Whether everybody gets only a few places is a matter of the limits.
+    /// Starts the threads. If `is_limited`, accounts and networks have only a few permits each.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -196,9 +271,10 @@ impl PasswordLane {
         is_limited: bool,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
+        let bounds = config.bounds();
         Ok(Self {
-            lane: ThreadLane::start("password", config.threads().get(), config.queue.get())?,
-            share: is_limited.then(|| Arc::new(FairShare::of(config.places()))),
+            lane: ThreadLane::start_with("password", config.threads().get(), bounds)?,
+            shares: is_limited.then(|| Shares::of(bounds.places)),
             clock,
             counters: Arc::default(),
         })
@@ -207,7 +283,7 @@ impl PasswordLane {
     /// What is waiting and what was done so far.
     pub(crate) fn counts(&self) -> LaneCounts {
         LaneCounts {
-            waiting: self.lane.queue.lock().jobs.len(),
+            waiting: self.lane.queue.lock().waiting(),
             shed: self.counters.shed.load(Ordering::Relaxed),
             begun: self.counters.begun.load(Ordering::Relaxed),
             waited: Duration::from_micros(self.counters.waited_micros.load(Ordering::Relaxed)),
@@ -217,11 +293,11 @@ impl PasswordLane {
     /// Does `work` when its turn comes.
     async fn run<T: Send + 'static>(
         &self,
-        applicant: &Applicant,
+        caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        let outcome = match self.place_for(applicant) {
-            Ok(place) => self.lane.run(self.counted(place, work)).await,
+        let outcome = match self.permit_for(caller) {
+            Ok(permit) => self.lane.run_as(caller.class(), self.counted(permit, work)).await,
             Err(error) => Err(error),
         };
         if matches!(outcome, Err(BlockingError::Overloaded)) {
@@ -230,35 +306,40 @@ impl PasswordLane {
         outcome
     }
 
-    /// Turns away who would be turned away, for whatever reason but the own places.
+    /// Fails early if the lane is full for every class of callers, or closed. Permits are not checked.
     fn has_room(&self) -> Result<(), BlockingError> {
-        self.lane.queue.has_room().inspect_err(|_overloaded| {
-            self.counters.shed.fetch_add(1, Ordering::Relaxed);
-        })
+        let mut lines = self.lane.queue.lock();
+        match lines.has_room(Class::Recognized) || lines.has_room(Class::Anonymous) {
+            true => Ok(()),
+            false => {
+                self.counters.shed.fetch_add(1, Ordering::Relaxed);
+                Err(BlockingError::Overloaded)
+            }
+        }
     }
 
-    /// `work`, for which `place` is taken until it is over.
+    /// `work`, which holds `permit` until it ended.
     fn counted<T>(
         &self,
-        place: Option<Place>,
+        permit: Option<Permit>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl FnOnce() -> T + Send + 'static {
         let (clock, counters, asked) =
             (Arc::clone(&self.clock), Arc::clone(&self.counters), self.clock.uptime());
         move || {
-            let _place = place;
+            let _permit = permit;
             counters.begun(clock.uptime().saturating_sub(asked));
             work()
         }
     }
 
-    fn place_for(&self, applicant: &Applicant) -> Result<Option<Place>, BlockingError> {
-        let Some(share) = &self.share else { return Ok(None) };
-        let place = share.admit(applicant).or_else(|| {
+    fn permit_for(&self, caller: &Caller) -> Result<Option<Permit>, BlockingError> {
+        let Some(shares) = &self.shares else { return Ok(None) };
+        let permit = shares.admit(caller).or_else(|| {
             self.lane.forget_abandoned();
-            share.admit(applicant)
+            shares.admit(caller)
         });
-        place.map(Some).ok_or(BlockingError::Overloaded)
+        permit.map(Some).ok_or(BlockingError::Overloaded)
     }
 
     /// Takes on no more work, and answers [`BlockingError::Overloaded`] to what waits.
@@ -272,7 +353,7 @@ impl PasswordLane {
 pub struct LaneCounts {
     /// How many use cases wait in line now.
     pub waiting: usize,
-    /// How many were turned away: the line was full or closed, or the places of their account or address were taken.
+    /// How many were refused: the line was full or closed, or their account, network or block had all its permits.
     pub shed: u64,
     /// How many had their turn.
     pub begun: u64,
@@ -296,7 +377,7 @@ impl Counters {
     }
 }
 
-/// A bounded queue before a few threads.
+/// A bounded queue before a few threads, with a line for each class of callers.
 ///
 /// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
 #[derive(Debug)]
@@ -312,7 +393,11 @@ impl ThreadLane {
     /// When the system has no thread to give.
     pub(crate) fn start(name: &str, threads: usize, capacity: usize) -> io::Result<Self> {
         let places = threads.saturating_add(capacity);
-        let queue = Arc::new(Queue { places, line: Mutex::new(Line::default()), changed: Condvar::new() });
+        Self::start_with(name, threads, Bounds { places, anonymous_running: threads })
+    }
+
+    fn start_with(name: &str, threads: usize, bounds: Bounds) -> io::Result<Self> {
+        let queue = Arc::new(Queue { lines: Mutex::new(Lines::new(bounds)), changed: Condvar::new() });
         let threads = (0..threads).map(|n| {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.serve())
@@ -320,13 +405,22 @@ impl ThreadLane {
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, queue })
     }
 
-    /// Does `work` when its turn comes.
+    /// Does `work` when its turn comes, in a lane without classes.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
+        self.run_as(Class::Recognized, work).await
+    }
+
+    /// Does `work` when its turn comes.
+    async fn run_as<T: Send + 'static>(
+        &self,
+        class: Class,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Box::new(Task { work, request: current_request_id(), reply }))?;
+        self.queue.push(class, Box::new(Task { work, request: current_request_id(), reply }))?;
         // No answer at all: it was dropped before its turn.
         answer.await.unwrap_or(Err(BlockingError::Overloaded))
     }
@@ -353,104 +447,60 @@ impl Drop for ThreadLane {
 }
 
 struct Queue {
-    /// How many jobs wait or run, at most.
-    places: usize,
-    line: Mutex<Line>,
+    lines: Mutex<Lines>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct Line {
-    jobs: VecDeque<Box<dyn Job>>,
-    /// How many run. A thread that has been told of a job but has not taken it yet is not counted: the job still is.
-    running: usize,
-    is_closed: bool,
-}
-
-impl Line {
-    fn taken(&self) -> usize {
-        self.jobs.len() + self.running
-    }
-
-    fn forget_abandoned(&mut self) {
-        self.jobs.retain(|job| job.is_wanted());
-    }
-}
-
 impl Queue {
-    fn push(&self, job: Box<dyn Job>) -> Result<(), BlockingError> {
-        let mut line = self.line_with_room()?;
-        line.jobs.push_back(job);
-        drop(line);
+    fn push(&self, class: Class, job: Box<dyn Job>) -> Result<(), BlockingError> {
+        let pushed = self.lock().push(class, job);
+        // A refused job is dropped without the lock.
+        pushed.map_err(|_refused| BlockingError::Overloaded)?;
         self.changed.notify_one();
         Ok(())
     }
 
-    /// Whether a job would be taken now.
-    fn has_room(&self) -> Result<(), BlockingError> {
-        self.line_with_room().map(drop)
-    }
-
-    fn line_with_room(&self) -> Result<MutexGuard<'_, Line>, BlockingError> {
-        let mut line = self.lock();
-        if line.taken() >= self.places {
-            line.forget_abandoned();
-        }
-        match line.is_closed || line.taken() >= self.places {
-            true => Err(BlockingError::Overloaded),
-            false => Ok(line),
-        }
-    }
-
     fn close(&self) {
-        let mut line = self.lock();
-        line.is_closed = true;
-        let dropped = std::mem::take(&mut line.jobs);
-        drop(line);
+        let dropped = self.lock().close();
         drop(dropped);
         self.changed.notify_all();
     }
 
     /// Does job after job until the queue is closed.
     fn serve(&self) {
-        while let Some(job) = self.next() {
+        while let Some((class, job)) = self.next() {
             job.run();
-            self.lock().running -= 1;
+            self.lock().end(class);
         }
     }
 
-    /// Waits for a job that somebody still wants, and counts it as running; `None` once the queue is closed.
-    fn next(&self) -> Option<Box<dyn Job>> {
-        let mut line = self.lock();
+    /// Waits for a job that a caller still wants, and counts it as running; `None` once the queue is closed.
+    fn next(&self) -> Option<(Class, Box<dyn Job>)> {
+        let mut lines = self.lock();
         loop {
-            match line.jobs.pop_front() {
-                Some(job) if job.is_wanted() => {
-                    line.running += 1;
-                    return Some(job);
+            match lines.begin_next() {
+                Some(next) => {
+                    // Another class may have come to its turn by what ended.
+                    if lines.has_next() {
+                        self.changed.notify_one();
+                    }
+                    return Some(next);
                 }
-                Some(_abandoned) => {}
-                None if line.is_closed => return None,
-                None => line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner),
+                None if lines.is_closed() => return None,
+                None => lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("places", &self.places).finish_non_exhaustive()
+        f.debug_struct("Queue").finish_non_exhaustive()
     }
-}
-
-trait Job: Send {
-    /// Whether somebody waits for the outcome. A client that left is not worth a hash.
-    fn is_wanted(&self) -> bool;
-
-    fn run(self: Box<Self>);
 }
 
 struct Task<W, T> {
@@ -690,6 +740,88 @@ mod tests {
         open.send(()).unwrap();
         drop(lane);
         assert!(has_finished.try_recv().is_ok());
+    }
+
+    /// Threads of which anonymous jobs may use all but one.
+    fn reserving(threads: usize, places: usize) -> ThreadLane {
+        ThreadLane::start_with("test", threads, Bounds { places, anonymous_running: threads - 1 }).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn recognized_job_runs_beside_a_full_anonymous_line() {
+        let lane = reserving(2, 3);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(lane.run_as(Class::Anonymous, work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+        let mut waiting: Vec<_> =
+            (0..2).map(|_| Box::pin(lane.run_as(Class::Anonymous, || "waited"))).collect();
+        assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+        let refused = lane.run_as(Class::Anonymous, || "refused").await;
+        assert_eq!(refused, Err(BlockingError::Overloaded));
+
+        assert_eq!(lane.run_as(Class::Recognized, || "served").await, Ok("served"));
+        assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
+        for job in waiting {
+            assert_eq!(job.await, Ok("waited"));
+        }
+    }
+
+    #[actix_web::test]
+    async fn both_classes_are_served_to_the_last_job() {
+        let lane = reserving(3, 200);
+        let jobs = (0..300).map(|n| {
+            let class = if n % 3 == 0 { Class::Recognized } else { Class::Anonymous };
+            Box::pin(lane.run_as(class, move || n))
+        });
+        let mut jobs: Vec<_> = jobs.collect();
+        // All are in line before any is waited for.
+        let done: Vec<_> = jobs.iter_mut().map(|job| poll(job.as_mut())).collect();
+        for (n, (job, done)) in jobs.into_iter().zip(done).enumerate() {
+            let outcome = match done {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => job.await,
+            };
+            assert_eq!(outcome, Ok(n));
+        }
+    }
+
+    #[actix_web::test]
+    async fn login_checks_run_a_few_at_a_time_in_order() {
+        let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+        let checks = LoginChecks::with_bounds(3, 1, LONGEST_WAIT);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(checks.run(&lane, work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(checks.run(&lane, move || n))).collect();
+        assert!(waiting.iter_mut().all(|check| poll(check.as_mut()).is_pending()));
+        assert_eq!(checks.run(&lane, || 9).await, Err(BlockingError::Overloaded), "all places are taken");
+        assert_eq!(lane.run(|| "other work").await, Ok("other work"), "the data lane is not");
+
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
+        for (n, check) in waiting.into_iter().enumerate() {
+            assert_eq!(check.await, Ok(n));
+        }
+        assert_eq!(checks.run(&lane, || 9).await, Ok(9), "and there is room again");
+    }
+
+    #[actix_web::test]
+    async fn login_check_without_a_turn_is_given_up() {
+        let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+        let checks = LoginChecks::with_bounds(8, 1, Duration::ZERO);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(checks.run(&lane, work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+        let given_up = checks.run(&lane, || -> &str { panic!("must not run") }).await;
+        assert_eq!(given_up, Err(BlockingError::Overloaded));
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
     }
 
     #[actix_web::test]

@@ -51,7 +51,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
-use blocking::{DataLane, PasswordLane};
+use blocking::{DataLane, LoginChecks, PasswordLane};
 pub use blocking::{LaneCounts, PasswordLaneConfig};
 #[cfg(any(test, fuzzing))]
 pub use client_ip::law as forwarded_law;
@@ -114,6 +114,7 @@ pub struct Api {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     data_lane: DataLane,
+    login_checks: LoginChecks,
     password_lane: PasswordLane,
     readiness: LastReadiness,
     proxies: TrustedProxies,
@@ -143,6 +144,7 @@ impl Api {
             clock,
             entropy,
             data_lane: DataLane::new(),
+            login_checks: LoginChecks::new(),
             password_lane,
             readiness: LastReadiness::new()?,
             limits: Limits::new(config.limits, &config.trusted_proxies),

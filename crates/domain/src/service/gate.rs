@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::AuthService;
-use crate::client::ClientInfo;
+use crate::client::{ClientInfo, NetworkStatus};
 use crate::event::EventKind;
 use crate::id::UserId;
 use crate::password::{PasswordAttempt, PasswordHash};
@@ -44,17 +44,22 @@ impl AuthService {
         }
     }
 
-    /// Says how long an attempt would have to wait now, and counts nothing.
-    pub(super) fn look_at_gate(&self, name: &CanonicalName, client: &ClientInfo) -> Result<(), NotAdmitted> {
+    /// Fails if an attempt would have to wait now, and counts nothing. Returns whether the account knows the client's
+    /// network.
+    pub(super) fn look_at_gate(
+        &self,
+        name: &CanonicalName,
+        client: &ClientInfo,
+    ) -> Result<NetworkStatus, NotAdmitted> {
         let now = self.ports.clock.now();
         let place = self.place_of(name, client, now)?;
-        let counter = match place.known {
-            Some(known) => Some(known),
-            None => self.ports.attempts.find(place.counter)?,
+        let (counter, network) = match place.known {
+            Some(known) => (Some(known), NetworkStatus::Known),
+            None => (self.ports.attempts.find(place.counter)?, NetworkStatus::Unknown),
         };
         match counter.and_then(|counter| counter.wait(now)) {
             Some(wait) => Err(NotAdmitted::Throttled { wait }),
-            None => Ok(()),
+            None => Ok(network),
         }
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::gate::{Admitted, NotAdmitted};
 use super::{AuthService, ClockNotTrusted, Rejections};
-use crate::client::ClientInfo;
+use crate::client::{ClientInfo, NetworkStatus};
 use crate::event::{EventKind, LoginFailure};
 use crate::password::PasswordAttempt;
 use crate::password::policy::PasswordViolation;
@@ -70,12 +70,16 @@ impl AuthService {
         self.open_session(&user, &admitted, client)
     }
 
-    /// Says whether a login would have to wait now, because too many were tried; where it may be tried, the login itself
-    /// says the rest. Asks the store and hashes nothing: for callers that keep a place for whoever hashes.
+    /// Checks whether a login may be attempted now, and returns whether the account knows the client's network. Reads at
+    /// most two counters from the store, counts nothing and hashes nothing: for callers that queue logins before the hash.
     ///
     /// # Errors
-    /// [`LoginError`].
-    pub fn may_log_in(&self, credentials: &Credentials, client: &ClientInfo) -> Result<(), LoginError> {
+    /// [`LoginError`]. `Ok` promises nothing about the login itself.
+    pub fn may_log_in(
+        &self,
+        credentials: &Credentials,
+        client: &ClientInfo,
+    ) -> Result<NetworkStatus, LoginError> {
         check_size(credentials)?;
         self.trusted_time()?;
         Ok(self.look_at_gate(&CanonicalName::of(&credentials.username), client)?)

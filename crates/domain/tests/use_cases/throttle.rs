@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_domain::client::ClientInfo;
+use portcullis_domain::client::{ClientInfo, NetworkStatus};
 use portcullis_domain::event::{EventKind, LoginFailure};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{HashError, MockPasswordHasher, Verdict};
@@ -40,7 +40,7 @@ fn log_in(
         (Err(LoginError::Throttled { wait: told }), Err(LoginError::Throttled { wait })) => {
             assert_eq!(told, wait);
         }
-        (Ok(()), result) => assert!(!matches!(result, Err(LoginError::Throttled { .. })), "{result:?}"),
+        (Ok(_network), result) => assert!(!matches!(result, Err(LoginError::Throttled { .. })), "{result:?}"),
         other => panic!("{other:?}"),
     }
     result
@@ -209,6 +209,29 @@ fn an_address_is_known_for_a_month_after_the_last_login_and_to_one_account() {
     assert_eq!(wait_of(&result), None, "the first wait is over");
     let result = log_in(&world.service, "192.0.2.1", "alice", PASSWORD);
     assert_eq!(wait_of(&result), Some(SCHEDULE.first_wait * 2), "it counts where all others do");
+}
+
+#[test]
+fn network_is_known_only_to_accounts_logged_in_there() {
+    let world = World::new();
+    world.register("alice");
+    world.register("bob");
+    let status = |name: &str, address: &str| {
+        let credentials = fixtures::credentials(name, WRONG);
+        world.service.may_log_in(&credentials, &from(address)).unwrap()
+    };
+    assert_eq!(status("alice", "192.0.2.1"), NetworkStatus::Unknown, "before the first login");
+    log_in(&world.service, "192.0.2.1", "alice", WRONG).unwrap_err();
+    assert_eq!(status("alice", "192.0.2.1"), NetworkStatus::Unknown, "after a wrong password");
+    log_in(&world.service, "192.0.2.1", "alice", PASSWORD).unwrap();
+    assert_eq!(status("ALICE", "192.0.2.1"), NetworkStatus::Known);
+    for (name, address) in
+        [("alice", "192.0.2.2"), ("alice", "no address"), ("bob", "192.0.2.1"), ("nobody", "192.0.2.1")]
+    {
+        assert_eq!(status(name, address), NetworkStatus::Unknown, "{name} at {address}");
+    }
+    world.clock.advance(KNOWN_FOR);
+    assert_eq!(status("alice", "192.0.2.1"), NetworkStatus::Unknown, "after a month without a login");
 }
 
 #[test]

@@ -1,109 +1,130 @@
-//! A bounded lane is easily filled by one: so everybody gets only a few places in it.
+//! The permits of one class of callers. A bounded line is easily filled by one party, so an account, a network and a block
+//! of networks each have only a few permits at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portcullis_domain::client::{ClientInfo, Network};
+use portcullis_domain::client::{ClientInfo, Network, NetworkBlock, NetworkStatus};
 use portcullis_domain::id::UserId;
 use portcullis_domain::username::CanonicalName;
 
-/// Who wants a password hashed: for which account, and from where.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Applicant {
-    parties: Vec<Party>,
+use super::queue::Class;
+
+/// A caller whose request hashes a password: its class, and the keys that its permits are counted by.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    class: Class,
+    keys: Vec<RateKey>,
 }
 
-impl Applicant {
-    /// Somebody without an account.
-    pub(crate) fn without_account(client: &ClientInfo) -> Self {
-        Self { parties: client.network().map(Party::Network).into_iter().collect() }
+impl Caller {
+    /// A client that registers.
+    pub(crate) fn registering(client: &ClientInfo) -> Self {
+        Self::of(Class::Anonymous, None, client)
     }
 
-    /// Somebody who names an account. Whether it exists makes no difference.
-    pub(crate) fn naming(username: &str, client: &ClientInfo) -> Self {
-        // What is longer is refused without a hash.
+    /// A client that logs in under a name. Whether an account of that name exists makes no difference: a network is known
+    /// only to accounts that were logged in to from there.
+    pub(crate) fn logging_in(username: &str, client: &ClientInfo, network: NetworkStatus) -> Self {
+        let class = match network {
+            NetworkStatus::Known => Class::Recognized,
+            NetworkStatus::Unknown => Class::Anonymous,
+        };
+        // A longer name is refused without a hash.
         let can_be_a_name = username.len() <= CanonicalName::MAX_LENGTH * char::MAX_LEN_UTF8;
-        let name = can_be_a_name.then(|| Party::Name(CanonicalName::of(username)));
-        Self::without_account(client).and(name)
+        let name = can_be_a_name.then(|| RateKey::Name(CanonicalName::of(username)));
+        Self::of(class, name, client)
     }
 
     /// A user who is logged in.
     pub(crate) fn user(user: UserId, client: &ClientInfo) -> Self {
-        Self::without_account(client).and(Some(Party::User(user)))
+        Self::of(Class::Recognized, Some(RateKey::User(user)), client)
     }
 
-    fn and(mut self, party: Option<Party>) -> Self {
-        self.parties.extend(party);
-        self
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    fn of(class: Class, account: Option<RateKey>, client: &ClientInfo) -> Self {
+        let network = client.network();
+        let networks = network.map(|network| [RateKey::Network(network), RateKey::Block(network.block())]);
+        Self { class, keys: account.into_iter().chain(networks.into_iter().flatten()).collect() }
     }
 }
 
-/// Who has places.
+/// What permits are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Party {
+enum RateKey {
     Name(CanonicalName),
     User(UserId),
     Network(Network),
+    Block(NetworkBlock),
 }
 
-/// How many uses of one account's password wait or run at the same time: one for each device that its owner may pick up
-/// at once. Who guesses gets no more of them by asking in parallel.
+/// Permits of one account: one for each device that its owner may pick up at once. Parallel guesses get no more.
 const MOST_PER_ACCOUNT: usize = 3;
 
-/// How many come from one address, and never more than half of the lane: the other half is left to others.
+/// Permits of one IPv4 address or IPv6 /64, and never more than half of the class: the other half is left to others.
 const MOST_PER_ADDRESS: usize = 6;
 
-/// The places that are taken. It is as large as the lane, for nobody is in it without a place there.
+/// Permits of one IPv4 /24 or IPv6 /48, and never more than half of the class. Twice as many as of one address, because
+/// mobile providers place many customers in one block.
+const MOST_PER_BLOCK: usize = 12;
+
+/// The permits that one class has given out. The map is as large as the class, because only what has a place there is in it.
 #[derive(Debug)]
 pub(crate) struct FairShare {
-    per_account: usize,
-    per_address: usize,
-    taken: Mutex<HashMap<Party, usize>>,
+    half: usize,
+    taken: Mutex<HashMap<RateKey, usize>>,
 }
 
 impl FairShare {
-    /// That of a lane with so many places.
+    /// The permits of a class with so many places.
     pub(crate) fn of(places: usize) -> Self {
-        let per_address = MOST_PER_ADDRESS.min(places.div_ceil(2));
-        Self { per_account: MOST_PER_ACCOUNT.min(per_address), per_address, taken: Mutex::default() }
+        Self { half: places.div_ceil(2), taken: Mutex::default() }
     }
 
-    /// Takes a place; `None` when somebody has all that are to be had.
-    pub(crate) fn admit(self: &Arc<Self>, applicant: &Applicant) -> Option<Place> {
+    /// Takes a permit; `None` if one of the caller's keys has all it may have.
+    pub(crate) fn admit(self: &Arc<Self>, caller: &Caller) -> Option<Permit> {
         let mut taken = self.lock();
-        let most = |party: &Party| match party {
-            Party::Name(_) | Party::User(_) => self.per_account,
-            Party::Network(_) => self.per_address,
-        };
-        let has_room = |party: &Party| taken.get(party).is_none_or(|count| *count < most(party));
-        if !applicant.parties.iter().all(has_room) {
+        let has_room = |key: &RateKey| taken.get(key).is_none_or(|count| *count < self.most(key));
+        if !caller.keys.iter().all(has_room) {
             return None;
         }
-        for party in &applicant.parties {
-            *taken.entry(party.clone()).or_default() += 1;
+        for key in &caller.keys {
+            *taken.entry(key.clone()).or_default() += 1;
         }
-        Some(Place { share: Arc::clone(self), parties: applicant.parties.clone() })
+        Some(Permit { share: Arc::clone(self), keys: caller.keys.clone() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Party, usize>> {
+    fn most(&self, key: &RateKey) -> usize {
+        let most = match key {
+            RateKey::Name(_) | RateKey::User(_) => MOST_PER_ACCOUNT,
+            RateKey::Network(_) => MOST_PER_ADDRESS,
+            RateKey::Block(_) => MOST_PER_BLOCK,
+        };
+        most.min(self.half)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RateKey, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place that is taken until it is dropped.
+/// A permit, which is given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     share: Arc<FairShare>,
-    parties: Vec<Party>,
+    keys: Vec<RateKey>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.share.lock();
-        for party in &self.parties {
-            match taken.get_mut(party) {
+        for key in &self.keys {
+            match taken.get_mut(key) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(taken.remove(party)),
+                _ => drop(taken.remove(key)),
             }
         }
     }
@@ -120,76 +141,121 @@ mod tests {
         ClientInfo::new(Some(address.parse().unwrap()), None)
     }
 
-    /// How many places are had by those who come, one from each address and for each name or user.
-    fn admitted(applicants: impl IntoIterator<Item = Applicant>) -> usize {
+    /// A login from a network that the account does not know.
+    fn login(name: &str, address: &str) -> Caller {
+        Caller::logging_in(name, &from(address), NetworkStatus::Unknown)
+    }
+
+    /// How many of these callers get a permit before the first that does not.
+    fn admitted(callers: impl IntoIterator<Item = Caller>) -> usize {
         let share = Arc::new(FairShare::of(100));
-        let places: Vec<_> = applicants.into_iter().map_while(|applicant| share.admit(&applicant)).collect();
-        places.len()
+        let permits: Vec<_> = callers.into_iter().map_while(|caller| share.admit(&caller)).collect();
+        permits.len()
     }
 
     #[test]
-    fn an_account_has_a_few_places_from_wherever() {
-        let login = |n: usize| {
-            let name = ["Alice", "aLICE", "alice"][n % 3];
-            Applicant::naming(name, &from(&format!("192.0.2.{n}")))
-        };
-        assert_eq!(admitted((0..9).map(login)), MOST_PER_ACCOUNT);
-
+    fn account_has_few_permits_from_any_network() {
+        for network in [NetworkStatus::Known, NetworkStatus::Unknown] {
+            let login = |n: usize| {
+                let name = ["Alice", "aLICE", "alice"][n % 3];
+                Caller::logging_in(name, &from(&format!("192.0.{n}.1")), network)
+            };
+            assert_eq!(admitted((0..9).map(login)), MOST_PER_ACCOUNT, "{network:?}");
+        }
         let user = UserId::new(NOW, &SeededEntropy::new(1));
-        let change = |n: usize| Applicant::user(user, &from(&format!("192.0.2.{n}")));
+        let change = |n: usize| Caller::user(user, &from(&format!("192.0.{n}.1")));
         assert_eq!(admitted((0..9).map(change)), MOST_PER_ACCOUNT);
     }
 
     #[test]
-    fn an_address_has_a_few_places_for_whomever() {
-        let login = |n: usize| Applicant::naming(&format!("user-{n}"), &from("192.0.2.1"));
-        assert_eq!(admitted((0..9).map(login)), MOST_PER_ADDRESS);
+    fn address_has_few_permits_for_all_accounts() {
+        assert_eq!(admitted((0..9).map(|n| login(&format!("user-{n}"), "192.0.2.1"))), MOST_PER_ADDRESS);
 
-        let register = |n: usize| Applicant::without_account(&from(&format!("2001:db8::{n}")));
+        let register = |n: usize| Caller::registering(&from(&format!("2001:db8::{n}")));
         assert_eq!(admitted((0..9).map(register)), MOST_PER_ADDRESS, "a /64 is one");
-
-        let others = |n: usize| Applicant::without_account(&from(&format!("2001:db8:0:{n}::1")));
-        assert_eq!(admitted((0..9).map(others)), 9);
     }
 
     #[test]
-    fn nobody_has_more_than_half_of_a_small_lane() {
-        let login = |n: usize| Applicant::naming(&format!("user-{n}"), &from("192.0.2.1"));
-        for (places, most) in [(1, 1), (4, 2), (5, 3), (10, 5), (12, MOST_PER_ADDRESS)] {
-            let share = Arc::new(FairShare::of(places));
-            let admitted: Vec<_> = (0..9).map_while(|n| share.admit(&login(n))).collect();
-            assert_eq!(admitted.len(), most, "of {places}");
+    fn neighbouring_networks_share_the_permits_of_their_block() {
+        let in_a_48 = |n: usize| login(&format!("user-{n}"), &format!("2001:db8:7:{n:x}::1"));
+        assert_eq!(admitted((0..99).map(in_a_48)), MOST_PER_BLOCK);
+        let in_a_24 = |n: usize| login(&format!("user-{n}"), &format!("192.0.2.{n}"));
+        assert_eq!(admitted((0..99).map(in_a_24)), MOST_PER_BLOCK);
+        let registrations = |n: usize| Caller::registering(&from(&format!("2001:db8:7:{n:x}::1")));
+        assert_eq!(admitted((0..99).map(registrations)), MOST_PER_BLOCK);
+
+        let in_other_48s = |n: usize| login(&format!("user-{n}"), &format!("2001:db8:{n:x}::1"));
+        assert_eq!(admitted((0..99).map(in_other_48s)), 99);
+        let in_other_24s = |n: usize| login(&format!("user-{n}"), &format!("192.0.{n}.1"));
+        assert_eq!(admitted((0..99).map(in_other_24s)), 99);
+    }
+
+    #[test]
+    fn recognized_callers_share_permits_by_block_too() {
+        let own_account = |n: usize| {
+            let client = from(&format!("2001:db8:7:{n:x}::1"));
+            Caller::logging_in(&format!("user-{n}"), &client, NetworkStatus::Known)
+        };
+        assert_eq!(admitted((0..99).map(own_account)), MOST_PER_BLOCK);
+    }
+
+    #[test]
+    fn no_key_has_more_than_half_of_a_small_class() {
+        for (places, per_address, per_block) in [(1, 1, 1), (4, 2, 2), (5, 3, 3), (12, 6, 6), (20, 6, 10)] {
+            let most = |login: fn(usize) -> Caller| {
+                let share = Arc::new(FairShare::of(places));
+                let permits: Vec<_> = (0..99).map_while(|n| share.admit(&login(n))).collect();
+                permits.len()
+            };
+            let one_address = |n| login(&format!("user-{n}"), "192.0.2.1");
+            let one_block = |n| login(&format!("user-{n}"), &format!("2001:db8:7:{n:x}::1"));
+            assert_eq!((most(one_address), most(one_block)), (per_address, per_block), "of {places}");
         }
     }
 
     #[test]
-    fn who_has_no_address_and_no_name_is_not_counted() {
-        let nobody = ClientInfo::default();
-        assert_eq!(admitted((0..9).map(|_| Applicant::without_account(&nobody))), 9);
+    fn class_follows_from_token_or_known_network() {
+        let client = from("192.0.2.1");
+        let login = |network| Caller::logging_in("alice", &client, network).class();
+        assert_eq!(login(NetworkStatus::Known), Class::Recognized);
+        assert_eq!(login(NetworkStatus::Unknown), Class::Anonymous);
+        assert_eq!(Caller::registering(&client).class(), Class::Anonymous);
+        let user = UserId::new(NOW, &SeededEntropy::new(1));
+        assert_eq!(Caller::user(user, &client).class(), Class::Recognized);
+    }
+
+    #[test]
+    fn caller_without_address_and_name_is_not_counted() {
+        let unknown = ClientInfo::default();
+        assert_eq!(admitted((0..9).map(|_| Caller::registering(&unknown))), 9);
         let long = "x".repeat(CanonicalName::MAX_LENGTH * 4 + 1);
-        assert_eq!(admitted((0..9).map(|_| Applicant::naming(&long, &nobody))), 9);
+        let login = |_| Caller::logging_in(&long, &unknown, NetworkStatus::Unknown);
+        assert_eq!(admitted((0..9).map(login)), 9);
     }
 
     #[test]
-    fn a_place_given_back_is_had_by_the_next() {
+    fn returned_permit_goes_to_the_next_caller() {
         let share = Arc::new(FairShare::of(100));
-        let alice = Applicant::naming("alice", &from("192.0.2.1"));
-        let mut places: Vec<_> = (0..MOST_PER_ACCOUNT).map(|_| share.admit(&alice).unwrap()).collect();
+        let alice = login("alice", "192.0.2.1");
+        let mut permits: Vec<_> = (0..MOST_PER_ACCOUNT).map(|_| share.admit(&alice).unwrap()).collect();
         assert!(share.admit(&alice).is_none());
-        places.pop();
-        places.push(share.admit(&alice).unwrap());
+        permits.pop();
+        permits.push(share.admit(&alice).unwrap());
         assert!(share.admit(&alice).is_none());
-        drop(places);
-        assert!(share.lock().is_empty(), "nothing is kept of who left");
+        drop(permits);
+        assert!(share.lock().is_empty(), "no key of a caller that left is kept");
     }
 
     #[test]
-    fn who_is_refused_takes_nothing() {
+    fn refused_caller_takes_no_permit() {
         let share = Arc::new(FairShare::of(100));
-        let alice = |address| Applicant::naming("alice", &from(address));
-        let _places: Vec<_> =
-            (0..MOST_PER_ACCOUNT).map(|n| share.admit(&alice(["192.0.2.1", "192.0.2.2"][n % 2]))).collect();
-        assert!(share.admit(&alice("192.0.2.3")).is_none());
-        assert_eq!(share.lock().get(&Party::Network(Network::of("192.0.2.3".parse().unwrap()))), None);
+        let _permits: Vec<_> = (0..MOST_PER_ACCOUNT)
+            .map(|n| share.admit(&login("alice", ["192.0.2.1", "198.51.100.1"][n % 2])))
+            .collect();
+        assert!(share.admit(&login("alice", "203.0.113.1")).is_none());
+        let network = Network::of("203.0.113.1".parse().unwrap());
+        for key in [RateKey::Network(network), RateKey::Block(network.block())] {
+            assert_eq!(share.lock().get(&key), None);
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::Answer;
 use crate::Api;
 use crate::answer::{self, TokenSetBody};
 use crate::bearer::Bearer;
-use crate::blocking::{Applicant, Lane};
+use crate::blocking::{Caller, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
@@ -34,7 +34,7 @@ pub(crate) async fn change_password(
     body: StrictJson<ChangePasswordRequest>,
 ) -> Answer {
     let form = PasswordChange { current: body.0.current_password, new: body.0.new_password };
-    let lane = Lane::Password(Applicant::user(bearer.0.claims().user, &client.0));
+    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
     let work = move |auth: &AuthService| auth.change_password(&bearer.0, &form, &client.0);
     let tokens = api.blocking(lane, work).await??;
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))

@@ -9,7 +9,7 @@ use super::Answer;
 use crate::Api;
 use crate::answer;
 use crate::bearer::Bearer;
-use crate::blocking::{Applicant, Lane};
+use crate::blocking::{Caller, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::strict_json::{Fields, FromFields, StrictJson};
@@ -31,7 +31,7 @@ pub(crate) async fn delete_account(
     body: StrictJson<DeleteAccountRequest>,
 ) -> Answer {
     let current = body.0.current_password;
-    let lane = Lane::Password(Applicant::user(bearer.0.claims().user, &client.0));
+    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
     let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
     api.blocking(lane, work).await??;
     Ok(answer::no_content())

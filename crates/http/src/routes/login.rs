@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, TokenSetBody};
-use crate::blocking::{Applicant, Lane};
+use crate::blocking::{Caller, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::problem::ProblemCode;
@@ -28,13 +28,14 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
-    let applicant = Applicant::naming(&credentials.username, &client.0);
-    // Who has to wait takes no place in the lane from anybody.
-    let may_log_in =
-        move |auth: &AuthService| auth.may_log_in(&credentials, &client.0).map(|()| (credentials, client));
-    let (credentials, client) = api.blocking(Lane::AheadOfPassword, may_log_in).await??;
+    // A throttled login takes no place in the lane, and a network that the account knows has places of its own.
+    let check = move |auth: &AuthService| {
+        auth.may_log_in(&credentials, &client.0).map(|network| (network, credentials, client))
+    };
+    let (network, credentials, client) = api.blocking(Lane::AheadOfPassword, check).await??;
+    let caller = Caller::logging_in(&credentials.username, &client.0, network);
     let log_in = move |auth: &AuthService| auth.login(&credentials, &client.0);
-    let tokens = api.blocking(Lane::Password(applicant), log_in).await??;
+    let tokens = api.blocking(Lane::Password(caller), log_in).await??;
     Ok(answer::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

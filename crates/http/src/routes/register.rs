@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Answer;
 use crate::Api;
 use crate::answer::{self, UserBody};
-use crate::blocking::{Applicant, Lane};
+use crate::blocking::{Caller, Lane};
 use crate::client_ip::Client;
 use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
 use crate::problem::ProblemCode;
@@ -25,7 +25,7 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<RegisterRequest>) -> Answer {
     let form = Registration { username: body.0.username, password: body.0.password };
-    let lane = Lane::Password(Applicant::without_account(&client.0));
+    let lane = Lane::Password(Caller::registering(&client.0));
     let user = api.blocking(lane, move |auth| auth.register(&form, &client.0)).await??;
     Ok(answer::json(StatusCode::CREATED, &UserBody::from(&user)))
 }

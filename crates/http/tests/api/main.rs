@@ -10,6 +10,7 @@ mod docs;
 mod faults;
 mod headers;
 mod health;
+mod holdable_hasher;
 #[cfg(feature = "governor")]
 mod limits;
 mod login;

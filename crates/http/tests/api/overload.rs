@@ -1,171 +1,320 @@
-//! Nobody takes more than a few places in the password lane.
+//! Who gets places in the password lane: no account and no network more than a few, and callers at a network that their
+//! account knows some that no crowd can take.
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::rt::spawn;
 use actix_web::rt::task::{JoinHandle, yield_now};
 use actix_web::rt::time::timeout;
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use actix_web::test::TestRequest;
 use portcullis_http::{LaneCounts, LimitsConfig, ProblemCode, Quota};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Setup, post};
+use crate::holdable_hasher::HoldableHasher;
+use crate::rig::{Answer, Rig, Setup, bearer, post, with_json};
 
-/// Holds everybody up until its [`Hold`] is dropped.
-#[derive(Debug, Default)]
-struct HeldHasher {
-    lets_go: Mutex<bool>,
-    changed: Condvar,
+/// A service whose hashes a test can stop.
+struct Held {
+    rig: Rc<Rig>,
+    hasher: Arc<HoldableHasher>,
 }
 
-impl HeldHasher {
-    fn hold(&self) {
-        drop(self.changed.wait_while(self.lets_go.lock().unwrap(), |lets_go| !*lets_go).unwrap());
+impl Held {
+    async fn new(is_limited: bool) -> Self {
+        let hasher = Arc::new(HoldableHasher::default());
+        let mut setup = Setup::new();
+        setup.ports.hasher = Arc::clone(&hasher) as _;
+        let often = NonZeroU32::new(1_000).unwrap();
+        let quota = Quota { count: often, per: Duration::from_secs(1), burst: often };
+        setup.config.limits = LimitsConfig {
+            enabled: is_limited,
+            login: quota,
+            register: quota,
+            password: quota,
+            ..LimitsConfig::default()
+        };
+        Self { rig: Rc::new(setup.start().await), hasher }
+    }
+
+    /// Makes `address` known to an account, and returns an access token of it.
+    async fn owner(&self, name: &str, address: &str) -> String {
+        self.rig.register(name, PASSWORD).await;
+        login(&self.rig, name, address).await.unwrap().tokens().access
+    }
+
+    /// Waits until so many more than `before` were let in, and so many of them got a thread.
+    async fn are_let_in(&self, before: LaneCounts, number: usize, begun: u64) {
+        let is_so = |counts: LaneCounts| {
+            let new = counts.begun - before.begun;
+            new == begun && counts.waiting + usize::try_from(new).unwrap() == number
+        };
+        let wait = async {
+            while !is_so(self.counts()) {
+                yield_now().await;
+            }
+        };
+        let outcome = timeout(LONGEST_WAIT, wait).await;
+        outcome.unwrap_or_else(|_| panic!("not {number} with {begun} begun: {:?}", self.counts()));
+    }
+
+    /// Lets logins with new names from new networks fill what anonymous callers may have.
+    async fn crowd(&self) -> Vec<JoinHandle<Answer>> {
+        let before = self.counts();
+        let guess = |n| login(&self.rig, &format!("guess{n}"), &format!("198.51.{n}.1"));
+        let crowd = (0..PLACES).map(guess).collect();
+        self.are_let_in(before, PLACES, ANONYMOUS_THREADS).await;
+        crowd
+    }
+
+    fn counts(&self) -> LaneCounts {
+        self.rig.api.password_lane_counts()
     }
 }
 
-/// Lets everybody go when it is dropped, so that a test that fails ends.
-struct Hold(Arc<HeldHasher>);
+/// By default, with two hashes at a time: the jobs of one class that wait or run.
+const PLACES: usize = 12;
 
-impl Drop for Hold {
-    fn drop(&mut self) {
-        *self.0.lets_go.lock().unwrap() = true;
-        self.0.changed.notify_all();
-    }
-}
-
-impl PasswordHasher for HeldHasher {
-    fn hash(&self, _: &AcceptedPassword) -> Result<PasswordHash, HashError> {
-        self.hold();
-        Ok(PasswordHash::new("any".to_owned()))
-    }
-
-    fn verify(&self, _: &PasswordAttempt, _: &PasswordHash) -> Result<Verdict, HashError> {
-        self.hold();
-        Ok(Verdict::Mismatch)
-    }
-}
-
-async fn held(is_limited: bool) -> (Rc<Rig>, Hold) {
-    let hasher = Arc::new(HeldHasher::default());
-    let mut setup = Setup::new();
-    setup.ports.hasher = Arc::clone(&hasher) as _;
-    let often = NonZeroU32::new(1_000).unwrap();
-    let quota = Quota { count: often, per: Duration::from_secs(1), burst: often };
-    setup.config.limits =
-        LimitsConfig { enabled: is_limited, login: quota, register: quota, ..LimitsConfig::default() };
-    (Rc::new(setup.start().await), Hold(hasher))
-}
-
-/// Waits until so many were let in and so many of them got a thread.
-async fn are_let_in(rig: &Rig, number: usize, begun: u64) {
-    let is_so = |counts: LaneCounts| {
-        counts.begun == begun && counts.waiting + usize::try_from(counts.begun).unwrap() == number
-    };
-    let wait = async {
-        while !is_so(rig.api.password_lane_counts()) {
-            yield_now().await;
-        }
-    };
-    let outcome = timeout(LONGEST_WAIT, wait).await;
-    outcome
-        .unwrap_or_else(|_| panic!("not {number} with {begun} begun: {:?}", rig.api.password_lane_counts()));
-}
+/// How many threads the lane has by default, and how many of them anonymous callers may use.
+const THREADS: u64 = 4;
+const ANONYMOUS_THREADS: u64 = 2;
 
 /// Long enough for the busiest machine.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 fn login(rig: &Rc<Rig>, name: &str, address: &str) -> JoinHandle<Answer> {
-    let request = post("/login", json!({"username": name, "password": PASSWORD}));
-    let request = request.peer_addr(format!("{address}:1").parse().unwrap());
+    send(rig, post("/login", json!({"username": name, "password": PASSWORD})), address)
+}
+
+fn send(rig: &Rc<Rig>, request: TestRequest, address: &str) -> JoinHandle<Answer> {
+    let address: std::net::IpAddr = address.parse().unwrap();
+    let request = request.peer_addr((address, 1).into());
     let rig = Rc::clone(rig);
     spawn(async move { rig.send(request).await })
 }
 
-/// What becomes of a login that is not let in, without waiting for those that are.
-async fn refused(rig: &Rc<Rig>, name: &str, address: &str) {
-    let answer = timeout(LONGEST_WAIT, login(rig, name, address)).await;
-    let answer = answer.unwrap_or_else(|_| panic!("{name} was let in")).unwrap();
+/// What becomes of a request that is not let in, without waiting for those that are.
+async fn refused(request: JoinHandle<Answer>) -> Answer {
+    let answer = timeout(LONGEST_WAIT, request).await.unwrap_or_else(|_| panic!("it was let in")).unwrap();
     answer.check_problem(ProblemCode::Overloaded);
     assert_eq!(answer.header("retry-after"), Some("1"));
+    answer
+}
+
+/// Checks that each was let in and refused for its password only.
+async fn all_guesses_fail(guesses: Vec<JoinHandle<Answer>>) {
+    for guess in guesses {
+        guess.await.unwrap().check_problem(ProblemCode::InvalidCredentials);
+    }
 }
 
 // ASVS 15.2.2
 #[actix_web::test]
-async fn an_account_has_a_few_places_in_the_lane_whether_it_exists_or_not() {
-    let (rig, hold) = held(true).await;
-    let first: Vec<_> = (1..=3).map(|n| login(&rig, "alice", &format!("192.0.2.{n}"))).collect();
-    are_let_in(&rig, 3, 3).await;
-    refused(&rig, "alice", "192.0.2.4").await;
-    refused(&rig, "ALICE", "192.0.2.4").await;
-    let bob = login(&rig, "bob", "192.0.2.4");
-    are_let_in(&rig, 4, 4).await;
+async fn account_has_few_places_whether_it_exists_or_not() {
+    let held = Held::new(true).await;
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+    let mut guesses: Vec<_> = (1..=3).map(|n| login(rig, "alice", &format!("192.0.{n}.1"))).collect();
+    held.are_let_in(before, 3, 2).await;
+    refused(login(rig, "alice", "192.0.4.1")).await;
+    refused(login(rig, "ALICE", "192.0.4.1")).await;
+    guesses.push(login(rig, "bob", "192.0.4.1"));
+    held.are_let_in(before, 4, 2).await;
 
     drop(hold);
-    for answer in first.into_iter().chain([bob]) {
-        answer.await.unwrap().check_problem(ProblemCode::InvalidCredentials);
-    }
-    let again = login(&rig, "alice", "192.0.2.4").await.unwrap();
-    again.check_problem(ProblemCode::InvalidCredentials);
+    all_guesses_fail(guesses).await;
+    all_guesses_fail(vec![login(rig, "alice", "192.0.4.1")]).await;
 }
 
 // ASVS 15.2.2
 #[actix_web::test]
-async fn an_address_has_a_few_places_in_the_lane() {
-    let (rig, hold) = held(true).await;
-    let first: Vec<_> = (0..6).map(|n| login(&rig, &format!("user{n}"), "192.0.2.1")).collect();
-    are_let_in(&rig, 6, 4).await;
-    refused(&rig, "another", "192.0.2.1").await;
-    let elsewhere = login(&rig, "another", "192.0.2.2");
+async fn address_has_few_places() {
+    let held = Held::new(true).await;
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+    let mut guesses: Vec<_> = (0..6).map(|n| login(rig, &format!("user{n}"), "192.0.2.1")).collect();
+    held.are_let_in(before, 6, 2).await;
+    refused(login(rig, "another", "192.0.2.1")).await;
+    guesses.push(login(rig, "another", "198.51.100.1"));
+    held.are_let_in(before, 7, 2).await;
     drop(hold);
-    for answer in first.into_iter().chain([elsewhere]) {
-        answer.await.unwrap().check_problem(ProblemCode::InvalidCredentials);
+    all_guesses_fail(guesses).await;
+}
+
+#[actix_web::test]
+async fn networks_of_one_block_share_half_of_the_places() {
+    for block in [|n: usize| format!("2001:db8:7:{n:x}::1"), |n: usize| format!("192.0.2.{n}")] {
+        let held = Held::new(true).await;
+        let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+        let mut guesses: Vec<_> =
+            (0..PLACES / 2).map(|n| login(rig, &format!("user{n}"), &block(n))).collect();
+        held.are_let_in(before, PLACES / 2, ANONYMOUS_THREADS).await;
+        refused(login(rig, "another", &block(77))).await;
+        let registration = post("/register", json!({"username": "another", "password": PASSWORD}));
+        refused(send(rig, registration, &block(78))).await;
+        guesses.push(login(rig, "another", "2001:db8:8::1"));
+        guesses.push(login(rig, "yet-another", "198.51.100.1"));
+        held.are_let_in(before, PLACES / 2 + 2, ANONYMOUS_THREADS).await;
+        drop(hold);
+        all_guesses_fail(guesses).await;
     }
 }
 
 #[actix_web::test]
-async fn who_left_has_no_place_any_more() {
-    let (rig, hold) = held(true).await;
-    let running: Vec<_> = (0..4).map(|n| login(&rig, &format!("user{n}"), "192.0.2.1")).collect();
-    are_let_in(&rig, 4, 4).await;
-    let leaving: Vec<_> = (2..=4).map(|n| login(&rig, "alice", &format!("192.0.2.{n}"))).collect();
-    are_let_in(&rig, 7, 4).await;
-    refused(&rig, "alice", "192.0.2.8").await;
+async fn crowd_takes_no_place_from_known_networks() {
+    for is_limited in [true, false] {
+        let held = Held::new(is_limited).await;
+        held.owner("alice", "192.0.2.1").await;
+        let (rig, hold) = (&held.rig, held.hasher.hold());
+        let crowd = held.crowd().await;
+        refused(login(rig, "nobody", "203.0.113.1")).await;
+        refused(login(rig, "alice", "203.0.113.1")).await;
+
+        let before = held.counts();
+        let owner = login(rig, "alice", "192.0.2.1");
+        held.are_let_in(before, PLACES - 2 + 1, 1).await;
+        drop(hold);
+        owner.await.unwrap().tokens();
+        all_guesses_fail(crowd).await;
+        login(rig, "alice", "203.0.113.1").await.unwrap().tokens();
+    }
+}
+
+#[actix_web::test]
+async fn crowd_takes_no_place_from_logged_in_users() {
+    let held = Held::new(true).await;
+    let alice = held.owner("alice", "192.0.2.1").await;
+    let bob = held.owner("bob", "192.0.3.1").await;
+    let (rig, hold) = (&held.rig, held.hasher.hold());
+    let crowd = held.crowd().await;
+
+    let before = held.counts();
+    let body = json!({"current_password": PASSWORD, "new_password": "An0ther-horse battery"});
+    let change = with_json(Method::PUT, "/me/password", body).insert_header(bearer(&alice));
+    let change = send(rig, change, "203.0.113.1");
+    held.are_let_in(before, PLACES - 2 + 1, 1).await;
+    let delete = with_json(Method::DELETE, "/me", json!({"current_password": PASSWORD}));
+    let delete = send(rig, delete.insert_header(bearer(&bob)), "203.0.113.2");
+    held.are_let_in(before, PLACES - 2 + 2, 2).await;
+    drop(hold);
+    change.await.unwrap().tokens();
+    delete.await.unwrap().check_done();
+    all_guesses_fail(crowd).await;
+}
+
+#[actix_web::test]
+async fn registration_shares_the_places_of_the_crowd() {
+    let held = Held::new(true).await;
+    let (rig, hold) = (&held.rig, held.hasher.hold());
+    let crowd = held.crowd().await;
+    let register = |name: &str| {
+        let body = json!({"username": name, "password": PASSWORD});
+        send(rig, post("/register", body), "203.0.113.1")
+    };
+    refused(register("bob")).await;
+    drop(hold);
+    all_guesses_fail(crowd).await;
+    assert_eq!(register("bob").await.unwrap().status, 201);
+}
+
+#[actix_web::test]
+async fn guesses_elsewhere_take_no_place_from_the_account_owner() {
+    let held = Held::new(true).await;
+    held.owner("alice", "192.0.2.1").await;
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+    let elsewhere: Vec<_> = (1..=3).map(|n| login(rig, "alice", &format!("198.51.{n}.1"))).collect();
+    held.are_let_in(before, 3, 2).await;
+    refused(login(rig, "alice", "203.0.113.1")).await;
+
+    let at_home: Vec<_> = (0..3).map(|_| login(rig, "alice", "192.0.2.1")).collect();
+    held.are_let_in(before, 6, 4).await;
+    refused(login(rig, "alice", "192.0.2.1")).await;
+    drop(hold);
+    for login in elsewhere.into_iter().chain(at_home) {
+        login.await.unwrap().tokens();
+    }
+}
+
+#[actix_web::test]
+async fn busy_known_networks_leave_places_to_others() {
+    let held = Held::new(true).await;
+    let home = |n: usize| format!("192.0.{n}.1");
+    for n in 0..=PLACES {
+        held.owner(&format!("user{n}"), &home(n)).await;
+    }
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+    let busy: Vec<_> = (0..PLACES).map(|n| login(rig, &format!("user{n}"), &home(n))).collect();
+    held.are_let_in(before, PLACES, THREADS).await;
+    refused(login(rig, &format!("user{PLACES}"), &home(PLACES))).await;
+    let guesses = vec![login(rig, "nobody", "198.51.100.1")];
+    held.are_let_in(before, PLACES + 1, THREADS).await;
+    drop(hold);
+    all_guesses_fail(guesses).await;
+    for login in busy {
+        login.await.unwrap().tokens();
+    }
+}
+
+/// EN-05: a client learns nothing about accounts from a network where no login to them succeeded.
+#[actix_web::test]
+async fn full_lane_answers_all_unknown_networks_alike() {
+    let held = Held::new(true).await;
+    held.owner("alice", "192.0.2.1").await;
+    held.owner("bob", "203.0.113.1").await;
+    let (rig, hold) = (&held.rig, held.hasher.hold());
+    let crowd = held.crowd().await;
+    let mut answers = Vec::new();
+    // The second address is known to another account.
+    for address in ["203.0.113.77", "203.0.113.1"] {
+        for name in ["alice", "ALICE", "nobody"] {
+            let answer = refused(login(rig, name, address)).await;
+            let fields = answer.header_fields().into_iter().filter(|(name, _)| !name.contains("ratelimit"));
+            answers.push(format!("{:?} {}", fields.collect::<Vec<_>>(), answer.body));
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    drop(hold);
+    all_guesses_fail(crowd).await;
+}
+
+#[actix_web::test]
+async fn client_that_left_frees_its_place() {
+    let held = Held::new(true).await;
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
+    let mut guesses: Vec<_> = (0..4).map(|n| login(rig, &format!("user{n}"), "192.0.2.1")).collect();
+    held.are_let_in(before, 4, 2).await;
+    let leaving: Vec<_> = (2..=4).map(|n| login(rig, "alice", &format!("198.51.{n}.1"))).collect();
+    held.are_let_in(before, 7, 2).await;
+    refused(login(rig, "alice", "198.51.8.1")).await;
     for leaving in leaving {
         leaving.abort();
         assert!(leaving.await.unwrap_err().is_cancelled());
     }
-    let alice = login(&rig, "alice", "192.0.2.9");
-    are_let_in(&rig, 5, 4).await;
+    guesses.push(login(rig, "alice", "198.51.9.1"));
+    held.are_let_in(before, 5, 2).await;
     drop(hold);
-    for answer in running.into_iter().chain([alice]) {
-        answer.await.unwrap().check_problem(ProblemCode::InvalidCredentials);
-    }
+    all_guesses_fail(guesses).await;
 }
 
 #[actix_web::test]
-async fn without_limits_only_the_line_has_an_end() {
-    let (rig, hold) = held(false).await;
-    // Four run and eight wait. The line is as long as that, so the four have to leave it first.
+async fn lane_without_limits_bounds_only_its_lines() {
+    let held = Held::new(false).await;
+    let (rig, before, hold) = (&held.rig, held.counts(), held.hasher.hold());
     // An account has more places than with limits, and so has the address.
     let name = |n: usize| ["alice", "bob", "carol"][n % 3];
-    let running: Vec<_> = (0..4).map(|n| login(&rig, name(n), "192.0.2.1")).collect();
-    are_let_in(&rig, 4, 4).await;
-    let waiting: Vec<_> = (4..12).map(|n| login(&rig, name(n), "192.0.2.1")).collect();
-    are_let_in(&rig, 12, 4).await;
-    refused(&rig, "dave", "192.0.2.2").await;
-    let counts = LaneCounts { waiting: 8, shed: 1, begun: 4, waited: Duration::ZERO };
-    assert_eq!(rig.api.password_lane_counts(), counts);
+    let mut guesses: Vec<_> = (0..3).map(|n| login(rig, name(n), "192.0.2.1")).collect();
+    held.are_let_in(before, 3, 2).await;
+    guesses.extend((3..12).map(|n| login(rig, name(n), "192.0.2.1")));
+    held.are_let_in(before, 12, 2).await;
+    refused(login(rig, "dave", "198.51.100.1")).await;
+    let counts = LaneCounts { waiting: 10, shed: 1, begun: 2, waited: Duration::ZERO };
+    assert_eq!(held.counts(), counts);
     rig.wait(2);
     drop(hold);
-    for answer in running.into_iter().chain(waiting) {
-        answer.await.unwrap().check_problem(ProblemCode::InvalidCredentials);
-    }
-    let counts = LaneCounts { waiting: 0, shed: 1, begun: 12, waited: Duration::from_secs(8 * 2) };
-    assert_eq!(rig.api.password_lane_counts(), counts);
+    all_guesses_fail(guesses).await;
+    let counts = LaneCounts { waiting: 0, shed: 1, begun: 12, waited: Duration::from_secs(10 * 2) };
+    assert_eq!(held.counts(), counts);
 }

@@ -1,7 +1,7 @@
 //! What a client learns of the throttle, and that nobody takes an owner's place by being throttled.
 
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -9,14 +9,12 @@ use actix_web::rt::spawn;
 use actix_web::rt::task::yield_now;
 use actix_web::rt::time::timeout;
 use actix_web::test::TestRequest;
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
 use portcullis_domain::throttle::SCHEDULE;
 use portcullis_http::{LimitsConfig, ProblemCode, Quota};
-use portcullis_testkit::PlainHasher;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::{Value, json};
 
+use crate::holdable_hasher::HoldableHasher;
 use crate::rig::{Answer, Rig, Setup, bearer, post, with_json};
 
 const WRONG: &str = "Wr0ng-horse battery";
@@ -133,47 +131,6 @@ async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
         let request = with_json(method, &path, body).insert_header(bearer(&tokens.access));
         let request = request.peer_addr(format!("{ELSEWHERE}:1").parse().unwrap());
         is_throttled(&rig.send(request).await, "1");
-    }
-}
-
-/// Hashes as the plain one does, unless it is held.
-#[derive(Debug, Default)]
-struct HoldableHasher {
-    plain: PlainHasher,
-    is_held: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl HoldableHasher {
-    fn hold(self: &Arc<Self>) -> Hold {
-        *self.is_held.lock().unwrap() = true;
-        Hold(Arc::clone(self))
-    }
-
-    fn wait(&self) {
-        drop(self.changed.wait_while(self.is_held.lock().unwrap(), |is_held| *is_held).unwrap());
-    }
-}
-
-/// Lets everybody go when it is dropped, so that a test that fails ends.
-struct Hold(Arc<HoldableHasher>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        *self.0.is_held.lock().unwrap() = false;
-        self.0.changed.notify_all();
-    }
-}
-
-impl PasswordHasher for HoldableHasher {
-    fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
-        self.wait();
-        self.plain.hash(password)
-    }
-
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
-        self.wait();
-        self.plain.verify(attempt, hash)
     }
 }
 

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test asvs attacks contract clients fuzz bench bench-growth timing check fmt lint doc deny docker openapi clean
+.PHONY: help run test asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ timing: ## measures whether times tell why a login was refused, and what sealing
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench timing
 	target/release/portcullis-bench sealing
+
+crowd: ## measures whether owners log in while a crowd tries wrong passwords (about ten minutes)
+	cargo build --release --package portcullis-server --package portcullis-bench
+	target/release/portcullis-bench crowd
 
 fuzz: ## tries to break the parsers, each for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	fuzz/run

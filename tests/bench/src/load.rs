@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) use self::closed::{Window, closed_loop};
-pub(crate) use self::message::{Answer, get, get_as, post};
+pub(crate) use self::message::{Answer, get, get_as, post, post_from};
 pub(crate) use self::open::{Connection, Schedule, open_loop};
 
 /// One client: the request it sends next, and what it makes of the answer.

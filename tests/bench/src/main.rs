@@ -1,8 +1,9 @@
 //! What `make bench` and `make bench-growth` run. The first measures the server and, beside it, what the server is
 //! compared with, and prints one table; each file in `goals` has one measurement. The second is `growth`. What
-//! `make timing` runs is `timing` and `sealing`.
+//! `make timing` runs is `timing` and `sealing`; `make crowd` runs `crowd`.
 
 mod baseline;
+mod crowd;
 mod goals;
 mod growth;
 mod load;
@@ -58,6 +59,8 @@ enum Command {
     Growth(growth::Growth),
     /// Measures whether the time of a refused login tells why it was refused
     Timing(timing::Timing),
+    /// Measures whether owners get in while a crowd tries wrong passwords, and prints a table
+    Crowd(crowd::Crowd),
     /// Measures whether logins that succeed or fail are slower while events are sealed
     Sealing(sealing::Sealing),
     /// Fills a database that has no users with users called user-0, user-1 and so on
@@ -70,6 +73,7 @@ fn main() -> Result<()> {
         Some(Command::Hello { address }) => baseline::serve_hello(address),
         Some(Command::Growth(growth)) => growth::run(&growth),
         Some(Command::Timing(timing)) => timing::run(&timing),
+        Some(Command::Crowd(crowd)) => crowd::run(&crowd),
         Some(Command::Sealing(sealing)) => sealing::run(&sealing),
         Some(Command::Fill(fill)) => growth::fill_one(&fill),
         None => measure(&cli),

@@ -53,4 +53,9 @@ impl Binary {
         ];
         Server::start(&self.0, site.folder(), &[&settings, further].concat())
     }
+
+    /// Starts it with the default settings, except for these.
+    pub(crate) fn start_as_shipped(&self, site: &Site, settings: &[Setting<'_>]) -> Result<Server> {
+        Server::start(&self.0, site.folder(), &[&[("DATABASE__URL", site.url())], settings].concat())
+    }
 }

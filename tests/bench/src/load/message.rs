@@ -19,9 +19,18 @@ pub(crate) fn get_as(server: SocketAddr, path: &str, access_token: &str) -> Vec<
 
 /// A request with a body of JSON.
 pub(crate) fn post(server: SocketAddr, path: &str, body: &str) -> Vec<u8> {
+    post_with(server, path, body, "")
+}
+
+/// The same, forwarded by a proxy for the client at `address`.
+pub(crate) fn post_from(server: SocketAddr, path: &str, body: &str, address: &str) -> Vec<u8> {
+    post_with(server, path, body, &format!("x-forwarded-for: {address}\r\n"))
+}
+
+fn post_with(server: SocketAddr, path: &str, body: &str, fields: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: {server}\r\n{fields}content-type: application/json\r\n\
          content-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
@@ -115,5 +124,12 @@ mod tests {
         let start = request.parse(&bytes).unwrap().unwrap();
         assert_eq!((request.method, request.path), (Some("POST"), Some("/login")));
         assert_eq!(&bytes[start..], b"{}");
+
+        let bytes = post_from(SocketAddr::from(([127, 0, 0, 1], 80)), "/login", "{}", "192.0.2.1");
+        let mut headers = [httparse::EMPTY_HEADER; 8];
+        let mut request = httparse::Request::new(&mut headers);
+        request.parse(&bytes).unwrap().unwrap();
+        let field = request.headers.iter().find(|header| header.name == "x-forwarded-for").unwrap();
+        assert_eq!(field.value, b"192.0.2.1");
     }
 }

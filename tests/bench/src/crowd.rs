@@ -139,8 +139,8 @@ struct Logins {
     tries: usize,
     /// How long those took that were served in time.
     served: Vec<Duration>,
-    /// How many hashed, in time or not.
-    hashed: usize,
+    /// How many got 503.
+    refused: usize,
 }
 
 fn measure(binary: &Binary, site: &Site, attack: Option<Attack>, tries: u32) -> Result<Outcome> {
@@ -220,9 +220,9 @@ fn log_in_often(
         let took = sent.elapsed();
         ensure!([200, 503].contains(&answer.status), "{} to the owner's login", answer.status);
         logins.tries += 1;
-        if answer.status == 200 {
-            logins.hashed += 1;
-            logins.served.extend(Some(took).filter(|took| *took <= IN_TIME));
+        match answer.status {
+            503 => logins.refused += 1,
+            _ => logins.served.extend(Some(took).filter(|took| *took <= IN_TIME)),
         }
     }
     Ok(logins)
@@ -253,9 +253,9 @@ fn print(rows: &[Row]) -> io::Result<()> {
     writeln!(
         out,
         "| database | wrong logins from | offered/s | sent/s | 401/s | 503/s | 429/s | hashes/s \
-         | known network: served | p50 | p95 | max | new network: served | p50 | p95 | max |"
+         | known network: served | 503 | p50 | p95 | max | new network: served | 503 | p50 | p95 | max |"
     )?;
-    writeln!(out, "|{}", "---|".repeat(16))?;
+    writeln!(out, "|{}", "---|".repeat(18))?;
     for Row { kind, attack, outcome } in rows {
         let Outcome { length, wrong, overloaded, limited, known, unknown } = outcome;
         let rate = |number: f64| format!("{:.1}", number / length.as_secs_f64());
@@ -264,7 +264,7 @@ fn print(rows: &[Row]) -> io::Result<()> {
             Some(Attack { source, rate }) => (source.to_string(), rate.to_string()),
             None => ("none".to_owned(), "0".to_owned()),
         };
-        let hashes = f64::from(*wrong) + count(known.hashed + unknown.hashed);
+        let hashes = f64::from(*wrong) + count(known.hashed() + unknown.hashed());
         writeln!(
             out,
             "| {kind} | {source} | {offered} | {} | {} | {} | {} | {} | {known} | {unknown} |",
@@ -279,12 +279,20 @@ fn print(rows: &[Row]) -> io::Result<()> {
     writeln!(out, "\n{note} Goal: {GOAL_PERCENT} % at known networks.")
 }
 
+impl Logins {
+    /// How many cost a hash, in time or not.
+    fn hashed(&self) -> usize {
+        self.tries - self.refused
+    }
+}
+
 impl fmt::Display for Logins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let served = &self.served;
         let [p50, p95] = [50, 95].map(|percent| milliseconds(percentile(served, percent)));
         let max = milliseconds(longest(served));
-        write!(f, "{} of {} | {p50:.0} ms | {p95:.0} ms | {max:.0} ms", served.len(), self.tries)
+        let (served, refused) = (served.len(), self.refused);
+        write!(f, "{served} of {} | {refused} | {p50:.0} ms | {p95:.0} ms | {max:.0} ms", self.tries)
     }
 }
 

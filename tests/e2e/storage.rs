@@ -123,6 +123,14 @@ fn command_on_an_empty_server_database_creates_no_table() {
         let error = refusal(&run(database.folder.path(), &[("DATABASE__URL", &url)], arguments));
         assert!(error.contains("none of its tables"), "{arguments:?}: {error}");
     }
+    // `migrate --status` also distinguishes a missing database from an unreachable server.
+    let (server, options) = url.split_once('?').unwrap();
+    let name = server.trim_start_matches("postgres:///");
+    let missing = format!("postgres:///{name}_missing?{options}");
+    for arguments in CHANGING.iter().chain(&READING) {
+        let error = refusal(&run(database.folder.path(), &[("DATABASE__URL", &missing)], arguments));
+        assert!(error.contains(&format!("{name}_missing does not exist")), "{arguments:?}: {error}");
+    }
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(database.number(tables), 0);
 }
@@ -236,6 +244,15 @@ fn another_users_file_is_named_with_its_owner() {
         let expected = format!("chown {NOBODY} '{}'", path.display());
         assert!(error.contains("owner 0") && error.contains(&expected), "{arguments:?}: {error}");
     }
+    for file in fs::read_dir(&data).unwrap() {
+        let file = file.unwrap().path();
+        chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o400)).unwrap();
+    }
+    let mut service = command_as(NOBODY, NOBODY, folder);
+    service.arg("serve");
+    let error = refusal(&output_of(service));
+    assert!(error.contains("chmod u+rw '") && !error.contains("chown"), "{error}");
 }
 
 #[test]

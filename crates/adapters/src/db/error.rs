@@ -165,6 +165,13 @@ impl DatabaseFailure {
         ["disk I/O error", "locking protocol"].iter().any(|words| text.contains(words))
     }
 
+    /// Whether a PostgreSQL server answered that it has no such database. Where the server speaks another language than
+    /// English, this is not recognised.
+    pub(super) fn is_missing_database(&self) -> bool {
+        let text = self.0.to_string();
+        text.contains("FATAL:  database \"") && text.contains("\" does not exist")
+    }
+
     /// Whether a SQLite file is only held by another process.
     pub(super) fn is_busy_file(&self) -> bool {
         self.0.to_string().contains("database is locked")

@@ -12,7 +12,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::AnyConnection;
 use super::error::DatabaseFailure;
-use super::prepare::check_server;
+use super::prepare::check_existing_server;
 use super::schema::__diesel_schema_migrations;
 use super::{DatabaseUrl, PrepareError, sqlite_file};
 
@@ -35,7 +35,7 @@ pub(super) fn status(url: &DatabaseUrl) -> Result<Vec<MigrationState>, PrepareEr
     {
         return Err(PrepareError::missing(path));
     }
-    check_server(url)?;
+    check_existing_server(url)?;
     let mut connection =
         AnyConnection::connect_to_look(url).map_err(|failure| PrepareError::of(url, failure))?;
     states(url, &mut connection)

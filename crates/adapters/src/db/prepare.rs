@@ -124,7 +124,7 @@ pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<AnyConnection, Prepar
             return Err(PrepareError::missing(path));
         }
     }
-    check_server(url)?;
+    check_existing_server(url)?;
     let connected = AnyConnection::connect_to_look(url);
     let mut connection = connected.map_err(|failure| PrepareError::of(url, failure))?;
     let states = migrations::states(url, &mut connection)?;
@@ -339,9 +339,20 @@ impl<'a> Alone<'a> {
     }
 }
 
+/// Like [`check_server`], for callers that create nothing: a database that the server does not have is absent. A service that
+/// starts waits for it instead.
+pub(super) fn check_existing_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
+    check_server(url).map_err(|error| match error {
+        PrepareError::Unreachable(failure) if failure.is_missing_database() => {
+            PrepareError::Absent(format!("{url} does not exist"))
+        }
+        error => error,
+    })
+}
+
 /// Checks, before anything is set or locked there, that what answers is a PostgreSQL server which the service can use. Does
 /// nothing for SQLite.
-pub(super) fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
+fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
     let DatabaseUrl::Postgres(to) = url else { return Ok(()) };
     let failed = |failure| PrepareError::of(url, failure);
     url.check_files().map_err(PrepareError::Url)?;

@@ -150,6 +150,12 @@ fn refused(path: &Path, done: &str, error: Errno) -> io::Error {
     let whole = whole.display();
     let text = match (error, path.metadata()) {
         (Errno::ROFS, _) => format!("{whole} is on a read-only file system"),
+        (_, Ok(data)) if data.uid() == rustix::process::geteuid().as_raw() => format!(
+            "{whole} cannot be {done} by its owner (user {owner}, mode {mode:o}); change its mode: chmod {rights} '{whole}'",
+            owner = data.uid(),
+            mode = data.mode() & 0o7777,
+            rights = if data.is_dir() { "u+rwx" } else { "u+rw" },
+        ),
         (_, Ok(data)) => format!(
             "{whole} cannot be {done} by user {user} (owner {owner}, group {group}, mode {mode:o}); run this as the \
              owner, or make user {user} the owner: chown {user} '{whole}'",

@@ -19,7 +19,7 @@ use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::{BcryptCost, HashScheme};
 use portcullis_adapters::jwt::TokenName;
 use portcullis_adapters::keys::{KeyRotation, PublishedKeys, SigningAlgorithm};
-use portcullis_adapters::secret::{InvalidSecret, Secret};
+use portcullis_adapters::secret::Secret;
 use portcullis_domain::Rules;
 use portcullis_domain::password::common::PasswordList;
 use portcullis_domain::password::policy::PasswordPolicy;
@@ -271,19 +271,25 @@ fn secret(
 
 fn accepted_secrets(values: &Values, environment: &Environment) -> Result<Vec<Secret>, InvalidSetting> {
     values.list_parsed("accepted_secrets", |texts| match texts.len() {
-        0..=MOST_ACCEPTED_SECRETS => texts
-            .iter()
-            .map(|text| parse_secret(text, environment).map_err(|error| error.to_string()))
-            .collect::<Result<_, _>>(),
+        0..=MOST_ACCEPTED_SECRETS => {
+            texts.iter().map(|text| parse_secret(text, environment)).collect::<Result<_, _>>()
+        }
         _ => Err(format!("must be at most {MOST_ACCEPTED_SECRETS} secrets; remove those replaced long ago")),
     })
 }
 
-fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, InvalidSecret> {
-    match environment.is_development() {
+fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, String> {
+    let path = Path::new(text);
+    if path.is_absolute() && path.is_file() {
+        return Err(
+            "is the path of a file; set the variable whose name ends with _FILE to it instead".to_owned()
+        );
+    }
+    let secret = match environment.is_development() {
         true => Secret::parse_for_development(text),
         false => Secret::parse(text),
-    }
+    };
+    secret.map_err(|error| error.to_string())
 }
 
 fn listen(values: &Values) -> Result<SocketAddr, InvalidSetting> {

@@ -185,6 +185,10 @@ fn secrets_come_from_files_too() {
 
     let both = refusal(&[("PORTCULLIS_SECRET_FILE", path), ("PORTCULLIS_SECRET", GOOD_SECRET)]);
     assert_eq!(both, "PORTCULLIS_SECRET and PORTCULLIS_SECRET_FILE are both set: leave one out");
+    for name in ["PORTCULLIS_SECRET", "PORTCULLIS_ACCEPTED_SECRETS"] {
+        let text = refusal(&[(name, path)]);
+        assert!(text.contains("is the path of a file") && text.contains("_FILE"), "{text}");
+    }
     let missing = refusal(&[("PORTCULLIS_SECRET_FILE", "/nonexistent/secret")]);
     assert_eq!(missing, "PORTCULLIS_SECRET_FILE: /nonexistent/secret does not exist");
     let not_a_secret = refusal(&[("PORTCULLIS_SERVER__LISTEN_FILE", path)]);

@@ -23,6 +23,8 @@ pub(crate) fn unwrapped(text: &str, sensitivity: Sensitivity) -> Result<&str, Wr
         return Err(Wrapping::Quotes(quote));
     }
     match () {
+        () if has_brackets(text, sensitivity) => Err(Wrapping::Brackets),
+        () if has_comment(text, sensitivity) => Err(Wrapping::Comment),
         () if is_placeholder(text, sensitivity) => Err(Wrapping::Placeholder),
         () if STORE_REFERENCES.iter().any(|start| text.starts_with(start)) => Err(Wrapping::Reference),
         () if is_assignment(text) => Err(Wrapping::Assignment),
@@ -60,6 +62,7 @@ pub(crate) enum Sensitivity {
 pub(crate) enum Wrapping {
     Quotes(char),
     Brackets,
+    Comment,
     Invisible(char),
     LineBreak,
     Placeholder,
@@ -75,8 +78,12 @@ impl fmt::Display for Wrapping {
                 write!(f, "has a quote ({quote}) around it, which would be part of the value; remove the quotes")
             }
             Self::Brackets => f.write_str(
-                "has brackets ([ ]) around it; separate the items by commas or line breaks, without brackets and quotes",
+                "has brackets ([ ]) around it; remove them and the quotes inside, and separate the items of a list by \
+                 commas or line breaks",
             ),
+            Self::Comment => {
+                f.write_str("ends with a comment (#), which would be part of the value; remove the comment")
+            }
             Self::Invisible(BYTE_ORDER_MARK) => {
                 f.write_str("contains a byte order mark (U+FEFF); save it as UTF-8 without one")
             }
@@ -100,6 +107,10 @@ impl fmt::Display for Wrapping {
 
 /// The quote that stands at both ends. In a plain text one end is enough.
 fn quote_around(text: &str, sensitivity: Sensitivity) -> Option<char> {
+    let spelled = ESCAPED_QUOTES.iter().find(|(open, close, _)| is_between(text, open, close));
+    if let Some((_, _, quote)) = spelled {
+        return Some(*quote);
+    }
     let (first, last) = (text.chars().next()?, text.chars().next_back()?);
     let is_pair = text.chars().nth(1).is_some()
         && QUOTES.iter().any(|(open, close)| *open == first && close.contains(last));
@@ -111,6 +122,37 @@ fn quote_around(text: &str, sensitivity: Sensitivity) -> Option<char> {
     }
 }
 
+fn is_between(text: &str, open: &str, close: &str) -> bool {
+    text.strip_prefix(open).is_some_and(|rest| rest.ends_with(close))
+}
+
+/// A list in JSON. In a plain text the brackets are enough.
+fn has_brackets(text: &str, sensitivity: Sensitivity) -> bool {
+    let pairs: &[_] = match sensitivity {
+        Sensitivity::Plain => &[("[", "]")],
+        Sensitivity::Secret => &[("[\"", "\"]"), ("['", "']")],
+    };
+    pairs.iter().any(|(open, close)| is_between(text, open, close))
+}
+
+/// `value # comment`, as `docker run --env-file` passes it on. The value is one word, and no path or URL, since a name of a
+/// file can have ` # ` in it.
+fn has_comment(text: &str, sensitivity: Sensitivity) -> bool {
+    let slash = match sensitivity {
+        Sensitivity::Plain => "/",
+        // Base64 has slashes too.
+        Sensitivity::Secret => "://",
+    };
+    text.split_once('#').is_some_and(|(before, comment)| {
+        let value = before.trim_end();
+        comment.starts_with(' ')
+            && value.len() < before.len()
+            && !value.is_empty()
+            && !value.contains(char::is_whitespace)
+            && !value.contains(slash)
+    })
+}
+
 fn is_placeholder(text: &str, sensitivity: Sensitivity) -> bool {
     // `open` and `close` with a name between them, which `rest` may follow.
     let holds = |open: &str, close: &str| {
@@ -118,11 +160,6 @@ fn is_placeholder(text: &str, sensitivity: Sensitivity) -> bool {
             let inner = after.split_once(close).map(|(inner, _)| inner.trim());
             inner.is_some_and(|inner| is_name(inner.split([':', '-', '|']).next().unwrap_or(inner)))
         })
-    };
-    let is_whole = |open: &str, close: &str| {
-        let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-        inner.is_some_and(|inner| inner.chars().all(|c| c.is_ascii_alphanumeric() || "_-. ".contains(c)))
-            && text.len() > open.len() + close.len()
     };
     let is_variable = |name: &str| {
         is_name(name) && (!name.contains(char::is_lowercase) || !name.contains(char::is_uppercase))
@@ -132,11 +169,35 @@ fn is_placeholder(text: &str, sensitivity: Sensitivity) -> bool {
         || text.split_once(concat!("{", "{")).is_some_and(|(_, rest)| rest.contains("}}"))
         || [("<", ">"), ("%", "%"), ("@", "@"), ("__", "__"), ("#{", "}#")]
             .iter()
-            .any(|(open, close)| is_whole(open, close))
+            .any(|(open, close)| is_name_between(text, open, close))
         || text.strip_prefix('$').is_some_and(is_variable)
+        || is_database_url_with_placeholder(text)
         || sensitivity == Sensitivity::Plain
             && (holds("<", ">")
                 || text.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic())))
+}
+
+/// Whether the user, a host, the database or a folder in the URL of a database is `$NAME` or `<name>`. The password is not
+/// looked at, since it can be any text, nor are the options, in which `$user` has a meaning.
+fn is_database_url_with_placeholder(text: &str) -> bool {
+    let rest =
+        ["sqlite://", "postgres://", "postgresql://"].iter().find_map(|start| text.strip_prefix(start));
+    let Some(rest) = rest.and_then(|rest| rest.split('?').next()) else { return false };
+    let (user, rest) = rest.split_once('@').unwrap_or(("", rest));
+    let user = user.split(':').next().unwrap_or(user);
+    std::iter::once(user).chain(rest.split(['/', ':', ','])).any(|part| {
+        let variable = part.strip_prefix('$').unwrap_or_default();
+        let end = variable.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(variable.len());
+        let name = &variable[..end];
+        is_name_between(part, "<", ">") || is_name(name) && !name.contains(char::is_lowercase)
+    })
+}
+
+fn is_name_between(text: &str, open: &str, close: &str) -> bool {
+    let inner = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    inner.is_some_and(|inner| {
+        !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || "_-. ".contains(c))
+    })
 }
 
 /// A name of a variable or of a value in a template.
@@ -193,12 +254,26 @@ const QUOTES: [(char, &str); 10] = [
     ('«', "»"),
 ];
 
+/// Opening and closing quotes as JSON and shells escape them, and as Python prints bytes.
+const ESCAPED_QUOTES: [(&str, &str, char); 4] =
+    [("\\\"", "\\\"", '"'), ("\\'", "\\'", '\''), ("b\"", "\"", '"'), ("b'", "'", '\'')];
+
 /// Parts of names that stand before a `=` or `:` only by accident.
 const NAMES_OF_SETTINGS: [&str; 4] = ["PORTCULLIS", "SECRET", "DATABASE", "_URL"];
 
 /// The beginnings of references that secret managers replace by the secret.
-const STORE_REFERENCES: [&str; 9] =
-    ["op://", "vault:", "ref+", "arn:aws:", "awssm://", "gcpsm://", "sm://", "@Microsoft.KeyVault(", "ENC["];
+const STORE_REFERENCES: [&str; 10] = [
+    "op://",
+    "vault:",
+    "ref+",
+    "arn:aws:",
+    "arn:aws-",
+    "awssm://",
+    "gcpsm://",
+    "sm://",
+    "@Microsoft.KeyVault(",
+    "ENC[",
+];
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +315,65 @@ mod tests {
             refused(&format!("{open}{SECRET}{close}"), Wrapping::Quotes(quote));
             refused(&format!(" {open}{SECRET}{close}\n"), Wrapping::Quotes(quote));
             refused(&format!("{open}{close}"), Wrapping::Quotes(quote));
+        }
+    }
+
+    #[test]
+    fn escaped_quotes_around_a_value_are_refused() {
+        for (open, close, quote) in ESCAPED_QUOTES {
+            refused(&format!("{open}{SECRET}{close}"), Wrapping::Quotes(quote));
+        }
+    }
+
+    #[test]
+    fn brackets_around_a_value_are_refused() {
+        for text in ["[\"a\"]", "['a', 'b']", "[\"a\",\"b\"]"] {
+            refused(text, Wrapping::Brackets);
+        }
+        assert_eq!(unwrapped("[a, b]", Sensitivity::Plain), Err(Wrapping::Brackets));
+        for text in ["[a, b]", "[\"a"] {
+            assert_eq!(unwrapped(text, Sensitivity::Secret), Ok(text));
+        }
+    }
+
+    #[test]
+    fn comment_behind_a_value_is_refused() {
+        for text in [&format!("{SECRET} # the secret"), "api # all clients", "api  #  x"] {
+            refused(text, Wrapping::Comment);
+        }
+        assert_eq!(unwrapped("ab/cd= # x", Sensitivity::Secret), Err(Wrapping::Comment));
+        for text in ["/data/list # 2.txt", "/data/My #1 list.txt", "my api # 1", "#1 # 2", "a# b", "a #b"] {
+            assert_eq!(unwrapped(text, Sensitivity::Plain), Ok(text));
+        }
+        let url = "sqlite:///data/a # b.db";
+        assert_eq!(unwrapped(url, Sensitivity::Secret), Ok(url));
+    }
+
+    #[test]
+    fn placeholders_in_database_urls_are_refused() {
+        for text in [
+            "sqlite://$HOME/x.db",
+            "sqlite:///data/$DB_NAME.db",
+            "sqlite://<path>",
+            "postgres://$DB_USER:$DB_PASSWORD@db/x",
+            "postgres://<user>:<password>@db/x",
+            "postgres://user@$DB_HOST:5432/x",
+            "postgres://user:p@a,$B/x",
+            "postgres://user:p@db/$DB_NAME?sslmode=disable",
+            "postgresql://user:p@db/<database>",
+        ] {
+            assert_eq!(unwrapped(text, Sensitivity::Secret), Err(Wrapping::Placeholder), "{text}");
+        }
+        for text in [
+            "postgres://user:$ECRET@db/x",
+            "postgres://user:<pw>@db/x",
+            "postgres://app$ro:p$$w@db/my$db",
+            "postgres://db/x?options=-csearch_path%3D$USER",
+            "sqlite:///data/cost$USD.db",
+            "sqlite:///tmp/a b/x#1.db",
+            "sqlite:///data/$/<.db",
+        ] {
+            assert_eq!(unwrapped(text, Sensitivity::Secret), Ok(text));
         }
     }
 

@@ -138,5 +138,7 @@ on_both_databases! {
     fn closed_registration_is_closed(database: &Database) {
         let server = Server::start_with(database, &[("REGISTRATION__ENABLED", "false")]);
         server.register("alice").is_problem(403, "registration_closed");
+        server.wait_for_line(r#""msg":"ready""#);
+        assert_eq!(server.lines_with("try: curl"), 0, "a call that would be refused is not suggested");
     }
 }

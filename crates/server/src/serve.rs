@@ -355,10 +355,10 @@ fn ready_announcement(settings: &Settings) -> impl FnOnce() + Send + 'static {
         true => url_of(address),
         false => format!("http://{address}"),
     };
-    let is_development = settings.environment.is_development();
+    let can_be_tried = settings.environment.is_development() && settings.rules.registration_enabled;
     move || {
         log::info!("ready");
-        if is_development {
+        if can_be_tried {
             log::info!(
                 "try: curl -s {url}/register -H 'content-type: application/json' \
                  -d '{{\"username\":\"alice\",\"password\":\"Corr3ct-horse\"}}'"

@@ -1,4 +1,4 @@
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -58,7 +58,13 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     connection.set_write_timeout(Some(PATIENCE))?;
     write!(connection, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    connection.take(4_096).read_to_end(&mut answer)?;
+    connection.take(4_096).read_to_end(&mut answer).map_err(|error| match error.kind() {
+        // How systems report that the time for a read is over.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            std::io::Error::new(ErrorKind::TimedOut, format!("nothing came within {} s", PATIENCE.as_secs()))
+        }
+        _ => error,
+    })?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -77,3 +83,15 @@ fn reachable(listen: SocketAddr) -> Vec<SocketAddr> {
 
 /// How long a connection, and each part of the exchange, may take: less than the 3 seconds of the image's HEALTHCHECK.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listener_without_an_answer_is_reported_as_silent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = ask(listener.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "nothing came within 2 s");
+    }
+}

@@ -102,7 +102,7 @@ fn keys_that_end_a_prompt_restore_the_terminal() {
 
 #[test]
 fn signals_that_end_a_prompt_restore_the_terminal() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::ALARM, Signal::USR1] {
         let (_database, terminal) = ask();
         terminal.send(signal);
         assert_eq!(terminal.ended().signal(), Some(signal.as_raw()));

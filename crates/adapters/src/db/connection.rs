@@ -327,9 +327,15 @@ const _: () = assert!(
 /// race is decided by one statement, which sees what was committed before it. `synchronous_commit` is raised where the
 /// server would acknowledge commits that a crash can lose; a stricter setting of the server (`remote_apply`) stays. Whether
 /// the session may write is left as it is, since operators switch a database to read-only by that.
+///
+/// A pooler in session mode without `server_reset_query` hands on the session of its last client, such as an earlier
+/// instance or a command that only reads: what they leave in it is undone first.
 fn postgres_session(statement_timeout: Duration) -> String {
     format!(
-        "SET default_transaction_isolation TO 'read committed';
+        "DEALLOCATE ALL;
+         SELECT pg_advisory_unlock_all();
+         RESET default_transaction_read_only;
+         SET default_transaction_isolation TO 'read committed';
          SET default_transaction_deferrable TO off;
          SET timezone TO 'UTC';
          SET datestyle TO 'ISO, MDY';
@@ -390,7 +396,7 @@ const SQLITE_LOOK: &str = "
 mod tests {
     use diesel::result::DatabaseErrorKind;
     use diesel::sql_types::BigInt;
-    use portcullis_testkit::postgres::ThrowawayPostgres;
+    use portcullis_testkit::postgres::{PgBouncer, ThrowawayPostgres};
 
     use super::*;
 
@@ -491,6 +497,32 @@ mod tests {
             }
             assert_eq!(setting(&mut connection, "transaction_isolation"), "read committed");
         }
+    }
+
+    #[test]
+    fn session_state_of_the_last_pooler_client_is_undone() {
+        let server = ThrowawayPostgres::shared();
+        let bouncer = PgBouncer::start(server, "session\nserver_reset_query =", 1);
+        let url = DatabaseUrl::parse(&bouncer.url(&server.create_database())).unwrap();
+        let process = |connection: &mut AnyConnection| {
+            let query = diesel::sql_query("SELECT pg_backend_pid()::text AS setting");
+            query.get_result::<Setting>(connection).unwrap().setting
+        };
+        let mut last = AnyConnection::connect_to_look(&url).unwrap();
+        let left = process(&mut last);
+        let AnyConnection::Postgres(session) = &mut last else { unreachable!() };
+        session.batch_execute("PREPARE __diesel_stmt_0 AS SELECT 1; SELECT pg_advisory_lock(1)").unwrap();
+        drop(last);
+
+        let mut next = AnyConnection::connect(&url).unwrap();
+        assert_eq!(process(&mut next), left, "the pooler has one connection");
+        assert_eq!(setting(&mut next, "default_transaction_read_only"), "off");
+        let query = diesel::sql_query(
+            "SELECT (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE '__diesel%') || ' statements, ' ||
+                    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) ||
+                    ' locks' AS setting",
+        );
+        assert_eq!(query.get_result::<Setting>(&mut next).unwrap().setting, "0 statements, 0 locks");
     }
 
     #[test]

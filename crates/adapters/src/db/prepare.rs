@@ -257,6 +257,16 @@ struct Alone<'a> {
     _lock: Option<File>,
 }
 
+impl Drop for Alone<'_> {
+    /// Releases PostgreSQL's lock: a pooler may keep the session after this connection is closed.
+    fn drop(&mut self) {
+        if let AnyConnection::Postgres(connection) = &mut self.connection {
+            // If the session is broken, its end releases the lock.
+            let _released = connection.batch_execute("SELECT pg_advisory_unlock_all()");
+        }
+    }
+}
+
 impl<'a> Alone<'a> {
     /// Connects and takes the lock. On SQLite the lock comes first: under it the file is made, and the first
     /// connection of all turns it to WAL, which fails at once where another does the same.

@@ -312,6 +312,23 @@ fn a_pooler_in_session_mode_is_used() {
 }
 
 #[test]
+fn pooler_in_session_mode_without_reset_query_is_used() {
+    let server = ThrowawayPostgres::shared();
+    let url = server.create_database();
+    let bouncer = PgBouncer::start(server, "session\nserver_reset_query =", 12);
+    let config = PoolConfig { size: 2, ..PoolConfig::default() };
+    for _ in 0..3 {
+        let instance = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
+        instance.prepare(KEY, &[]).unwrap();
+        // What the pooler keeps would stop the preparation of other instances.
+        let locks = server.execute(&url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
+        assert_eq!(locks[0][0].as_deref(), Some("0"));
+        instance.news(NOW, 1).unwrap();
+        instance.check_writes().unwrap();
+    }
+}
+
+#[test]
 fn a_pooler_that_shares_server_processes_is_refused() {
     let server = ThrowawayPostgres::shared();
     for (mode, size) in [("transaction", 8), ("transaction", 1), ("statement", 8)] {

@@ -250,6 +250,20 @@ const LIBPQ_REFUSALS: &[&str] = &[
 /// Words of servers and of libpq, and what to do about what they mean.
 const ADVICE: &[(&[&str], &str)] = &[
     (
+        &["authentication method requirement"],
+        "; the server asks for another authentication method than require_auth in database.url allows: change one of them",
+    ),
+    (
+        &[
+            "unrecognized configuration parameter",
+            "invalid value for parameter",
+            "invalid command-line argument",
+            "requires a value",
+            "permission denied to set parameter",
+        ],
+        "; correct the options in database.url (or in PGOPTIONS), or the settings of the role and the database",
+    ),
+    (
         &["password authentication failed", "no password supplied", "authentication failed", "SASL"],
         "; check user and password in database.url and the server's pg_hba.conf",
     ),

@@ -401,7 +401,8 @@ fn remedy(connection: &mut PgConnection, is_migration: bool) -> Option<String> {
     }
     let Some(schema) = schema else {
         return Some(format!(
-            "no schema of the search_path exists or may be used: GRANT USAGE, CREATE ON SCHEMA public TO {role}"
+            "no schema of the search_path exists or may be used: GRANT USAGE, CREATE ON SCHEMA public TO {role}, or \
+             choose another with options=-csearch_path%3DNAME in database.url"
         ));
     };
     if is_migration && !may_create {

@@ -642,6 +642,10 @@ fn a_server_that_refuses_comes_with_advice() {
         ("postgres://u:hunter2@127.0.0.1:1/x".to_owned(), "check host and port"),
         ("postgres://u:hunter2@host.invalid/x?sslmode=disable".to_owned(), "check the host"),
         ("postgres:///x?host=/nonexistent&password=hunter2".to_owned(), "check host and port"),
+        (format!("{url}&options=-cno_such_setting%3D1"), "correct the options"),
+        (format!("{url}&options=-clock_timeout%3Dsoon"), "correct the options"),
+        (format!("{url}&options=--no_value"), "correct the options"),
+        (format!("{url}&require_auth=scram-sha-256"), "require_auth"),
     ] {
         let error = database(&url).prepare(KEY, &[]).unwrap_err();
         assert!(matches!(error, PrepareError::Unreachable(_)), "{error}");

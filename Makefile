@@ -36,7 +36,7 @@ timing: ## measures whether times tell why a login was refused, and what sealing
 	target/release/portcullis-bench timing
 	target/release/portcullis-bench sealing
 
-crowd: ## measures whether owners log in while a crowd tries wrong passwords (about ten minutes)
+crowd: ## measures whether account owners can log in while many clients try wrong passwords (about ten minutes)
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench crowd
 

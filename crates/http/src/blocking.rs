@@ -27,7 +27,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use self::fair_share::Caller;
 use self::fair_share::{FairShare, Permit};
-use self::queue::{Bounds, Class, Job, Lines};
+use self::queue::{Bounds, Class, Job, Queues};
 use crate::Api;
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
@@ -36,8 +36,8 @@ use crate::request_id::{RequestId, current_request_id, scope_blocking};
 pub(crate) enum Lane {
     /// To the store alone.
     Data,
-    /// To the store, to check a login before it enters the password lane: a few at a time. If the password lane is full
-    /// for every class of callers, the work is refused.
+    /// To the store, to check a login before it enters the password lane, a few at a time. Refused if the password lane is
+    /// full for every class of callers.
     AheadOfPassword,
     /// Through a password hash, on behalf of this caller.
     Password(Caller),
@@ -48,7 +48,7 @@ pub(crate) enum Lane {
 pub struct PasswordLaneConfig {
     /// How many passwords are hashed at the same time.
     pub hashing_threads: NonZeroUsize,
-    /// How many use cases of each class of callers wait in line; a caller that finds its line full gets 503.
+    /// How many use cases of each class of callers wait; a caller whose queue is full gets 503.
     pub queue: NonZeroUsize,
 }
 
@@ -59,9 +59,9 @@ impl PasswordLaneConfig {
         self.hashing_threads.saturating_add(2)
     }
 
-    /// How much the lane takes on. Anonymous callers are under way only as many as hash at a time, so that a recognized caller
-    /// enters at once and at most one hash of theirs per hash thread is ahead of its own. While one of them waits for the
-    /// store, a hash thread may idle: for a few percent of the time of a hash.
+    /// The bounds of the lane. At most `hashing_threads` anonymous callers are under way, so that a recognized caller starts
+    /// at once and waits for at most one anonymous hash per hash thread. While an anonymous caller waits for the store, a
+    /// hash thread may idle, for a few percent of the time of a hash.
     const fn bounds(self) -> Bounds {
         let places = self.queue.get().saturating_add(self.threads().get());
         Bounds { places, anonymous_running: self.hashing_threads.get() }
@@ -178,7 +178,7 @@ impl LoginChecks {
         Self { places: Semaphore::new(places), turns, longest_wait }
     }
 
-    /// Does `check` on `lane` when its turn comes, unless that takes too long.
+    /// Does `check` on `lane` in turn, unless the wait takes too long.
     async fn run<T: Send + 'static>(
         &self,
         lane: &DataLane,
@@ -187,7 +187,7 @@ impl LoginChecks {
         let _place = self.places.try_acquire().map_err(|_all_taken| BlockingError::Overloaded)?;
         let turn = timeout(self.longest_wait, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_elapsed| BlockingError::Overloaded)?;
-        // The check keeps its turn until it ended, also if the client left meanwhile.
+        // The check keeps its turn until it has ended, even if the client disconnects.
         lane.run(move || {
             let _turn = turn;
             check()
@@ -228,7 +228,7 @@ const DATA_LANE_PLACES: usize = 1_024;
 /// How long a job may wait before it begins. Who would wait longer is served sooner by coming back.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// The lane of work with a password in it: a line for each class of callers before the threads. Within a class, an
+/// The lane of work with a password in it: a queue for each class of callers before the threads. Within a class, an
 /// account, a network and a block of networks have only a few permits each.
 #[derive(Debug)]
 pub(crate) struct PasswordLane {
@@ -308,8 +308,8 @@ impl PasswordLane {
 
     /// Fails early if the lane is full for every class of callers, or closed. Permits are not checked.
     fn has_room(&self) -> Result<(), BlockingError> {
-        let mut lines = self.lane.queue.lock();
-        match lines.has_room(Class::Recognized) || lines.has_room(Class::Anonymous) {
+        let mut queues = self.lane.queue.lock();
+        match queues.has_room(Class::Recognized) || queues.has_room(Class::Anonymous) {
             true => Ok(()),
             false => {
                 self.counters.shed.fetch_add(1, Ordering::Relaxed);
@@ -318,7 +318,7 @@ impl PasswordLane {
         }
     }
 
-    /// `work`, which holds `permit` until it ended.
+    /// Returns `work`, which counts its wait and holds `permit` until it has ended.
     fn counted<T>(
         &self,
         permit: Option<Permit>,
@@ -353,7 +353,7 @@ impl PasswordLane {
 pub struct LaneCounts {
     /// How many use cases wait in line now.
     pub waiting: usize,
-    /// How many were refused: the line was full or closed, or their account, network or block had all its permits.
+    /// How many were refused: the queue was full or closed, or their account, network or block had all its permits.
     pub shed: u64,
     /// How many had their turn.
     pub begun: u64,
@@ -377,7 +377,7 @@ impl Counters {
     }
 }
 
-/// A bounded queue before a few threads, with a line for each class of callers.
+/// Bounded queues before a few threads, one for each class of callers.
 ///
 /// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
 #[derive(Debug)]
@@ -397,7 +397,7 @@ impl ThreadLane {
     }
 
     fn start_with(name: &str, threads: usize, bounds: Bounds) -> io::Result<Self> {
-        let queue = Arc::new(Queue { lines: Mutex::new(Lines::new(bounds)), changed: Condvar::new() });
+        let queue = Arc::new(Queue { queues: Mutex::new(Queues::new(bounds)), changed: Condvar::new() });
         let threads = (0..threads).map(|n| {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.serve())
@@ -405,7 +405,7 @@ impl ThreadLane {
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, queue })
     }
 
-    /// Does `work` when its turn comes, in a lane without classes.
+    /// Does `work` in turn, in a lane without classes.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -413,7 +413,7 @@ impl ThreadLane {
         self.run_as(Class::Recognized, work).await
     }
 
-    /// Does `work` when its turn comes.
+    /// Does `work` in turn.
     async fn run_as<T: Send + 'static>(
         &self,
         class: Class,
@@ -447,7 +447,7 @@ impl Drop for ThreadLane {
 }
 
 struct Queue {
-    lines: Mutex<Lines>,
+    queues: Mutex<Queues>,
     changed: Condvar,
 }
 
@@ -476,24 +476,24 @@ impl Queue {
 
     /// Waits for a job that a caller still wants, and counts it as running; `None` once the queue is closed.
     fn next(&self) -> Option<(Class, Box<dyn Job>)> {
-        let mut lines = self.lock();
+        let mut queues = self.lock();
         loop {
-            match lines.begin_next() {
+            match queues.begin_next() {
                 Some(next) => {
-                    // Another class may have come to its turn by what ended.
-                    if lines.has_next() {
+                    // The job that ended may have freed the turn of another class.
+                    if queues.has_next() {
                         self.changed.notify_one();
                     }
                     return Some(next);
                 }
-                None if lines.is_closed() => return None,
-                None => lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner),
+                None if queues.is_closed() => return None,
+                None => queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -748,7 +748,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn recognized_job_runs_beside_a_full_anonymous_line() {
+    async fn recognized_job_runs_beside_a_full_anonymous_queue() {
         let lane = reserving(2, 3);
         let (work, has_started, open) = gate();
         let mut running = pin!(lane.run_as(Class::Anonymous, work));
@@ -778,7 +778,7 @@ mod tests {
             Box::pin(lane.run_as(class, move || n))
         });
         let mut jobs: Vec<_> = jobs.collect();
-        // All are in line before any is waited for.
+        // All are queued before any is awaited.
         let done: Vec<_> = jobs.iter_mut().map(|job| poll(job.as_mut())).collect();
         for (n, (job, done)) in jobs.into_iter().zip(done).enumerate() {
             let outcome = match done {

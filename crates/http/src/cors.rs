@@ -1,6 +1,6 @@
 //! Which web pages of other origins may read the answers (CORS, of the Fetch standard).
 //!
-//! There are no cookies, so there are no credentials to allow: a page can use a token only if somebody gave it one. Request
+//! There are no cookies, so there are no credentials to allow: a page can use only tokens that were passed to it. Request
 //! header fields grant nothing either. Tracing, error reporting and platform libraries add fields of their own to the
 //! requests of a page, so an allowed origin may send any.
 
@@ -152,7 +152,7 @@ pub(crate) async fn explain<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    // They are repeated in the answer: no more than any page has reason to ask for, and nothing but names.
+    // The answer repeats them, so they must be names, and not longer than any page needs.
     let asked_for = || request.headers().get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
     if asked_for().map(HeaderValue::len).sum::<usize>() > MAX_HEADERS_ASKED_FOR || !asked_for().all(are_names)
     {
@@ -169,7 +169,7 @@ pub(crate) async fn explain<B: MessageBody + 'static>(
     Ok(response.into_response(refusal).map_into_right_body())
 }
 
-/// Whether it is a list of header names, in which elements may be empty (RFC 9110, sections 5.6.1.2 and 5.6.2).
+/// Returns whether `list` is a list of header names, in which elements may be empty (RFC 9110, sections 5.6.1.2 and 5.6.2).
 fn are_names(list: &HeaderValue) -> bool {
     let may_be_in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     list.as_bytes().split(|byte| *byte == b',').all(|name| name.trim_ascii().iter().all(may_be_in_name))

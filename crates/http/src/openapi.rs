@@ -276,7 +276,7 @@ const FIELDS: &[Field] = &[
     },
     Field {
         name: "RateLimit-Policy",
-        meaning: "The number of requests allowed at once (`q`), and the seconds after which so many are available again (`w`).",
+        meaning: "The number of requests allowed at once (`q`), and the seconds until all of them are available again (`w`).",
         kind: Type::String,
         pattern: None,
         comes_with: With::Limited,

@@ -217,8 +217,8 @@ fn begins_with_ipv6(host: &[u8]) -> bool {
     })
 }
 
-/// Whether a parameter of a query is none of the service's: libraries add such names against caches, and for statistics.
-/// Any other unknown name may be a slip of the pen, and is refused where a slip would do harm.
+/// Whether a query parameter was added by a library, which happens for cache busting and statistics. Any other unknown
+/// name may be misspelt, and is refused on routes with parameters.
 fn is_foreign(parameter: &str) -> bool {
     parameter.starts_with('_') || parameter.starts_with("utm_")
 }

@@ -168,7 +168,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json && is_plain { Ok(()) } else { Err(ProblemCode::UnsupportedMediaType.into()) }
 }
 
-/// Parameters other than `charset` mean nothing for JSON (RFC 8259, section 11), and clients send some.
+/// Parameters other than `charset` have no meaning for JSON (RFC 8259, section 11), but some clients send them.
 fn is_json(media_type: &str) -> bool {
     let mut parts = media_type.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));

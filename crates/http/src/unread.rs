@@ -1,6 +1,6 @@
 //! Chunked request bodies that nobody reads to their end.
 //!
-//! actix-http closes a connection on which an unread body is left. But it goes on reading a chunked body that was dropped,
+//! actix-http closes a connection on which an unread body is left. But it keeps reading a chunked body that was dropped,
 //! for as long as the client likes: a request without its last chunk would hold its connection forever. So such a body
 //! lives as long as the answer to it.
 

@@ -1,5 +1,5 @@
-//! The permits of one class of callers. A bounded line is easily filled by one party, so an account, a network and a block
-//! of networks each have only a few permits at a time.
+//! The permits of one class of callers. One party can easily fill a bounded queue, so an account, a network and a block of
+//! networks each have only a few permits at a time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +52,7 @@ impl Caller {
     }
 }
 
-/// What permits are counted by.
+/// A key that permits are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum RateKey {
     Name(CanonicalName),
@@ -71,7 +71,7 @@ const MOST_PER_ADDRESS: usize = 6;
 /// mobile providers place many customers in one block.
 const MOST_PER_BLOCK: usize = 12;
 
-/// The permits that one class has given out. The map is as large as the class, because only what has a place there is in it.
+/// The permits that one class has given out. The map never has more entries than the places of the class allow.
 #[derive(Debug)]
 pub(crate) struct FairShare {
     half: usize,
@@ -79,12 +79,12 @@ pub(crate) struct FairShare {
 }
 
 impl FairShare {
-    /// The permits of a class with so many places.
+    /// Creates the permits of a class with this number of places.
     pub(crate) fn of(places: usize) -> Self {
         Self { half: places.div_ceil(2), taken: Mutex::default() }
     }
 
-    /// Takes a permit; `None` if one of the caller's keys has all it may have.
+    /// Takes a permit; `None` if one of the caller's keys has no permit left.
     pub(crate) fn admit(self: &Arc<Self>, caller: &Caller) -> Option<Permit> {
         let mut taken = self.lock();
         let has_room = |key: &RateKey| taken.get(key).is_none_or(|count| *count < self.most(key));

@@ -1,8 +1,8 @@
-//! The two waiting lines before a pool's threads. The lines only decide; the pool locks them and runs the jobs.
+//! The two queues before a pool's threads. They only decide; the pool locks them and runs the jobs.
 
 use std::collections::VecDeque;
 
-/// Which line a caller waits in.
+/// The class of a caller, which has a queue of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// The caller holds an access token, or logs in from a network that the account knows.
@@ -11,15 +11,15 @@ pub(crate) enum Class {
     Anonymous,
 }
 
-/// Unless a job's caller left, a thread runs it in turn.
+/// Work that waits for a thread.
 pub(super) trait Job: Send {
-    /// Whether a caller still waits for the outcome. A client that left is not worth a hash.
+    /// Whether the caller still waits for the outcome. Otherwise the job is dropped.
     fn is_wanted(&self) -> bool;
 
     fn run(self: Box<Self>);
 }
 
-/// How much a pool takes on.
+/// The bounds of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// How many jobs of each class wait or run at most.
@@ -29,62 +29,62 @@ pub(super) struct Bounds {
 }
 
 /// The jobs that wait, and how many run.
-pub(super) struct Lines {
+pub(super) struct Queues {
     bounds: Bounds,
-    recognized: Line,
-    anonymous: Line,
+    recognized: ClassQueue,
+    anonymous: ClassQueue,
     /// How many recognized callers in a row began while an anonymous one waited.
     in_a_row: u32,
     is_closed: bool,
 }
 
 #[derive(Default)]
-struct Line {
+struct ClassQueue {
     jobs: VecDeque<Box<dyn Job>>,
-    /// A thread that was notified of a job but has not taken it yet is not counted: the job still is.
+    /// The jobs that threads have taken. A job whose thread was only notified still counts in `jobs`.
     running: usize,
 }
 
-impl Lines {
+impl Queues {
     pub(super) fn new(bounds: Bounds) -> Self {
         let (recognized, anonymous) = Default::default();
         Self { bounds, recognized, anonymous, in_a_row: 0, is_closed: false }
     }
 
-    /// Adds a job to the end of its line.
+    /// Adds a job to the end of its class's queue.
     ///
     /// # Errors
-    /// Returns the job if the line is full or closed.
+    /// Returns the job if the queue is full or closed.
     pub(super) fn push(&mut self, class: Class, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
         match self.has_room(class) {
             true => {
-                self.line(class).jobs.push_back(job);
+                self.queue(class).jobs.push_back(job);
                 Ok(())
             }
             false => Err(job),
         }
     }
 
-    /// Whether a job would be taken on now.
+    /// Whether a job of that class would be accepted now.
     pub(super) fn has_room(&mut self, class: Class) -> bool {
         let (is_closed, places) = (self.is_closed, self.bounds.places);
-        let line = self.line(class);
-        if line.taken() >= places {
-            line.forget_abandoned();
+        let queue = self.queue(class);
+        if queue.taken() >= places {
+            queue.forget_abandoned();
         }
-        !is_closed && line.taken() < places
+        !is_closed && queue.taken() < places
     }
 
     /// Takes the job whose turn it is, and counts it as running until [`Self::end`].
     pub(super) fn begin_next(&mut self) -> Option<(Class, Box<dyn Job>)> {
         loop {
             let class = self.next_class()?;
-            let line = self.line(class);
-            let job = line.jobs.pop_front()?;
+            let queue = self.queue(class);
+            let job = queue.jobs.pop_front()?;
             if !job.is_wanted() {
                 continue;
             }
-            line.running += 1;
+            queue.running += 1;
             self.in_a_row = match class {
                 Class::Recognized if !self.anonymous.jobs.is_empty() => self.in_a_row.saturating_add(1),
                 _ => 0,
@@ -93,14 +93,14 @@ impl Lines {
         }
     }
 
-    /// Whether [`Self::begin_next`] may have a job.
+    /// Whether [`Self::begin_next`] may return a job.
     pub(super) fn has_next(&self) -> bool {
         self.next_class().is_some()
     }
 
     /// Counts a job of that class as done.
     pub(super) fn end(&mut self, class: Class) {
-        self.line(class).running -= 1;
+        self.queue(class).running -= 1;
     }
 
     /// How many jobs wait.
@@ -114,7 +114,7 @@ impl Lines {
         self.anonymous.forget_abandoned();
     }
 
-    /// Takes on no more jobs, and returns those that wait.
+    /// Refuses further jobs, and returns those that wait.
     pub(super) fn close(&mut self) -> Vec<Box<dyn Job>> {
         self.is_closed = true;
         self.recognized.jobs.drain(..).chain(self.anonymous.jobs.drain(..)).collect()
@@ -136,7 +136,7 @@ impl Lines {
         }
     }
 
-    fn line(&mut self, class: Class) -> &mut Line {
+    fn queue(&mut self, class: Class) -> &mut ClassQueue {
         match class {
             Class::Recognized => &mut self.recognized,
             Class::Anonymous => &mut self.anonymous,
@@ -144,7 +144,7 @@ impl Lines {
     }
 }
 
-impl Line {
+impl ClassQueue {
     fn taken(&self) -> usize {
         self.jobs.len() + self.running
     }
@@ -184,24 +184,24 @@ mod tests {
     }
 
     struct Fixture {
-        lines: Lines,
+        queues: Queues,
         ran: Arc<Mutex<Vec<usize>>>,
     }
 
     impl Fixture {
         fn new(places: usize, anonymous_running: usize) -> Self {
-            Self { lines: Lines::new(Bounds { places, anonymous_running }), ran: Arc::default() }
+            Self { queues: Queues::new(Bounds { places, anonymous_running }), ran: Arc::default() }
         }
 
         /// Whether it was taken on, and what a caller drops by leaving.
         fn push(&mut self, class: Class, name: usize) -> Option<Arc<AtomicBool>> {
             let is_wanted = Arc::new(AtomicBool::new(true));
             let job = Named { name, is_wanted: Arc::clone(&is_wanted), ran: Arc::clone(&self.ran) };
-            self.lines.push(class, Box::new(job)).ok().map(|()| is_wanted)
+            self.queues.push(class, Box::new(job)).ok().map(|()| is_wanted)
         }
 
         fn begin(&mut self) -> Option<Class> {
-            let (class, job) = self.lines.begin_next()?;
+            let (class, job) = self.queues.begin_next()?;
             job.run();
             Some(class)
         }
@@ -212,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn full_anonymous_line_leaves_recognized_places_free() {
+    fn full_anonymous_queue_leaves_recognized_places_free() {
         let mut fixture = Fixture::new(3, 1);
         let crowd = (0..10).filter(|n| fixture.push(Anonymous, *n).is_some()).count();
         assert_eq!(crowd, 3);
-        assert!(!fixture.lines.has_room(Anonymous) && fixture.lines.has_room(Recognized));
+        assert!(!fixture.queues.has_room(Anonymous) && fixture.queues.has_room(Recognized));
         let owners = (10..20).filter(|n| fixture.push(Recognized, *n).is_some()).count();
-        assert_eq!(owners, 3, "and its own line is bounded too");
+        assert_eq!(owners, 3, "and its own queue is bounded too");
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         fixture.push(Anonymous, 0).unwrap();
         assert_eq!(fixture.begin(), Some(Anonymous));
         assert!(fixture.push(Anonymous, 1).is_none());
-        fixture.lines.end(Anonymous);
+        fixture.queues.end(Anonymous);
         assert!(fixture.push(Anonymous, 2).is_some());
     }
 
@@ -252,11 +252,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(fixture.begin(), Some(Anonymous));
         }
-        assert!(!fixture.lines.has_next() && fixture.begin().is_none(), "the fourth thread waits");
+        assert!(!fixture.queues.has_next() && fixture.begin().is_none(), "the fourth thread waits");
         fixture.push(Recognized, 9).unwrap();
-        assert!(fixture.lines.has_next());
+        assert!(fixture.queues.has_next());
         assert_eq!(fixture.begin(), Some(Recognized));
-        fixture.lines.end(Anonymous);
+        fixture.queues.end(Anonymous);
         assert_eq!(fixture.begin(), Some(Anonymous), "one ended, so the next begins");
         assert!(fixture.begin().is_none());
     }
@@ -270,7 +270,7 @@ mod tests {
         }
         let turns = (0..20).map(|_| {
             let class = fixture.begin().unwrap();
-            fixture.lines.end(class);
+            fixture.queues.end(class);
             class
         });
         let turns: Vec<_> = turns.collect();
@@ -302,7 +302,7 @@ mod tests {
             assert!(fixture.push(class, 2).is_none());
             left.store(false, Ordering::Relaxed);
             let also_left = fixture.push(class, 3).unwrap();
-            assert_eq!(fixture.lines.waiting(), 2);
+            assert_eq!(fixture.queues.waiting(), 2);
             also_left.store(false, Ordering::Relaxed);
             assert_eq!(fixture.begin(), Some(class));
             assert_eq!(fixture.begin(), None);
@@ -311,12 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn closed_lines_return_what_waits_and_refuse_more() {
+    fn closed_queues_return_what_waits_and_refuse_more() {
         let mut fixture = Fixture::new(8, 8);
         fixture.push(Recognized, 0).unwrap();
         fixture.push(Anonymous, 1).unwrap();
-        assert_eq!(fixture.lines.close().len(), 2);
-        assert!(fixture.lines.is_closed() && !fixture.lines.has_next());
+        assert_eq!(fixture.queues.close().len(), 2);
+        assert!(fixture.queues.is_closed() && !fixture.queues.has_next());
         assert!(fixture.push(Recognized, 2).is_none() && fixture.push(Anonymous, 3).is_none());
     }
 }

@@ -39,12 +39,12 @@ pub(crate) async fn delete_account(
 
 /// Deletes the account of the user who holds the token, like `DELETE /me`
 ///
-/// For clients behind proxies that strip or refuse the body of a DELETE request. In everything else it is
-/// `DELETE /me`: the same body, answers and limits.
+/// For clients behind proxies that strip or refuse the body of a DELETE request. Body, responses and limits
+/// are those of `DELETE /me`.
 #[utoipa::path(
     post, path = "/me/delete", tag = "account", operation_id = "deleteMeByPost",
     request_body = DeleteAccountRequest,
-    responses((status = 204, description = "The account is gone."), Problems),
+    responses((status = 204, description = "The account is deleted."), Problems),
     security(("access_token" = [])),
 )]
 pub(crate) async fn delete_account_by_post(

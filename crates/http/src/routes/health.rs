@@ -69,8 +69,8 @@ pub(crate) struct Checks {
     database: CheckBody,
     /// Its schema is the one this build was made for.
     migrations: CheckBody,
-    /// The database commits changes. It fails as long as they fail, have been under way for more than five seconds, or
-    /// have succeeded again for less than three.
+    /// The database commits changes. Fails if changes fail or have been under way for more than five seconds, and for
+    /// three seconds after they succeed again.
     writes: CheckBody,
     /// This instance knows which sessions ended.
     revocations: CheckBody,

@@ -28,7 +28,7 @@ use crate::strict_json::{Fields, FromFields, StrictJson};
 )]
 pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
-    // A throttled login takes no place in the lane, and a network that the account knows has places of its own.
+    // A throttled login takes no place in the lane, and logins from known networks have places of their own.
     let check = move |auth: &AuthService| {
         auth.may_log_in(&credentials, &client.0).map(|network| (network, credentials, client))
     };

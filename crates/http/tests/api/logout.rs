@@ -82,7 +82,7 @@ async fn the_scope_says_whose_sessions_end() {
 }
 
 #[actix_web::test]
-async fn parameters_against_caches_and_for_statistics_are_ignored() {
+async fn cache_busting_and_tracking_parameters_are_ignored() {
     let rig = Rig::new().await;
     rig.alice().await;
     for query in
@@ -224,7 +224,7 @@ async fn expired_bearer_beside_refresh_token_is_accepted() {
 }
 
 #[actix_web::test]
-async fn live_bearer_makes_up_for_old_refresh_token() {
+async fn live_bearer_suffices_beside_an_old_refresh_token() {
     let rig = Rig::new().await;
     let (old, other) = (rig.alice().await, login(&rig, "alice").await);
     let newest = rig.refresh(&old.refresh).await.tokens();

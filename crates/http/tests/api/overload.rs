@@ -1,5 +1,5 @@
-//! Who gets places in the password lane: no account and no network more than a few, and callers at a network that their
-//! account knows some that no crowd can take.
+//! The places of the password lane: accounts and networks have only a few each, and a crowd takes none from callers at
+//! networks that their accounts know.
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ impl Held {
         login(&self.rig, name, address).await.unwrap().tokens().access
     }
 
-    /// Waits until so many more than `before` were let in, and so many of them got a thread.
+    /// Waits until `number` more than `before` were let in, and `begun` of them got a thread.
     async fn are_let_in(&self, before: LaneCounts, number: usize, begun: u64) {
         let is_so = |counts: LaneCounts| {
             let new = counts.begun - before.begun;
@@ -97,7 +97,7 @@ fn send(rig: &Rc<Rig>, request: TestRequest, address: &str) -> JoinHandle<Answer
     spawn(async move { rig.send(request).await })
 }
 
-/// What becomes of a request that is not let in, without waiting for those that are.
+/// Checks that a request is refused at once, and returns the answer.
 async fn refused(request: JoinHandle<Answer>) -> Answer {
     let answer = timeout(LONGEST_WAIT, request).await.unwrap_or_else(|_| panic!("it was let in")).unwrap();
     answer.check_problem(ProblemCode::Overloaded);

@@ -38,7 +38,7 @@ async fn gateway_headers_name_user_and_session() {
     let user = rig.store.events()[0].user.unwrap().to_string();
     let bearer = ("authorization", format!("Bearer {}", tokens.access));
     for method in [TestRequest::get(), TestRequest::default().method(Method::HEAD)] {
-        // What a client claims to be is not repeated.
+        // The response does not repeat the ids that a client sent.
         let claimed = ("x-portcullis-user-id", "00000000-0000-0000-0000-000000000000");
         let request = named(method).uri("/protected").insert_header(bearer.clone()).insert_header(claimed);
         let answer = rig.send(request).await;

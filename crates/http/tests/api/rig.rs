@@ -54,7 +54,7 @@ impl Setup {
         if self.knows_revocations {
             auth.catch_up().unwrap();
         }
-        // What comes of it is for `/ready` to tell.
+        // `/ready` reports the outcome.
         let _checked = auth.check_writes();
         let (clock, entropy) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.entropy));
         let is_https = self.config.public_url.starts_with("https");

@@ -200,7 +200,7 @@ async fn only_plain_json_is_read() {
 }
 
 #[actix_web::test]
-async fn json_is_read_however_clients_name_it() {
+async fn json_is_read_under_each_usual_content_type() {
     let rig = Rig::new().await;
     for content_type in [
         "application/json",

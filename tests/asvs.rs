@@ -136,7 +136,7 @@ fn attacks_count_while_the_corpus_runs_them() {
     ));
 }
 
-/// Takes each attack that carries numbers out of the corpus, and looks whether the rows that name it notice.
+/// Removes each tagged attack from the corpus, and checks that the rows that name it turn red.
 #[test]
 fn removing_any_tagged_attack_turns_its_rows_red() {
     let texts = scoreboard::texts();

@@ -204,7 +204,7 @@ fn the_service_calls_nothing_but_its_database() {
     assert!(clients.is_empty(), "{clients:?}");
 }
 
-/// What opens files to write, besides the log, which goes to standard error: the functions that create files, the lock
+/// The code that opens files to write, besides the log, which goes to standard error: the functions that create files, the lock
 /// beside a SQLite database, the development secret, and the terminal of a prompt.
 const WRITERS: [&str; 4] = [
     "crates/adapters/src/db/sqlite_file.rs",

@@ -264,7 +264,7 @@ impl Scoreboard {
     }
 }
 
-/// The most numbers above one test. A test that proves more has parts, and a part that is removed takes its number along.
+/// The most numbers above one test. A test that proves more has parts, each with its number beside it.
 const MOST_NUMBERS: usize = 2;
 
 /// Whether a file has a line of this text, which is no comment.

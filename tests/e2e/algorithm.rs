@@ -35,7 +35,7 @@ fn logout_with_access_token(server: &Server, tokens: &Tokens) -> u16 {
 }
 
 on_both_databases! {
-    fn a_change_signs_nobody_out(database: &Database) {
+    fn a_changed_algorithm_keeps_users_signed_in(database: &Database) {
         for (n, (before, after)) in CHANGES.into_iter().enumerate() {
             let name = format!("alice-{n}");
             let server = Server::start_with(database, &[("TOKENS__ALGORITHM", before)]);

@@ -142,7 +142,7 @@ fn requests_behind_a_last_answer_are_not_answered() {
     assert_eq!(server.get("/health").status, 200);
 }
 
-/// Each is encoded as its own request asked for, whatever the requests behind it ask for.
+/// Each answer is encoded for its own request, regardless of the requests behind it.
 #[test]
 fn pipelined_requests_get_their_own_answers() {
     let database = Database::sqlite();
@@ -198,7 +198,7 @@ fn clients_that_send_too_much_get_the_answer() {
     }
 }
 
-/// As `docs/http.md` says.
+/// As documented in `docs/http.md`.
 #[test]
 fn half_closed_clients_get_no_answer_to_a_login() {
     let database = Database::sqlite();
@@ -220,7 +220,7 @@ fn half_closed_clients_get_no_answer_to_a_login() {
     assert!(half_closing("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 200 "));
 }
 
-/// What proxies, platforms and libraries add to a request.
+/// Fields that proxies, platforms and libraries add to a request.
 #[test]
 fn fields_that_others_add_do_not_break_a_login() {
     let database = Database::sqlite();
@@ -289,7 +289,7 @@ fn js_a_body_that_trickles_in_is_given_up() {
     });
 }
 
-/// Everything that comes back until the connection ends, which it does in order.
+/// Returns all bytes up to the end of the connection, which must be closed without a reset.
 #[track_caller]
 fn all_answers(server: &Server, requests: &str) -> String {
     let mut connection = TcpStream::connect(server.address).unwrap();

@@ -1,4 +1,4 @@
-//! What the container image and the files beside it promise, run without a container engine.
+//! The container image and the files beside it, tested without a container engine.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -55,7 +55,7 @@ fn healthcheck_finds_a_server_started_with_a_file() {
     let given = ask(folder.path(), &["--config", "my.toml", "healthcheck"]);
     assert!(given.status.success(), "the port is left open: {given:?}");
 
-    // An address that a variable names is asked, whichever server runs here.
+    // An address that a variable names is asked, regardless of the servers that run here.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let named = bare(folder.path(), &["healthcheck"])
         .env("PORTCULLIS_SERVER__LISTEN", closed.to_string())

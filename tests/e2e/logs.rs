@@ -1,4 +1,4 @@
-//! No secret, password, token or hash in any log line at any level; and no reader of the log that stops the service.
+//! No log line of any level contains a secret, password, token or hash, and no reader of the log stops the service.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -203,7 +203,7 @@ fn log_that_is_full_before_the_start_blocks_nothing() {
 }
 
 #[test]
-fn stalled_reader_learns_how_many_lines_were_dropped() {
+fn number_of_dropped_lines_follows_a_stall() {
     let (unread, stderr) = io::pipe().unwrap();
     let database = Database::sqlite();
     let server = Server::start_logging_to(&database, stderr, &[]);
@@ -359,7 +359,7 @@ fn ask(connection: &mut TcpStream, requests: usize) {
     sender.join().unwrap();
 }
 
-/// Asks the server to stop, which it does well and without waiting for whoever reads its log.
+/// Stops the server, which must end in order without waiting for the reader of its log.
 #[track_caller]
 fn stops_in_time(server: Server) {
     let begun = Instant::now();
@@ -368,7 +368,7 @@ fn stops_in_time(server: Server) {
     assert!(begun.elapsed() < STOP_TIME, "{:?}", begun.elapsed());
 }
 
-/// What a pipe of Linux holds.
+/// The capacity of a pipe of Linux.
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Requests whose lines no pipe holds: each has more than 150 bytes.

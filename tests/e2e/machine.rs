@@ -30,7 +30,7 @@ fn is_refused(output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn more_workers_than_files_allow_are_fewer() {
+fn workers_are_reduced_to_the_limit_of_files() {
     let database = Database::sqlite();
     let mut bare = command(database.folder.path());
     bare.env("PORTCULLIS_SERVER__WORKERS", "256");
@@ -81,7 +81,7 @@ fn too_little_memory_for_threads_is_refused() {
     is_refused(&output_of(limited("ulimit -v 500000", &bare)), &["threads can be started", "ulimit -u"]);
 }
 
-/// Root has as many processes as it likes, so another user has to run it.
+/// The limit does not bind root, so another user runs the command.
 #[test]
 fn too_few_processes_for_threads_are_refused() {
     if !rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! `/ready` tells whether changes are committed.
+//! `/ready` reports whether changes are committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ on_both_databases! {
         server.register("bob").is_problem(503, "storage_unavailable");
         turns(&server, "failing");
         assert_eq!(server.get("/health").status, 200);
-        // It does not come and go while nobody calls.
+        // The check stays failing while no client calls.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(4) {
             assert_eq!(writes(&server), "failing");
@@ -102,7 +102,7 @@ fn a_standby_serves_no_changes_until_it_is_promoted() {
     let before = Server::start(&database);
     before.wait_until_ready();
     before.terminate();
-    // The same files, started as a standby that follows nobody.
+    // The same files, started as a standby without a primary.
     primary.stop();
     primary.make_standby();
     primary.restart();
@@ -136,7 +136,7 @@ fn a_commit_that_waits_for_a_standby_makes_an_instance_unready() {
         }
         _ => {
             turns(&server, "failing");
-            server.wait_for_line("has waited for its end");
+            server.wait_for_line("has not finished after");
             is_over.store(true, Ordering::SeqCst);
             set("");
             server.wait_until_ready();
@@ -155,7 +155,7 @@ fn a_sqlite_file_that_goes_away_makes_an_instance_unready() {
     let (file, moved) = (data.join("portcullis.db"), data.join("moved.db"));
     std::fs::rename(&file, &moved).unwrap();
     turns(&server, "failing");
-    server.wait_for_line("is not there any more");
+    server.wait_for_line("does not exist any more");
     std::fs::rename(&moved, &file).unwrap();
     server.wait_until_ready();
 
@@ -201,7 +201,7 @@ fn a_sqlite_file_that_cannot_grow_makes_an_instance_unready() {
 }
 
 #[test]
-fn a_pooler_in_transaction_mode_refuses_to_start() {
+fn a_pooler_in_transaction_mode_aborts_startup() {
     let database = Database::postgres();
     let Kind::Postgres { server: postgres, url } = &database.kind else { unreachable!() };
     for mode in ["transaction", "statement"] {
@@ -243,7 +243,7 @@ fn a_pooler_in_session_mode_serves_instances() {
 }
 
 #[test]
-fn a_url_that_libpq_refuses_refuses_to_start() {
+fn a_url_that_libpq_refuses_aborts_startup() {
     let database = Database::sqlite();
     for (options, named) in [
         ("pgbouncer=true", "Prisma"),
@@ -275,7 +275,7 @@ fn a_url_that_libpq_refuses_refuses_to_start() {
 }
 
 #[test]
-fn a_missing_right_is_waited_for_with_the_grant_to_run() {
+fn a_missing_right_logs_the_grant_to_run() {
     let database = Database::postgres();
     let Kind::Postgres { server: postgres, url } = &database.kind else { unreachable!() };
     postgres.execute(url, "CREATE ROLE waiting LOGIN");

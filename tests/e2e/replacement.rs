@@ -1,4 +1,4 @@
-//! Replacing the secret, and the signature algorithm, of instances that work.
+//! Replacing the secret, and the signature algorithm, of running instances.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};

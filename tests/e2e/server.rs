@@ -68,7 +68,7 @@ impl Server {
         Self::of(limited)
     }
 
-    /// Starts a server whose files may not grow beyond so many KiB. A write beyond it fails, as on a full disk.
+    /// Starts a server whose files may not grow beyond this number of KiB. A write beyond it fails, as on a full disk.
     pub(crate) fn start_with_file_size(database: &Database, most_kib: usize) -> Self {
         let bare = command(database.folder.path());
         let mut limited = Command::new("/bin/sh");

@@ -379,7 +379,7 @@ fn a_folder_that_is_gone_aborts_the_start() {
 }
 
 #[test]
-fn weak_secrets_of_development_are_warned_of() {
+fn weak_development_secrets_log_a_warning() {
     let database = Database::sqlite();
     let weak = "weak secret: production refuses it";
     let server = Server::start_with(&database, &[("SECRET", "abc-short")]);
@@ -401,7 +401,7 @@ fn weak_secrets_of_development_are_warned_of() {
 }
 
 #[test]
-fn clients_are_told_the_address_that_is_listened_on() {
+fn unset_public_url_follows_the_listening_address() {
     let database = Database::sqlite();
     for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
         let settings = [("SERVER__LISTEN", listen), ("SERVER__PUBLIC_URL", "")];
@@ -421,7 +421,7 @@ fn clients_are_told_the_address_that_is_listened_on() {
 }
 
 #[test]
-fn a_public_url_that_does_not_fit_is_warned_of() {
+fn an_unsuitable_public_url_logs_a_warning() {
     let database = Database::sqlite();
     let warnings = |settings: &[(&str, &str)]| {
         let (_, log) = Server::start_with(&database, settings).terminate();

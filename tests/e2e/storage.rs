@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use portcullis_testkit::postgres::ThrowawayPostgres;
+
 use crate::database::{Database, Kind};
 use crate::server::{PASSWORD, SECRET, Server, command, command_as, output_of, run, set};
 
@@ -31,7 +33,7 @@ const READING: [&[&str]; 4] = [
 
 const NOBODY: u32 = 65_534;
 
-/// What a command that failed with the exit code of bad configuration printed besides the log.
+/// Checks that a command failed with exit code 78, and returns its output besides the log.
 #[track_caller]
 fn refusal(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -314,7 +316,7 @@ fn reading_commands_work_on_a_read_only_server() {
     let database = Database::postgres();
     let Kind::Postgres { server: postgres, url } = &database.kind else { unreachable!() };
     add_alice(&database, &[]);
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let name = ThrowawayPostgres::database_name(url);
     postgres.execute(url, &format!("ALTER DATABASE {name} SET default_transaction_read_only TO on"));
     for arguments in READING {
         let output = run(database.folder.path(), &[("DATABASE__URL", url)], arguments);

@@ -91,7 +91,7 @@ enum Access {
     Open { secrets: Checks, adoptions: i64 },
     /// Another secret took the place of the database's.
     Foreign,
-    /// A pooler stands before the database that shares server processes among clients.
+    /// A pooler in front of the database shares server processes among clients.
     Pooled,
 }
 
@@ -200,8 +200,8 @@ impl Database {
         self.open(Missing::Create, Checks { current, accepted: accepted.to_vec() }, None)
     }
 
-    /// Checks that the database exists and is up to date, and holds this instance's secrets against its own. Then opens
-    /// the stores for reading. Changes nothing.
+    /// Checks that the database exists, is up to date and was used with this instance's secrets. Then opens the stores
+    /// for reading. Changes nothing.
     ///
     /// # Errors
     /// [`PrepareError`], among them [`PrepareError::Absent`].
@@ -276,16 +276,16 @@ impl Database {
         matches!(*self.access(), Access::Foreign)
     }
 
-    /// Whether, after this instance prepared, a pooler was put before the database that shares server processes among
-    /// clients ([`PrepareError::Pooler`]). No call of a store succeeds from then on: the process had better end.
+    /// Whether a pooler that shares server processes among clients was found after this instance prepared
+    /// ([`PrepareError::Pooler`]). All later calls of the stores fail, so the process should end.
     pub fn is_pooled(&self) -> bool {
         matches!(*self.access(), Access::Pooled)
     }
 
-    /// Puts another secret in the place of the one that the database is used with, whatever that is: where others know
-    /// that one. Connects to a database that must exist, brings the schema up to date and, in one transaction, replaces the check value, refuses for
-    /// good every other secret that an instance ever had or accepted here, ends every session and records the event. `key`,
-    /// the adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
+    /// Replaces the secret that the database is used with, for example after a leak. Connects to a database that must
+    /// exist, brings the schema up to date and, in one transaction, replaces the check value, refuses from now on every
+    /// other secret that an instance ever had or accepted here, ends every session and records the event. `key`, the
+    /// adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
     ///
     /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
     /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
@@ -348,8 +348,8 @@ impl Database {
         migrations::status(&self.url)
     }
 
-    /// Runs queries that read. They run again, once, if their connection turns out to be broken, and a few times if they
-    /// were in the way of another transaction.
+    /// Runs queries that only read. Repeats them once if their connection is broken, and a few times after a conflict with
+    /// another transaction.
     fn read<T>(&self, work: impl Fn(&mut AnyConnection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.repeating(|| self.run_alone(&work).map_err(|error| Failed { error, is_undone: true }))
     }
@@ -362,8 +362,8 @@ impl Database {
         work(&mut connection).inspect_err(|error| connection.distrust(error))
     }
 
-    /// Runs `work` in a transaction: it commits when `work` succeeds, and what is returned was committed. On PostgreSQL
-    /// it may run more than once; what earlier runs did is undone.
+    /// Runs `work` in a transaction: it commits if `work` succeeds, before the value is returned. On PostgreSQL
+    /// `work` may run more than once; earlier runs are rolled back.
     fn transaction<T, E: StdError + From<StoreError> + 'static>(
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, E>,
@@ -406,7 +406,7 @@ impl Database {
                 Ok(()) => Ok(value),
                 Err(error) => {
                     connection.discard(&error);
-                    // Whether a commit without an answer happened is not known.
+                    // Without an answer, the transaction may or may not be committed.
                     Err(Failed { is_undone: is_conflict(&error), error: error.into() })
                 }
             },
@@ -420,8 +420,8 @@ impl Database {
         }
     }
 
-    /// Repeats what failed for a reason that a repetition may not meet again, if nothing of it was committed: a conflict
-    /// with another transaction, and a connection that was lost or may only read, after which a new one is made.
+    /// Repeats a failed attempt of which nothing was committed, if a repetition may succeed: after a conflict with another
+    /// transaction, and over a new connection after the old one broke or was read-only.
     fn repeating<T, E: StdError + 'static>(
         &self,
         attempt: impl Fn() -> Result<T, Failed<E>>,
@@ -442,7 +442,7 @@ impl Database {
                 is_reconnected = true;
                 self.freshness.replace_opened_before(Instant::now());
             } else if is_connection_loss(&error) && !is_reconnected {
-                // The pool replaces what has not worked since.
+                // The pool replaces connections that fail.
                 is_reconnected = true;
             } else {
                 return Err(error);
@@ -469,7 +469,7 @@ impl Database {
             }
             None => self.repeating(|| {
                 self.run_alone(&work).map_err(|error| {
-                    // After the connection was lost nobody knows whether the statement was executed.
+                    // The statement may have been executed before the connection broke.
                     Failed { is_undone: !is_connection_loss(&error), error }
                 })
             }),
@@ -516,8 +516,8 @@ impl Database {
         }
     }
 
-    /// Fails if the SQLite file is no longer where it was: changes would go to a file without a name, and be lost with
-    /// the process.
+    /// Fails if the SQLite file was moved, deleted or replaced: changes would go to a file without a name, which is lost
+    /// when the process ends.
     fn check_file(&self) -> Result<(), StoreError> {
         let (DatabaseUrl::Sqlite(path), Some(prepared)) = (&self.url, self.file.get()) else { return Ok(()) };
         let shown = path.display();
@@ -527,7 +527,7 @@ impl Database {
                 "the database file {shown} was replaced by another: stop the service, then start it with the right one"
             ))),
             Err(cause) => Err(error::unavailable(format!(
-                "the database file {shown} is not there any more ({cause}): put it back, or restart the service"
+                "the database file {shown} does not exist any more ({cause}): put it back, or restart the service"
             ))),
         }
     }
@@ -553,7 +553,7 @@ impl Database {
 /// An attempt that failed.
 struct Failed<E> {
     error: E,
-    /// Whether nothing of it was committed, for certain.
+    /// Whether certainly nothing of it was committed.
     is_undone: bool,
 }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// What the members of a folder's group may do with a new file, if they may write to the folder.
+/// The access of a folder's group to a new file, if the group may write to the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupAccess {
     /// Read the file.
@@ -16,15 +16,15 @@ pub enum GroupAccess {
     ReadWrite,
 }
 
-/// Creates a file and opens it for writing. Other users than its owner and, where the folder is shared with a group,
-/// that group have no access.
+/// Creates a file and opens it for writing. Only its owner has access, and the folder's group if the
+/// folder is shared with it.
 ///
-/// A file that root creates in another user's folder is given to that user. If the folder is writable for its group, and
-/// not for everybody, the file belongs to that group too, which gets `group` access. A warning is logged if the folder's
+/// A file that root creates in another user's folder is given to that user. If the folder is writable for its group but
+/// not for all users, the file gets that group and gives it `group` access. A warning is logged if the folder's
 /// owner cannot use the file.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] if there is something at `path`, or whatever else the file system returns.
+/// [`io::ErrorKind::AlreadyExists`] if there is something at `path`, or another error of the file system.
 pub fn create_file(path: &Path, group: GroupAccess) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -41,7 +41,7 @@ pub fn create_file(path: &Path, group: GroupAccess) -> io::Result<File> {
 /// Creates a folder, and those above it that are missing, by the rules of [`create_file`].
 ///
 /// # Errors
-/// Whatever the file system returns. A link to nothing is named.
+/// Errors of the file system. For a link to nothing, the text names both ends.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -78,6 +78,11 @@ pub fn refuse_dangling_link(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Returns the absolute form of a path, for messages to operators.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 /// The folder that a path is in.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -104,7 +109,7 @@ fn suit_folder(created: &File, path: &Path, group_bits: u32) -> io::Result<()> {
     let folder = std::fs::metadata(folder_of(path))?;
     let is_shared = folder.mode() & WRITABLE_BY_OTHERS == WRITABLE_BY_GROUP;
     let before = created.metadata()?;
-    // What fails here shows in the owner and the group afterwards.
+    // Failures are detected by the owner and the group below.
     let _ = match before.uid() == ROOT && folder.uid() != ROOT {
         true => fchown(created, Some(folder.uid()), Some(folder.gid())),
         false if is_shared && before.gid() != folder.gid() => fchown(created, None, Some(folder.gid())),
@@ -113,20 +118,20 @@ fn suit_folder(created: &File, path: &Path, group_bits: u32) -> io::Result<()> {
     let after = created.metadata()?;
     let is_for_group = is_shared && after.gid() == folder.gid();
     if is_for_group {
-        // The mode at creation was cut by the umask.
+        // The umask removed bits from the mode at creation.
         created.set_permissions(std::fs::Permissions::from_mode(after.mode() & 0o7700 | group_bits))?;
     }
     if !is_for_group && after.uid() != folder.uid() && folder.uid() != ROOT {
-        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = absolute(path);
         log::warn!(
-            path:% = whole.display(), run:% = format!("chown {}:{} '{}'", folder.uid(), folder.gid(), whole.display());
+            path, run:% = format!("chown {}:{} '{path}'", folder.uid(), folder.gid());
             "created something that the owner of its folder cannot use"
         );
     }
     Ok(())
 }
 
-/// Opens a folder, and never what a link in its place leads to.
+/// Opens a folder without following a link in its place.
 #[cfg(unix)]
 fn open_folder(folder: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -178,7 +183,7 @@ mod tests {
             (0o770, 0o640, 0o660, 0o770),
             (0o775, 0o640, 0o660, 0o770),
             (0o2770, 0o640, 0o660, 0o2770),
-            // Everybody's folder, such as /tmp, is no group's.
+            // A folder that all users may write to, such as /tmp, is not a group's.
             (0o777, 0o600, 0o600, 0o700),
             (0o1777, 0o600, 0o600, 0o700),
         ] {

@@ -63,7 +63,7 @@ impl KeyRing {
         Self { algorithm, rotation, published, current, accepted, keys: RwLock::new(Arc::new(keys)) }
     }
 
-    /// Sets which keys the key set lists. Every key of the ring verifies all the same.
+    /// Sets which keys the key set lists. Every key of the ring still verifies.
     #[must_use]
     pub fn publishing(self, published: PublishedKeys) -> Self {
         Self { published, ..self }

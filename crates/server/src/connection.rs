@@ -1,8 +1,8 @@
 //! Connections whose clients must go on: none is held for who sends half a request, or does not take its answer.
 //!
 //! The HTTP implementation limits the first head of a connection and the bodies. Here is what it leaves open: later
-//! heads, answers that nobody reads, and what arrives while such an answer waits. A connection hands over
-//! [one request at a time](crate::turn), and closes in a way that leaves its client the answer.
+//! heads, answers that the client does not read, and bytes that arrive while such an answer waits. A connection hands over
+//! [one request at a time](crate::turn), and closes so that the client can still read the answer.
 
 use std::future::Future;
 use std::io;
@@ -28,7 +28,7 @@ pub(crate) struct Connection<S> {
     /// are far more frequent.
     alarm: Pin<Box<Sleep>>,
     turn: Turn,
-    /// What arrived behind the present request: at most what is read at once.
+    /// Bytes that arrived behind the present request: at most those of one read.
     ahead: BytesMut,
     /// How often in a row there was no room to write.
     polls_without_room: u32,
@@ -43,12 +43,12 @@ enum Awaited {
     Answer,
     /// That the client takes what it was sent.
     Room,
-    /// That the client closes too.
+    /// The client's close.
     End,
 }
 
 impl<S> Connection<S> {
-    /// Creates a connection over `stream` that waits for its first request, and closes when it was idle for `keep_alive`.
+    /// Creates a connection over `stream` that waits for its first request, and closes after it was idle for `keep_alive`.
     pub(crate) fn new(stream: S, keep_alive: Duration) -> Self {
         let since = Instant::now();
         let alarm = Box::pin(sleep_until(since + keep_alive));
@@ -57,7 +57,7 @@ impl<S> Connection<S> {
         Self { stream, keep_alive, awaited, since, alarm, turn, ahead, polls_without_room: 0 }
     }
 
-    /// The step that it is at, for the service that answers its requests.
+    /// Returns the step of the connection, for the service that answers its requests.
     pub(crate) fn turn(&self) -> Turn {
         self.turn.clone()
     }
@@ -96,7 +96,7 @@ impl<S> Connection<S> {
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
-    /// Notes that a part of a request was handed over.
+    /// Records that a part of a request was handed over.
     fn handed_over(&mut self) -> Poll<io::Result<()>> {
         if self.awaited == Awaited::Request {
             self.wait_for(Awaited::Answer);
@@ -104,7 +104,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Discards what the client still sends. Ready when it has closed, or took too long to.
+    /// Discards the bytes that the client still sends. Ready when the client has closed, or took too long to close.
     fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.ahead = BytesMut::new();
         let mut bytes = [0; 1_024];
@@ -122,8 +122,8 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
-    /// Ends where the client took too long for its request, as if it had closed the connection. Reads no further than the
-    /// end of the present request, as far as the caller can see.
+    /// Ends the input if the client took too long for its request, as if it had closed the connection. The caller gets no
+    /// byte behind the present request.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +144,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
                 buffer.put_slice(&this.ahead.split_to(length));
                 return this.handed_over();
             }
-            // More is not read, not even whether the client has left.
+            // No more is read, so a client that left is not noticed either.
             this.turn.wake_at_next_step(context);
             return this.poll_over(context).map(Ok);
         }
@@ -200,8 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Closes the own side, and then waits a moment for the client's. The kernel resets a connection that is closed while
-    /// there is something to read, and the client may lose the answer by that (RFC 9112, section 9.6).
+    /// Closes this side, and then waits a moment for the client to close. The kernel resets a connection that is closed while
+    /// it has unread bytes, and then the client may lose the answer (RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.awaited != Awaited::End {
@@ -215,8 +215,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 }
 
-/// How long a request may take, from its first byte to the first of its answer. Bodies and the work have limits of their
-/// own, whose sum is far below.
+/// How long a request may take, from its first byte to the first of its answer. The limits of bodies and of the work add
+/// up to far less.
 const LONGEST_REQUEST: Duration = Duration::from_secs(75);
 
 /// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.

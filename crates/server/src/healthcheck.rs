@@ -10,8 +10,8 @@ use crate::settings::{ListenAddress, Sources, listen_address};
 
 /// Asks `/health` of the service that listens here, for container engines: their images have no curl.
 ///
-/// The address is that of the command line or the variables. If these don't name one, a server of this program that runs
-/// in the same folder is asked, and without such a server the address of the settings files and defaults.
+/// The address is that of the command line or the variables. If they name none, it is that of a server of this program in
+/// the same folder; without such a server, it is that of the settings files and defaults.
 pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     let listen = listen_address(sources)?;
     let is_known = listen.is_named && listen.address.port() != 0;
@@ -23,7 +23,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
     }
 }
 
-/// Chooses among the addresses of the servers that run here. Of several, none is more likely than the settings' own.
+/// Chooses the address to ask. If several servers run here, the address of the settings is as likely as theirs.
 fn choose(listen: ListenAddress, running: &[SocketAddr]) -> Result<SocketAddr, Failure> {
     match running {
         [only] if !listen.is_named => Ok(*only),
@@ -41,7 +41,7 @@ fn choose(listen: ListenAddress, running: &[SocketAddr]) -> Result<SocketAddr, F
 
 /// Asks the first of several addresses that accepts a connection.
 fn ask_first(addresses: &[SocketAddr]) -> anyhow::Result<(SocketAddr, String)> {
-    let mut result = Err(anyhow!("there is no address to ask"));
+    let mut result = Err(anyhow!("the service has no address"));
     for &address in addresses {
         result =
             ask(address).with_context(|| format!("no answer from {address}")).map(|answer| (address, answer));

@@ -120,7 +120,7 @@ fn wait_for_database(
 ) -> Result<Waited, Failure> {
     let mut steps = Steps::of("preparing the database");
     let mut pause = FIRST_PAUSE;
-    let mut told = (String::new(), Instant::now());
+    let mut logged = (String::new(), Instant::now());
     while !is_stopped(stopped, pause) {
         pause = LONGEST_PAUSE.min(pause * 2);
         let Some(result) = steps.make(&mut prepare) else { continue };
@@ -131,10 +131,10 @@ fn wait_for_database(
             }
             Err(Failure::Failed(error)) => {
                 let reason = format!("{error:#}");
-                // Not every few seconds, but so that whoever opens the log later finds it.
-                if reason != told.0 || told.1.elapsed() >= REMIND_EVERY {
+                // Rarely enough for the log, and often enough to be found in it later.
+                if reason != logged.0 || logged.1.elapsed() >= REMIND_EVERY {
                     log::warn!(reason; "still waiting for the database");
-                    told = (reason, Instant::now());
+                    logged = (reason, Instant::now());
                 }
             }
             Err(failure) => return Err(failure),
@@ -307,7 +307,7 @@ fn is_stopped(stopped: &Receiver<()>, pause: Duration) -> bool {
 /// How often ended sessions are looked up: a session ended elsewhere is refused here within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How often it is checked that the database commits changes: readiness must not say yes for long after they fail.
+/// How often it is checked that the database commits changes: readiness must not pass for long after they fail.
 const CHECK_WRITES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the log repeats why the server waits for its database.

@@ -147,8 +147,8 @@ fn dropped_line(dropped: u64) -> Vec<u8> {
     line.as_bytes().to_vec()
 }
 
-/// Passes the record of a panic on. It is logged at every level, because the standard library would write it to standard
-/// error itself, and block there.
+/// Passes the record of a panic to `emit`, at every log level: the standard library would write it to standard error
+/// itself, and block there.
 fn report_panic(panic: &PanicHookInfo<'_>, emit: impl FnOnce(&Record<'_>)) {
     let thread = thread::current();
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn stack_chatter_is_left_out() {
+    fn unwanted_messages_of_the_stack_are_filtered() {
         let is_left_out = |level, target: &str, message: &str| {
             let mut record = Record::builder();
             record.level(level).target(target);

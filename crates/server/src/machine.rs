@@ -1,4 +1,4 @@
-//! Checks the limits of the machine before they are reached: what the server is made of panics beyond them.
+//! Checks the limits of the machine before they are reached, because libraries of the server panic beyond them.
 
 use std::sync::RwLock;
 use std::thread;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::settings::{InvalidSetting, Settings};
 
 /// Checks that the service can have its threads and files, and returns how many workers there can be: those of the
-/// settings, or fewer if the limit of open files asks for it. Raises the soft limit of open files to the hard one first.
+/// settings, or fewer if the limit of open files is too low. Raises the soft limit of open files to the hard one first.
 ///
 /// # Errors
 /// [`Failure::Config`], which names the limit and how to raise it.
@@ -63,7 +63,7 @@ fn files_besides_workers(settings: &Settings) -> usize {
         }
 }
 
-/// Raises the soft limit of open files to the hard one. Returns what holds then; `None` if there is no limit.
+/// Raises the soft limit of open files to the hard one. Returns the resulting limit; `None` if there is none.
 #[cfg(unix)]
 fn open_files() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -79,7 +79,7 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Starts as many threads as will be needed, and ends them: no system tells beforehand how many it allows.
+/// Starts as many threads as will be needed, and ends them: no system reports beforehand how many it allows.
 fn check_threads(needed: usize) -> Result<(), Failure> {
     let gate = RwLock::new(());
     let closed = gate.write();
@@ -101,14 +101,14 @@ fn check_threads(needed: usize) -> Result<(), Failure> {
     })
 }
 
-/// What one worker opens besides its connections: two of `epoll`, an `eventfd` and a socket for signals.
+/// The files of one worker besides its connections: two of `epoll`, an `eventfd` and a socket for signals.
 const FILES_PER_WORKER: usize = 4;
 
 /// Standard streams, the listener, the main event loop, signals, the log, and two connections to the database outside the
 /// pool; twice what was counted.
 const OTHER_FILES: usize = 48;
 
-/// A service for fewer clients at once is none.
+/// The fewest connections with which the service is useful.
 const FEWEST_CONNECTIONS: usize = 16;
 
 /// Background work, the pool's own threads, the accepting thread, the log.

@@ -1,7 +1,7 @@
 //! Reads a password from the terminal without showing it, and leaves the terminal as it was, however the prompt ends.
 //!
 //! The echo is a property of the terminal, not of the process: if a signal ends the process in the middle of a prompt, the
-//! user's shell goes on without echo. So the signals that end or stop a process restore the terminal first.
+//! user's shell continues without echo. So the signals that end or stop a process restore the terminal first.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -22,7 +22,7 @@ use crate::signals::is_ignored;
 /// # Errors
 /// If there is no terminal, or the input ends before a line.
 pub(crate) fn read_hidden(text: &str) -> io::Result<Zeroizing<String>> {
-    // Standard input may be a terminal that is not this process's own.
+    // Standard input may be another terminal than that of this process.
     let terminal = File::options().read(true).write(true).open("/dev/tty");
     let terminal = terminal.or_else(|_| io::stdin().as_fd().try_clone_to_owned().map(File::from))?;
     restore_on_signals()?;
@@ -54,7 +54,7 @@ fn read_line(mut terminal: &File) -> io::Result<Zeroizing<String>> {
     })
 }
 
-/// What is needed to leave a prompt and to come back to it.
+/// The state that is needed to leave a prompt and to resume it.
 struct State {
     terminal: File,
     text: String,
@@ -69,7 +69,7 @@ impl State {
     }
 
     fn show(&self) {
-        // Nothing is left to do about a terminal that is gone.
+        // The terminal may have been closed.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.shown);
     }
 }
@@ -82,7 +82,7 @@ impl Prompt {
         let shown = tcgetattr(terminal)?;
         let mut hidden = shown.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
-        // The end of the line is shown, so that what comes next stands on a line of its own.
+        // Echo the end of the line, so that later output starts on a line of its own.
         hidden.local_modes.insert(LocalModes::ECHONL);
         let mut state = State { terminal: terminal.try_clone()?, text: text.to_owned(), shown, hidden };
         let mut under_way = under_way();
@@ -100,7 +100,7 @@ impl Drop for Prompt {
     }
 }
 
-/// Starts the thread that restores the terminal when a signal comes, and then lets the signal do what it would have done.
+/// Starts the thread that restores the terminal on a signal, and then runs the signal's default action.
 fn restore_on_signals() -> io::Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
     if STARTED.get().is_none() {
@@ -113,7 +113,7 @@ fn restore_on_signals() -> io::Result<()> {
                     state.show();
                     let _ = state.terminal.write_all(b"\n");
                 }
-                // Only a process that was stopped returns from it, when it is continued.
+                // Returns only if the process was stopped and is continued.
                 let _ = emulate_default_handler(signal);
                 if let Some(state) = &mut *under_way {
                     let _ = state.hide();
@@ -130,5 +130,5 @@ fn under_way() -> MutexGuard<'static, Option<State>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In bytes: what terminals pass on at most, and more than any password that is accepted.
+/// The longest line that terminals pass on, in bytes: more than any accepted password.
 const LONGEST_LINE: usize = 4_096;

@@ -1,4 +1,4 @@
-//! Finds servers that run beside this process, by what Linux shows of them.
+//! Finds servers that run beside this process, in Linux' `/proc`.
 
 pub(crate) use self::platform::listening_addresses;
 
@@ -46,7 +46,7 @@ mod platform {
             .collect()
     }
 
-    /// What a file is, whatever its name: device and inode.
+    /// Identifies a file regardless of its name: device and inode.
     fn identity(path: &Path) -> Option<(u64, u64)> {
         fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
     }

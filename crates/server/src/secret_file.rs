@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use portcullis_adapters::files::{
-    GroupAccess, create_file, create_folder, folder_of, refuse_dangling_link, sync_folder,
+    GroupAccess, absolute, create_file, create_folder, folder_of, refuse_dangling_link, sync_folder,
 };
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
@@ -58,7 +58,7 @@ fn wait_until_written(file: &Path) {
     }
 }
 
-/// An empty file is what is left of an instance that ended between creating and writing it.
+/// Whether the file is missing or empty. An instance that ended between creating and writing it leaves an empty file.
 fn is_missing(file: &Path) -> bool {
     match file.metadata() {
         Ok(data) => data.is_file() && data.len() == 0,
@@ -66,8 +66,8 @@ fn is_missing(file: &Path) -> bool {
     }
 }
 
-/// Writes a new secret to a file of its own, durably, and links it to its name. A link replaces nothing, so the instance
-/// that comes second keeps what the first made. Not every file system has links.
+/// Writes a new secret to a file of its own, durably, and links it to its name. A link replaces no file, so a second
+/// instance keeps the file of the first. Not every file system has links.
 fn make(file: &Path) -> io::Result<()> {
     let folder = folder_of(file);
     create_folder(folder)?;
@@ -104,11 +104,6 @@ fn write_secret(file: &mut File) -> io::Result<()> {
     let line = Zeroizing::new(format!("{}\n", Secret::generate(&OsEntropy).expose()));
     file.write_all(line.as_bytes())?;
     file.sync_all()
-}
-
-/// The whole path, for people who wonder where things went.
-pub(crate) fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// The longest secret file, in bytes: a generated secret has 47.

@@ -14,13 +14,13 @@ use actix_web::rt::net::{TcpListener, TcpSocket, TcpStream};
 use actix_web::rt::signal;
 use anyhow::Context as _;
 use portcullis_adapters::db::DatabaseUrl;
+use portcullis_adapters::files::absolute;
 use portcullis_adapters::secret::Secret;
 use portcullis_http::{Api, HttpConfig};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::keeper::Keeper;
-use crate::secret_file::absolute;
 use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
 #[cfg(unix)]
 use crate::signals::is_ignored;
@@ -39,7 +39,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     system.block_on(async { outlive_full_files() }).context("cannot handle signals")?;
     // Only with a port does the service know its URL, which tokens contain.
     let socket = bind(settings.server.listen)?;
-    settings.listening_on(socket.local_addr().context("cannot tell the address that is listened on")?)?;
+    settings.listening_on(socket.local_addr().context("cannot read the address of the listening socket")?)?;
     let settings = &settings;
     let instance = Arc::new(Instance::wire(settings, Purpose::Create)?);
     warn_of_risks(settings)?;
@@ -177,7 +177,7 @@ fn unbound(listen: SocketAddr, error: io::Error) -> Failure {
     }
 }
 
-/// Whether a machine has no address family, or no address of it.
+/// Whether the machine lacks the address family, or has no address of it.
 #[cfg(unix)]
 fn lacks_family(error: &io::Error) -> bool {
     let family = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
@@ -201,8 +201,8 @@ fn http_config(settings: &Settings) -> HttpConfig {
     }
 }
 
-/// Waits for SIGTERM, SIGINT, SIGQUIT or SIGHUP; then no new connection is taken, password work in line is sent away, and what runs
-/// may end within `server.shutdown_timeout`. Asked once more, it ends at once.
+/// Waits for SIGTERM, SIGINT, SIGQUIT or SIGHUP. Then the service accepts no connection, refuses waiting password work, and
+/// lets requests under way finish within `server.shutdown_timeout`. A second signal ends the process at once.
 async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api: Weak<Api>) {
     let mut signals = match signals {
         Ok(signals) => signals,
@@ -274,7 +274,7 @@ impl Signals {
     }
 }
 
-/// Logs settings that hold although operators rarely mean them.
+/// Logs valid settings that operators rarely intend.
 fn warn_of_risks(settings: &Settings) -> Result<(), Failure> {
     if settings.limits.enabled && cfg!(not(feature = "governor")) {
         log::warn!("this build has no limits per client address; a gateway in front must have them");
@@ -284,7 +284,9 @@ fn warn_of_risks(settings: &Settings) -> Result<(), Failure> {
         return warn_of_weak_secrets(settings);
     }
     if !settings.limits.enabled {
-        log::warn!("limits.enabled = false: nothing here slows down guessing; a gateway in front must");
+        log::warn!(
+            "limits.enabled = false: only wrong passwords of one account are slowed down; a gateway in front must limit clients"
+        );
     }
     Ok(())
 }
@@ -313,7 +315,7 @@ fn warn_of_public_url(settings: &Settings) {
         }
         PublicUrlOrigin::Set | PublicUrlOrigin::FollowsListen => {}
     }
-    // Elsewhere the URL is that of a proxy.
+    // Other URLs are those of a proxy.
     let own = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}"));
     let port = own.iter().find_map(|own| match url.strip_prefix(own.as_str())? {
         "" => Some(80),
@@ -324,12 +326,12 @@ fn warn_of_public_url(settings: &Settings) {
     {
         log::warn!(
             public_url = url, listen:% = listen;
-            "server.public_url names another port than server.listen: that is right only if something forwards it here"
+            "server.public_url names another port than server.listen: this is correct only if that port is forwarded to this service"
         );
     }
 }
 
-/// Logs where the service is and what it works with.
+/// Logs the addresses and the database of the service.
 fn announce(settings: &Settings) {
     let address = settings.server.listen;
     log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
@@ -348,7 +350,7 @@ fn announce(settings: &Settings) {
     }
 }
 
-/// What is logged once the service can serve: requests before would be refused.
+/// Returns the log lines for the time from which the service can serve; earlier requests are refused.
 fn ready_announcement(settings: &Settings) -> impl FnOnce() + Send + 'static {
     let address = settings.server.listen;
     let url = match address.ip().is_unspecified() {

@@ -63,14 +63,14 @@ pub(crate) struct Server {
     pub docs: bool,
 }
 
-/// Where `server.public_url` comes from.
+/// The origin of `server.public_url`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublicUrlOrigin {
     /// A file or a variable sets it.
     Set,
     /// It is not set, and in development it follows `server.listen`.
     FollowsListen,
-    /// It is not set outside development, where all instances need the same issuer, wherever each of them listens.
+    /// It is not set outside development, where all instances need the same issuer, regardless of their addresses.
     Unset,
 }
 
@@ -454,11 +454,11 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
     })
 }
 
-/// The public URL of a service that is not told its own. Clients and other services cannot use it, which the start reports;
-/// it is the same for all instances, so that each of them accepts the tokens of the others.
+/// The public URL if none is set outside development. Clients cannot use it, so the service warns at the start. It is the
+/// same for all instances, so that each of them accepts the tokens of the others.
 const PUBLIC_URL_IF_UNSET: &str = "http://localhost:8080";
 
-/// The HTTP stack can distribute connections among no more.
+/// The most workers among which the HTTP stack can distribute connections.
 const MOST_WORKERS: usize = 512;
 
 /// The longest file of passwords, in bytes.
@@ -471,7 +471,7 @@ const MOST_SESSIONS: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 const LONGEST_RETENTION: Duration = Duration::from_hours(24 * 36_500);
 
 /// A replacement needs one; a second one may begin before the first is over. Each adds six keys to the published set,
-/// which so stays below 13 KB.
+/// which stays below 13 KB.
 const MOST_ACCEPTED_SECRETS: usize = 8;
 
 /// Some 128 MB of them.

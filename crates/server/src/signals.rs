@@ -1,5 +1,5 @@
-/// Whether the process was started with a signal ignored, as `nohup` does with SIGHUP. Known on Linux; elsewhere no signal
-/// is taken for ignored.
+/// Whether the process was started with a signal ignored, as `nohup` does with SIGHUP. Works on Linux; elsewhere no signal
+/// counts as ignored.
 #[cfg(unix)]
 pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 #[cfg(unix)]
 use crate::prompt::read_hidden;
 
-/// Prints lines of data on standard output. A reader that has enough, such as `head`, is no failure.
+/// Prints lines of data on standard output. A reader that closes early, such as `head`, is no failure.
 pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());

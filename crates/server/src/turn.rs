@@ -33,16 +33,16 @@ struct Shared {
     waker: RefCell<Option<Waker>>,
 }
 
-/// What a connection hands over next.
+/// The bytes that a connection hands over next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// The head of a request.
     Head(Lines),
-    /// So many bytes of a body.
+    /// This number of bytes of a body.
     Body(u64),
     /// A body in chunks.
     Chunks(Chunk),
-    /// Nothing, before the request is answered.
+    /// Nothing until the request is answered.
     Answer,
     /// Nothing any more.
     Close,
@@ -62,7 +62,7 @@ impl Turn {
         *self.0.waker.borrow_mut() = Some(context.waker().clone());
     }
 
-    /// Whether the last answer was made.
+    /// Whether the last answer was produced.
     pub(crate) fn is_over(&self) -> bool {
         self.0.step.get() == Step::Close
     }
@@ -72,7 +72,7 @@ impl Turn {
         self.0.step.get() == Step::default()
     }
 
-    /// Lets the body of a request pass, whose head was decoded.
+    /// Lets the body of a request pass after its head was decoded.
     fn begin(&self, head: &RequestHead) {
         let length = head.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let step = match length.and_then(|length| length.trim().parse().ok()) {
@@ -101,11 +101,11 @@ impl Turn {
     }
 }
 
-/// Answers a request of a connection whose data hold its [`Turn`].
+/// Answers a request of a connection whose data contain its [`Turn`].
 ///
-/// The last answer of a connection says `Connection: close`: where the client asked for it, where the service decided it,
-/// and where a part of the body was not read. A request to upgrade the connection is the last too, because actix-http keeps
-/// no such connection open.
+/// The last answer of a connection has `Connection: close`. It is the last if the client or the service decided so, or if
+/// a part of the body was not read. A request to upgrade the connection is the last too, because actix-http keeps no such
+/// connection open.
 pub(crate) fn answer<S, B>(
     request: Request,
     service: &S,
@@ -123,7 +123,7 @@ where
             Ok(response) => Response::from(response).map_body(|_, body| EitherBody::left(body)),
             Err(error) => Response::from(error).map_body(|_, body| EitherBody::right(body)),
         };
-        // actix-http uses heads again without resetting the version, by which it would decide.
+        // actix-http reuses heads without resetting the version, which decides how the connection is encoded.
         response.head_mut().version = Version::HTTP_11;
         let is_last = !may_stay_open
             || response.head().connection_type() == ConnectionType::Close
@@ -161,7 +161,7 @@ impl Step {
     }
 }
 
-/// Lines up to an empty one. Like actix-http, takes a bare LF for the end of a line, and passes over empty lines before a
+/// Lines up to an empty one. Like actix-http, accepts a bare LF as the end of a line, and skips empty lines before a
 /// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lines {
@@ -194,7 +194,7 @@ impl Lines {
     }
 }
 
-/// The place of the first LF. Every byte of every head passes here, so most are looked at sixteen at a time.
+/// Returns the position of the first LF. Every byte of every head passes here, so most are compared sixteen at a time.
 fn line_feed(bytes: &[u8]) -> Option<usize> {
     let has_none =
         |chunk: &&[u8; 16]| chunk.iter().fold(0, |found, byte| found | u8::from(*byte == b'\n')) == 0;
@@ -202,12 +202,12 @@ fn line_feed(bytes: &[u8]) -> Option<usize> {
     bytes[passed..].iter().position(|byte| *byte == b'\n').map(|place| passed + place)
 }
 
-/// A place in a body in chunks (RFC 9112, section 7.1).
+/// A position in a body in chunks (RFC 9112, section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunk {
     /// In the line before a chunk: the size so far, and whether its digits are over.
     Size { size: u64, is_over: bool },
-    /// So many bytes before the next such line.
+    /// This number of bytes before the next such line.
     Data(u64),
     /// Behind the last chunk.
     Trailer(Lines),
@@ -249,7 +249,7 @@ impl Chunk {
     }
 }
 
-/// Where `left` bytes end, if that is in `bytes`. Otherwise takes their number off.
+/// Returns the end of the next `left` bytes if it is within `bytes`. Otherwise reduces `left` by their length.
 fn end_of(left: &mut u64, bytes: &[u8]) -> Option<usize> {
     match usize::try_from(*left) {
         Ok(end) if end <= bytes.len() => Some(end),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn one_head_passes_however_it_arrives() {
+    fn one_head_passes_in_pieces_of_any_size() {
         for head in [
             "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
             "GET / HTTP/1.1\nhost: x\n\n",

@@ -24,14 +24,14 @@ use crate::failure::Failure;
 use crate::settings::{Audit, InvalidSetting, Settings};
 use crate::{logging, machine, secret_file};
 
-/// What is done with the database, and with a secret file beside it.
+/// How a command uses the database and a secret file beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Used, and created if missing. Only `serve` and `user add` do this; `migrate` creates the database only.
+    /// Created if missing. Only `serve` and `user add` do this; `migrate` creates only the database.
     Create,
-    /// Changed. A missing one is refused.
+    /// Changed, and refused if missing.
     Change,
-    /// Read, also from read-only storage. A missing one is refused.
+    /// Only read, also on read-only storage, and refused if missing.
     Read,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Puts an instance together. With [`Purpose::Create`] nothing is looked at yet but the secret.
+    /// Puts an instance together. With [`Purpose::Create`], only the secret is read.
     pub(crate) fn wire(settings: &Settings, purpose: Purpose) -> Result<Self, Failure> {
         let database = match purpose {
             Purpose::Create | Purpose::Change => Database::new(settings.database.clone(), settings.pool),
@@ -98,7 +98,7 @@ impl Instance {
     /// [`Failure::Config`] when trying again changes nothing; [`Failure::Clock`] when only the clock is not ready.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         self.open_stores()?;
-        // Before anybody asks whether the service is ready. The keeper repeats it and logs what comes of it.
+        // Readiness fails until the first check. The keeper repeats the check and logs its outcome.
         let _checked = self.service.check_writes();
         Ok(self.service.catch_up()?)
     }
@@ -124,8 +124,7 @@ impl Instance {
         Sealer::new(Arc::clone(&self.database), keys, instance, self.audit.retention)
     }
 
-    /// Fails once another secret took the place of the database's, or a pooler stands before it that the service cannot
-    /// use.
+    /// Fails if the database's secret was replaced, or if an unsupported pooler was put in front of the database.
     pub(crate) fn check_database(&self) -> Result<(), Failure> {
         if self.database.is_pooled() {
             return Err(unprepared(PrepareError::Pooler));
@@ -190,7 +189,7 @@ pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthS
     }
 }
 
-/// The settings' database as a command uses it. Nothing is looked at yet.
+/// Returns the settings' database for a command. Does not connect.
 pub(crate) fn database(settings: &Settings) -> Result<Database, Failure> {
     machine::check_command(settings)?;
     Ok(Database::new(settings.database.clone(), settings.pool))
@@ -200,7 +199,7 @@ pub(crate) fn database(settings: &Settings) -> Result<Database, Failure> {
 pub(crate) fn unprepared(error: PrepareError) -> Failure {
     match error {
         PrepareError::Absent(_) => InvalidSetting::new(format!(
-            "database.url: {error}; run the command with the settings and in the folder of the service (only `serve`, \
+            "database.url: {error}; run the command in the folder of the service and with its settings (only `serve`, \
              `migrate` and `user add` create a database)"
         ))
         .into(),
@@ -211,8 +210,8 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
         | PrepareError::Pooler
         | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
         PrepareError::OtherSecret => InvalidSetting::new(format!(
-            "secret: {error}; set that one, or add it to accepted_secrets to replace it; if others know it, \
-             `portcullis secret adopt` puts this one in its place for good and signs everybody out"
+            "secret: {error}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
+             replace it with this one by `portcullis secret adopt`, which signs out all users"
         ))
         .into(),
         PrepareError::RefusedSecret => {
@@ -228,7 +227,8 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
     }
 }
 
-/// The settings' secrets, or the one that development creates for itself: not beside a database that was used with another.
+/// Returns the settings' secrets, or in development those of the secret file. Creates that file unless the database was
+/// used with another secret.
 fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, Failure> {
     let needs_file = settings.secret.is_none() && settings.secret_file().is_some();
     match needs_file && database.is_used().map_err(unprepared)? {
@@ -237,7 +237,7 @@ fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, Failure>
     }
 }
 
-/// The same, but nothing is created.
+/// Like [`secrets`], but creates nothing.
 pub(crate) fn known_secrets(settings: &Settings) -> Result<Secrets, Failure> {
     secrets_by(settings, secret_file::load)
 }

@@ -105,6 +105,12 @@ impl ThrowawayPostgres {
         }
     }
 
+    /// Returns the name of the database of a URL from [`Self::create_database`]; any other text as it is.
+    pub fn database_name(url: &str) -> &str {
+        let path = url.strip_prefix("postgres://").and_then(|rest| rest.split_once('/'));
+        path.map_or(url, |(_, path)| path.split('?').next().unwrap_or(path))
+    }
+
     /// Runs SQL as the superuser and returns its rows as text. The database is named by its URL, or is `postgres` for
     /// what concerns the whole server. Several statements in one string are one transaction.
     ///
@@ -119,10 +125,8 @@ impl ThrowawayPostgres {
     /// # Errors
     /// When the server refuses the SQL, with its message, or does not answer.
     pub fn try_execute(&self, database: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-        let of_url = |url: &str| Some(url.split_once('/')?.1.split('?').next()?.to_owned());
-        let name = database.strip_prefix("postgres://").and_then(of_url);
         let socket = self.directory.join(format!(".s.PGSQL.{}", self.manner.port()));
-        wire::query(&socket, "postgres", name.as_deref().unwrap_or(database), sql)
+        wire::query(&socket, "postgres", Self::database_name(database), sql)
             .map_err(|error| error.to_string())
     }
 
@@ -142,7 +146,7 @@ impl ThrowawayPostgres {
         self.order(CRASH);
     }
 
-    /// Lets the stopped server start as a standby, which follows nobody until it is promoted.
+    /// Lets the stopped server start as a standby without a primary, which can be promoted.
     ///
     /// # Panics
     /// When its directory cannot be written.

@@ -1,4 +1,4 @@
-//! Whether the owner of an account gets in while a crowd tries wrong passwords: each wrong login has a new name and comes
+//! Measures whether the owner of an account can log in while a crowd tries wrong passwords: each wrong login has a new name and comes
 //! from a new network, so no counter and no limit of one client slows it down.
 //!
 //! The server runs with its default settings, except that it believes `X-Forwarded-For` from this machine. One owner logs in
@@ -44,7 +44,7 @@ pub(crate) struct Crowd {
 /// Measures and prints a table.
 ///
 /// # Errors
-/// Also if an owner at known networks is served less often than the goal asks.
+/// If a server cannot be started, or an owner at known networks is served less often than the goal requires.
 pub(crate) fn run(options: &Crowd) -> Result<()> {
     let binary = Binary::find(options.server.as_deref())?;
     let mut rows = Vec::new();
@@ -121,7 +121,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// What came of one attack.
+/// The outcome of one attack.
 struct Outcome {
     length: Duration,
     /// Answers to wrong logins.
@@ -309,17 +309,17 @@ const WRONG: &str = "Wr0ngly-horse battery";
 /// When a login counts as served.
 const IN_TIME: Duration = Duration::from_secs(3);
 
-/// How many percent of the logins from known networks are served, at least.
+/// The least percentage of logins from known networks that must be served.
 const GOAL_PERCENT: usize = 99;
 
 /// How long the attack lasts before the owners come.
 const HEAD_START: Duration = Duration::from_secs(3);
 
-/// The time between two logins of an owner. With so many homes, none is limited (30 logins per minute).
+/// The time between two logins of an owner. With this number of homes, none is limited (30 logins per minute).
 const PAUSE: Duration = Duration::from_millis(500);
 const HOMES: u32 = 8;
 
-/// 172.16.0.1: where the owner at new networks comes from first.
+/// 172.16.0.1: the first address of the owner at new networks.
 const FIRST_NEW: u32 = 0xac10_0001;
 
 /// How many connections the attack has: more than the server has places for, so that none is late.

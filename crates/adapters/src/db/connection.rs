@@ -113,8 +113,8 @@ fn connect_to_postgres(url: &str, statement_timeout: Duration) -> Result<PgConne
     Ok(connection)
 }
 
-/// SQLite needs a log beside the file even to read it. If the log can neither be opened nor created, the file is read
-/// alone, provided that nothing is missing in it.
+/// SQLite needs a log beside the file even to read it. If the log can neither be opened nor created, only the
+/// file is read, provided that it contains all changes.
 fn look_at_sqlite(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {
     let open = |opening| -> Result<SqliteConnection, DatabaseFailure> {
         let mut connection = SqliteConnection::establish(&sqlite_file::uri(path, opening)?)?;
@@ -160,7 +160,7 @@ enum Condition {
 }
 
 impl Pooled {
-    /// A connection that began to be made at `opened`.
+    /// Wraps a connection that was opened at or after `opened`.
     fn new(connection: AnyConnection, opened: Instant) -> Self {
         Self { connection, opened, last_used: Instant::now(), condition: Condition::Sound }
     }
@@ -178,7 +178,7 @@ impl Pooled {
         self.condition = if is_connection_loss(error) { Condition::Lost } else { Condition::Suspect };
     }
 
-    /// Keeps it from the pool after the error of a transaction, if another connection might do better.
+    /// Keeps the connection out of the pool after the error of a transaction, if another connection might succeed.
     pub(super) fn discard_if_stale(&mut self, error: &(dyn StdError + 'static)) {
         if is_connection_loss(error) {
             self.condition = Condition::Lost;
@@ -202,12 +202,12 @@ impl DerefMut for Pooled {
     }
 }
 
-/// Since when a connection of the pool must have been opened to be used.
+/// The time since which a connection of the pool must have been opened to be used.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Freshness(Arc<Mutex<Option<Instant>>>);
 
 impl Freshness {
-    /// Replaces every connection that was opened before `time`, when it is asked for next or comes back.
+    /// Replaces every connection that was opened before `time`, at its next checkout or return.
     pub(super) fn replace_opened_before(&self, time: Instant) {
         let mut since = self.since();
         *since = Some(since.map_or(time, |since| since.max(time)));
@@ -323,13 +323,13 @@ const _: () = assert!(
     "a slow transaction's event would be sealed late"
 );
 
-/// Sets what the statements rely on, whatever the server, the database, the role or the URL has. `read committed`: each
-/// race is decided by one statement, which sees what was committed before it. `synchronous_commit` is raised where the
-/// server would acknowledge commits that a crash can lose; a stricter setting of the server (`remote_apply`) stays. Whether
-/// the session may write is left as it is, since operators switch a database to read-only by that.
+/// Sets what the statements rely on, regardless of the settings of server, database, role and URL. `read committed`: each
+/// race is decided by one statement, which sees what was committed before it. `synchronous_commit` is raised if the
+/// server would acknowledge commits that a crash can lose; a stricter setting of the server (`remote_apply`) stays. The
+/// setting `default_transaction_read_only` stays, since operators use it to make a database read-only.
 ///
 /// A pooler in session mode without `server_reset_query` hands on the session of its last client, such as an earlier
-/// instance or a command that only reads: what they leave in it is undone first.
+/// instance or a command that only reads. The first statements undo what such a client leaves.
 fn postgres_session(statement_timeout: Duration) -> String {
     format!(
         "DEALLOCATE ALL;
@@ -384,7 +384,7 @@ const SQLITE_SESSION: &str = "
     PRAGMA trusted_schema = OFF;
 ";
 
-/// What a connection needs that changes nothing. The query reads the file, which SQLite opens no earlier.
+/// The settings of a connection that only reads. The query makes SQLite open the file, which it does on first use.
 const SQLITE_LOOK: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA query_only = ON;
@@ -449,7 +449,7 @@ mod tests {
     fn a_postgres_connection_is_durable_and_its_waits_are_bounded() {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        let name = ThrowawayPostgres::database_name(&url);
         for (configured, expected) in
             [("off", "on"), ("local", "on"), ("on", "on"), ("remote_apply", "remote_apply")]
         {
@@ -470,7 +470,7 @@ mod tests {
     fn session_settings_of_a_database_are_overridden() {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        let name = ThrowawayPostgres::database_name(&url);
         let pinned = [
             ("default_transaction_isolation", "serializable", "read committed"),
             ("default_transaction_deferrable", "on", "off"),
@@ -529,7 +529,7 @@ mod tests {
     fn a_session_without_foreign_keys_is_refused() {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        let name = ThrowawayPostgres::database_name(&url);
         server.execute(&url, &format!("ALTER DATABASE {name} SET session_replication_role TO replica"));
         let connected = AnyConnection::connect(&DatabaseUrl::parse(&url).unwrap());
         assert!(

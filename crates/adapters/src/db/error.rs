@@ -65,23 +65,23 @@ pub(super) fn is_connection_loss(error: &(dyn StdError + 'static)) -> bool {
 /// Whether the session or the server accepts no changes. Another connection may lead to one that does.
 pub(super) fn is_read_only(error: &(dyn StdError + 'static)) -> bool {
     database_error(error).is_some_and(|(kind, message)| {
-        // SQLite's words for a file that was opened while it could only be read.
+        // SQLite's message for a file that was not writable when it was opened.
         matches!(kind, DatabaseErrorKind::ReadOnlyTransaction)
             || message.contains("attempt to write a readonly")
     })
 }
 
-/// Whether two transactions were in each other's way, and this one was undone so that it can be repeated.
+/// Whether a transaction was rolled back because it conflicted with another one, so that it can be repeated.
 ///
-/// Diesel has no kind for a deadlock (40P01). Where the server speaks another language than English, it is not recognised
-/// and the call fails.
+/// Diesel has no kind for a deadlock (40P01). It is recognised only by the English message: with
+/// another `lc_messages` the call fails.
 pub(super) fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
     database_error(error).is_some_and(|(kind, message)| {
         matches!(kind, DatabaseErrorKind::SerializationFailure) || message.contains("deadlock detected")
     })
 }
 
-/// Whether an error says nothing about other changes: a refusal of the domain, a broken constraint or row, a conflict.
+/// Whether an error does not affect other changes: a refusal by the domain, a broken constraint or row, a conflict.
 pub(super) fn concerns_one_request(error: &(dyn StdError + 'static)) -> bool {
     // Refusals have no cause.
     error.source().is_none()
@@ -93,7 +93,7 @@ pub(super) fn concerns_one_request(error: &(dyn StdError + 'static)) -> bool {
         })
 }
 
-/// What the database said, if it caused an error.
+/// Returns the kind and the message of the database's error, if the database caused the failure.
 fn database_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<(&'a DatabaseErrorKind, &'a str)> {
     fn said(error: &Error) -> Option<(&DatabaseErrorKind, &str)> {
         match error {
@@ -144,15 +144,15 @@ impl DatabaseFailure {
         Self(source.into())
     }
 
-    /// Whether libpq refused to connect before it reached a server, which no server can change.
+    /// Whether libpq refused to connect before it reached a server, so that waiting for the server cannot help.
     pub(super) fn is_refused_by_libpq(&self) -> bool {
         let text = self.0.to_string();
         let is_from_a_server = SERVERS_SEVERITIES.iter().any(|severity| text.contains(severity));
         !is_from_a_server && LIBPQ_REFUSALS.iter().any(|words| text.contains(words))
     }
 
-    /// What an operator can do about a server that cannot be used; empty if nothing is known. The server's words are
-    /// known in English only.
+    /// Returns advice for operators about a server that cannot be used; empty if there is none. Only English messages
+    /// of servers are recognised.
     pub(super) fn advice(&self) -> &'static str {
         let text = self.0.to_string();
         let known = ADVICE.iter().find(|(words, _)| words.iter().any(|words| text.contains(words)));
@@ -213,10 +213,10 @@ impl From<std::io::Error> for DatabaseFailure {
     }
 }
 
-/// How libpq marks what a server said.
+/// The severities by which libpq marks messages of a server.
 const SERVERS_SEVERITIES: [&str; 3] = ["FATAL:", "ERROR:", "PANIC:"];
 
-/// libpq's words (it is bundled, so in English) for settings, files and variables that it refuses.
+/// Messages of libpq for settings, files and variables that it refuses. The bundled libpq has English messages only.
 const LIBPQ_REFUSALS: &[&str] = &[
     "invalid URI query parameter",
     "invalid connection option",
@@ -247,7 +247,7 @@ const LIBPQ_REFUSALS: &[&str] = &[
     "local user with ID",
 ];
 
-/// Words of servers and of libpq, and what to do about what they mean.
+/// Parts of messages of servers and libpq, each with its advice.
 const ADVICE: &[(&[&str], &str)] = &[
     (
         &["authentication method requirement"],
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_libpq_is_told_from_one_of_a_server() {
+    fn refusals_of_libpq_and_of_servers_are_distinguished() {
         for (text, is_libpqs) in [
             ("invalid URI query parameter: \"pgbouncer\"", true),
             ("invalid sslmode value: \"bogus\"", true),

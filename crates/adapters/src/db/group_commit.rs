@@ -130,7 +130,7 @@ impl GroupCommit {
                 Ok(value)
             }
             Err(error) => {
-                // Another connection may do better, such as where the file could not be written when this one was made.
+                // Another connection may succeed, for example if the file was not writable when this one was opened.
                 if group.connection.rollback().is_ok() && concerns_one_request(&error) {
                     turn.leave(Left::Idle(group.connection));
                 }
@@ -199,8 +199,8 @@ struct Group {
     earliest: Instant,
     /// Why there is no transaction any more that could be committed.
     failure: Option<SharedFailure>,
-    /// A panic left nobody knows what in the connection, or a part failed that another connection might do: it is used
-    /// for what the group still does, and then closed.
+    /// A panic may have left the connection in any state, or a part failed that might succeed over another connection.
+    /// The group still uses the connection to finish; then it is closed.
     is_suspect: bool,
     outcome: Outcome,
     /// Whose statements were done for them. (Behind the outcome, so that it is told before they are woken.)

@@ -14,12 +14,12 @@ use super::schema::users;
 use super::types::DbId;
 use crate::hashing;
 
-/// A user who cannot log in, whatever the password is.
+/// A user who cannot log in with any password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnusableHash {
     /// The user's id.
     pub user: Uuid,
-    /// The user's name; what is not UTF-8 in it is replaced.
+    /// The user's name; bytes that are not UTF-8 are replaced.
     pub username: String,
     /// Why the hash cannot be used. Contains nothing of the hash.
     pub reason: &'static str,

@@ -1,10 +1,10 @@
 //! Recognises a pooler that moves a session from one server process to another between transactions, such as PgBouncer in
 //! transaction or statement mode.
 //!
-//! No pooler tells its mode. But every server process serves one direct connection, or one client of a pooler in session
+//! No pooler reveals its mode. But every server process serves one direct connection, or one client of a pooler in session
 //! mode, as long as that connection lasts. So two open connections with the same server process, or a connection whose
-//! process changes, prove the pooler. Nothing is set on the way: what a session sets would stay with the pooler's
-//! connection, for its next client.
+//! process changes, prove the pooler. The check changes no session setting, because the pooler would pass the
+//! changed session to its next client.
 
 use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
@@ -12,13 +12,13 @@ use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use super::DatabaseUrl;
 use super::error::DatabaseFailure;
 
-/// Whether such a pooler stands between this instance and PostgreSQL.
+/// Returns whether such a pooler is between this instance and PostgreSQL.
 pub(super) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
     let DatabaseUrl::Postgres(url) = url else { return Ok(false) };
     let mut first = PgConnection::establish(url)?;
     let process = server_process(&mut first)?;
     for _ in 0..OTHERS {
-        // A pooler with an idle connection gives it to whoever asks next: the one that the first connection left.
+        // A pooler gives its idle server connection to the next client: the one that the first connection just released.
         let mut other = PgConnection::establish(url)?;
         if server_process(&mut other)? == process || server_process(&mut first)? != process {
             return Ok(true);

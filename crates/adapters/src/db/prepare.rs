@@ -18,7 +18,7 @@ use super::event_log::insert_event;
 use super::secrets::{self, Checks, Known};
 use super::{DatabaseUrl, InvalidDatabaseUrl, audit_chain, deployment, migrations, pooler, sqlite_file};
 use crate::audit::{AuditKey, AuditKeys};
-use crate::files::{create_folder, folder_of};
+use crate::files::{absolute, create_folder, folder_of};
 use crate::keys::KeyCheck;
 
 /// The database could not be made ready.
@@ -27,16 +27,16 @@ pub enum PrepareError {
     /// It does not answer, or another instance or process holds it for too long; trying again may help.
     #[error("cannot reach the database: {0}{advice}", advice = .0.advice())]
     Unreachable(DatabaseFailure),
-    /// It answers and refuses what the service needs, until its administrator does what the text says.
+    /// The server answers, but refuses a statement that the service needs. The text is advice for its administrator.
     #[error("the database does not allow what the service needs: {0}; {1}")]
     Denied(DatabaseFailure, String),
-    /// libpq refuses the URL, a variable or a file for good.
+    /// libpq refuses the URL, a variable or a file. Trying again does not help.
     #[error("libpq cannot use the settings: {0}")]
     Refused(DatabaseFailure),
     /// The URL names a file that cannot be read.
     #[error("{0}")]
     Url(InvalidDatabaseUrl),
-    /// A pooler stands before the database that shares server processes among clients.
+    /// A pooler in front of the database shares server processes among clients.
     #[error(
         "a pooler in transaction or statement mode (such as PgBouncer with pool_mode = transaction) stands before the \
          database; it would mix up the sessions of its clients: connect to PostgreSQL directly, or set the pooler to \
@@ -47,7 +47,7 @@ pub enum PrepareError {
     #[error("the server is PostgreSQL {is}: version {needed} or later is needed", is = .0 / 10_000, needed = OLDEST_POSTGRES / 10_000)]
     TooOld(i32),
     /// The SQLite file or its folder cannot be made, read or written, or the file is no database.
-    #[error("cannot use the database file {path}: {1}", path = whole(.0))]
+    #[error("cannot use the database file {path}: {1}", path = absolute(.0))]
     Unusable(PathBuf, DatabaseFailure),
     /// There is no database, or none of this service's tables in it, and the call must not create them.
     #[error("there is no database of Portcullis: {0}")]
@@ -73,15 +73,15 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    /// Nothing at all is at a database's place.
+    /// There is nothing at a database's path.
     pub(super) fn missing(path: &Path) -> Self {
-        Self::Absent(format!("{} does not exist", whole(path)))
+        Self::Absent(format!("{} does not exist", absolute(path)))
     }
 
     /// The database lacks every table of this service.
     fn without_tables(url: &DatabaseUrl) -> Self {
         Self::Absent(match url {
-            DatabaseUrl::Sqlite(path) => format!("{} has none of its tables", whole(path)),
+            DatabaseUrl::Sqlite(path) => format!("{} has none of its tables", absolute(path)),
             url @ DatabaseUrl::Postgres(_) => format!("{url} has none of its tables"),
         })
     }
@@ -98,10 +98,6 @@ impl PrepareError {
             _ => Self::Unreachable(failure),
         }
     }
-}
-
-fn whole(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// Brings the schema up to date, and creates what is missing.
@@ -143,7 +139,7 @@ pub(super) fn check_exists(url: &DatabaseUrl) -> Result<(), PrepareError> {
     }
 }
 
-/// Holds an instance's secrets against the database's and changes nothing. Returns how often a secret was adopted so far.
+/// Compares an instance's secrets with the database's and changes nothing. Returns how often a secret was adopted so far.
 pub(super) fn prepare_to_read(url: &DatabaseUrl, checks: &Checks) -> Result<i64, PrepareError> {
     let mut connection = connect_to_look(url)?;
     let known = Known::read(&mut connection).map_err(|error| PrepareError::of(url, error.into()))?;
@@ -244,7 +240,7 @@ fn lock_file(path: &Path, failed: impl Fn(DatabaseFailure) -> PrepareError) -> R
     let stays_locked = || DatabaseFailure::new("another instance stays at preparing it");
     let lock = lock.ok_or_else(|| PrepareError::Unreachable(stays_locked()))?;
     if sqlite_file::make_file(path).map_err(failed)? {
-        log::info!(path = whole(path); "created the database");
+        log::info!(path = absolute(path); "created the database");
     }
     Ok(lock)
 }
@@ -331,7 +327,7 @@ impl<'a> Alone<'a> {
         }
     }
 
-    /// Runs `work` in a transaction. What fails in the middle is rolled back.
+    /// Runs `work` in a transaction, which is rolled back if `work` fails.
     fn transaction(
         mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<(), StoreError>,
@@ -360,8 +356,7 @@ pub(super) fn check_existing_server(url: &DatabaseUrl) -> Result<(), PrepareErro
     })
 }
 
-/// Checks, before anything is set or locked there, that what answers is a PostgreSQL server which the service can use. Does
-/// nothing for SQLite.
+/// Checks that the service can use the PostgreSQL server, before anything is set or locked there. Does nothing for SQLite.
 fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
     let DatabaseUrl::Postgres(to) = url else { return Ok(()) };
     let failed = |failure| PrepareError::of(url, failure);
@@ -385,13 +380,12 @@ fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
     }
 }
 
-/// Returns what an administrator can do, as far as the server can tell. Its answers do not depend on the language of its
-/// messages.
+/// Returns advice for the administrator, from the state of the server instead of its messages, whose language varies.
 fn remedy(connection: &mut PgConnection, is_migration: bool) -> Option<String> {
     let rights: Rights = diesel::sql_query(RIGHTS).get_result(connection).ok()?;
     let Rights { role, schema, may_create, is_standby, is_read_only, tables } = rights;
     if is_standby {
-        return Some("the server is a standby: let database.url lead to the primary".to_owned());
+        return Some("the server is a standby: set database.url to the primary".to_owned());
     }
     if is_read_only {
         return Some(
@@ -416,12 +410,12 @@ fn remedy(connection: &mut PgConnection, is_migration: bool) -> Option<String> {
     ))
 }
 
-/// What may keep a role from preparing the database.
+/// Reasons that may keep a role from preparing the database.
 #[derive(QueryableByName)]
 struct Rights {
     #[diesel(sql_type = Text)]
     role: String,
-    /// Where new tables go.
+    /// The schema in which new tables are created.
     #[diesel(sql_type = Nullable<Text>)]
     schema: Option<String>,
     #[diesel(sql_type = Bool)]
@@ -459,8 +453,8 @@ struct Server {
     version: i32,
 }
 
-/// The oldest server that is used, as `server_version_num`. The PostgreSQL project maintains none below it any more, and
-/// the settings that a session pins are those from there on.
+/// The oldest server that is used, as `server_version_num`. The PostgreSQL project maintains no older version, and
+/// the service sets only session settings that exist since this version.
 const OLDEST_POSTGRES: i32 = 140_000;
 
 /// How long an instance waits for another to finish preparing.

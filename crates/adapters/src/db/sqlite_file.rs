@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 #[cfg(unix)]
 use rustix::{fs::Access, io::Errno};
 
-#[cfg(unix)]
-use crate::files::folder_of;
 use crate::files::{GroupAccess, create_file, refuse_dangling_link};
+#[cfg(unix)]
+use crate::files::{absolute, folder_of};
 
 /// How SQLite opens a database file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Opening {
     Immutable,
 }
 
-/// The URI by which SQLite opens a file. The path in it is absolute and escaped, so that nothing of the path is an option.
+/// The URI by which SQLite opens a file. The path in it is absolute and escaped, so that no part of the path is taken for an option.
 pub(super) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
     let absolute = std::path::absolute(path)?;
     let name = absolute.to_str().ok_or_else(|| {
@@ -39,7 +39,7 @@ pub(super) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
             '%' => uri.push_str("%25"),
             '?' => uri.push_str("%3f"),
             '#' => uri.push_str("%23"),
-            // Windows separates folders by it; elsewhere it is a part of a name.
+            // A separator on Windows; elsewhere a part of a name.
             '\\' if cfg!(windows) => uri.push('/'),
             c => uri.push(c),
         }
@@ -79,7 +79,7 @@ pub(super) fn make_file(database: &Path) -> io::Result<bool> {
     }
 }
 
-/// Tells a file from others, whatever its path. `None` where the system has no such number.
+/// Identifies a file regardless of its path. `None` if the system has no such number.
 pub(super) type FileId = Option<(u64, u64)>;
 
 /// The file that a path leads to now.
@@ -100,7 +100,7 @@ pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
 /// are missing, to the folder.
 ///
 /// # Errors
-/// The first path that cannot be written, with its owner or with the file system's being read-only.
+/// Names the first path that cannot be written, and its owner or the read-only file system.
 #[cfg(unix)]
 pub(super) fn check_writable(database: &Path) -> io::Result<()> {
     let beside = ["-wal", "-shm", LOCK].map(|suffix| beside(database, suffix));
@@ -120,7 +120,7 @@ pub(super) fn check_writable(database: &Path) -> io::Result<()> {
 /// Checks that this process may read a database file.
 ///
 /// # Errors
-/// If it may not: with the file's owner.
+/// If it may not. The text names the file's owner.
 #[cfg(unix)]
 pub(super) fn check_readable(database: &Path) -> io::Result<()> {
     may(database, Access::READ_OK).map_err(|error| refused(database, "read", error))
@@ -131,7 +131,7 @@ pub(super) fn check_readable(_database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the system. To open a database file only to try would drop SQLite's own locks when the file is closed again.
+/// Asks the system. Opening the file as a test would drop SQLite's own locks when it is closed.
 #[cfg(unix)]
 fn may(path: &Path, access: Access) -> Result<(), Errno> {
     rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS)
@@ -146,8 +146,7 @@ pub(super) fn check_writable(_database: &Path) -> io::Result<()> {
 fn refused(path: &Path, done: &str, error: Errno) -> io::Error {
     use std::os::unix::fs::MetadataExt as _;
 
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let whole = whole.display();
+    let whole = absolute(path);
     let text = match (error, path.metadata()) {
         (Errno::ROFS, _) => format!("{whole} is on a read-only file system"),
         (_, Ok(data)) if data.uid() == rustix::process::geteuid().as_raw() => format!(
@@ -205,11 +204,11 @@ pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<Fil
     }
 }
 
-/// What to do about a file system without locks or shared memory.
+/// Advice for file systems without locks or shared memory.
 pub(super) const FILE_SYSTEM_ADVICE: &str = "keep the database on a local file system that has locks and shared memory, \
                                              not on a network share, or use PostgreSQL";
 
-/// What the name of the lock's file ends with.
+/// The suffix of the lock file's name.
 const LOCK: &str = ".migrate.lock";
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ impl StoreHealth for Database {
         self.check_file()?;
         match self.writes.evidence() {
             Evidence::Stuck(age) => {
-                Err(unavailable(format!("a change has waited for its end for {} seconds", age.as_secs())))
+                Err(unavailable(format!("a change has not finished after {} seconds", age.as_secs())))
             }
             Evidence::Proven => Ok(()),
             Evidence::Nothing => {
@@ -40,10 +40,9 @@ impl StoreHealth for Database {
 }
 
 impl Database {
-    /// Makes every kind of change and undoes it, then commits a row that comes and goes: what passes here, requests can
-    /// do. If it fails, every connection of the pool is replaced, so that the next rehearsal and the requests after it use
-    /// connections to whatever server is there then.
-    /// Returns the server process that rehearsed.
+    /// Makes every kind of change and undoes it, then inserts and deletes a row in a transaction that commits. If that
+    /// succeeds, the changes of requests succeed too. If it fails, every connection of the pool is replaced, because the
+    /// URL may lead to another server by now. Returns the server process that made the changes.
     fn rehearse(&self) -> Result<i32, StoreError> {
         let begun = Instant::now();
         let rehearsed = self.transaction(|connection| {
@@ -65,7 +64,7 @@ impl Database {
             server_process(connection)
         });
         match rehearsed {
-            // Connections from before may lead to a server, or have a session, that still refuses changes.
+            // Older connections may lead to a server, or have a session, that still refuses changes.
             Ok(_) => self.freshness.replace_opened_before(begun),
             Err(_) => {
                 self.freshness.replace_opened_before(Instant::now());
@@ -75,8 +74,8 @@ impl Database {
         rehearsed
     }
 
-    /// Looks for a pooler, put before the database since the start, if the server process of a connection from the pool
-    /// is that of the watch, too.
+    /// Looks for a pooler if a connection of the pool has the same server process as the watch: an operator may have put a
+    /// pooler in front of the database after the start.
     fn compare_process(&self, process: i32) -> Result<(), StoreError> {
         if self.watch.process() == Some(process) {
             self.look_for_pooler();
@@ -118,7 +117,7 @@ const DRY_RUN: &str = "
     UPDATE deployment SET sweeper_until = sweeper_until WHERE 1 = 0;
 ";
 
-/// What a registration, a login and a refresh change. The events are as large as two pages, so that a full disk shows;
+/// The changes of a registration, a login and a refresh. The events fill two pages, so that a full disk is detected;
 /// their ids are the last of all, so that they touch one page of the index. No user can have the name, which has a space.
 const POSTGRES_REHEARSAL: &str = "
     INSERT INTO users (id, username, canonical_name, password_hash, credential_version, created_at)
@@ -132,7 +131,7 @@ const POSTGRES_REHEARSAL: &str = "
       FROM generate_series(1, 16);
 ";
 
-/// A row that comes and goes in one transaction, so that its commit is one of a change. No account has this pseudonym.
+/// Inserts and deletes a row in one transaction, so that the commit writes a change. No account has this pseudonym.
 const POSTGRES_TRACE: &str = "
     INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (decode(repeat('00', 32), 'hex'), 0, 'epoch');
     DELETE FROM attempt_counters WHERE pseudonym = decode(repeat('00', 32), 'hex');

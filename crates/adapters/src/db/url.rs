@@ -59,7 +59,7 @@ impl DatabaseUrl {
     }
 }
 
-/// The options that name a file of TLS, which must be there.
+/// The options that name a file for TLS, which must exist.
 const FILE_OPTIONS: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "sslcrl"];
 
 impl fmt::Display for DatabaseUrl {
@@ -105,7 +105,7 @@ pub enum InvalidDatabaseUrl {
     UnknownOption {
         /// The option's name.
         name: Option<String>,
-        /// What to do about it.
+        /// Advice for the operator.
         advice: String,
     },
     /// libpq, or a service that writes, cannot use an option's value.
@@ -113,16 +113,16 @@ pub enum InvalidDatabaseUrl {
     OptionValue {
         /// The option's name.
         name: &'static str,
-        /// Which values it may have, or why not this one.
+        /// The allowed values, or the reason why this one is refused.
         expected: String,
     },
-    /// The authority has a port that is none.
+    /// The authority has a port that is not a port number.
     #[error("has a port that is not a number from 1 to 65535")]
     Port,
     /// The URL asks for TLS and this build lacks it.
-    #[error("asks for TLS by its sslmode, which this build (without the feature postgres-tls) lacks")]
+    #[error("has an sslmode that requires TLS, which this build (without the feature postgres-tls) lacks")]
     NoTls,
-    /// A file named by an option is not there or cannot be read.
+    /// A file named by an option does not exist or cannot be read.
     #[error("names a file by its option {option} that cannot be read: {reason}")]
     File {
         /// The option's name.
@@ -254,7 +254,7 @@ impl<'a> PostgresParts<'a> {
         names.iter().enumerate().all(|(n, name)| name.is_some_and(is_plain) && !names[..n].contains(name))
     }
 
-    /// Whether every port in the authority is one.
+    /// Whether every port in the authority is a port number.
     fn ports_are_ports(&self) -> bool {
         self.hosts.split(',').all(|host| {
             let after_address = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
@@ -325,7 +325,7 @@ fn is_percent_encoded(part: &str) -> bool {
     escapes.into_iter().all(has_digits) && !part.contains(|c: char| c.is_control() || c == ' ')
 }
 
-/// A value of an option with its percent-encoding undone, as libpq reads it. What is no text then stays encoded.
+/// A value of an option with its percent-encoding undone, as libpq reads it. A value that is not UTF-8 then stays encoded.
 fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();

@@ -14,20 +14,20 @@ use super::{DatabaseUrl, pooler};
 #[derive(Default)]
 pub(super) struct Watch {
     connection: Mutex<Option<AnyConnection>>,
-    /// The server process that serves the connection, as long as no pooler moves it to another. Beside the connection, so
-    /// that nobody waits for a look to read it.
+    /// The server process that serves the connection, as long as no pooler moves it to another. It has a lock of its own, so
+    /// that reading it never waits for queries over the connection.
     process: Mutex<Option<i32>>,
 }
 
-/// A pooler stands before the database that shares server processes among clients.
+/// A pooler in front of the database shares server processes among clients.
 pub(super) struct Pooled;
 
-/// What came of looking.
+/// The result of the queries, or [`Pooled`].
 pub(super) type Looked<T> = Result<Result<T, Pooled>, StoreError>;
 
 impl Watch {
-    /// Runs queries that read. `process` is what they say of the server process. A pooler may have been put before the
-    /// database since the start: that is looked for with each new connection, and whenever the process changes.
+    /// Runs queries that only read. `process` returns the server process from their result. Looks for a pooler with each
+    /// new connection, and if the process changed: an operator may have added one after the start.
     pub(super) fn look<T>(
         &self,
         url: &DatabaseUrl,
@@ -54,7 +54,7 @@ impl Watch {
         Ok(Ok(seen))
     }
 
-    /// The server process of the last look; `None` while there is no connection, and for SQLite.
+    /// The server process of the last queries; `None` while there is no connection, and for SQLite.
     pub(super) fn process(&self) -> Option<i32> {
         self.known_process().filter(|process| *process != 0)
     }

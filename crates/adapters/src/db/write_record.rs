@@ -1,4 +1,4 @@
-//! What became of this instance's recent changes, from which [`StoreHealth`](portcullis_domain::ports::StoreHealth)
+//! The outcomes of this instance's recent changes, from which [`StoreHealth`](portcullis_domain::ports::StoreHealth)
 //! concludes whether changes are committed.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ struct State {
     refuted: u64,
 }
 
-/// What the record says about changes in general.
+/// The conclusion about changes in general.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// A change has been under way for longer than [`LONGEST_WRITE`].
@@ -32,8 +32,8 @@ pub(super) enum Evidence {
     Proven,
     /// No change was made lately.
     Nothing,
-    /// A change failed, and not for a reason of its own. Others may have succeeded since: a trigger or a full disk stops
-    /// only some. [`WriteRecord::refute`] takes the failures up to this one back.
+    /// A change failed for a reason that may affect others too. Others may have succeeded since: a trigger or a full disk
+    /// stops only some. [`WriteRecord::refute`] cancels the failures up to this one.
     Failed(Failures),
 }
 
@@ -57,7 +57,7 @@ impl WriteRecord {
         result
     }
 
-    /// Says what is known now.
+    /// Returns the present conclusion.
     pub(super) fn evidence(&self) -> Evidence {
         let state = self.lock();
         let oldest = state.under_way.values().min().map(Instant::elapsed);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_one_request_say_nothing() {
+    fn refusals_of_one_request_are_ignored() {
         let record = WriteRecord::default();
         record.keep(|| Ok::<_, StoreError>(())).unwrap();
         record.keep(|| Err::<(), _>(InsertUserError::UsernameTaken)).unwrap_err();

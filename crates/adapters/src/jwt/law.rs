@@ -25,7 +25,7 @@ pub fn holds(input: &[u8]) {
         Some((b'P', payload)) => signed(&P256, payload),
         _ => {
             if let Ok(text) = str::from_utf8(input) {
-                assert!(verify(text).is_none(), "nobody signed it");
+                assert!(verify(text).is_none(), "it is not signed");
             }
         }
     }

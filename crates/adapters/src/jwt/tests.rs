@@ -236,7 +236,7 @@ fn es256_signs_each_time_with_another_nonce() {
     assert!(a != b && b != c && a != c, "{signatures:?}");
 }
 
-/// The twin `(r, n - s)` of an ES256 signature is valid too: whatever identifies tokens uses `jti`, never their bytes.
+/// The twin `(r, n - s)` of an ES256 signature is valid too, so tokens must be identified by `jti`, never by their bytes.
 #[test]
 fn twin_of_an_es256_signature_carries_the_same_claims() {
     let codec = codec_of(SigningAlgorithm::Es256);
@@ -265,7 +265,7 @@ const P256_ORDER: [u8; 32] = [
 ];
 
 #[test]
-fn unpublished_keys_verify_all_the_same() {
+fn unpublished_keys_still_verify() {
     for (forge, other) in [(FORGES[0], FORGES[1]), (FORGES[1], FORGES[0])] {
         let codec = forge.codec();
         let all = codec.verification_keys(NOW);

@@ -106,7 +106,7 @@ fn a_role_that_may_not_change_the_schema_can_serve() {
 fn a_database_that_cannot_hold_every_name_is_refused() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let name = ThrowawayPostgres::database_name(&url);
     let latin = format!("{name}_latin");
     server.execute(
         "postgres",
@@ -342,7 +342,7 @@ fn a_pooler_that_shares_server_processes_is_refused() {
         ] {
             assert!(matches!(error, PrepareError::Pooler), "{mode}: {error}");
         }
-        // What the pooler's connections keep for its next client.
+        // The session state that the pooler's connections keep for its next client.
         let left = |sql: &str| server.execute(&url, sql)[0][0].clone().unwrap();
         assert_eq!(left("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0", "{mode}");
         let mut next = PgConnection::establish(&bouncer.url(&url)).unwrap();
@@ -388,7 +388,7 @@ fn a_pooler_put_before_the_database_later_is_noticed() {
 fn prepared() -> (&'static ThrowawayPostgres, String, String, Database) {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap().to_owned();
+    let name = ThrowawayPostgres::database_name(&url).to_owned();
     let database = database(&url);
     database.prepare(KEY, &[]).unwrap();
     (server, url, name, database)
@@ -511,7 +511,7 @@ fn a_commit_that_waits_for_a_standby_fails_the_check() {
             }
         });
         wait_until_check(&database, |checked| {
-            checked.is_err_and(|error| reason(&error).contains("has waited for its end"))
+            checked.is_err_and(|error| reason(&error).contains("has not finished after"))
         });
         assert!(!held_up.is_finished(), "it is not cancelled");
         is_over.store(true, Ordering::SeqCst);
@@ -522,11 +522,11 @@ fn a_commit_that_waits_for_a_standby_fails_the_check() {
 }
 
 #[test]
-fn the_isolation_of_a_database_lets_no_race_fail() {
+fn database_isolation_settings_fail_no_race() {
     for isolation in ["repeatable read", "serializable"] {
         let server = ThrowawayPostgres::shared();
         let url = server.create_database();
-        let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+        let name = ThrowawayPostgres::database_name(&url);
         server.execute(
             &url,
             &format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'"),
@@ -595,7 +595,7 @@ fn connections_ended_by_the_server_fail_no_transaction() {
 }
 
 #[test]
-fn a_role_without_rights_learns_which_to_ask_for() {
+fn missing_rights_of_a_role_are_named() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
     server.execute(&url, "CREATE ROLE \"Poor Clerk\" LOGIN");
@@ -617,10 +617,10 @@ fn a_role_without_rights_learns_which_to_ask_for() {
 }
 
 #[test]
-fn a_read_only_database_that_is_empty_says_so() {
+fn an_empty_read_only_database_is_named_read_only() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let name = ThrowawayPostgres::database_name(&url);
     server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     let error = database(&url).prepare(KEY, &[]).unwrap_err();
     assert!(error.to_string().contains("default_transaction_read_only = on: switch it off"), "{error}");
@@ -635,7 +635,7 @@ fn a_read_only_database_that_is_empty_says_so() {
 fn a_server_that_refuses_comes_with_advice() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    let name = url.trim_start_matches("postgres:///").split('?').next().unwrap();
+    let name = ThrowawayPostgres::database_name(&url);
     for (url, advice) in [
         (url.replace(name, "nowhere"), "CREATE DATABASE"),
         (url.replace("user=portcullis", "user=nobody_known"), "CREATE ROLE"),

@@ -25,8 +25,8 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// [`InvalidToken`], for whatever reason.
     fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken>;
 
-    /// Returns the public keys that verify tokens at `now`: of the time before, now and the time to come. Keys of the
-    /// algorithm that signs come first, and those of one algorithm are neighbours.
+    /// Returns the public keys that verify tokens at `now`: of the previous, the current and the next period. Keys of the
+    /// signing algorithm come first, and keys of one algorithm are adjacent.
     fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey>;
 }
 

@@ -26,8 +26,8 @@ pub trait PasswordHasher: fmt::Debug + Send + Sync {
     /// [`HashError`].
     fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError>;
 
-    /// Reports to the operator that a user's stored hash is [`HashError::Unusable`], and why. The client learns nothing of
-    /// it. Does nothing by default.
+    /// Reports to the operator that a user's stored hash is [`HashError::Unusable`], and the reason. The client gets no
+    /// hint of it. Does nothing by default.
     fn report_unusable(&self, user: UserId, reason: &'static str) {
         let _ = (user, reason);
     }

@@ -24,8 +24,8 @@ impl AuthService {
     ///
     /// # Errors
     /// [`ChangePasswordError`]. A new password that breaks a rule is refused before the current one is verified. A new
-    /// password equal to the current one is refused after that, so the refusal tells a guesser nothing that a counted
-    /// attempt does not. The attempt stays counted until one succeeds.
+    /// password equal to the current one is refused after that, so the refusal reveals no more to a guesser than a
+    /// counted attempt does. The attempt stays counted until one succeeds.
     pub fn change_password(
         &self,
         bearer: &LiveClaims,

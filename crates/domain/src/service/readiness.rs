@@ -33,8 +33,8 @@ impl AuthService {
         }
     }
 
-    /// Checks whether the store commits changes, for [`AuthService::readiness`], and returns what that reports from now
-    /// on. Call it about once a second: readiness fails until the first call, and if none returns for
+    /// Checks whether the store commits changes, for [`AuthService::readiness`], and returns the outcome that readiness reports from
+    /// now on. Call it about once a second: readiness fails until the first call, and if none returns for
     /// [`WRITES_STALE_AFTER`].
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl AuthService {
     }
 }
 
-/// How the checks of the store's changes went.
+/// The outcomes of the checks of the store's changes.
 #[derive(Debug, Default)]
 pub(super) struct Writes(Mutex<LastWrites>);
 
@@ -68,7 +68,7 @@ impl Writes {
         }
     }
 
-    /// What readiness reports at a time.
+    /// Returns the check that readiness reports at a time.
     fn at(&self, uptime: Duration) -> Check {
         let LastWrites { checked, failed } = *self.lock();
         let is_younger = |time: Duration, than: Duration| uptime.saturating_sub(time) < than;
@@ -82,12 +82,12 @@ impl Writes {
     }
 }
 
-/// After how long without the end of a check readiness reports that changes fail. A check waits five seconds at most, a
-/// second comes after it; only a commit that is held up takes longer.
+/// The time without a finished check after which readiness reports that changes fail. A check takes five seconds at most
+/// and starts a second after the previous one ended; only a delayed commit takes longer.
 pub const WRITES_STALE_AFTER: Duration = Duration::from_secs(7);
 
 /// How long no check may fail before readiness reports that changes succeed again. A balancer would otherwise send
-/// requests to an instance whose database comes and goes.
+/// requests to an instance whose database keeps failing and recovering.
 pub const WRITES_SETTLE_WITHIN: Duration = Duration::from_secs(3);
 
 fn is_close(a: UnixTime, b: UnixTime) -> bool {

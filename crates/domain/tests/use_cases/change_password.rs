@@ -98,7 +98,7 @@ fn an_unchanged_password_is_refused_and_ends_nothing() {
     assert!(change(&world, &bearer, "Caf\u{e9}-Corr3ct", NEW).is_ok());
 }
 
-/// Whoever does not know the password learns nothing by repeating a guess as the new one.
+/// A guesser learns nothing by sending a guess also as the new password.
 #[test]
 fn equal_wrong_passwords_are_incorrect_and_counted() {
     let world = World::new();

@@ -40,7 +40,7 @@ impl Queue {
         let shared = Arc::new(Shared::default());
         let writing = Arc::clone(&shared);
         let thread = thread::Builder::new().name("log".to_owned());
-        // It ends with the process: it may be blocked in a write for good.
+        // Never joined: the thread may be blocked in a write until the process ends.
         thread.spawn(move || write_batches(&writing, LineWriter::new(stream), batch_time, report))?;
         Ok(Self { shared })
     }
@@ -66,14 +66,14 @@ impl Queue {
         }
     }
 
-    /// Waits until everything pushed before is written, but at most this long, and not for a stream that fails.
+    /// Waits until all lines pushed before are written, at most for `longest`. Returns early if the stream fails.
     pub(super) fn drain(&self, longest: Duration) {
         let mut state = self.shared.lock();
         state.is_urgent = true;
         state.has_failed = false;
         self.shared.wake.notify_one();
         let is_waiting = |state: &mut State| !(state.is_idle() || state.has_failed);
-        // Whether it was written or not, the time is over.
+        // Both outcomes end the wait.
         drop(self.shared.progress.wait_timeout_while(state, longest, is_waiting));
     }
 }
@@ -83,7 +83,7 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the writer.
     wake: Condvar,
-    /// Wakes those who wait in [`Queue::drain`].
+    /// Wakes the callers of [`Queue::drain`].
     progress: Condvar,
 }
 
@@ -108,7 +108,7 @@ impl State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is complete, also where a thread panicked.
+        // Every change of the state is complete, even if a thread panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +129,7 @@ impl Shared {
         mem::take(&mut state.dropped)
     }
 
-    /// Notes a refused write, and waits for a while or for a reason to try again sooner.
+    /// Records a refused write, and waits for `pause` or for a reason to try again sooner.
     fn pause(&self, error: &io::Error, pause: Duration) {
         let mut state = self.lock();
         if error.kind() != io::ErrorKind::WouldBlock {
@@ -140,7 +140,7 @@ impl Shared {
     }
 }
 
-/// What the thread does until the process ends.
+/// Writes batches until the process ends.
 fn write_batches<W: Write>(
     shared: &Shared,
     mut writer: LineWriter<W>,
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that hands over what it takes, and takes nothing unless it is allowed to.
+    /// A stream that passes on the bytes that it accepts, and accepts none until it is allowed to.
     struct Gate {
         allowed: Receiver<io::Result<usize>>,
         written: Sender<Vec<u8>>,
@@ -194,7 +194,7 @@ mod tests {
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Without a test that allows it, it stalls for good, as an unread pipe does.
+            // Until a test allows a write, it stalls like an unread pipe.
             let Ok(allowed) = self.allowed.recv() else {
                 loop {
                     thread::park();
@@ -243,12 +243,12 @@ mod tests {
             self.allow.send(Err(kind.into())).unwrap();
         }
 
-        /// What the next write took.
+        /// The bytes of the next write.
         fn written(&self) -> String {
             String::from_utf8(self.written.recv_timeout(PATIENCE).unwrap()).unwrap()
         }
 
-        /// Everything up to a line that contains `last`.
+        /// All bytes up to a line that contains `last`.
         fn written_until(&self, last: &str) -> Vec<String> {
             let (mut text, mut chunk) = (String::new(), String::new());
             while !chunk.contains(last) {

@@ -96,7 +96,7 @@ const ATOMIC_BYTES: usize = 4 * 1024;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long after a disk has room again, or a pipe has a reader again, writing goes on at the latest.
+/// The longest pause before writing continues after a disk has room again, or a pipe has a reader again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a command waits for a full non-blocking stream.

@@ -16,7 +16,7 @@ pub(super) const DEFAULTS: &str = include_str!("../../../../config/default.toml"
 /// What differs in production, as it is compiled in: the binary runs alone there too.
 const PRODUCTION: &str = include_str!("../../../../config/production.toml");
 
-/// Where settings come from besides the defaults: files and environment variables.
+/// The sources of settings besides the defaults: files and environment variables.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     pub environment: Environment,
@@ -43,7 +43,7 @@ struct Variable {
     origin: String,
 }
 
-/// What a variable contains.
+/// The content of a variable.
 #[derive(Clone, Debug)]
 enum Content {
     Value(String),
@@ -105,7 +105,7 @@ impl Sources {
         })
     }
 
-    /// The same without secrets, for commands that must work where their files cannot be read.
+    /// The same without secrets, for commands that must work even if their files cannot be read.
     pub(crate) fn without_secrets(mut self) -> Self {
         self.variables.retain(|variable| !SECRETS.contains(&variable.key.as_str()));
         self
@@ -149,7 +149,7 @@ impl Sources {
         let own_file = self.folder.join(format!("{name}.toml"));
         let is_given =
             self.file.as_ref().is_some_and(|file| file.file_stem().is_some_and(|stem| stem == name));
-        // Whether it can be read is found out later.
+        // Reading it later reports whether it is readable.
         match KNOWN_ENVIRONMENTS.contains(&name) || is_given || own_file.symlink_metadata().is_ok() {
             true => Ok(()),
             false => {
@@ -163,7 +163,7 @@ impl Sources {
     }
 }
 
-/// The names of the settings files of a folder, which may not be there.
+/// The names of the settings files of a folder, which may not exist.
 fn environments_in(folder: &Path) -> Vec<String> {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -207,8 +207,8 @@ impl Variable {
     }
 }
 
-/// A settings file. Its names are names: a quoted one such as `"server.docs"` would be taken for a path, and where the file
-/// has the table too, chance would say which of them holds.
+/// A settings file. A quoted name such as `"server.docs"` is refused: it would be taken for a path, and if the file has the
+/// table too, either of the two could override the other.
 #[derive(Clone, Debug)]
 struct TomlFile {
     uri: String,
@@ -223,7 +223,7 @@ impl TomlFile {
     }
 
     /// Reads a file unless there is nothing at its path. Anything there that is not a readable file is an error, because
-    /// the operator meant it to hold.
+    /// the operator intended it to apply.
     fn read_if_present(path: &Path) -> Result<Option<Self>, InvalidSetting> {
         match read_text(path, LONGEST_SETTINGS_FILE) {
             Ok(text) => {
@@ -316,8 +316,8 @@ fn settings_in(variables: &BTreeMap<String, String>) -> Result<Vec<Variable>, In
     Ok(found)
 }
 
-/// A setting from its variable or, if it is a secret, from the file that the variable with `_FILE` names. Templates leave
-/// the one empty that is not used, so an empty one beside the other is as good as none.
+/// A setting from its variable or, if it is a secret, from the file that the variable with `_FILE` names. Templates often
+/// set the unused one of the two to an empty text, so it is ignored if the other is set.
 fn variable(
     variables: &BTreeMap<String, String>,
     name: &str,
@@ -361,8 +361,8 @@ fn key_of(rest: &str) -> String {
     rest.to_ascii_lowercase().replace("__", ".")
 }
 
-/// What is not a setting: the environment's name and the names of files, what the tests go by, and what Kubernetes puts into every pod for a
-/// Service called `portcullis` or `portcullis-db`: `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_DB_PORT_5432_TCP`, ...
+/// Whether a variable is not a setting: the environment's name, the names of files, the options of the tests, and the
+/// variables that Kubernetes sets in every pod for a Service called `portcullis` or `portcullis-db`: `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_DB_PORT_5432_TCP`, ...
 fn is_not_a_setting(rest: &str) -> bool {
     let is_from_kubernetes = !rest.contains("__") && {
         let after = |marker: &str| rest.find(marker).map(|at| &rest[at + marker.len()..]);

@@ -542,7 +542,7 @@ fn a_settings_file_that_cannot_be_read_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_settings_folder_that_is_none_is_refused() {
+fn a_settings_folder_that_is_unusable_is_refused() {
     use std::os::unix::fs::symlink;
 
     let parent = TempDir::new().unwrap();

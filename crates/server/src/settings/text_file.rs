@@ -30,12 +30,12 @@ pub(crate) fn read_text(path: &Path, longest: u64) -> Result<String, UnreadableF
     })
 }
 
-/// Why a file cannot be read as text. The text reads on after the file's name.
+/// The reason why a file cannot be read as text. Displays as the rest of a sentence that begins with the file's name.
 #[derive(Debug)]
 pub(crate) enum UnreadableFile {
     /// There is nothing at the path.
     Absent,
-    /// There is something at the path, or the operating system does not let this process find out.
+    /// There is something at the path that is not a readable text file, or the path is not accessible.
     Unusable(String),
 }
 

@@ -57,7 +57,7 @@ impl Values {
         Ok(())
     }
 
-    /// Sets a value and where it comes from.
+    /// Sets a value and its origin.
     pub(super) fn set(&mut self, key: &str, origin: &str, kind: ValueKind) {
         self.0.insert(key.to_owned(), Value::new(Some(&origin.to_owned()), kind));
     }
@@ -209,7 +209,7 @@ fn flatten(value: &Value) -> BTreeMap<String, Value> {
     flat
 }
 
-/// The value without what is around it, of a list in each item.
+/// Returns the value without white space around it, or around each item of a list.
 fn unwrapped_kind(key: &str, kind: &ValueKind, is_list: bool) -> Result<ValueKind, Wrapping> {
     let sensitivity = if SECRETS.contains(&key) { Sensitivity::Secret } else { Sensitivity::Plain };
     match kind {

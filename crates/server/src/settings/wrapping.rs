@@ -1,9 +1,9 @@
-//! Removes or reports what editors, shells and orchestrators add around a value.
+//! Removes or refuses characters that editors, shells and orchestrators add around a value.
 
 use std::fmt;
 
 /// Returns the value of a setting, without the white space around it. Every text from a variable or a file passes
-/// through here, whatever its source.
+/// through here, regardless of its source.
 ///
 /// Only white space is removed. Everything else is refused instead, because the remaining text would be another secret or
 /// issuer than an earlier start used.
@@ -49,15 +49,15 @@ pub(crate) fn unwrapped_items(text: &str, sensitivity: Sensitivity) -> Result<Ve
     items.map(|item| unwrapped(item, sensitivity)).collect()
 }
 
-/// How strictly a text is looked at: the characters of a secret can be any.
+/// How strictly a text is checked. A secret may contain any characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sensitivity {
     Plain,
-    /// Only what can hardly be part of a random secret is taken for wrapping.
+    /// Only characters that a random secret hardly contains are refused.
     Secret,
 }
 
-/// What is around a value, or in the place of one. The text reads on after the setting's name.
+/// Characters around a value, or a text in its place. Displays as the rest of a sentence that begins with the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrapping {
     Quotes(char),
@@ -105,7 +105,7 @@ impl fmt::Display for Wrapping {
     }
 }
 
-/// The quote that stands at both ends. In a plain text one end is enough.
+/// Returns the quote at both ends; in a plain text, one end is enough.
 fn quote_around(text: &str, sensitivity: Sensitivity) -> Option<char> {
     let spelled = ESCAPED_QUOTES.iter().find(|(open, close, _)| is_between(text, open, close));
     if let Some((_, _, quote)) = spelled {
@@ -224,8 +224,8 @@ fn is_json_object(text: &str) -> bool {
     text.ends_with('}') && text.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'))
 }
 
-/// Characters without a width that copying from documents and chats leaves in texts, and those that change the direction
-/// of writing.
+/// Characters without a width, which texts copied from documents and chats often contain, and those that change the
+/// direction of writing.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -258,7 +258,7 @@ const QUOTES: [(char, &str); 10] = [
 const ESCAPED_QUOTES: [(&str, &str, char); 4] =
     [("\\\"", "\\\"", '"'), ("\\'", "\\'", '\''), ("b\"", "\"", '"'), ("b'", "'", '\'')];
 
-/// Parts of names that stand before a `=` or `:` only by accident.
+/// Parts of names that do not belong before a `=` or `:` in a value.
 const NAMES_OF_SETTINGS: [&str; 4] = ["PORTCULLIS", "SECRET", "DATABASE", "_URL"];
 
 /// The beginnings of references that secret managers replace by the secret.

@@ -29,7 +29,7 @@ pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
     assert_eq!(swept.expect("the store answers"), 0, "no counter is left");
 }
 
-/// A refused call says nothing about other changes.
+/// A refused call does not count against other changes.
 pub fn a_refused_call_does_not_count_against_the_store(stores: &Stores) {
     let user = stores.user("alice");
     let same_name = fixtures::new_user("alice", &*stores.entropy);

@@ -41,7 +41,7 @@ pub(super) fn find() -> Result<PathBuf, String> {
 /// PgBouncer, installed if need be.
 ///
 /// # Errors
-/// Says what to install.
+/// If PgBouncer is neither installed nor installable. The text names the package.
 pub(super) fn find_or_install_bouncer() -> Result<PathBuf, String> {
     if let Some(found) = bouncer::find() {
         return Ok(found);

@@ -1,6 +1,6 @@
-//! The options that the bundled libpq (18) accepts in a connection URI, and what their values may be.
+//! The options that the bundled libpq (18) accepts in a connection URI, and their allowed values.
 //!
-//! libpq refuses an unknown option or value at the first connect, for good. Checking them here aborts startup instead.
+//! libpq refuses an unknown option or value at every connect. Checking them here aborts startup instead.
 
 use super::{HAS_TLS, InvalidDatabaseUrl};
 
@@ -31,9 +31,9 @@ enum Values {
     Ports,
     /// IP addresses, separated by commas.
     Addresses,
-    /// One of the first; the others are known to libpq, but no build of this service can use them, for this reason.
+    /// One of the first values. libpq knows the second values too, but no build of this service can use them, for this reason.
     OneOfBut(&'static [&'static str], &'static [&'static str], &'static str),
-    /// One of the first, and in a build with TLS one of the second too.
+    /// One of the first values or, in a build with TLS, one of the second.
     WithTls(&'static [&'static str], &'static [&'static str]),
     /// None: the service cannot work with this option, for this reason.
     Refused(&'static str),
@@ -105,9 +105,9 @@ const READS_ONLY: &str = "must be any, primary or read-write: the service writes
 const KNOWN: &[(&str, Values)] = &[
     ("application_name", Values::Text),
     ("channel_binding", Values::WithTls(&["disable", "prefer"], &["require"])),
-    // Diesel sets UTF8 after the connect in any case; the server refuses an encoding that it does not know.
+    // Diesel always sets UTF8 after it connected, but the server refuses to connect with an unknown encoding.
     ("client_encoding", Values::OneOf(&["UTF8", "utf8", "UTF-8", "utf-8", "auto"])),
-    // Zero or less would wait for ever.
+    // Zero or less means no timeout.
     ("connect_timeout", Values::AtLeast(1)),
     ("dbname", Values::Text),
     ("fallback_application_name", Values::Text),
@@ -158,7 +158,9 @@ const KNOWN: &[(&str, Values)] = &[
     ("sslkey", Values::Text),
     (
         "sslkeylogfile",
-        Values::Refused("writes the keys of the connection to a file, for anybody to decrypt it"),
+        Values::Refused(
+            "writes the keys of the connection to a file, which allows its readers to decrypt the connection",
+        ),
     ),
     ("sslmode", Values::Text),
     ("sslnegotiation", Values::WithTls(&["postgres"], &["direct"])),
@@ -177,7 +179,7 @@ const KNOWN: &[(&str, Values)] = &[
     ("user", Values::Text),
 ];
 
-/// Options that other clients and drivers know, with what to do about each.
+/// Options of other clients and drivers, with advice for each.
 const FOREIGN: &[(&[&str], &str)] = &[
     (&["pgbouncer"], "it is Prisma's; leave it out"),
     (

@@ -166,7 +166,7 @@ fn removing_any_tagged_attack_turns_its_rows_red() {
                 "{name} is registered"
             );
             let fault = format!("{}::{name} does not run, or lacks the number", path.display());
-            assert!(faults(&fewer).iter().any(|found| found.ends_with(&fault)), "nobody misses {name}");
+            assert!(faults(&fewer).iter().any(|found| found.ends_with(&fault)), "no row misses {name}");
             removed += 1;
         }
     }

@@ -130,7 +130,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Who takes no answers is not asked for more. The writing side wakes the task up.
+        // A client that takes no answers is asked for no more. The last write of the answer wakes the task.
         if this.awaited == Awaited::Room {
             return Poll::Pending;
         }
@@ -178,6 +178,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
             Poll::Ready(written) => {
                 this.polls_without_room = 0;
                 if matches!(written, Ok(length) if length == bytes.len()) {
+                    // Nothing was read meanwhile, and what has arrived wakes no task a second time.
+                    if this.awaited == Awaited::Room {
+                        context.waker().wake_by_ref();
+                    }
                     this.wait_for(Awaited::Request);
                 }
                 Poll::Ready(written)
@@ -304,6 +308,38 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), LONGEST_SENDING.as_secs());
         client.write_all(b"two").await.unwrap();
         assert!(timeout(SECOND, connection.read(&mut [0; 3])).await.is_err(), "nothing is read");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_behind_blocked_answer_is_read_once_sent() {
+        let (mut connection, mut client) = pair();
+        client.write_all(b"one").await.unwrap();
+        connection.read_exact(&mut [0; 3]).await.unwrap();
+        let answer = [b'x'; 40];
+        let (mut sent, mut request) = (0, [0; 3]);
+        // Like the HTTP implementation, reads before it writes, and each once for every time it is woken.
+        let server = std::future::poll_fn(|context| {
+            let mut read = ReadBuf::new(&mut request);
+            if Pin::new(&mut connection).poll_read(context, &mut read).is_ready() {
+                return Poll::Ready(sent);
+            }
+            while sent < answer.len() {
+                let written = ready!(Pin::new(&mut connection).poll_write(context, &answer[sent..]));
+                sent += written.unwrap();
+            }
+            Poll::Pending
+        });
+        // In a task of its own, so that it wakes the server only by what it sends and takes.
+        let client = tokio::spawn(async move {
+            client.write_all(b"two").await.unwrap();
+            client.read_exact(&mut [0; 40]).await.unwrap();
+            client
+        });
+        let begun = Instant::now();
+        // An alarm would wake the server too, much later.
+        let sent = server.await;
+        assert_eq!((sent, &request, begun.elapsed()), (40, b"two", Duration::ZERO));
+        let _client = client.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

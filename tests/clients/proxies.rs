@@ -49,6 +49,17 @@ pub(crate) fn run(work: &Work, server: Server, tokens: &Tokens, steps: &mut Step
     }
 }
 
+impl Tokens {
+    /// Whether a request in lower case has the fields that name the user and the session.
+    fn are_named_in(&self, request: &str) -> bool {
+        request.contains(&format!("x-portcullis-user-id: {}", self.user))
+            && request.contains(&format!("x-portcullis-session-id: {}", self.session))
+    }
+}
+
+/// The fields that open a WebSocket (RFC 6455, section 4.1).
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// A running proxy.
 struct Proxy {
     name: &'static str,
@@ -109,8 +120,7 @@ impl Proxy {
         for method in ["GET", "POST"] {
             let answer = self.send(method, Some(&tokens.valid), disguise);
             let seen = answer.to_lowercase();
-            let names_user = seen.contains(&format!("x-portcullis-user-id: {}", tokens.user))
-                && seen.contains(&format!("x-portcullis-session-id: {}", tokens.session));
+            let names_user = tokens.are_named_in(&seen);
             steps.check(
                 &format!("{name}: {method} with a valid token passes: {answer}"),
                 answer.starts_with("HTTP/1.1 200"),
@@ -122,6 +132,16 @@ impl Proxy {
             );
             let has_body = method == "GET" || seen.contains("the body");
             steps.check(&format!("{name}: {method} keeps the body: {answer}"), has_body);
+        }
+        for (kind, fields) in [
+            ("a WebSocket handshake", HANDSHAKE),
+            // A proxy removes the fields that `Connection` names (RFC 9110, section 7.6.1).
+            ("a list of the fields", "Connection: X-Portcullis-User-Id, X-Portcullis-Session-Id\r\n"),
+        ] {
+            let answer = self.send("GET", Some(&tokens.valid), fields);
+            let names_user =
+                answer.starts_with("HTTP/1.1 200") && tokens.are_named_in(&answer.to_lowercase());
+            steps.check(&format!("{name}: {kind} passes and names the user: {answer}"), names_user);
         }
         for (kind, token) in &tokens.invalid {
             let answer = self.send("GET", Some(token), disguise);

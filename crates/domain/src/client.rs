@@ -147,6 +147,7 @@ mod tests {
         assert_ne!(network("2001:db8:0:1::7"), network("2001:db8:0:2::7"));
         assert_eq!(network("2001:db8::7").address().to_string(), "2001:db8::");
     }
+
     #[test]
     fn block_is_ipv4_24_or_ipv6_48() {
         let block = |address: &str| Network::of(address.parse().unwrap()).block();

@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! The service gives out and accepts no tokens before it has caught up with its store. Whoever runs it calls
-//! [`AuthService::catch_up`] a few times a second.
+//! The service gives out and accepts no tokens before it has caught up with its store. Call
+//! [`AuthService::catch_up`] a few times a second, and [`AuthService::check_writes`] about once a second: without it,
+//! `/ready` answers 503.
 //!
 //! The crate knows the domain and nothing of databases: whatever needs one is a use case, called through
 //! `blocking`.

@@ -14,13 +14,19 @@ use super::error::DatabaseFailure;
 
 /// Returns whether such a pooler is between this instance and PostgreSQL.
 pub(super) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
-    let DatabaseUrl::Postgres(url) = url else { return Ok(false) };
-    let mut first = PgConnection::establish(url)?;
-    let process = server_process(&mut first)?;
+    match url {
+        DatabaseUrl::Postgres(url) => stands_between(&mut PgConnection::establish(url)?, url),
+        DatabaseUrl::Sqlite(_) => Ok(false),
+    }
+}
+
+/// The same for a connection to `url` that nothing was set on.
+pub(super) fn stands_between(first: &mut PgConnection, url: &str) -> Result<bool, DatabaseFailure> {
+    let process = server_process(first)?;
     for _ in 0..OTHERS {
         // A pooler gives its idle server connection to the next client: the one that the first connection just released.
         let mut other = PgConnection::establish(url)?;
-        if server_process(&mut other)? == process || server_process(&mut first)? != process {
+        if server_process(&mut other)? == process || server_process(first)? != process {
             return Ok(true);
         }
     }

@@ -361,10 +361,10 @@ fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
     let DatabaseUrl::Postgres(to) = url else { return Ok(()) };
     let failed = |failure| PrepareError::of(url, failure);
     url.check_files().map_err(PrepareError::Url)?;
-    if pooler::stands_before(url).map_err(failed)? {
+    let mut connection = PgConnection::establish(to).map_err(|error| failed(error.into()))?;
+    if pooler::stands_between(&mut connection, to).map_err(failed)? {
         return Err(PrepareError::Pooler);
     }
-    let mut connection = PgConnection::establish(to).map_err(|error| failed(error.into()))?;
     let server: Server = diesel::sql_query(
         "SELECT current_setting('server_encoding') AS encoding,
                 current_setting('server_version_num')::integer AS version",

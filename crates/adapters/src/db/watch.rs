@@ -2,6 +2,7 @@
 //! callers keeps it waiting.
 
 use std::fmt;
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::ports::StoreError;
@@ -13,10 +14,17 @@ use super::{DatabaseUrl, pooler};
 /// One connection, made when it is needed and given up at the first error.
 #[derive(Default)]
 pub(super) struct Watch {
-    connection: Mutex<Option<AnyConnection>>,
+    kept: Mutex<Kept>,
     /// The server process that serves the connection, as long as no pooler moves it to another. It has a lock of its own, so
     /// that reading it never waits for queries over the connection.
     process: Mutex<Option<i32>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    connection: Option<AnyConnection>,
+    /// Whether a connection was made before.
+    was_connected: bool,
 }
 
 /// A pooler in front of the database shares server processes among clients.
@@ -27,19 +35,21 @@ pub(super) type Looked<T> = Result<Result<T, Pooled>, StoreError>;
 
 impl Watch {
     /// Runs queries that only read. `process` returns the server process from their result. Looks for a pooler with each
-    /// new connection, and if the process changed: an operator may have added one after the start.
+    /// new connection except the first, which follows on the preparation's own check, and if the process changed: an
+    /// operator may have added one after the start.
     pub(super) fn look<T>(
         &self,
         url: &DatabaseUrl,
         process: impl FnOnce(&T) -> i32,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Looked<T> {
-        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut connection = match kept.take() {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = match kept.connection.take() {
             Some(connection) => connection,
             None => {
                 *self.known_process() = None;
-                if pooler::stands_before(url).map_err(unavailable)? {
+                let was_connected = mem::replace(&mut kept.was_connected, true);
+                if was_connected && pooler::stands_before(url).map_err(unavailable)? {
                     return Ok(Err(Pooled));
                 }
                 AnyConnection::connect_to_watch(url).map_err(unavailable)?
@@ -50,7 +60,7 @@ impl Watch {
         if self.known_process().replace(process).is_some_and(|before| before != process) {
             return Ok(Err(Pooled));
         }
-        *kept = Some(connection);
+        kept.connection = Some(connection);
         Ok(Ok(seen))
     }
 

@@ -33,8 +33,8 @@ impl AuthService {
         }
     }
 
-    /// Checks whether the store commits changes, for [`AuthService::readiness`], and returns the outcome that readiness reports from
-    /// now on. Call it about once a second: readiness fails until the first call, and if none returns for
+    /// Checks whether the store commits changes, and returns the outcome that [`AuthService::readiness`] reports from now
+    /// on. Call it about once a second: readiness fails until the first call, and if none returns for
     /// [`WRITES_STALE_AFTER`].
     ///
     /// # Errors

@@ -8,6 +8,6 @@ mod server {
 }
 
 use libfuzzer_sys::fuzz_target;
-use server::settings::law;
+use server::settings::invariants;
 
-fuzz_target!(|input: &[u8]| law::holds(input));
+fuzz_target!(|input: &[u8]| invariants::holds(input));

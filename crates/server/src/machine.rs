@@ -5,15 +5,15 @@ use std::thread;
 
 use portcullis_adapters::db::DatabaseUrl;
 
-use crate::failure::Failure;
+use crate::cli_error::CliError;
 use crate::settings::{InvalidSetting, Settings};
 
 /// Checks that the service can have its threads and files, and returns how many workers there can be: those of the
 /// settings, or fewer if the limit of open files is too low. Raises the soft limit of open files to the hard one first.
 ///
 /// # Errors
-/// [`Failure::Config`], which names the limit and how to raise it.
-pub(crate) fn workers(settings: &Settings) -> Result<usize, Failure> {
+/// [`CliError::Config`], which names the limit and how to raise it.
+pub(crate) fn workers(settings: &Settings) -> Result<usize, CliError> {
     let wanted = settings.server.workers;
     let workers = match open_files() {
         Some(limit) => workers_within(limit, wanted, files_besides_workers(settings))?,
@@ -34,13 +34,13 @@ pub(crate) fn workers(settings: &Settings) -> Result<usize, Failure> {
 /// Checks that a command can have the few threads that it needs.
 ///
 /// # Errors
-/// [`Failure::Config`], which names the limit and how to raise it.
-pub(crate) fn check_command(settings: &Settings) -> Result<(), Failure> {
+/// [`CliError::Config`], which names the limit and how to raise it.
+pub(crate) fn check_command(settings: &Settings) -> Result<(), CliError> {
     check_threads(settings.password_lane.hashing_threads.get() + OTHER_THREADS)
 }
 
 /// Connections get at least as many files as workers do.
-fn workers_within(limit: usize, wanted: usize, besides: usize) -> Result<usize, Failure> {
+fn workers_within(limit: usize, wanted: usize, besides: usize) -> Result<usize, CliError> {
     let workers = limit.saturating_sub(besides) / FILES_PER_WORKER / 2;
     let needed = besides + FEWEST_CONNECTIONS + FILES_PER_WORKER;
     match limit < needed {
@@ -80,7 +80,7 @@ fn open_files() -> Option<usize> {
 }
 
 /// Starts as many threads as will be needed, and ends them: no system reports beforehand how many it allows.
-fn check_threads(needed: usize) -> Result<(), Failure> {
+fn check_threads(needed: usize) -> Result<(), CliError> {
     let gate = RwLock::new(());
     let closed = gate.write();
     thread::scope(|scope| {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn refusal_names_the_limit_and_the_remedy() {
-        let Err(Failure::Config(error)) = workers_within(64, 16, 84) else {
+        let Err(CliError::Config(error)) = workers_within(64, 16, 84) else {
             panic!("64 files are not enough")
         };
         let error = error.to_string();

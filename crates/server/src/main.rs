@@ -1,29 +1,17 @@
 //! The command line of the Portcullis authentication server.
 
-mod audit;
-mod config_check;
-mod connection;
-mod failure;
-mod healthcheck;
-mod keeper;
-mod keys;
+mod background;
+mod bootstrap;
+mod cli_error;
+mod commands;
+mod console;
+mod listener;
 mod logging;
 mod machine;
-mod migrate;
-mod openapi;
-#[cfg(unix)]
-mod prompt;
 mod running;
-mod secret;
 mod secret_file;
-mod serve;
-mod sessions;
 mod settings;
 mod signals;
-mod terminal;
-mod turn;
-mod user;
-mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +19,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use portcullis_adapters::audit::Link;
 
-use self::failure::Failure;
+use self::cli_error::CliError;
+use self::commands::{audit, config, health, key, migrate, openapi, secret, session, user};
+use self::listener::serve;
 use self::settings::{Settings, Sources};
 
 /// A self-hosted authentication service: register, log in, refresh, protect.
@@ -196,9 +186,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<(), CliError> {
     let sources = || Sources::new(cli.config.clone(), std::env::vars_os());
-    let settings = || Ok::<_, Failure>(Settings::load(&sources()?)?);
+    let settings = || Ok::<_, CliError>(Settings::load(&sources()?)?);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             logging::start_queue()?;
@@ -206,20 +196,20 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Migrate { status: false } => migrate::run(&settings()?),
         Command::Migrate { status: true } => migrate::status(&settings()?),
-        Command::Config(ConfigCommand::Check) => config_check::run(&sources()?),
+        Command::Config(ConfigCommand::Check) => config::run(&sources()?),
         Command::User(command) => run_on_user(command, &settings()?),
-        Command::Sessions(SessionsCommand::End { all: _, yes }) => sessions::end_all(&settings()?, yes),
+        Command::Sessions(SessionsCommand::End { all: _, yes }) => session::end_all(&settings()?, yes),
         Command::Secret(SecretCommand::Generate) => secret::generate(),
         Command::Secret(SecretCommand::Adopt { yes }) => secret::adopt(&settings()?, yes),
-        Command::Keys(KeysCommand::List) => keys::list(&settings()?),
+        Command::Keys(KeysCommand::List) => key::list(&settings()?),
         Command::Audit(AuditCommand::Verify { head }) => audit::verify(&settings()?, head),
         Command::Audit(AuditCommand::Trim) => audit::trim(&settings()?),
         Command::Openapi => openapi::run(),
-        Command::Healthcheck => healthcheck::run(&sources()?),
+        Command::Healthcheck => health::run(&sources()?),
     }
 }
 
-fn run_on_user(command: UserCommand, settings: &Settings) -> Result<(), Failure> {
+fn run_on_user(command: UserCommand, settings: &Settings) -> Result<(), CliError> {
     match command {
         UserCommand::Add { username } => user::add(settings, username),
         UserCommand::Disable { username } => user::disable(settings, &username),

@@ -1,7 +1,7 @@
 //! Settings: where they come from, what they must be like, and how to say what is wrong with them.
 
 #[cfg(any(test, fuzzing))]
-pub(crate) mod law;
+pub(crate) mod invariants;
 mod sources;
 pub(crate) mod text_file;
 mod values;

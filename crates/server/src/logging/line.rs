@@ -8,8 +8,8 @@ use log::{Level, Record};
 use portcullis_domain::time::UnixTime;
 
 use super::colours;
+use crate::console::rfc3339;
 use crate::settings::LogFormat;
-use crate::terminal::rfc3339;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::failure::Failure;
+use crate::cli_error::CliError;
 use crate::running::listening_addresses;
 use crate::settings::{ListenAddress, Sources, listen_address};
 
@@ -12,7 +12,7 @@ use crate::settings::{ListenAddress, Sources, listen_address};
 ///
 /// The address is that of the command line or the variables. If they name none, it is that of a server of this program in
 /// the same folder; without such a server, it is that of the settings files and defaults.
-pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
+pub(crate) fn run(sources: &Sources) -> Result<(), CliError> {
     let listen = listen_address(sources)?;
     let is_known = listen.is_named && listen.address.port() != 0;
     let address = if is_known { listen.address } else { choose(listen, &listening_addresses())? };
@@ -24,7 +24,7 @@ pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
 }
 
 /// Chooses the address to ask. If several servers run here, the address of the settings is as likely as theirs.
-fn choose(listen: ListenAddress, running: &[SocketAddr]) -> Result<SocketAddr, Failure> {
+fn choose(listen: ListenAddress, running: &[SocketAddr]) -> Result<SocketAddr, CliError> {
     match running {
         [only] if !listen.is_named => Ok(*only),
         _ if listen.address.port() != 0 => Ok(listen.address),

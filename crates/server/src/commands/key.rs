@@ -3,18 +3,18 @@ use portcullis_adapters::system::SystemClock;
 use portcullis_domain::ports::Clock as _;
 use portcullis_domain::time::UnixTime;
 
-use crate::failure::Failure;
+use crate::cli_error::CliError;
+use crate::console::{print, rfc3339};
 use crate::settings::Settings;
-use crate::terminal::{print, rfc3339};
-use crate::{logging, wire};
+use crate::{bootstrap, logging};
 
 /// Prints the keys of the ring: those of the previous, the current and the next epoch, for each algorithm and each
 /// secret. Reads no database, so this machine's clock decides which epoch is current.
-pub(crate) fn list(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn list(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
-    let secrets = wire::known_secrets(settings)?;
+    let secrets = bootstrap::known_secrets(settings)?;
     let now = SystemClock::new().now();
-    let ring = wire::key_ring(settings, &secrets, now);
+    let ring = bootstrap::key_ring(settings, &secrets, now);
     print(ring.list(now).iter().map(|key| line(key, ring.publishes(key), now)))
 }
 

@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use portcullis_adapters::audit::{Link, Verified};
 
-use crate::failure::Failure;
+use crate::bootstrap;
+use crate::cli_error::CliError;
+use crate::console::{print, rfc3339};
 use crate::logging;
 use crate::settings::{InvalidSetting, Settings};
-use crate::terminal::{print, rfc3339};
-use crate::wire;
 
 /// Verifies the audit log and prints what was found, or fails with the first place where something is wrong.
-pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), Failure> {
+pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), CliError> {
     logging::init(&settings.log);
     let mut told_at = Instant::now();
-    let verified = wire::verify_audit(settings, kept, |at, end| {
+    let verified = bootstrap::verify_audit(settings, kept, |at, end| {
         if told_at.elapsed() > TELL_EVERY {
             told_at = Instant::now();
             // Nothing is left to do about a stderr that is gone.
@@ -25,11 +25,11 @@ pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), Fail
 }
 
 /// Deletes what is too old. The service does the same, where its role may.
-pub(crate) fn trim(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn trim(settings: &Settings) -> Result<(), CliError> {
     if settings.audit.retention.is_none() {
         return Err(InvalidSetting::new("audit.retention = forever: nothing is ever too old").into());
     }
-    let deleted = wire::sealer_for_command(settings)?.trim_all();
+    let deleted = bootstrap::sealer_for_command(settings)?.trim_all();
     let deleted = deleted.context("cannot delete old events")?;
     print([format!("deleted {deleted} sealed events")])
 }

@@ -1,9 +1,9 @@
 use anyhow::Context as _;
 
-use crate::failure::Failure;
-use crate::terminal::print;
+use crate::cli_error::CliError;
+use crate::console::print;
 
 /// Prints the OpenAPI description, which does not depend on any setting.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run() -> Result<(), CliError> {
     print([portcullis_http::openapi().to_pretty_json().context("cannot write the description as JSON")?])
 }

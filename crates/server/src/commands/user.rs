@@ -6,14 +6,14 @@ use portcullis_domain::client::ClientInfo;
 use portcullis_domain::service::{RegisterError, Registration, SetPasswordError};
 use portcullis_domain::session::Session;
 
-use crate::failure::Failure;
+use crate::bootstrap::{self, Purpose, unprepared};
+use crate::cli_error::CliError;
+use crate::console::{confirm, print, read_password, rfc3339};
 use crate::settings::Settings;
-use crate::terminal::{confirm, print, read_password, rfc3339};
-use crate::wire::{self, Purpose, unprepared};
 
 /// Adds a user, also while registration is closed and under a reserved name.
-pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> {
-    let service = wire::for_command(settings, Purpose::Create)?;
+pub(crate) fn add(settings: &Settings, username: String) -> Result<(), CliError> {
+    let service = bootstrap::for_command(settings, Purpose::Create)?;
     let form = Registration { username, password: read_password()? };
     match service.add_user(&form, &ClientInfo::default()) {
         Ok(user) => print([format!("added {} ({})", user.username.as_str(), user.id)]),
@@ -27,22 +27,22 @@ pub(crate) fn add(settings: &Settings, username: String) -> Result<(), Failure> 
 }
 
 /// Disables a user.
-pub(crate) fn disable(settings: &Settings, username: &str) -> Result<(), Failure> {
-    let ended = wire::for_command(settings, Purpose::Change)?.disable_user(username);
+pub(crate) fn disable(settings: &Settings, username: &str) -> Result<(), CliError> {
+    let ended = bootstrap::for_command(settings, Purpose::Change)?.disable_user(username);
     let ended = ended.with_context(|| format!("cannot disable {username}"))?;
     print([format!("disabled {username}: {}", told(ended))])
 }
 
 /// Enables a user who was disabled.
-pub(crate) fn enable(settings: &Settings, username: &str) -> Result<(), Failure> {
-    let enabled = wire::for_command(settings, Purpose::Change)?.enable_user(username);
+pub(crate) fn enable(settings: &Settings, username: &str) -> Result<(), CliError> {
+    let enabled = bootstrap::for_command(settings, Purpose::Change)?.enable_user(username);
     enabled.with_context(|| format!("cannot enable {username}"))?;
     print([format!("enabled {username}")])
 }
 
 /// Deletes a user.
-pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), Failure> {
-    let service = wire::for_command(settings, Purpose::Change)?;
+pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), CliError> {
+    let service = bootstrap::for_command(settings, Purpose::Change)?;
     confirm(&format!("Delete the user {username} for good?"), yes)?;
     let ended = service.delete_user(username);
     let ended = ended.with_context(|| format!("cannot delete {username}"))?;
@@ -50,8 +50,8 @@ pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(
 }
 
 /// Sets a user's password.
-pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), Failure> {
-    let service = wire::for_command(settings, Purpose::Change)?;
+pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), CliError> {
+    let service = bootstrap::for_command(settings, Purpose::Change)?;
     match service.set_password(username, &read_password()?) {
         Ok(ended) => print([format!("set the password of {username}: {}", told(ended))]),
         Err(SetPasswordError::Rejected(violations)) => {
@@ -65,22 +65,22 @@ pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), Fa
 }
 
 /// Lists a user's live sessions, the latest opened first.
-pub(crate) fn sessions(settings: &Settings, username: &str) -> Result<(), Failure> {
-    let sessions = wire::for_command(settings, Purpose::Read)?.sessions_of(username);
+pub(crate) fn sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
+    let sessions = bootstrap::for_command(settings, Purpose::Read)?.sessions_of(username);
     print(sessions.with_context(|| format!("cannot list the sessions of {username}"))?.iter().map(line))
 }
 
 /// Ends a user's sessions.
-pub(crate) fn end_sessions(settings: &Settings, username: &str) -> Result<(), Failure> {
-    let ended = wire::for_command(settings, Purpose::Change)?.end_sessions_of(username);
+pub(crate) fn end_sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
+    let ended = bootstrap::for_command(settings, Purpose::Change)?.end_sessions_of(username);
     let ended = ended.with_context(|| format!("cannot end the sessions of {username}"))?;
     print([format!("{username}: {}", told(ended))])
 }
 
 /// Lists the users whose stored password hash cannot be used, and fails if there are any.
-pub(crate) fn check_hashes(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn check_hashes(settings: &Settings) -> Result<(), CliError> {
     let mut lines = Vec::new();
-    let checked = wire::database(settings)?.check_hashes(|UnusableHash { user, username, reason }| {
+    let checked = bootstrap::database(settings)?.check_hashes(|UnusableHash { user, username, reason }| {
         lines.push(format!("{user}\t{}\t{reason}", username.escape_debug()));
     });
     let checked = checked.map_err(unprepared)?;

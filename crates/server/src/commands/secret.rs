@@ -1,20 +1,20 @@
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 
-use crate::failure::Failure;
+use crate::bootstrap::{Instance, Purpose};
+use crate::cli_error::CliError;
+use crate::console::{confirm, print};
 use crate::settings::{InvalidSetting, Settings};
-use crate::terminal::{confirm, print};
-use crate::wire::{Instance, Purpose};
 use crate::{logging, machine};
 
 /// Prints a new secret.
-pub(crate) fn generate() -> Result<(), Failure> {
+pub(crate) fn generate() -> Result<(), CliError> {
     print([Secret::generate(&OsEntropy).expose()])
 }
 
 /// Puts the configured secret in the place of the one that the database is used with, refuses all others that it knows,
 /// and ends all sessions and all running instances.
-pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
+pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), CliError> {
     if !settings.accepted_secrets.is_empty() {
         return Err(InvalidSetting::new(
             "accepted_secrets: must be empty to adopt a secret, or whoever knows one of these could go on forging \
@@ -24,7 +24,7 @@ pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), Failure> {
     }
     logging::init(&settings.log);
     machine::check_command(settings)?;
-    let instance = Instance::wire(settings, Purpose::Change)?;
+    let instance = Instance::assemble(settings, Purpose::Change)?;
     confirm(
         &format!(
             "Use {} with the configured secret alone, refuse all others that it knows for good, and end all sessions \

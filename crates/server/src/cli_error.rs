@@ -8,7 +8,7 @@ use crate::settings::InvalidSetting;
 
 /// Why a command ends badly.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CliError {
     /// The command line asks for something that it must not; exit code 2, as of clap's own refusals.
     Usage(String),
     /// A setting cannot hold; exit code 78 (`EX_CONFIG` of sysexits.h). Trying again changes nothing.
@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     Failed(anyhow::Error),
 }
 
-impl Failure {
+impl CliError {
     /// Prints the reason in one line and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         logging::print(&format!("portcullis: {self}"));
@@ -31,7 +31,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(text) => f.write_str(text),
@@ -46,13 +46,13 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<InvalidSetting> for Failure {
+impl From<InvalidSetting> for CliError {
     fn from(error: InvalidSetting) -> Self {
         Self::Config(error)
     }
 }
 
-impl From<CatchUpError> for Failure {
+impl From<CatchUpError> for CliError {
     fn from(error: CatchUpError) -> Self {
         match error {
             CatchUpError::Clock(error) => Self::Clock(error),
@@ -63,7 +63,7 @@ impl From<CatchUpError> for Failure {
     }
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for CliError {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }

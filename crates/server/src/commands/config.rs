@@ -1,11 +1,11 @@
 use portcullis_domain::retention::KEPT;
 
-use crate::failure::Failure;
+use crate::cli_error::CliError;
+use crate::console::print;
 use crate::settings::{Sources, describe};
-use crate::terminal::print;
 
 /// Checks every setting as a start would, then prints them, and how long the database keeps what is written.
-pub(crate) fn run(sources: &Sources) -> Result<(), Failure> {
+pub(crate) fn run(sources: &Sources) -> Result<(), CliError> {
     let settings = describe(sources)?;
     print([format!("# environment: {}", sources.environment.name())])?;
     print(settings)?;

@@ -18,20 +18,21 @@ use portcullis_adapters::files::absolute;
 use portcullis_adapters::secret::Secret;
 use portcullis_http::{Api, HttpConfig};
 
-use crate::connection::Connection;
-use crate::failure::Failure;
-use crate::keeper::Keeper;
+use crate::background::Background;
+use crate::bootstrap::{Instance, Purpose, known_secrets};
+use crate::cli_error::CliError;
+use crate::listener::connection::Connection;
+use crate::listener::turn;
 use crate::settings::{InvalidSetting, PublicUrlOrigin, Settings, url_of};
 #[cfg(unix)]
 use crate::signals::is_ignored;
-use crate::wire::{Instance, Purpose, known_secrets};
-use crate::{logging, machine, turn};
+use crate::{logging, machine};
 
 /// Runs the service until it is told to stop.
 ///
 /// A database that cannot be reached yet is waited for, while `/health` answers, and so is a clock that is off. A
 /// database that this instance must not use ends it, at the start or as soon as that turns out.
-pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
+pub(crate) fn run(mut settings: Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let workers = machine::workers(&settings)?;
     let system = rt::System::new();
@@ -41,12 +42,12 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), Failure> {
     let socket = bind(settings.server.listen)?;
     settings.listening_on(socket.local_addr().context("cannot read the address of the listening socket")?)?;
     let settings = &settings;
-    let instance = Arc::new(Instance::wire(settings, Purpose::Create)?);
+    let instance = Arc::new(Instance::assemble(settings, Purpose::Create)?);
     warn_of_risks(settings)?;
     let is_prepared = match instance.prepare() {
-        // The keeper says what is wrong with a clock, and waits until it is put right.
-        Ok(()) | Err(Failure::Clock(_)) => true,
-        Err(Failure::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
+        // The background thread logs what is wrong with a clock, and waits until it is put right.
+        Ok(()) | Err(CliError::Clock(_)) => true,
+        Err(CliError::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
             log::warn!(reason:% = format!("{error:#}"); "waiting for the database");
             false
         }
@@ -61,7 +62,7 @@ async fn serve(
     socket: TcpSocket,
     instance: Arc<Instance>,
     is_prepared: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let api = Api::new(
         instance.service.clone(),
         http_config(settings),
@@ -81,7 +82,7 @@ async fn serve(
     let handle = server.handle();
     let stopping = handle.clone();
     let announce_ready = ready_announcement(settings);
-    let keeper = Keeper::start(instance, is_prepared, announce_ready, move |failure| {
+    let background = Background::start(instance, is_prepared, announce_ready, move |failure| {
         // The channel holds the one failure there can be.
         let _ = failed.try_send(failure);
         // The stop is under way with the call; its future only waits for the end.
@@ -89,7 +90,7 @@ async fn serve(
     })?;
     rt::spawn(stop_on_signal(signals, handle, Arc::downgrade(&api)));
     let result = server.await.context("the server failed");
-    drop(keeper);
+    drop(background);
     // Waits for the hashes that run.
     drop(api);
     log::info!("stopped");
@@ -100,7 +101,7 @@ async fn serve(
 }
 
 /// Takes an address for this process. Connections are accepted only when it listens.
-fn bind(address: SocketAddr) -> Result<TcpSocket, Failure> {
+fn bind(address: SocketAddr) -> Result<TcpSocket, CliError> {
     let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -160,7 +161,7 @@ fn start(
 }
 
 /// An address that this machine does not have, or may not use, is a matter of settings; one in use may get free.
-fn unbound(listen: SocketAddr, error: io::Error) -> Failure {
+fn unbound(listen: SocketAddr, error: io::Error) -> CliError {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::Error::new(error).context(format!("cannot listen on server.listen = {listen}")).into()
@@ -275,7 +276,7 @@ impl Signals {
 }
 
 /// Logs valid settings that operators rarely intend.
-fn warn_of_risks(settings: &Settings) -> Result<(), Failure> {
+fn warn_of_risks(settings: &Settings) -> Result<(), CliError> {
     if settings.limits.enabled && cfg!(not(feature = "governor")) {
         log::warn!("this build has no limits per client address; a gateway in front must have them");
     }
@@ -292,7 +293,7 @@ fn warn_of_risks(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// Only development accepts such secrets.
-fn warn_of_weak_secrets(settings: &Settings) -> Result<(), Failure> {
+fn warn_of_weak_secrets(settings: &Settings) -> Result<(), CliError> {
     for secret in known_secrets(settings)?.iter() {
         if let Err(reason) = Secret::parse(secret.expose()) {
             log::warn!(reason:% = reason; "weak secret: production refuses it");

@@ -17,27 +17,27 @@ use portcullis_adapters::audit::Sealer;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::service::{CatchUpError, Check, Sweeper};
 
-use crate::failure::Failure;
-use crate::wire::Instance;
+use crate::bootstrap::Instance;
+use crate::cli_error::CliError;
 
 /// The running threads. Dropping it stops them and waits for them.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Background {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
+impl Background {
     /// Starts keeping an instance. `on_ready` is called once, when the instance has first caught up with its database;
     /// `on_failure` when it turns out not to fit its database.
     pub(crate) fn start(
         instance: Arc<Instance>,
         is_prepared: bool,
         on_ready: impl FnOnce() + Send + 'static,
-        on_failure: impl FnOnce(Failure) + Send + 'static,
+        on_failure: impl FnOnce(CliError) + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
-        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("background".to_owned()).spawn(move || {
             // Steps have their own guard. What panics around them ends the instance, rather than that it works on with
             // nobody to keep it.
             let kept = catch_unwind(AssertUnwindSafe(|| keep(&instance, is_prepared, on_ready, &stopped)));
@@ -53,7 +53,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Background {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -69,7 +69,7 @@ fn keep(
     is_prepared: bool,
     on_ready: impl FnOnce(),
     stopped: &Receiver<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     if !is_prepared && wait_for_database(|| instance.prepare(), stopped)? == Waited::ToldToStop {
         return Ok(());
     }
@@ -115,9 +115,9 @@ enum Waited {
 
 /// Tries until the database is ready, with growing pauses.
 fn wait_for_database(
-    mut prepare: impl FnMut() -> Result<(), Failure>,
+    mut prepare: impl FnMut() -> Result<(), CliError>,
     stopped: &Receiver<()>,
-) -> Result<Waited, Failure> {
+) -> Result<Waited, CliError> {
     let mut steps = Steps::of("preparing the database");
     let mut pause = FIRST_PAUSE;
     let mut logged = (String::new(), Instant::now());
@@ -125,11 +125,11 @@ fn wait_for_database(
         pause = LONGEST_PAUSE.min(pause * 2);
         let Some(result) = steps.make(&mut prepare) else { continue };
         match result {
-            Ok(()) | Err(Failure::Clock(_)) => {
+            Ok(()) | Err(CliError::Clock(_)) => {
                 log::info!("the database is ready");
                 return Ok(Waited::DatabaseIsReady);
             }
-            Err(Failure::Failed(error)) => {
+            Err(CliError::Failed(error)) => {
                 let reason = format!("{error:#}");
                 // Rarely enough for the log, and often enough to be found in it later.
                 if reason != logged.0 || logged.1.elapsed() >= REMIND_EVERY {
@@ -145,9 +145,9 @@ fn wait_for_database(
 
 fn look_up_ended_sessions(
     mut catch_up: impl FnMut() -> Result<(), CatchUpError>,
-    mut check_database: impl FnMut() -> Result<(), Failure>,
+    mut check_database: impl FnMut() -> Result<(), CliError>,
     stopped: &Receiver<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let (mut looks, mut checks) =
         (Steps::of("looking up ended sessions"), Steps::of("checking the database"));
     let (mut clock, mut store) = (Trouble::default(), Trouble::default());
@@ -162,7 +162,7 @@ fn look_up_ended_sessions(
         match result {
             Ok(()) => clock.ends(|| log::info!("the clock can be relied on again")),
             Err(CatchUpError::Clock(error)) => {
-                clock.begins(|| log::error!("no new token is given out: {}", Failure::Clock(error)));
+                clock.begins(|| log::error!("no new token is given out: {}", CliError::Clock(error)));
             }
             Err(CatchUpError::Store(error)) => store.begins(|| {
                 let error = anyhow::Error::new(error);
@@ -332,7 +332,7 @@ mod tests {
         calls.get()
     }
 
-    fn replaced() -> Failure {
+    fn replaced() -> CliError {
         InvalidSetting::new("replaced").into()
     }
 

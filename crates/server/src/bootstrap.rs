@@ -20,7 +20,7 @@ use portcullis_domain::ports::{Clock as _, Entropy, PasswordHasher};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
-use crate::failure::Failure;
+use crate::cli_error::CliError;
 use crate::settings::{Audit, InvalidSetting, Settings};
 use crate::{logging, machine, secret_file};
 
@@ -49,7 +49,7 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Puts an instance together. With [`Purpose::Create`], only the secret is read.
-    pub(crate) fn wire(settings: &Settings, purpose: Purpose) -> Result<Self, Failure> {
+    pub(crate) fn assemble(settings: &Settings, purpose: Purpose) -> Result<Self, CliError> {
         let database = match purpose {
             Purpose::Create | Purpose::Change => Database::new(settings.database.clone(), settings.pool),
             Purpose::Read => Database::read_only(settings.database.clone(), settings.pool),
@@ -95,15 +95,15 @@ impl Instance {
     /// Makes the database ready, holds the secret against it, and sets the clock by it.
     ///
     /// # Errors
-    /// [`Failure::Config`] when trying again changes nothing; [`Failure::Clock`] when only the clock is not ready.
-    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+    /// [`CliError::Config`] when trying again changes nothing; [`CliError::Clock`] when only the clock is not ready.
+    pub(crate) fn prepare(&self) -> Result<(), CliError> {
         self.open_stores()?;
-        // Readiness fails until the first check. The keeper repeats the check and logs its outcome.
+        // Readiness fails until the first check. The background thread repeats the check and logs its outcome.
         let _checked = self.service.check_writes();
         Ok(self.service.catch_up()?)
     }
 
-    fn open_stores(&self) -> Result<(), Failure> {
+    fn open_stores(&self) -> Result<(), CliError> {
         let event = |now| self.operators_event(EventKind::SecretReplaced, now);
         let prepared = match self.purpose {
             Purpose::Create => self.database.prepare_with(&self.audit_keys, event),
@@ -125,7 +125,7 @@ impl Instance {
     }
 
     /// Fails if the database's secret was replaced, or if an unsupported pooler was put in front of the database.
-    pub(crate) fn check_database(&self) -> Result<(), Failure> {
+    pub(crate) fn check_database(&self) -> Result<(), CliError> {
         if self.database.is_pooled() {
             return Err(unprepared(PrepareError::Pooler));
         }
@@ -140,7 +140,7 @@ impl Instance {
     }
 
     /// Makes the database one that is used with this instance's secret, and ends all sessions.
-    pub(crate) fn adopt(&self) -> Result<(), Failure> {
+    pub(crate) fn adopt(&self) -> Result<(), CliError> {
         let event = |now| self.operators_event(EventKind::SecretAdopted, now);
         self.database.adopt(self.current_key, self.audit_keys.current(), event).map_err(unprepared)
     }
@@ -151,9 +151,9 @@ impl Instance {
 }
 
 /// The sealer as a command uses it.
-pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, Failure> {
+pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, CliError> {
     logging::init(&settings.log);
-    let instance = Instance::wire(settings, Purpose::Change)?;
+    let instance = Instance::assemble(settings, Purpose::Change)?;
     instance.open_stores()?;
     Ok(instance.new_sealer())
 }
@@ -163,7 +163,7 @@ pub(crate) fn verify_audit(
     settings: &Settings,
     kept: Option<Link>,
     progress: impl FnMut(i64, i64),
-) -> Result<Verified, Failure> {
+) -> Result<Verified, CliError> {
     let database = database(settings)?;
     database.check_exists().map_err(unprepared)?;
     let keys = AuditKeys::of(&known_secrets(settings)?);
@@ -174,14 +174,14 @@ pub(crate) fn verify_audit(
 }
 
 /// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.
-pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthService, Failure> {
+pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthService, CliError> {
     logging::init(&settings.log);
     machine::check_command(settings)?;
-    let instance = Instance::wire(settings, purpose)?;
+    let instance = Instance::assemble(settings, purpose)?;
     instance.open_stores()?;
-    match instance.service.set_clock().map_err(Failure::from) {
+    match instance.service.set_clock().map_err(CliError::from) {
         Ok(()) => Ok(instance.service),
-        Err(error @ Failure::Clock(_)) => {
+        Err(error @ CliError::Clock(_)) => {
             log::warn!("{error}");
             Ok(instance.service)
         }
@@ -190,13 +190,13 @@ pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthS
 }
 
 /// Returns the settings' database for a command. Does not connect.
-pub(crate) fn database(settings: &Settings) -> Result<Database, Failure> {
+pub(crate) fn database(settings: &Settings) -> Result<Database, CliError> {
     machine::check_command(settings)?;
     Ok(Database::new(settings.database.clone(), settings.pool))
 }
 
 /// Sorts the failures to prepare a database: trying again helps, or the settings must change.
-pub(crate) fn unprepared(error: PrepareError) -> Failure {
+pub(crate) fn unprepared(error: PrepareError) -> CliError {
     match error {
         PrepareError::Absent(_) => InvalidSetting::new(format!(
             "database.url: {error}; run the command in the folder of the service and with its settings (only `serve`, \
@@ -229,7 +229,7 @@ pub(crate) fn unprepared(error: PrepareError) -> Failure {
 
 /// Returns the settings' secrets, or in development those of the secret file. Creates that file unless the database was
 /// used with another secret.
-fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, Failure> {
+fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, CliError> {
     let needs_file = settings.secret.is_none() && settings.secret_file().is_some();
     match needs_file && database.is_used().map_err(unprepared)? {
         true => known_secrets(settings),
@@ -238,14 +238,14 @@ fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, Failure>
 }
 
 /// Like [`secrets`], but creates nothing.
-pub(crate) fn known_secrets(settings: &Settings) -> Result<Secrets, Failure> {
+pub(crate) fn known_secrets(settings: &Settings) -> Result<Secrets, CliError> {
     secrets_by(settings, secret_file::load)
 }
 
 fn secrets_by(
     settings: &Settings,
     from_file: impl FnOnce(&Path) -> anyhow::Result<Secret>,
-) -> Result<Secrets, Failure> {
+) -> Result<Secrets, CliError> {
     let current = match (&settings.secret, settings.secret_file()) {
         (Some(secret), _) => secret.clone(),
         (None, Some(file)) => {
@@ -257,7 +257,7 @@ fn secrets_by(
 }
 
 /// Threads that hash. Their queue holds whoever the lane lets in: the lane alone turns people away.
-fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashThreads, Failure> {
+fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashThreads, CliError> {
     let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, entropy));
     let lane = settings.password_lane;
     let threads = HashThreads::start(&hasher, lane.hashing_threads, lane.threads());

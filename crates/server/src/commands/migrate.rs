@@ -1,25 +1,25 @@
 use portcullis_adapters::db::Database;
 
-use crate::failure::Failure;
+use crate::bootstrap::{self, unprepared};
+use crate::cli_error::CliError;
+use crate::console::print;
 use crate::logging;
 use crate::settings::Settings;
-use crate::terminal::print;
-use crate::wire::{self, unprepared};
 
 /// Brings the schema up to date. The service does the same at its start.
-pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+pub(crate) fn run(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
-    let database = wire::database(settings)?;
+    let database = bootstrap::database(settings)?;
     database.migrate().map_err(unprepared)?;
     list(&database)
 }
 
 /// Lists the migrations and changes nothing.
-pub(crate) fn status(settings: &Settings) -> Result<(), Failure> {
-    list(&wire::database(settings)?)
+pub(crate) fn status(settings: &Settings) -> Result<(), CliError> {
+    list(&bootstrap::database(settings)?)
 }
 
-fn list(database: &Database) -> Result<(), Failure> {
+fn list(database: &Database) -> Result<(), CliError> {
     let states = database.migrations().map_err(unprepared)?;
     print(states.into_iter().map(|state| {
         let applied = if state.applied { "applied" } else { "pending" };

@@ -1,5 +1,8 @@
 //! What commands print, and what they ask of whoever typed them.
 
+#[cfg(unix)]
+mod prompt;
+
 use std::fmt;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
@@ -9,12 +12,12 @@ use portcullis_domain::password::PasswordAttempt;
 use portcullis_domain::time::UnixTime;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
 #[cfg(unix)]
-use crate::prompt::read_hidden;
+use self::prompt::read_hidden;
+use crate::cli_error::CliError;
 
 /// Prints lines of data on standard output. A reader that closes early, such as `head`, is no failure.
-pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), Failure> {
+pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let written = lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
     match written {
@@ -33,13 +36,13 @@ pub(crate) fn rfc3339(time: UnixTime) -> String {
 /// Asks whether to do what cannot be undone, unless `yes` was said on the command line.
 ///
 /// # Errors
-/// [`Failure::Usage`] where there is no terminal to ask on.
-pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+/// [`CliError::Usage`] where there is no terminal to ask on.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(Failure::Usage("not running in a terminal; pass --yes to confirm".to_owned()));
+        return Err(CliError::Usage("not running in a terminal; pass --yes to confirm".to_owned()));
     }
     match ask(question).context("cannot ask")?.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
@@ -56,7 +59,7 @@ fn ask(question: &str) -> io::Result<Zeroizing<String>> {
 
 /// A password, asked for on a terminal or else one line of standard input. It never stands on the command line,
 /// which other users of the machine can read.
-pub(crate) fn read_password() -> Result<PasswordAttempt, Failure> {
+pub(crate) fn read_password() -> Result<PasswordAttempt, CliError> {
     let mut password = match io::stdin().is_terminal() {
         true => ask_twice()?,
         false => {

@@ -2,6 +2,7 @@ use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::Subcommand;
 use portcullis_adapters::audit::{Link, Verified};
 
 use crate::bootstrap;
@@ -10,8 +11,28 @@ use crate::console::{print, rfc3339};
 use crate::logging;
 use crate::settings::{InvalidSetting, Settings};
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verify that nobody changed the audit log, and name the first place where somebody did (exit code 1 then)
+    Verify {
+        /// A head that was kept elsewhere, against which nobody can cut the log unnoticed
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Option<Link>,
+    },
+    /// Delete the sealed events that are older than audit.retention, where the service's own role may not
+    Trim,
+}
+
+/// Runs an `audit` command.
+pub(crate) fn run(command: &AuditCommand, settings: &Settings) -> Result<(), CliError> {
+    match command {
+        AuditCommand::Verify { head } => verify(settings, *head),
+        AuditCommand::Trim => trim(settings),
+    }
+}
+
 /// Verifies the audit log and prints what was found, or fails with the first place where something is wrong.
-pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), CliError> {
+fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), CliError> {
     logging::init(&settings.log);
     let mut told_at = Instant::now();
     let verified = bootstrap::verify_audit(settings, kept, |at, end| {
@@ -25,7 +46,7 @@ pub(crate) fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), CliE
 }
 
 /// Deletes what is too old. The service does the same, where its role may.
-pub(crate) fn trim(settings: &Settings) -> Result<(), CliError> {
+fn trim(settings: &Settings) -> Result<(), CliError> {
     if settings.audit.retention.is_none() {
         return Err(InvalidSetting::new("audit.retention = forever: nothing is ever too old").into());
     }

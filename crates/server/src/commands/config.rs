@@ -1,11 +1,25 @@
+use clap::Subcommand;
 use portcullis_domain::retention::KEPT;
 
 use crate::cli_error::CliError;
 use crate::console::print;
 use crate::settings::{Sources, describe};
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check every setting and print it with where it came from, secrets masked
+    Check,
+}
+
+/// Runs a `config` command.
+pub(crate) fn run(command: &ConfigCommand, sources: &Sources) -> Result<(), CliError> {
+    match command {
+        ConfigCommand::Check => check(sources),
+    }
+}
+
 /// Checks every setting as a start would, then prints them, and how long the database keeps what is written.
-pub(crate) fn run(sources: &Sources) -> Result<(), CliError> {
+fn check(sources: &Sources) -> Result<(), CliError> {
     let settings = describe(sources)?;
     print([format!("# environment: {}", sources.environment.name())])?;
     print(settings)?;

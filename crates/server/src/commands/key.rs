@@ -1,3 +1,4 @@
+use clap::Subcommand;
 use portcullis_adapters::keys::{KeyUse, ListedKey};
 use portcullis_adapters::system::SystemClock;
 use portcullis_domain::ports::Clock as _;
@@ -8,9 +9,22 @@ use crate::console::{print, rfc3339};
 use crate::settings::Settings;
 use crate::{bootstrap, logging};
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Print the id, the use and the time of each key, by this machine's clock
+    List,
+}
+
+/// Runs a `keys` command.
+pub(crate) fn run(command: &KeysCommand, settings: &Settings) -> Result<(), CliError> {
+    match command {
+        KeysCommand::List => list(settings),
+    }
+}
+
 /// Prints the keys of the ring: those of the previous, the current and the next epoch, for each algorithm and each
 /// secret. Reads no database, so this machine's clock decides which epoch is current.
-pub(crate) fn list(settings: &Settings) -> Result<(), CliError> {
+fn list(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let secrets = bootstrap::known_secrets(settings)?;
     let now = SystemClock::new().now();

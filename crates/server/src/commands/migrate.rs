@@ -6,8 +6,13 @@ use crate::console::print;
 use crate::logging;
 use crate::settings::Settings;
 
+/// Runs `migrate`, or `migrate --status` if `only_status` is set.
+pub(crate) fn run(settings: &Settings, only_status: bool) -> Result<(), CliError> {
+    if only_status { status(settings) } else { migrate(settings) }
+}
+
 /// Brings the schema up to date. The service does the same at its start.
-pub(crate) fn run(settings: &Settings) -> Result<(), CliError> {
+fn migrate(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let database = bootstrap::database(settings)?;
     database.migrate().map_err(unprepared)?;
@@ -15,7 +20,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), CliError> {
 }
 
 /// Lists the migrations and changes nothing.
-pub(crate) fn status(settings: &Settings) -> Result<(), CliError> {
+fn status(settings: &Settings) -> Result<(), CliError> {
     list(&bootstrap::database(settings)?)
 }
 

@@ -1,3 +1,4 @@
+use clap::Subcommand;
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsEntropy;
 
@@ -7,14 +8,38 @@ use crate::console::{confirm, print};
 use crate::settings::{InvalidSetting, Settings};
 use crate::{logging, machine};
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Print a new secret
+    Generate,
+    /// Put the configured secret in the place of the database's, which others know, for good, and end all sessions and
+    /// running instances
+    Adopt {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs a `secret` command. Loads the settings only for those that need them.
+pub(crate) fn run(
+    command: &SecretCommand,
+    settings: impl FnOnce() -> Result<Settings, CliError>,
+) -> Result<(), CliError> {
+    match command {
+        SecretCommand::Generate => generate(),
+        SecretCommand::Adopt { yes } => adopt(&settings()?, *yes),
+    }
+}
+
 /// Prints a new secret.
-pub(crate) fn generate() -> Result<(), CliError> {
+fn generate() -> Result<(), CliError> {
     print([Secret::generate(&OsEntropy).expose()])
 }
 
 /// Puts the configured secret in the place of the one that the database is used with, refuses all others that it knows,
 /// and ends all sessions and all running instances.
-pub(crate) fn adopt(settings: &Settings, yes: bool) -> Result<(), CliError> {
+fn adopt(settings: &Settings, yes: bool) -> Result<(), CliError> {
     if !settings.accepted_secrets.is_empty() {
         return Err(InvalidSetting::new(
             "accepted_secrets: must be empty to adopt a secret, or whoever knows one of these could go on forging \

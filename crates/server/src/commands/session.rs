@@ -1,12 +1,33 @@
 use anyhow::Context as _;
+use clap::Subcommand;
 
 use crate::bootstrap::{self, Purpose};
 use crate::cli_error::CliError;
 use crate::console::{confirm, print};
 use crate::settings::Settings;
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// End sessions: everybody has to log in again
+    End {
+        /// End all sessions of all users
+        #[arg(long, required = true)]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs a `sessions` command.
+pub(crate) fn run(command: &SessionsCommand, settings: &Settings) -> Result<(), CliError> {
+    match command {
+        SessionsCommand::End { all: _, yes } => end_all(settings, *yes),
+    }
+}
+
 /// Ends all sessions of everybody.
-pub(crate) fn end_all(settings: &Settings, yes: bool) -> Result<(), CliError> {
+fn end_all(settings: &Settings, yes: bool) -> Result<(), CliError> {
     let service = bootstrap::for_command(settings, Purpose::Change)?;
     confirm("End all sessions of everybody?", yes)?;
     service.end_all_sessions().context("cannot end the sessions")?;

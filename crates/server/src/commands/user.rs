@@ -1,6 +1,7 @@
 //! What an operator does to users. Whatever ends sessions here, running instances notice within a second.
 
 use anyhow::{Context as _, anyhow};
+use clap::Subcommand;
 use portcullis_adapters::db::UnusableHash;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::service::{RegisterError, Registration, SetPasswordError};
@@ -11,8 +12,64 @@ use crate::cli_error::CliError;
 use crate::console::{confirm, print, read_password, rfc3339};
 use crate::settings::Settings;
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user, whose password is asked for or read from standard input
+    Add {
+        /// The user's name
+        username: String,
+    },
+    /// Disable a user, who cannot log in then, and end the user's sessions
+    Disable {
+        /// The user's name
+        username: String,
+    },
+    /// Let a disabled user log in again
+    Enable {
+        /// The user's name
+        username: String,
+    },
+    /// Delete a user, whose name is free then, and end the user's sessions
+    Delete {
+        /// The user's name
+        username: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set a user's password, which is asked for or read from standard input, and end the user's sessions
+    SetPassword {
+        /// The user's name
+        username: String,
+    },
+    /// Print a user's sessions, a line each: id, when opened, last refreshed and over, address, user agent
+    Sessions {
+        /// The user's name
+        username: String,
+        /// End all of them instead
+        #[arg(long)]
+        end: bool,
+    },
+    /// List users whose stored password hash cannot be used, as after an import (exit code 1 if there are any)
+    CheckHashes,
+}
+
+/// Runs a `user` command.
+pub(crate) fn run(command: &UserCommand, settings: &Settings) -> Result<(), CliError> {
+    match command {
+        UserCommand::Add { username } => add(settings, username.clone()),
+        UserCommand::Disable { username } => disable(settings, username),
+        UserCommand::Enable { username } => enable(settings, username),
+        UserCommand::Delete { username, yes } => delete(settings, username, *yes),
+        UserCommand::SetPassword { username } => set_password(settings, username),
+        UserCommand::Sessions { username, end: false } => sessions(settings, username),
+        UserCommand::Sessions { username, end: true } => end_sessions(settings, username),
+        UserCommand::CheckHashes => check_hashes(settings),
+    }
+}
+
 /// Adds a user, also while registration is closed and under a reserved name.
-pub(crate) fn add(settings: &Settings, username: String) -> Result<(), CliError> {
+fn add(settings: &Settings, username: String) -> Result<(), CliError> {
     let service = bootstrap::for_command(settings, Purpose::Create)?;
     let form = Registration { username, password: read_password()? };
     match service.add_user(&form, &ClientInfo::default()) {
@@ -27,21 +84,21 @@ pub(crate) fn add(settings: &Settings, username: String) -> Result<(), CliError>
 }
 
 /// Disables a user.
-pub(crate) fn disable(settings: &Settings, username: &str) -> Result<(), CliError> {
+fn disable(settings: &Settings, username: &str) -> Result<(), CliError> {
     let ended = bootstrap::for_command(settings, Purpose::Change)?.disable_user(username);
     let ended = ended.with_context(|| format!("cannot disable {username}"))?;
     print([format!("disabled {username}: {}", told(ended))])
 }
 
 /// Enables a user who was disabled.
-pub(crate) fn enable(settings: &Settings, username: &str) -> Result<(), CliError> {
+fn enable(settings: &Settings, username: &str) -> Result<(), CliError> {
     let enabled = bootstrap::for_command(settings, Purpose::Change)?.enable_user(username);
     enabled.with_context(|| format!("cannot enable {username}"))?;
     print([format!("enabled {username}")])
 }
 
 /// Deletes a user.
-pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), CliError> {
+fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), CliError> {
     let service = bootstrap::for_command(settings, Purpose::Change)?;
     confirm(&format!("Delete the user {username} for good?"), yes)?;
     let ended = service.delete_user(username);
@@ -50,7 +107,7 @@ pub(crate) fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(
 }
 
 /// Sets a user's password.
-pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), CliError> {
+fn set_password(settings: &Settings, username: &str) -> Result<(), CliError> {
     let service = bootstrap::for_command(settings, Purpose::Change)?;
     match service.set_password(username, &read_password()?) {
         Ok(ended) => print([format!("set the password of {username}: {}", told(ended))]),
@@ -65,20 +122,20 @@ pub(crate) fn set_password(settings: &Settings, username: &str) -> Result<(), Cl
 }
 
 /// Lists a user's live sessions, the latest opened first.
-pub(crate) fn sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
+fn sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
     let sessions = bootstrap::for_command(settings, Purpose::Read)?.sessions_of(username);
     print(sessions.with_context(|| format!("cannot list the sessions of {username}"))?.iter().map(line))
 }
 
 /// Ends a user's sessions.
-pub(crate) fn end_sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
+fn end_sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
     let ended = bootstrap::for_command(settings, Purpose::Change)?.end_sessions_of(username);
     let ended = ended.with_context(|| format!("cannot end the sessions of {username}"))?;
     print([format!("{username}: {}", told(ended))])
 }
 
 /// Lists the users whose stored password hash cannot be used, and fails if there are any.
-pub(crate) fn check_hashes(settings: &Settings) -> Result<(), CliError> {
+fn check_hashes(settings: &Settings) -> Result<(), CliError> {
     let mut lines = Vec::new();
     let checked = bootstrap::database(settings)?.check_hashes(|UnusableHash { user, username, reason }| {
         lines.push(format!("{user}\t{}\t{reason}", username.escape_debug()));

@@ -1,5 +1,7 @@
 //! The server: its listening socket, and the connections of its clients.
 
-pub(crate) mod connection;
+mod announce;
+mod connection;
 pub(crate) mod serve;
-pub(crate) mod turn;
+mod socket;
+mod turn;

@@ -211,7 +211,7 @@ fn the_service_calls_nothing_but_its_database() {
 /// The code that opens files to write, besides the log, which goes to standard error: the functions that create files, the lock
 /// beside a SQLite database, the development secret, and the terminal of a prompt.
 const WRITERS: [&str; 4] = [
-    "crates/adapters/src/db/sqlite_file.rs",
+    "crates/adapters/src/db/sqlite/file.rs",
     "crates/adapters/src/files.rs",
     "crates/server/src/console/prompt.rs",
     "crates/server/src/secret_file.rs",

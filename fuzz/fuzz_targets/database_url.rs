@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_adapters::db::url_law;
+use portcullis_adapters::db::url_invariants;
 
-fuzz_target!(|input: &[u8]| url_law::holds(input));
+fuzz_target!(|input: &[u8]| url_invariants::holds(input));

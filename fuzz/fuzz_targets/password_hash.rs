@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_adapters::hashing::law;
+use portcullis_adapters::hashing::invariants;
 
-fuzz_target!(|input: &[u8]| law::holds(input));
+fuzz_target!(|input: &[u8]| invariants::holds(input));

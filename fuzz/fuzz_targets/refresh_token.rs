@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_adapters::refresh_token::law;
+use portcullis_adapters::token::refresh::invariants;
 
-fuzz_target!(|input: &[u8]| law::holds(input));
+fuzz_target!(|input: &[u8]| invariants::holds(input));

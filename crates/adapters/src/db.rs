@@ -1,29 +1,22 @@
 //! Users, sessions and events in SQLite or PostgreSQL, over one set of Diesel queries.
 
-mod attempt_store;
-mod audit_chain;
-mod audit_reader;
+mod audit;
 mod cached_update;
 mod connection;
 mod deployment;
 mod error;
-mod event_log;
-mod group_commit;
 mod hash_check;
 mod migrations;
-mod pooler;
+mod postgres;
 mod prepare;
 mod schema;
 mod secrets;
-mod session_store;
-mod sqlite_file;
-mod store_health;
+mod sqlite;
+mod stores;
 mod types;
 mod url;
-mod user_store;
 mod watch;
 mod write_record;
-mod writer_queue;
 
 use std::error::Error as StdError;
 use std::num::NonZeroU32;
@@ -35,25 +28,25 @@ use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
-pub(crate) use self::audit_chain::{ChainRow, SealTurn};
-pub(crate) use self::audit_reader::AuditReader;
+pub(crate) use self::audit::chain::{ChainRow, SealTurn};
+pub(crate) use self::audit::reader::AuditReader;
 use self::connection::{AnyConnection, ConnectionFactory, Freshness};
 use self::deployment::Shared;
 pub use self::error::DatabaseFailure;
 use self::error::{is_conflict, is_connection_loss, is_read_only, store_error, took_too_long};
-use self::group_commit::GroupCommit;
 pub use self::hash_check::UnusableHash;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::{Missing, Replacing};
 use self::secrets::Checks;
-use self::sqlite_file::FileId;
+use self::sqlite::file::FileId;
+use self::sqlite::group_commit::GroupCommit;
 #[cfg(any(test, fuzzing))]
-pub use self::url::law as url_law;
+pub use self::url::invariants as url_invariants;
 pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::{Pooled, Watch};
 use self::write_record::WriteRecord;
-use crate::audit::{self, AuditError, AuditKey, AuditKeys, Link, Verified};
+use crate::audit::{AuditError, AuditKey, AuditKeys, Link, Verified};
 use crate::keys::KeyCheck;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
@@ -262,7 +255,7 @@ impl Database {
         let adoptions = prepare::prepare(&self.url, missing, &secrets, replacing)?;
         if let DatabaseUrl::Sqlite(path) = &self.url {
             let file =
-                sqlite_file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
+                sqlite::file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
             self.file.get_or_init(|| file);
         }
         *self.access_mut() = Access::Open { secrets, adoptions };
@@ -315,7 +308,7 @@ impl Database {
         mut progress: impl FnMut(i64, i64),
     ) -> Result<Verified, AuditError> {
         let mut reader = AuditReader::connect(&self.url)?;
-        audit::verify(&mut reader, &keys.public(), kept, &mut progress)
+        crate::audit::verify(&mut reader, &keys.public(), kept, &mut progress)
     }
 
     /// Checks the stored password hash of every user and passes those that cannot be used to `found`. Returns how many
@@ -521,7 +514,7 @@ impl Database {
     fn check_file(&self) -> Result<(), StoreError> {
         let (DatabaseUrl::Sqlite(path), Some(prepared)) = (&self.url, self.file.get()) else { return Ok(()) };
         let shown = path.display();
-        match sqlite_file::file_id(path) {
+        match sqlite::file::file_id(path) {
             Ok(found) if found == *prepared => Ok(()),
             Ok(_) => Err(error::unavailable(format!(
                 "the database file {shown} was replaced by another: stop the service, then start it with the right one"
@@ -586,7 +579,7 @@ mod tests {
         let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             database.transaction(|connection| -> Result<(), StoreError> {
-                event_log::insert_event(connection, &event)?;
+                stores::audit_log::insert_event(connection, &event)?;
                 panic!("in the middle of a transaction");
             })
         }));
@@ -604,7 +597,9 @@ mod tests {
             database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
             let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
             let record = |begun| {
-                database.transaction_since(begun, |connection| event_log::insert_event(connection, &event))
+                database.transaction_since(begun, |connection| {
+                    stores::audit_log::insert_event(connection, &event)
+                })
             };
             let begun = |ago| Instant::now().checked_sub(ago).unwrap();
             let error = record(begun(LONGEST_TRANSACTION + Duration::from_millis(1))).unwrap_err();

@@ -3,8 +3,8 @@
 mod argon2;
 mod bcrypt;
 #[cfg(any(test, fuzzing))]
-pub mod law;
-mod threads;
+pub mod invariants;
+mod pool;
 mod werkzeug;
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use portcullis_domain::ports::{Entropy, HashError, PasswordHasher, Verdict};
 use self::argon2::Argon2id;
 pub use self::bcrypt::BcryptCost;
 use self::bcrypt::{Bcrypt, BcryptSha256};
-pub use self::threads::{HashCounts, HashThreads};
+pub use self::pool::{HashCounts, HashThreads};
 use self::werkzeug::Werkzeug;
 
 /// Hashes passwords with one scheme, and verifies what any of these made:

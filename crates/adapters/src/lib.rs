@@ -28,7 +28,7 @@
 //!     health: database,
 //!     clock: Arc::new(SystemClock::new()),
 //!     entropy: Arc::new(OsEntropy),
-//!     // Hashes and tokens are fakes here; `hashing`, `jwt`, `refresh_token` and `pseudonyms` have the real ones.
+//!     // Hashes and tokens are fakes here; `hashing`, `token` and `account_keys` have the real ones.
 //!     ..portcullis_testkit::ports()
 //! };
 //! let service = AuthService::new(ports, Rules::default());
@@ -45,13 +45,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod account_keys;
 pub mod audit;
 pub mod db;
 pub mod files;
 pub mod hashing;
-pub mod jwt;
 pub mod keys;
-pub mod pseudonyms;
-pub mod refresh_token;
 pub mod secret;
 pub mod system;
+pub mod token;

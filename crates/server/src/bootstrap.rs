@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use portcullis_adapters::account_keys::MacPseudonyms;
 use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
 use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
-use portcullis_adapters::jwt::JwtCodec;
 use portcullis_adapters::keys::{KeyCheck, KeyRing};
-use portcullis_adapters::pseudonyms::MacPseudonyms;
-use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
+use portcullis_adapters::token::jwt::JwtCodec;
+use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::event::{EventKind, SecurityEvent};
 use portcullis_domain::id::uuid_v7;

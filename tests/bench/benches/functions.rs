@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
-use portcullis_adapters::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::keys::{KeyCheck, KeyRing, KeyRotation, SigningAlgorithm};
-use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
+use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
+use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::password::PasswordAttempt;

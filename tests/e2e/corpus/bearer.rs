@@ -1,5 +1,5 @@
 //! JW: bearer tokens. Without the key, all that can be shown over HTTP is a signature that fits nothing; the verifier's
-//! own tests (`crates/adapters/src/jwt/tests.rs`) try the same under genuine signatures.
+//! own tests (`crates/adapters/src/token/jwt/tests.rs`) try the same under genuine signatures.
 
 use serde_json::{Value, json};
 

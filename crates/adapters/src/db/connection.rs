@@ -13,8 +13,8 @@ use portcullis_domain::revocation::OVERLAP;
 use portcullis_domain::service::MAX_SKEW;
 
 use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
-use super::sqlite_file::{self, FILE_SYSTEM_ADVICE, Opening};
-use super::{DatabaseUrl, LONGEST_TRANSACTION};
+use super::sqlite::file::{FILE_SYSTEM_ADVICE, Opening};
+use super::{DatabaseUrl, LONGEST_TRANSACTION, sqlite};
 use crate::audit;
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
@@ -31,7 +31,7 @@ impl AnyConnection {
         match url {
             DatabaseUrl::Postgres(url) => connect_to_postgres(url, STATEMENT_TIMEOUT).map(Self::Postgres),
             DatabaseUrl::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&sqlite_file::uri(path, Opening::Create)?)?;
+                let mut connection = SqliteConnection::establish(&sqlite::file::uri(path, Opening::Create)?)?;
                 connection.batch_execute(SQLITE_SESSION)?;
                 Ok(Self::Sqlite(connection))
             }
@@ -117,18 +117,18 @@ fn connect_to_postgres(url: &str, statement_timeout: Duration) -> Result<PgConne
 /// file is read, provided that it contains all changes.
 fn look_at_sqlite(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {
     let open = |opening| -> Result<SqliteConnection, DatabaseFailure> {
-        let mut connection = SqliteConnection::establish(&sqlite_file::uri(path, opening)?)?;
+        let mut connection = SqliteConnection::establish(&sqlite::file::uri(path, opening)?)?;
         connection.batch_execute(SQLITE_LOOK)?;
         Ok(connection)
     };
-    sqlite_file::check_readable(path)?;
+    sqlite::file::check_readable(path)?;
     let failure = match open(Opening::Existing) {
         Ok(connection) => return Ok(connection),
         Err(failure) => failure,
     };
-    match sqlite_file::check_writable(path) {
+    match sqlite::file::check_writable(path) {
         Ok(()) => Err(failure),
-        Err(unwritable) if sqlite_file::has_log(path) => Err(DatabaseFailure::new(format!(
+        Err(unwritable) if sqlite::file::has_log(path) => Err(DatabaseFailure::new(format!(
             "the newest changes are in the log beside the file (its name ends with -wal), which cannot be read here: \
              {unwritable}"
         ))),

@@ -14,7 +14,7 @@ use super::connection::AnyConnection;
 use super::error::DatabaseFailure;
 use super::prepare::check_existing_server;
 use super::schema::__diesel_schema_migrations;
-use super::{DatabaseUrl, PrepareError, sqlite_file};
+use super::{DatabaseUrl, PrepareError, sqlite};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -31,7 +31,7 @@ pub struct MigrationState {
 /// Every migration of this build and whether the database has it, oldest first. Connects, and only reads.
 pub(super) fn status(url: &DatabaseUrl) -> Result<Vec<MigrationState>, PrepareError> {
     if let DatabaseUrl::Sqlite(path) = url
-        && !sqlite_file::is_there(path).map_err(|error| PrepareError::of(url, error.into()))?
+        && !sqlite::file::is_there(path).map_err(|error| PrepareError::of(url, error.into()))?
     {
         return Err(PrepareError::missing(path));
     }

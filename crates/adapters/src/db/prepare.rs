@@ -12,11 +12,13 @@ use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
+use super::audit::chain;
 use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
-use super::event_log::insert_event;
+use super::postgres::pooler;
 use super::secrets::{self, Checks, Known};
-use super::{DatabaseUrl, InvalidDatabaseUrl, audit_chain, deployment, migrations, pooler, sqlite_file};
+use super::stores::audit_log::insert_event;
+use super::{DatabaseUrl, InvalidDatabaseUrl, deployment, migrations, sqlite};
 use crate::audit::{AuditKey, AuditKeys};
 use crate::files::{absolute, create_folder, folder_of};
 use crate::keys::KeyCheck;
@@ -90,7 +92,8 @@ impl PrepareError {
     pub(super) fn of(url: &DatabaseUrl, failure: DatabaseFailure) -> Self {
         match url {
             DatabaseUrl::Sqlite(path) if failure.may_be_the_file_system() => {
-                let failure = format!("{failure}; if the disk is sound, {}", sqlite_file::FILE_SYSTEM_ADVICE);
+                let failure =
+                    format!("{failure}; if the disk is sound, {}", sqlite::file::FILE_SYSTEM_ADVICE);
                 Self::Unusable(path.clone(), DatabaseFailure::new(failure))
             }
             DatabaseUrl::Sqlite(path) if !failure.is_busy_file() => Self::Unusable(path.clone(), failure),
@@ -115,7 +118,7 @@ pub(super) enum Missing {
 /// Connects to a database that exists and is up to date, to read it.
 pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<AnyConnection, PrepareError> {
     if let DatabaseUrl::Sqlite(path) = url {
-        let is_there = sqlite_file::is_there(path);
+        let is_there = sqlite::file::is_there(path);
         if !is_there.map_err(|error| PrepareError::of(url, error.into()))? {
             return Err(PrepareError::missing(path));
         }
@@ -201,7 +204,7 @@ fn hand_over(
     let time = deployment::look(connection).map_err(store_error)?.time;
     let event = (replacing.event)(time.now.max(time.newest));
     if let Some(old) = replacing.keys.accepted(old) {
-        audit_chain::hand_over(connection, &replacing.keys.current, old, event.at)?;
+        chain::hand_over(connection, &replacing.keys.current, old, event.at)?;
     }
     insert_event(connection, &event)
 }
@@ -225,7 +228,7 @@ pub(super) fn adopt(
         let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.newest));
         deployment::raise_floor(connection, event.at).map_err(store_error)?;
-        audit_chain::adoption(connection, key, event.at)?;
+        chain::adoption(connection, key, event.at)?;
         insert_event(connection, &event)
     })
 }
@@ -234,12 +237,12 @@ pub(super) fn adopt(
 fn lock_file(path: &Path, failed: impl Fn(DatabaseFailure) -> PrepareError) -> Result<File, PrepareError> {
     let failed = |error: io::Error| failed(error.into());
     create_folder(folder_of(path)).map_err(failed)?;
-    sqlite_file::is_there(path).map_err(failed)?;
-    sqlite_file::check_writable(path).map_err(failed)?;
-    let lock = sqlite_file::lock(path, PATIENCE).map_err(failed)?;
+    sqlite::file::is_there(path).map_err(failed)?;
+    sqlite::file::check_writable(path).map_err(failed)?;
+    let lock = sqlite::file::lock(path, PATIENCE).map_err(failed)?;
     let stays_locked = || DatabaseFailure::new("another instance stays at preparing it");
     let lock = lock.ok_or_else(|| PrepareError::Unreachable(stays_locked()))?;
-    if sqlite_file::make_file(path).map_err(failed)? {
+    if sqlite::file::make_file(path).map_err(failed)? {
         log::info!(path = absolute(path); "created the database");
     }
     Ok(lock)

@@ -1,5 +1,5 @@
 #[cfg(any(test, fuzzing))]
-pub mod law;
+pub mod invariants;
 mod options;
 
 use std::fmt;

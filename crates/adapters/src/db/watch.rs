@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::ports::StoreError;
 
+use super::DatabaseUrl;
 use super::connection::AnyConnection;
 use super::error::unavailable;
-use super::{DatabaseUrl, pooler};
+use super::postgres::pooler;
 
 /// One connection, made when it is needed and given up at the first error.
 #[derive(Default)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_adapters::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{Secret, Secrets};
+use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::ports::{Clock, SessionStore};
 use portcullis_domain::service::LogoutToken;

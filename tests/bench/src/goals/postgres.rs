@@ -102,7 +102,7 @@ const A_SESSION: &str = "\
 SELECT id AS session, generation FROM sessions WHERE user_id = '00000000-0000-0000-0000-000000000000'
 ORDER BY id OFFSET :client_id LIMIT 1";
 
-/// The statement by which the server rotates a session (`succeed` in `adapters/src/db/session_store.rs`).
+/// The statement by which the server rotates a session (`succeed` in `adapters/src/db/stores/session.rs`).
 const ROTATION: &str = "\
 UPDATE sessions SET
     generation = :generation + 1,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use portcullis_adapters::refresh_token::MacRefreshTokenCodec;
 use portcullis_adapters::secret::{Secret, Secrets};
+use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::ports::RefreshTokenCodec as _;
 use portcullis_domain::session::Generation;
 use portcullis_domain::token::RefreshClaims;

@@ -12,7 +12,7 @@
 //! The MAC is not cut: a shorter one would save a few characters and need a reason why it is still long enough.
 
 #[cfg(any(test, fuzzing))]
-pub mod law;
+pub mod invariants;
 
 use aws_lc_rs::hmac;
 use base64::Engine;

@@ -8,15 +8,15 @@ use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::connection::AnyConnection;
-use super::error::store_error;
-use super::schema::{audit_chain, audit_heads, deployment, security_events};
-use super::types::{DbId, DbTime};
-use super::{Database, deployment as shared};
 use crate::audit::{
     AuditKey, AuditKeys, ChainHash, Link, Old, PublicAuditKey, Statement, StatementKind, StoredEvent,
     Unsigned,
 };
+use crate::db::connection::AnyConnection;
+use crate::db::error::store_error;
+use crate::db::schema::{audit_chain, audit_heads, deployment, security_events};
+use crate::db::types::{DbId, DbTime};
+use crate::db::{Database, deployment as shared};
 
 /// What a sealer wants to know before each step.
 pub(crate) struct SealState {
@@ -189,7 +189,7 @@ impl Database {
 const SUPERSEDED: [StatementKind; 2] = [StatementKind::Head, StatementKind::Checkpoint];
 
 /// Leaves a statement that a new secret's key came in the place of the old one's. The caller has moved the key check.
-pub(super) fn hand_over(
+pub(in crate::db) fn hand_over(
     connection: &mut AnyConnection,
     new: &AuditKey,
     old: &AuditKey,
@@ -201,7 +201,7 @@ pub(super) fn hand_over(
 }
 
 /// Leaves a statement that a secret was adopted. The caller has moved the key check.
-pub(super) fn adoption(
+pub(in crate::db) fn adoption(
     connection: &mut AnyConnection,
     key: &AuditKey,
     at: UnixTime,
@@ -239,7 +239,7 @@ fn is_in_charge(connection: &mut AnyConnection, keys: &AuditKeys) -> Result<bool
 }
 
 /// The end of the chain; where all of it was deleted, the checkpoint that says so.
-pub(super) fn tip(connection: &mut AnyConnection) -> Result<Link, StoreError> {
+pub(in crate::db) fn tip(connection: &mut AnyConnection) -> Result<Link, StoreError> {
     let last: Option<(i64, Vec<u8>)> = audit_chain::table
         .filter(audit_chain::seq.gt(0))
         .order(audit_chain::seq.desc())
@@ -254,7 +254,7 @@ pub(super) fn tip(connection: &mut AnyConnection) -> Result<Link, StoreError> {
 }
 
 /// The newest checkpoint.
-pub(super) fn checkpoint(connection: &mut AnyConnection) -> Result<Option<Link>, StoreError> {
+pub(in crate::db) fn checkpoint(connection: &mut AnyConnection) -> Result<Option<Link>, StoreError> {
     let newest: Option<(i64, Vec<u8>)> = audit_heads::table
         .filter(audit_heads::kind.eq(StatementKind::Checkpoint.name()))
         .order(audit_heads::number.desc())
@@ -334,7 +334,7 @@ fn oldest_rows(
 }
 
 /// The rows of the chain after a place.
-pub(super) fn chain(
+pub(in crate::db) fn chain(
     connection: &mut AnyConnection,
     after: i64,
     most: u32,
@@ -350,7 +350,10 @@ pub(super) fn chain(
 }
 
 /// Events, in no order. Those that are not there are left out.
-pub(super) fn events(connection: &mut AnyConnection, ids: &[Uuid]) -> Result<Vec<StoredEvent>, StoreError> {
+pub(in crate::db) fn events(
+    connection: &mut AnyConnection,
+    ids: &[Uuid],
+) -> Result<Vec<StoredEvent>, StoreError> {
     let ids: Vec<_> = ids.iter().copied().map(DbId).collect();
     let rows: Vec<EventRow> = security_events::table
         .filter(security_events::id.eq_any(ids))
@@ -361,7 +364,7 @@ pub(super) fn events(connection: &mut AnyConnection, ids: &[Uuid]) -> Result<Vec
 }
 
 /// Two walks along two indexes: what both have is sealed.
-pub(super) fn look_for_unsealed(
+pub(in crate::db) fn look_for_unsealed(
     connection: &mut AnyConnection,
     after: Uuid,
     most: u32,
@@ -391,7 +394,7 @@ pub(super) fn look_for_unsealed(
 }
 
 /// Statements from before a number, the newest first.
-pub(super) fn statements(
+pub(in crate::db) fn statements(
     connection: &mut AnyConnection,
     before: i64,
     most: u32,

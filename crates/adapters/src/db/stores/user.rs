@@ -9,14 +9,14 @@ use portcullis_domain::session::NewSession;
 use portcullis_domain::user::{Confirmed, CredentialVersion, NewUser, UserStatus};
 use portcullis_domain::username::{CanonicalName, Username};
 
-use super::Database;
-use super::attempt_store::forgive;
-use super::connection::AnyConnection;
-use super::error::{CorruptRow, is_unique_violation, store_error};
-use super::event_log::insert_event;
-use super::schema::users;
-use super::session_store::{end_sessions_of, insert_session};
-use super::types::{DbId, DbTime};
+use super::attempt::forgive;
+use super::audit_log::insert_event;
+use super::session::{end_sessions_of, insert_session};
+use crate::db::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::{CorruptRow, is_unique_violation, store_error};
+use crate::db::schema::users;
+use crate::db::types::{DbId, DbTime};
 
 impl UserStore for Database {
     fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {

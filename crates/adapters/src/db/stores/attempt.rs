@@ -13,13 +13,13 @@ use portcullis_domain::throttle::{
 };
 use portcullis_domain::time::UnixTime;
 
-use super::Database;
-use super::connection::AnyConnection;
-use super::error::store_error;
-use super::event_log::insert_event;
-use super::schema::attempt_counters;
-use super::schema::sql_types::{Id, Moment};
-use super::types::{DbId, DbTime};
+use super::audit_log::insert_event;
+use crate::db::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::store_error;
+use crate::db::schema::attempt_counters;
+use crate::db::schema::sql_types::{Id, Moment};
+use crate::db::types::{DbId, DbTime};
 
 impl AttemptStore for Database {
     fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
@@ -75,7 +75,10 @@ impl AttemptStore for Database {
 }
 
 /// Begins a counter anew in the transaction of what the right password allows.
-pub(super) fn forgive(connection: &mut AnyConnection, attempt: &RightAttempt) -> Result<(), StoreError> {
+pub(in crate::db) fn forgive(
+    connection: &mut AnyConnection,
+    attempt: &RightAttempt,
+) -> Result<(), StoreError> {
     let counter = attempt_counters::table.find(attempt.counter.as_bytes().as_slice());
     let attempts: Option<i64> = diesel::delete(counter)
         .returning(attempt_counters::attempts)

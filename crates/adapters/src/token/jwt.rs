@@ -8,7 +8,7 @@
 
 mod cache;
 #[cfg(any(test, fuzzing))]
-pub mod law;
+pub mod invariants;
 
 use std::borrow::Cow;
 

@@ -14,7 +14,7 @@ use crate::files::{absolute, folder_of};
 
 /// How SQLite opens a database file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opening {
+pub(in crate::db) enum Opening {
     /// To read and write; a missing file is created.
     Create,
     /// To read and write an existing file. The log beside it is created if it is missing.
@@ -24,7 +24,7 @@ pub(super) enum Opening {
 }
 
 /// The URI by which SQLite opens a file. The path in it is absolute and escaped, so that no part of the path is taken for an option.
-pub(super) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
+pub(in crate::db) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
     let absolute = std::path::absolute(path)?;
     let name = absolute.to_str().ok_or_else(|| {
         let name = absolute.to_string_lossy();
@@ -56,7 +56,7 @@ pub(super) fn uri(path: &Path, opening: Opening) -> io::Result<String> {
 ///
 /// # Errors
 /// If there is something else, or a symbolic link to nothing.
-pub(super) fn is_there(database: &Path) -> io::Result<bool> {
+pub(in crate::db) fn is_there(database: &Path) -> io::Result<bool> {
     let refused =
         |what| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the path leads to {what}")));
     refuse_dangling_link(database)?;
@@ -71,7 +71,7 @@ pub(super) fn is_there(database: &Path) -> io::Result<bool> {
 
 /// Creates an empty file if there is none, before SQLite would with the usual permissions. SQLite gives its log the same
 /// owner and permissions. Returns whether a file was created.
-pub(super) fn make_file(database: &Path) -> io::Result<bool> {
+pub(in crate::db) fn make_file(database: &Path) -> io::Result<bool> {
     match create_file(database, GroupAccess::ReadWrite) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -80,18 +80,18 @@ pub(super) fn make_file(database: &Path) -> io::Result<bool> {
 }
 
 /// Identifies a file regardless of its path. `None` if the system has no such number.
-pub(super) type FileId = Option<(u64, u64)>;
+pub(in crate::db) type FileId = Option<(u64, u64)>;
 
 /// The file that a path leads to now.
 #[cfg(unix)]
-pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
+pub(in crate::db) fn file_id(database: &Path) -> io::Result<FileId> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = database.metadata()?;
     Ok(Some((metadata.dev(), metadata.ino())))
 }
 
 #[cfg(not(unix))]
-pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
+pub(in crate::db) fn file_id(database: &Path) -> io::Result<FileId> {
     database.metadata()?;
     Ok(None)
 }
@@ -102,7 +102,7 @@ pub(super) fn file_id(database: &Path) -> io::Result<FileId> {
 /// # Errors
 /// Names the first path that cannot be written, and its owner or the read-only file system.
 #[cfg(unix)]
-pub(super) fn check_writable(database: &Path) -> io::Result<()> {
+pub(in crate::db) fn check_writable(database: &Path) -> io::Result<()> {
     let beside = ["-wal", "-shm", LOCK].map(|suffix| beside(database, suffix));
     let [wal, shm, lock] = &beside;
     for file in [database, wal, shm, lock] {
@@ -122,12 +122,12 @@ pub(super) fn check_writable(database: &Path) -> io::Result<()> {
 /// # Errors
 /// If it may not. The text names the file's owner.
 #[cfg(unix)]
-pub(super) fn check_readable(database: &Path) -> io::Result<()> {
+pub(in crate::db) fn check_readable(database: &Path) -> io::Result<()> {
     may(database, Access::READ_OK).map_err(|error| refused(database, "read", error))
 }
 
 #[cfg(not(unix))]
-pub(super) fn check_readable(_database: &Path) -> io::Result<()> {
+pub(in crate::db) fn check_readable(_database: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -138,7 +138,7 @@ fn may(path: &Path, access: Access) -> Result<(), Errno> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn check_writable(_database: &Path) -> io::Result<()> {
+pub(in crate::db) fn check_writable(_database: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn refused(path: &Path, done: &str, error: Errno) -> io::Error {
 }
 
 /// Whether a database file has a log with changes that are not yet in the file itself.
-pub(super) fn has_log(database: &Path) -> bool {
+pub(in crate::db) fn has_log(database: &Path) -> bool {
     beside(database, "-wal").metadata().is_ok_and(|data| data.len() > 0)
 }
 
@@ -181,7 +181,7 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
 
 /// Locks the file beside the database, under which it is made and migrated. `None` when another instance holds it for
 /// longer than `patience`. Dropping the file, or the end of the process, frees the lock.
-pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<File>> {
+pub(in crate::db) fn lock(database: &Path, patience: Duration) -> io::Result<Option<File>> {
     let path = beside(database, LOCK);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = match create_file(&path, GroupAccess::ReadWrite) {
@@ -205,7 +205,7 @@ pub(super) fn lock(database: &Path, patience: Duration) -> io::Result<Option<Fil
 }
 
 /// Advice for file systems without locks or shared memory.
-pub(super) const FILE_SYSTEM_ADVICE: &str = "keep the database on a local file system that has locks and shared memory, \
+pub(in crate::db) const FILE_SYSTEM_ADVICE: &str = "keep the database on a local file system that has locks and shared memory, \
                                              not on a network share, or use PostgreSQL";
 
 /// The suffix of the lock file's name.

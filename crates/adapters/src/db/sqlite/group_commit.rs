@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 
 use portcullis_domain::ports::StoreError;
 
-use super::connection::AnyConnection;
-use super::error::{SharedFailure, concerns_one_request, store_error, unavailable};
 use super::writer_queue::{Asleep, Entered, WriterQueue};
-use super::{WRITER_TIMEOUT, in_time};
+use crate::db::connection::AnyConnection;
+use crate::db::error::{SharedFailure, concerns_one_request, store_error, unavailable};
+use crate::db::{WRITER_TIMEOUT, in_time};
 
 /// Where the writers of this process to one SQLite file take turns and commit together. They share one connection,
 /// whose cache nobody else makes stale.
 #[derive(Debug)]
-pub(super) struct GroupCommit {
+pub(in crate::db) struct GroupCommit {
     queue: WriterQueue<Left, Statement>,
     most_parts: NonZeroU32,
     longest_gathering: Duration,
@@ -51,13 +51,13 @@ const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 
 impl GroupCommit {
     /// Commits together at most `most_parts` writes.
-    pub(super) fn new(most_parts: NonZeroU32) -> Self {
+    pub(in crate::db) fn new(most_parts: NonZeroU32) -> Self {
         Self { queue: WriterQueue::new(WRITER_TIMEOUT), most_parts, longest_gathering: LONGEST_GATHERING }
     }
 
     /// Does `work`, of any number of statements, as a part of a transaction, and returns when that was committed. `begun`
     /// is when the call began that this is a part of. `connect` makes the connection where there is none.
-    pub(super) fn write<T, E: StdError + From<StoreError> + 'static>(
+    pub(in crate::db) fn write<T, E: StdError + From<StoreError> + 'static>(
         &self,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
@@ -81,7 +81,7 @@ impl GroupCommit {
 
     /// Does `work`, which is one statement that no client can make fail, on whatever thread; as [`GroupCommit::write`]
     /// otherwise.
-    pub(super) fn state<T: Send + 'static, E: StdError + From<StoreError> + Send + 'static>(
+    pub(in crate::db) fn state<T: Send + 'static, E: StdError + From<StoreError> + Send + 'static>(
         &self,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,
@@ -358,8 +358,8 @@ mod tests {
     use portcullis_domain::ports::StoreErrorKind;
     use tempfile::TempDir;
 
-    use super::super::{DatabaseUrl, LONGEST_TRANSACTION};
     use super::*;
+    use crate::db::{DatabaseUrl, LONGEST_TRANSACTION};
 
     diesel::table! {
         marks (mark) {

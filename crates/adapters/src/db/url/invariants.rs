@@ -1,5 +1,8 @@
 //! What holds of everything that an operator may write as the URL of the database.
-#![expect(clippy::expect_used, reason = "it is about the input: a text that is no longer one breaks the law")]
+#![expect(
+    clippy::expect_used,
+    reason = "it is about the input: a text that is no longer one breaks an invariant"
+)]
 
 use super::*;
 

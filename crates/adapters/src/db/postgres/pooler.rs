@@ -9,11 +9,11 @@
 use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 
-use super::DatabaseUrl;
-use super::error::DatabaseFailure;
+use crate::db::DatabaseUrl;
+use crate::db::error::DatabaseFailure;
 
 /// Returns whether such a pooler is between this instance and PostgreSQL.
-pub(super) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
+pub(in crate::db) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
     match url {
         DatabaseUrl::Postgres(url) => stands_between(&mut PgConnection::establish(url)?, url),
         DatabaseUrl::Sqlite(_) => Ok(false),
@@ -21,7 +21,7 @@ pub(super) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> 
 }
 
 /// The same for a connection to `url` that nothing was set on.
-pub(super) fn stands_between(first: &mut PgConnection, url: &str) -> Result<bool, DatabaseFailure> {
+pub(in crate::db) fn stands_between(first: &mut PgConnection, url: &str) -> Result<bool, DatabaseFailure> {
     let process = server_process(first)?;
     for _ in 0..OTHERS {
         // A pooler gives its idle server connection to the next client: the one that the first connection just released.
@@ -34,7 +34,7 @@ pub(super) fn stands_between(first: &mut PgConnection, url: &str) -> Result<bool
 }
 
 /// Names the server process that serves a connection right now, among all servers that a URL may lead to.
-pub(super) fn server_process(connection: &mut PgConnection) -> Result<String, DatabaseFailure> {
+pub(in crate::db) fn server_process(connection: &mut PgConnection) -> Result<String, DatabaseFailure> {
     #[derive(QueryableByName)]
     struct Process {
         #[diesel(sql_type = Text)]

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::*;
 use crate::keys::{Epoch, KeyUse};
 
-const JWS: &str = include_str!("../../../tests/data/wycheproof/json_web_signature_test.json");
-const ED25519: &str = include_str!("../../../tests/data/wycheproof/ed25519_test.json");
-const P256: &str = include_str!("../../../tests/data/wycheproof/ecdsa_secp256r1_sha256_p1363_test.json");
+const JWS: &str = include_str!("../../../../tests/data/wycheproof/json_web_signature_test.json");
+const ED25519: &str = include_str!("../../../../tests/data/wycheproof/ed25519_test.json");
+const P256: &str = include_str!("../../../../tests/data/wycheproof/ecdsa_secp256r1_sha256_p1363_test.json");
 
 /// The groups of a file, each of which has a key, with their vectors. No vector is left out.
 fn groups(file: &str) -> Vec<(Value, Vec<Value>)> {

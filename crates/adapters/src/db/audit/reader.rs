@@ -1,42 +1,42 @@
 use portcullis_domain::ports::StoreError;
 use uuid::Uuid;
 
-use super::audit_chain::{self, ChainRow, Look};
-use super::connection::AnyConnection;
-use super::{DatabaseUrl, PrepareError, prepare};
+use super::chain::{self, ChainRow, Look};
 use crate::audit::{Statement, StoredEvent};
+use crate::db::connection::AnyConnection;
+use crate::db::{DatabaseUrl, PrepareError, prepare};
 
 /// A connection that only reads the audit log: the database may be one that this instance must not use.
 pub(crate) struct AuditReader(AnyConnection);
 
 impl AuditReader {
-    pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
+    pub(in crate::db) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
         prepare::connect_to_look(url).map(Self)
     }
 
     pub(crate) fn statements(&mut self, before: i64, most: u32) -> Result<Vec<Statement>, StoreError> {
-        audit_chain::statements(&mut self.0, before, most)
+        chain::statements(&mut self.0, before, most)
     }
 
     /// The place of the newest checkpoint.
     pub(crate) fn checkpoint(&mut self) -> Result<Option<i64>, StoreError> {
-        Ok(audit_chain::checkpoint(&mut self.0)?.map(|link| link.seq))
+        Ok(chain::checkpoint(&mut self.0)?.map(|link| link.seq))
     }
 
     /// The place where the chain ends.
     pub(crate) fn end(&mut self) -> Result<i64, StoreError> {
-        Ok(audit_chain::tip(&mut self.0)?.seq)
+        Ok(chain::tip(&mut self.0)?.seq)
     }
 
     pub(crate) fn chain(&mut self, after: i64, most: u32) -> Result<Vec<ChainRow>, StoreError> {
-        audit_chain::chain(&mut self.0, after, most)
+        chain::chain(&mut self.0, after, most)
     }
 
     pub(crate) fn events(&mut self, ids: &[Uuid]) -> Result<Vec<StoredEvent>, StoreError> {
-        audit_chain::events(&mut self.0, ids)
+        chain::events(&mut self.0, ids)
     }
 
     pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<Look, StoreError> {
-        audit_chain::look_for_unsealed(&mut self.0, after, most)
+        chain::look_for_unsealed(&mut self.0, after, most)
     }
 }

@@ -14,15 +14,15 @@ use portcullis_domain::session::{
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::attempt_store::forgive;
-use super::cached_update::CachedUpdate;
-use super::connection::AnyConnection;
-use super::error::{CorruptRow, store_error, unavailable};
-use super::event_log::insert_event;
-use super::schema::sql_types::Moment;
-use super::schema::{deployment, sessions, users};
-use super::types::{DbId, DbTime};
-use super::{Database, deployment as shared};
+use super::attempt::forgive;
+use super::audit_log::insert_event;
+use crate::db::cached_update::CachedUpdate;
+use crate::db::connection::AnyConnection;
+use crate::db::error::{CorruptRow, store_error, unavailable};
+use crate::db::schema::sql_types::Moment;
+use crate::db::schema::{deployment, sessions, users};
+use crate::db::types::{DbId, DbTime};
+use crate::db::{Database, deployment as shared};
 
 impl SessionStore for Database {
     fn open(
@@ -238,7 +238,10 @@ fn evict(
     Ok(session_ids(evicted))
 }
 
-pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSession) -> Result<(), StoreError> {
+pub(in crate::db) fn insert_session(
+    connection: &mut AnyConnection,
+    session: &NewSession,
+) -> Result<(), StoreError> {
     // It would be over at once. By the next try the clock shows a later time.
     if session.opened_at < shared::floor(connection).map_err(store_error)? {
         return Err(unavailable("all sessions are being ended"));
@@ -259,7 +262,7 @@ pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSessio
 }
 
 /// Ends the sessions of a user, but for one. The caller has locked the user, so that no login is in flight.
-pub(super) fn end_sessions_of(
+pub(in crate::db) fn end_sessions_of(
     connection: &mut AnyConnection,
     user: UserId,
     except: Option<SessionId>,

@@ -5,11 +5,11 @@ use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{EventLog, StoreError};
 use uuid::Uuid;
 
-use super::Database;
-use super::connection::AnyConnection;
-use super::error::{CorruptRow, store_error};
-use super::schema::security_events;
-use super::types::{DbId, DbTime};
+use crate::db::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::{CorruptRow, store_error};
+use crate::db::schema::security_events;
+use crate::db::types::{DbId, DbTime};
 
 impl EventLog for Database {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
@@ -71,7 +71,10 @@ impl TryFrom<PastEventRow> for PastEvent {
 }
 
 /// Stores an event in the transaction of the change it describes.
-pub(super) fn insert_event(connection: &mut AnyConnection, event: &SecurityEvent) -> Result<(), StoreError> {
+pub(in crate::db) fn insert_event(
+    connection: &mut AnyConnection,
+    event: &SecurityEvent,
+) -> Result<(), StoreError> {
     let detail = event.kind.detail();
     let row = (
         security_events::id.eq(DbId(event.id.as_uuid())),

@@ -3,10 +3,11 @@ use std::time::Instant;
 use diesel::connection::SimpleConnection as _;
 use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
 
-use super::connection::AnyConnection;
-use super::error::{store_error, unavailable};
-use super::write_record::Evidence;
-use super::{Access, Database, deployment, pooler};
+use crate::db::connection::AnyConnection;
+use crate::db::error::{store_error, unavailable};
+use crate::db::postgres::pooler;
+use crate::db::write_record::Evidence;
+use crate::db::{Access, Database, deployment};
 
 impl StoreHealth for Database {
     fn check(&self) -> Result<StoreStatus, StoreError> {

@@ -1,0 +1,4 @@
+//! The SQL of the audit log's chain.
+
+pub(super) mod chain;
+pub(super) mod reader;

@@ -1,0 +1,3 @@
+//! PostgreSQL: the poolers that may stand in front of it.
+
+pub(super) mod pooler;

@@ -1,0 +1,5 @@
+//! SQLite: its file, and the writers that take turns and commit together.
+
+pub(super) mod file;
+pub(super) mod group_commit;
+mod writer_queue;

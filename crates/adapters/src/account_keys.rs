@@ -22,11 +22,11 @@ use crate::secret::Secrets;
 
 /// Makes pseudonyms with a key of the current secret.
 #[derive(Debug)]
-pub struct MacPseudonyms {
+pub struct MacAccountKeys {
     key: hmac::Key,
 }
 
-impl MacPseudonyms {
+impl MacAccountKeys {
     /// Those of a deployment with these secrets.
     pub fn new(secrets: &Secrets) -> Self {
         let key = RootKey::of(secrets.current()).derive("pseudonyms");
@@ -44,7 +44,7 @@ impl MacPseudonyms {
     }
 }
 
-impl Pseudonyms for MacPseudonyms {
+impl Pseudonyms for MacAccountKeys {
     fn account(&self, name: &CanonicalName) -> Pseudonym {
         self.of(0, &[], name)
     }
@@ -64,9 +64,9 @@ mod tests {
 
     const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-    fn pseudonyms(current: &str, accepted: &[&str]) -> MacPseudonyms {
+    fn pseudonyms(current: &str, accepted: &[&str]) -> MacAccountKeys {
         let secret = |text: &str| Secret::parse_for_development(text).unwrap();
-        MacPseudonyms::new(&Secrets::new(secret(current), accepted.iter().map(|text| secret(text))))
+        MacAccountKeys::new(&Secrets::new(secret(current), accepted.iter().map(|text| secret(text))))
     }
 
     fn hex(pseudonym: Pseudonym) -> String {

@@ -38,7 +38,7 @@ pub use self::hash_check::UnusableHash;
 pub use self::migrations::MigrationState;
 pub use self::prepare::PrepareError;
 use self::prepare::{Missing, Replacing};
-use self::secrets::Checks;
+use self::secrets::Fingerprints;
 use self::sqlite::file::FileId;
 use self::sqlite::group_commit::GroupCommit;
 #[cfg(any(test, fuzzing))]
@@ -47,7 +47,7 @@ pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
 use self::watch::{Pooled, Watch};
 use self::write_record::WriteRecord;
 use crate::audit::{AuditError, AuditKey, AuditKeys, Link, Verified};
-use crate::keys::KeyCheck;
+use crate::keys::SecretFingerprint;
 
 /// One database and the pool of connections to it. It is the adapter of every storage port.
 ///
@@ -81,7 +81,7 @@ enum Access {
     /// Nobody knows yet whether the schema is the one these queries are made for, and the secret the database's.
     Unprepared,
     /// They may, as long as the database is used with one of these secrets and no further one is adopted.
-    Open { secrets: Checks, adoptions: i64 },
+    Open { secrets: Fingerprints, adoptions: i64 },
     /// Another secret took the place of the database's.
     Foreign,
     /// A pooler in front of the database shares server processes among clients.
@@ -179,18 +179,22 @@ impl Database {
     }
 
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
-    /// database is used with: `current` is the check value of the secret in use, `accepted` those of the others it
+    /// database is used with: `current` is the fingerprint of the secret in use, `accepted` those of the others it
     /// takes. Then opens the stores for use. Blocks while another instance prepares, for a minute at most.
     ///
     /// The first instance of a database sets its secret; one that accepts the database's moves it to its own current
     /// one. So a secret is replaced in two steps: first every instance accepts the new one, then every instance has
-    /// the new one and accepts the old. A secret that was refused when another was adopted ([`Database::adopt`]) opens
-    /// nothing any more, nor does it as an accepted one.
+    /// the new one and accepts the old. A secret that was refused when another was adopted
+    /// ([`Database::replace_compromised`]) opens nothing any more, nor does it as an accepted one.
     ///
     /// # Errors
     /// [`PrepareError`].
-    pub fn prepare(&self, current: KeyCheck, accepted: &[KeyCheck]) -> Result<(), PrepareError> {
-        self.open(Missing::Create, Checks { current, accepted: accepted.to_vec() }, None)
+    pub fn prepare(
+        &self,
+        current: SecretFingerprint,
+        accepted: &[SecretFingerprint],
+    ) -> Result<(), PrepareError> {
+        self.open(Missing::Create, Fingerprints { current, accepted: accepted.to_vec() }, None)
     }
 
     /// Checks that the database exists, is up to date and was used with this instance's secrets. Then opens the stores
@@ -199,7 +203,7 @@ impl Database {
     /// # Errors
     /// [`PrepareError`], among them [`PrepareError::Absent`].
     pub fn prepare_to_read(&self, keys: &AuditKeys) -> Result<(), PrepareError> {
-        let secrets = Checks::of(keys);
+        let secrets = Fingerprints::of(keys);
         let adoptions = prepare::prepare_to_read(&self.url, &secrets)?;
         *self.access_mut() = Access::Open { secrets, adoptions };
         Ok(())
@@ -222,7 +226,8 @@ impl Database {
     }
 
     /// The same for who keeps an audit log: where an accepted secret is replaced, a hand-over from its audit key to the
-    /// new one's is left in the same transaction, with `event`, which is told the time as [`Database::adopt`]'s is.
+    /// new one's is left in the same transaction, with `event`, which is told the time as that of
+    /// [`Database::replace_compromised`] is.
     ///
     /// # Errors
     /// [`PrepareError`].
@@ -231,7 +236,7 @@ impl Database {
         keys: &AuditKeys,
         event: impl Fn(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        self.open(Missing::Create, Checks::of(keys), Some(Replacing { keys, event: &event }))
+        self.open(Missing::Create, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
     }
 
     /// The same for a database that must exist: an empty one is refused, and nothing is created.
@@ -243,13 +248,13 @@ impl Database {
         keys: &AuditKeys,
         event: impl Fn(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        self.open(Missing::Refuse, Checks::of(keys), Some(Replacing { keys, event: &event }))
+        self.open(Missing::Refuse, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
     }
 
     fn open(
         &self,
         missing: Missing,
-        secrets: Checks,
+        secrets: Fingerprints,
         replacing: Option<Replacing<'_>>,
     ) -> Result<(), PrepareError> {
         let adoptions = prepare::prepare(&self.url, missing, &secrets, replacing)?;
@@ -262,9 +267,9 @@ impl Database {
         Ok(())
     }
 
-    /// Whether, after this instance prepared, a secret was adopted ([`Database::adopt`]), whichever that is, or the
-    /// database's was replaced by one that this instance does not accept. No call of a store succeeds from then on: the
-    /// process had better end.
+    /// Whether, after this instance prepared, a secret was adopted ([`Database::replace_compromised`]), whichever that is,
+    /// or the database's was replaced by one that this instance does not accept. No call of a store succeeds from then on:
+    /// the process had better end.
     pub fn is_foreign(&self) -> bool {
         matches!(*self.access(), Access::Foreign)
     }
@@ -276,7 +281,7 @@ impl Database {
     }
 
     /// Replaces the secret that the database is used with, for example after a leak. Connects to a database that must
-    /// exist, brings the schema up to date and, in one transaction, replaces the check value, refuses from now on every
+    /// exist, brings the schema up to date and, in one transaction, replaces the fingerprint, refuses from now on every
     /// other secret that an instance ever had or accepted here, ends every session and records the event. `key`, the
     /// adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
     ///
@@ -287,13 +292,13 @@ impl Database {
     ///
     /// # Errors
     /// [`PrepareError`], also where this secret is refused already; nothing was changed then but the schema.
-    pub fn adopt(
+    pub fn replace_compromised(
         &self,
-        adopted: KeyCheck,
+        adopted: SecretFingerprint,
         key: &AuditKey,
         event: impl FnOnce(UnixTime) -> SecurityEvent,
     ) -> Result<(), PrepareError> {
-        prepare::adopt(&self.url, adopted, key, event)
+        prepare::replace_compromised(&self.url, adopted, key, event)
     }
 
     /// Verifies the audit log with the keys of the secrets at hand, and holds it against a head that was `kept`
@@ -497,7 +502,8 @@ impl Database {
 
     /// Closes the stores when a secret was adopted, or the database's is one that this instance neither has nor accepts.
     fn compare_secrets(&self, shared: &Shared) {
-        let is_stored = |check: &KeyCheck| shared.key_check.as_deref() == Some(check.as_bytes());
+        let is_stored =
+            |fingerprint: &SecretFingerprint| shared.key_check.as_deref() == Some(fingerprint.as_bytes());
         let is_ours = match &*self.access() {
             Access::Open { secrets, adoptions } => {
                 shared.adoptions == *adoptions && secrets.iter().any(is_stored)
@@ -575,7 +581,7 @@ mod tests {
     fn survives_a_panic(url: DatabaseUrl) {
         let config = PoolConfig { size: 1, ..PoolConfig::default() };
         let database = Database::new(url, config);
-        database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+        database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
         let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             database.transaction(|connection| -> Result<(), StoreError> {
@@ -594,7 +600,7 @@ mod tests {
         let postgres = ThrowawayPostgres::shared().create_database();
         for url in [DatabaseUrl::Sqlite(folder.path().join("x.db")), DatabaseUrl::parse(&postgres).unwrap()] {
             let database = Database::new(url, PoolConfig::default());
-            database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+            database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
             let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
             let record = |begun| {
                 database.transaction_since(begun, |connection| {

@@ -16,7 +16,7 @@ use portcullis_domain::ports::{Entropy, HashError, PasswordHasher, Verdict};
 use self::argon2::Argon2id;
 pub use self::bcrypt::BcryptCost;
 use self::bcrypt::{Bcrypt, BcryptSha256};
-pub use self::pool::{HashCounts, HashThreads};
+pub use self::pool::{HashCounts, HashPool};
 use self::werkzeug::Werkzeug;
 
 /// Hashes passwords with one scheme, and verifies what any of these made:

@@ -19,8 +19,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::VerificationKey;
 
-pub use derivation::KeyCheck;
 pub(crate) use derivation::RootKey;
+pub use derivation::SecretFingerprint;
 pub(crate) use epoch::Epoch;
 pub use epoch::{InvalidKeyRotation, KeyRotation};
 pub use signing::SigningAlgorithm;

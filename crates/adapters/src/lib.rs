@@ -9,7 +9,7 @@
 //! use std::sync::Arc;
 //! use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
 //! use portcullis_adapters::system::{OsEntropy, SystemClock};
-//! use portcullis_adapters::{keys::KeyCheck, secret::Secret};
+//! use portcullis_adapters::{keys::SecretFingerprint, secret::Secret};
 //! use portcullis_domain::client::ClientInfo;
 //! use portcullis_domain::password::PasswordAttempt;
 //! use portcullis_domain::service::{Credentials, Registration};
@@ -18,7 +18,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let url = DatabaseUrl::parse(&format!("sqlite://{}/portcullis.db", folder.path().display()))?;
 //! let database = Arc::new(Database::new(url, PoolConfig::default()));
-//! database.prepare(KeyCheck::of(&Secret::generate(&OsEntropy)), &[])?;
+//! database.prepare(SecretFingerprint::of(&Secret::generate(&OsEntropy)), &[])?;
 //!
 //! let ports = Ports {
 //!     users: database.clone(),

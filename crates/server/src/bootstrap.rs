@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use portcullis_adapters::account_keys::MacPseudonyms;
+use portcullis_adapters::account_keys::MacAccountKeys;
 use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
 use portcullis_adapters::db::{Database, PrepareError};
-use portcullis_adapters::hashing::{HashThreads, SchemeHasher};
-use portcullis_adapters::keys::{KeyCheck, KeyRing};
+use portcullis_adapters::hashing::{HashPool, SchemeHasher};
+use portcullis_adapters::keys::{KeyRing, SecretFingerprint};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
 use portcullis_adapters::token::jwt::JwtCodec;
@@ -41,7 +41,7 @@ pub(crate) struct Instance {
     pub service: AuthService,
     pub ports: Ports,
     database: Arc<Database>,
-    current_key: KeyCheck,
+    current_key: SecretFingerprint,
     audit: Audit,
     audit_keys: Arc<AuditKeys>,
     purpose: Purpose,
@@ -77,7 +77,7 @@ impl Instance {
             hasher: Arc::new(hash_threads(settings, entropy.clone())?),
             access_tokens: Arc::new(access_tokens),
             refresh_tokens: Arc::new(MacRefreshTokenCodec::new(&secrets)),
-            pseudonyms: Arc::new(MacPseudonyms::new(&secrets)),
+            pseudonyms: Arc::new(MacAccountKeys::new(&secrets)),
             clock,
             entropy,
         };
@@ -85,7 +85,7 @@ impl Instance {
             service: AuthService::new(ports.clone(), settings.rules.clone()),
             ports,
             database,
-            current_key: KeyCheck::of(secrets.current()),
+            current_key: SecretFingerprint::of(secrets.current()),
             audit: settings.audit,
             audit_keys: Arc::new(AuditKeys::of(&secrets)),
             purpose,
@@ -142,7 +142,9 @@ impl Instance {
     /// Makes the database one that is used with this instance's secret, and ends all sessions.
     pub(crate) fn adopt(&self) -> Result<(), CliError> {
         let event = |now| self.operators_event(EventKind::SecretAdopted, now);
-        self.database.adopt(self.current_key, self.audit_keys.current(), event).map_err(unprepared)
+        self.database
+            .replace_compromised(self.current_key, self.audit_keys.current(), event)
+            .map_err(unprepared)
     }
 
     fn operators_event(&self, kind: EventKind, now: UnixTime) -> SecurityEvent {
@@ -257,10 +259,10 @@ fn secrets_by(
 }
 
 /// Threads that hash. Their queue holds whoever the lane lets in: the lane alone turns people away.
-fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashThreads, CliError> {
+fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashPool, CliError> {
     let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, entropy));
     let lane = settings.password_lane;
-    let threads = HashThreads::start(&hasher, lane.hashing_threads, lane.threads());
+    let threads = HashPool::start(&hasher, lane.hashing_threads, lane.threads());
     Ok(threads.context("cannot start the threads that hash")?)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
-use portcullis_adapters::keys::{KeyCheck, KeyRing, KeyRotation, SigningAlgorithm};
+use portcullis_adapters::keys::{KeyRing, KeyRotation, SecretFingerprint, SigningAlgorithm};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
@@ -127,7 +127,7 @@ fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
         }
     };
     let database = Database::new(DatabaseUrl::parse(&url).unwrap(), PoolConfig::default());
-    database.prepare(KeyCheck::from_bytes([1; 32]), &[]).unwrap();
+    database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
     let entropy = SeededEntropy::new(1);
     let user = new_user("alice", &entropy);
     database.insert(&user, &event(EventKind::UserRegistered, NOW, &entropy)).unwrap();

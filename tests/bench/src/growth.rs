@@ -17,7 +17,7 @@ use anyhow::{Context as _, Error, Result, ensure};
 use clap::{Args, ValueEnum};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::HashScheme;
-use portcullis_adapters::keys::KeyCheck;
+use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secret;
 
 use self::fill::{Filled, fill};
@@ -162,7 +162,7 @@ impl Stocked {
         let url = DatabaseUrl::parse(self.site.url())?;
         let mut direct = connect(&url)?;
         let database = Database::new(url, PoolConfig::default());
-        database.prepare(KeyCheck::of(&secret()?), &[])?;
+        database.prepare(SecretFingerprint::of(&secret()?), &[])?;
         let population = &self.filled.population;
         let statements = plans::hot_statements(&database, population).map_err(Error::from_boxed)?;
         let plan = |Statement { call, sql }| {

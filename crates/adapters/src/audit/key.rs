@@ -3,7 +3,7 @@ use std::fmt;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use super::hex::Hex;
-use crate::keys::{KeyCheck, RootKey};
+use crate::keys::{RootKey, SecretFingerprint};
 use crate::secret::{Secret, Secrets};
 
 /// Signs the heads of the audit chain: Ed25519, derived from a secret with a label of its own.
@@ -86,12 +86,12 @@ impl fmt::Debug for PublicAuditKey {
     }
 }
 
-/// The audit keys of an instance's secrets, and the check values by which a database knows the secrets.
+/// The audit keys of an instance's secrets, and the fingerprints by which a database knows the secrets.
 #[derive(Debug)]
 pub struct AuditKeys {
     pub(crate) current: AuditKey,
-    pub(crate) check: KeyCheck,
-    pub(crate) accepted: Vec<(KeyCheck, AuditKey)>,
+    pub(crate) fingerprint: SecretFingerprint,
+    pub(crate) accepted: Vec<(SecretFingerprint, AuditKey)>,
 }
 
 impl AuditKeys {
@@ -100,8 +100,8 @@ impl AuditKeys {
         let accepted = secrets.accepted().iter();
         Self {
             current: AuditKey::of(secrets.current()),
-            check: KeyCheck::of(secrets.current()),
-            accepted: accepted.map(|secret| (KeyCheck::of(secret), AuditKey::of(secret))).collect(),
+            fingerprint: SecretFingerprint::of(secrets.current()),
+            accepted: accepted.map(|secret| (SecretFingerprint::of(secret), AuditKey::of(secret))).collect(),
         }
     }
 
@@ -110,9 +110,9 @@ impl AuditKeys {
         &self.current
     }
 
-    /// The key of the accepted secret with this check value.
-    pub(crate) fn accepted(&self, check: &[u8]) -> Option<&AuditKey> {
-        self.accepted.iter().find(|(known, _)| known.as_bytes() == check).map(|(_, key)| key)
+    /// The key of the accepted secret with this fingerprint.
+    pub(crate) fn accepted(&self, fingerprint: &[u8]) -> Option<&AuditKey> {
+        self.accepted.iter().find(|(known, _)| known.as_bytes() == fingerprint).map(|(_, key)| key)
     }
 
     /// The public halves.

@@ -16,7 +16,7 @@ use super::types::{DbId, DbTime};
 pub(super) struct Shared {
     /// Sessions opened before this are ended.
     pub(super) floor: UnixTime,
-    /// The check value of the secret in use, as it is stored.
+    /// The fingerprint of the secret in use, as it is stored.
     pub(super) key_check: Option<Vec<u8>>,
     /// How often a secret was adopted.
     pub(super) adoptions: i64,

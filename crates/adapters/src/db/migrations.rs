@@ -128,7 +128,7 @@ mod tests {
     use super::super::schema::deployment;
     use super::super::secrets::{Known, refuse_all_but};
     use super::*;
-    use crate::keys::KeyCheck;
+    use crate::keys::SecretFingerprint;
 
     #[test]
     fn both_databases_have_the_same_history() {
@@ -161,14 +161,14 @@ mod tests {
             AnyConnection::Sqlite(connection) => connection.run_next_migration(SQLITE).map(|_| ()),
         };
         first.unwrap();
-        let old = KeyCheck::from_bytes([1; 32]);
+        let old = SecretFingerprint::from_bytes([1; 32]);
         diesel::update(deployment::table)
             .set(deployment::key_check.eq(old.as_bytes().as_slice()))
             .execute(&mut connection)
             .unwrap();
         run(&mut connection).unwrap();
         assert!(Known::read(&mut connection).unwrap().admit_new(old).is_ok());
-        refuse_all_but(&mut connection, KeyCheck::from_bytes([2; 32])).unwrap();
+        refuse_all_but(&mut connection, SecretFingerprint::from_bytes([2; 32])).unwrap();
         assert!(Known::read(&mut connection).unwrap().admit_new(old).is_err());
     }
 

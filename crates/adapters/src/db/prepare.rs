@@ -16,12 +16,12 @@ use super::audit::chain;
 use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
 use super::postgres::pooler;
-use super::secrets::{self, Checks, Known};
+use super::secrets::{self, Fingerprints, Known};
 use super::stores::audit_log::insert_event;
 use super::{DatabaseUrl, InvalidDatabaseUrl, deployment, migrations, sqlite};
 use crate::audit::{AuditKey, AuditKeys};
 use crate::files::{absolute, create_folder, folder_of};
-use crate::keys::KeyCheck;
+use crate::keys::SecretFingerprint;
 
 /// The database could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +143,10 @@ pub(super) fn check_exists(url: &DatabaseUrl) -> Result<(), PrepareError> {
 }
 
 /// Compares an instance's secrets with the database's and changes nothing. Returns how often a secret was adopted so far.
-pub(super) fn prepare_to_read(url: &DatabaseUrl, checks: &Checks) -> Result<i64, PrepareError> {
+pub(super) fn prepare_to_read(url: &DatabaseUrl, fingerprints: &Fingerprints) -> Result<i64, PrepareError> {
     let mut connection = connect_to_look(url)?;
     let known = Known::read(&mut connection).map_err(|error| PrepareError::of(url, error.into()))?;
-    known.admit(checks)?;
+    known.admit(fingerprints)?;
     Ok(known.adoptions)
 }
 
@@ -176,18 +176,18 @@ pub(super) struct Replacing<'a> {
 pub(super) fn prepare(
     url: &DatabaseUrl,
     missing: Missing,
-    checks: &Checks,
+    fingerprints: &Fingerprints,
     replacing: Option<Replacing<'_>>,
 ) -> Result<i64, PrepareError> {
     let mut alone = Alone::with(url, missing)?;
     alone.migrate()?;
     let known = alone.known_secrets()?;
-    known.admit(checks)?;
+    known.admit(fingerprints)?;
     // Where nothing is new, it only reads.
-    if !known.says_it_all(checks) {
+    if !known.says_it_all(fingerprints) {
         alone.transaction(|connection| {
-            known.learn(connection, checks).map_err(store_error)?;
-            match (replacing, known.replaced_by(checks)) {
+            known.learn(connection, fingerprints).map_err(store_error)?;
+            match (replacing, known.replaced_by(fingerprints)) {
                 (Some(replacing), Some(old)) => hand_over(connection, &replacing, old),
                 _ => Ok(()),
             }
@@ -211,9 +211,9 @@ fn hand_over(
 
 /// Brings the schema up to date, puts another secret in the place of the database's, refuses all others that it knows
 /// and ends all sessions. `event` is told the time that an aligned clock would show.
-pub(super) fn adopt(
+pub(super) fn replace_compromised(
     url: &DatabaseUrl,
-    adopted: KeyCheck,
+    adopted: SecretFingerprint,
     key: &AuditKey,
     event: impl FnOnce(UnixTime) -> SecurityEvent,
 ) -> Result<(), PrepareError> {
@@ -222,8 +222,8 @@ pub(super) fn adopt(
     let known = alone.known_secrets()?;
     known.admit_new(adopted)?;
     alone.transaction(|connection| {
-        let checks = Checks { current: adopted, accepted: Vec::new() };
-        known.learn(connection, &checks).map_err(store_error)?;
+        let fingerprints = Fingerprints { current: adopted, accepted: Vec::new() };
+        known.learn(connection, &fingerprints).map_err(store_error)?;
         secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
         let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.newest));

@@ -22,14 +22,14 @@ use super::failed;
 /// A panic of the hasher within fails that one hash. A stored hash that cannot be used is logged as an error, with its
 /// user, on the calling thread, so that the line belongs to the request.
 #[derive(Debug)]
-pub struct HashThreads {
+pub struct HashPool {
     /// `None` while it is dropped.
     jobs: Option<SyncSender<Job>>,
     counters: Arc<Counters>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl HashThreads {
+impl HashPool {
     /// Starts `threads` threads that hash with `hasher`, before which `queue` passwords may wait; who comes when it is
     /// full gets [`HashError::Overloaded`].
     ///
@@ -98,7 +98,7 @@ impl Drop for Running<'_> {
     }
 }
 
-impl PasswordHasher for HashThreads {
+impl PasswordHasher for HashPool {
     fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
         let password = password.clone();
         self.run(move |hasher| hasher.hash(&password))
@@ -115,7 +115,7 @@ impl PasswordHasher for HashThreads {
 }
 
 /// Ends the threads. Nobody waits for one any more: who asks has a reference.
-impl Drop for HashThreads {
+impl Drop for HashPool {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
@@ -125,7 +125,7 @@ impl Drop for HashThreads {
     }
 }
 
-/// What [`HashThreads`] did since they were started.
+/// What [`HashPool`] did since they were started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashCounts {
     /// How many passwords wait for a thread now.
@@ -260,21 +260,21 @@ mod tests {
     const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
     /// Threads before a [`Gate`], what starts there, and what opens it.
-    fn gated(threads: usize, queue: usize) -> (Arc<HashThreads>, Receiver<String>, SyncSender<()>) {
+    fn gated(threads: usize, queue: usize) -> (Arc<HashPool>, Receiver<String>, SyncSender<()>) {
         let (started, has_started) = sync_channel(100);
         let (open, opened) = sync_channel(100);
         let gate: Arc<dyn PasswordHasher> = Arc::new(Gate { started, opened: Mutex::new(opened) });
         let number = |number| NonZeroUsize::new(number).unwrap();
-        let threads = HashThreads::start(&gate, number(threads), number(queue)).unwrap();
+        let threads = HashPool::start(&gate, number(threads), number(queue)).unwrap();
         (Arc::new(threads), has_started, open)
     }
 
-    fn verify(threads: &HashThreads, password: &str, hash: &str) -> Result<Verdict, HashError> {
+    fn verify(threads: &HashPool, password: &str, hash: &str) -> Result<Verdict, HashError> {
         threads.verify(&PasswordAttempt::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
     }
 
     /// Asks on a thread of its own, and comes back once it waits.
-    fn ask(threads: &Arc<HashThreads>, password: &str) -> JoinHandle<Result<Verdict, HashError>> {
+    fn ask(threads: &Arc<HashPool>, password: &str) -> JoinHandle<Result<Verdict, HashError>> {
         let waiting = threads.counts().waiting;
         let (asker, password) = (Arc::clone(threads), password.to_owned());
         let asking = thread::spawn(move || verify(&asker, &password, "hash"));
@@ -288,7 +288,7 @@ mod tests {
 
     /// The same, and comes back once it runs.
     fn begin(
-        threads: &Arc<HashThreads>,
+        threads: &Arc<HashPool>,
         has_started: &Receiver<String>,
     ) -> JoinHandle<Result<Verdict, HashError>> {
         let asker = Arc::clone(threads);

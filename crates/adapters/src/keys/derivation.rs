@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// | `ES256/<epoch start>/<epoch length>/<n>` | the same, `n` from 1 on, where those before are no keys of P-256 |
 /// | `refresh` | the MAC of refresh tokens |
 /// | `pseudonyms` | the MAC that makes pseudonyms |
-/// | `check` | [`KeyCheck`] |
+/// | `check` | [`SecretFingerprint`] |
 /// | `audit` | the private key of [`AuditKey`](crate::audit::AuditKey) |
 #[derive(Clone)]
 pub(crate) struct RootKey(Prk);
@@ -44,27 +44,27 @@ impl fmt::Debug for RootKey {
     }
 }
 
-/// A value that tells whether a store belongs to a secret, and nothing else about it: for the store to keep.
+/// A one-way fingerprint of a secret, by which a store recognises the secret without knowing it.
 ///
 /// ```
-/// use portcullis_adapters::{keys::KeyCheck, secret::Secret, system::OsEntropy};
+/// use portcullis_adapters::{keys::SecretFingerprint, secret::Secret, system::OsEntropy};
 ///
 /// let secret = Secret::generate(&OsEntropy);
-/// let kept = KeyCheck::of(&secret);
-/// assert_eq!(KeyCheck::of(&Secret::parse(secret.expose())?), kept);
-/// assert_ne!(KeyCheck::of(&Secret::generate(&OsEntropy)), kept);
+/// let kept = SecretFingerprint::of(&secret);
+/// assert_eq!(SecretFingerprint::of(&Secret::parse(secret.expose())?), kept);
+/// assert_ne!(SecretFingerprint::of(&Secret::generate(&OsEntropy)), kept);
 /// # Ok::<(), portcullis_adapters::secret::InvalidSecret>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyCheck([u8; 32]);
+pub struct SecretFingerprint([u8; 32]);
 
-impl KeyCheck {
-    /// The check of `secret`.
+impl SecretFingerprint {
+    /// Derives the fingerprint of `secret`.
     pub fn of(secret: &Secret) -> Self {
         Self(*RootKey::of(secret).derive("check"))
     }
 
-    /// A check read from a store.
+    /// A fingerprint read from a store.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -108,7 +108,7 @@ mod tests {
             "ES256/1799884800/604800/1",
             "f27fb056001298fb9ccd03a58fc0ce2befa48e0074edf0a52ea1b494322ee5cf",
         );
-        assert_eq!(KeyCheck::of(&secret).as_bytes()[..], root.derive("check")[..]);
+        assert_eq!(SecretFingerprint::of(&secret).as_bytes()[..], root.derive("check")[..]);
     }
 
     #[test]

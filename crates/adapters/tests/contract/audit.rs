@@ -551,9 +551,11 @@ fn an_adopted_secret_vouches_for_what_it_found_and_no_older_key(dialect: Dialect
     let mut rig = Rig::sealed(dialect);
     let (adopted, secret) = (keys(NEW, &[]), secret(NEW));
     let key = AuditKey::of(&secret);
-    let check = portcullis_adapters::keys::KeyCheck::of(&secret);
+    let check = portcullis_adapters::keys::SecretFingerprint::of(&secret);
     let entropy = SeededEntropy::new(8);
-    rig.database.adopt(check, &key, |time| event(EventKind::SecretAdopted, time, &entropy)).unwrap();
+    rig.database
+        .replace_compromised(check, &key, |time| event(EventKind::SecretAdopted, time, &entropy))
+        .unwrap();
     prepare(&rig.database, &adopted);
     finish(&mut rig.sealer(&adopted, None));
     rig.sealer(&adopted, None).close().unwrap();

@@ -8,7 +8,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use portcullis_adapters::audit::AuditKey;
 use portcullis_adapters::db::{Database, PrepareError};
-use portcullis_adapters::keys::KeyCheck;
+use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secret;
 use portcullis_domain::event::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
@@ -76,8 +76,8 @@ impl From<EventRow> for RecordedEvent {
     }
 }
 
-/// The check value that tests prepare their databases with.
-pub(crate) const KEY: KeyCheck = KeyCheck::from_bytes([1; 32]);
+/// The fingerprint that tests prepare their databases with.
+pub(crate) const KEY: SecretFingerprint = SecretFingerprint::from_bytes([1; 32]);
 
 fn audit_key() -> AuditKey {
     AuditKey::of(&Secret::parse_for_development("adopted").unwrap())
@@ -86,9 +86,9 @@ fn audit_key() -> AuditKey {
 /// The key check over its whole life: set by the first instance, moved by a replacement of the secret, and back by the
 /// next one.
 pub(crate) fn goes_with_its_secret(database: &Database) {
-    let [a, b, other] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
-    let accepts = |current, accepted: &[KeyCheck]| database.prepare(current, accepted).unwrap();
-    let refuses = |current, accepted: &[KeyCheck]| {
+    let [a, b, other] = [1, 2, 3].map(|n| SecretFingerprint::from_bytes([n; 32]));
+    let accepts = |current, accepted: &[SecretFingerprint]| database.prepare(current, accepted).unwrap();
+    let refuses = |current, accepted: &[SecretFingerprint]| {
         let result = database.prepare(current, accepted);
         assert!(matches!(result, Err(PrepareError::OtherSecret)), "{result:?}");
     };
@@ -118,7 +118,7 @@ pub(crate) fn goes_with_its_secret(database: &Database) {
 /// A database that cannot be used with this secret is not opened.
 pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Database) {
     prepared.prepare(KEY, &[]).unwrap();
-    other.prepare(KeyCheck::from_bytes([2; 32]), &[]).unwrap_err();
+    other.prepare(SecretFingerprint::from_bytes([2; 32]), &[]).unwrap_err();
     let error = other.find_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }
@@ -131,7 +131,7 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let error = database.news(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
-    database.prepare(KeyCheck::from_bytes([9; 32]), &[]).unwrap();
+    database.prepare(SecretFingerprint::from_bytes([9; 32]), &[]).unwrap();
 }
 
 /// The database's clock, as both ports tell it.
@@ -202,7 +202,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
 
 /// An instance sees that its secret was replaced by one it does not accept, and none that it does.
 pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
-    let [old, new, third] = [1, 2, 3].map(|n| KeyCheck::from_bytes([n; 32]));
+    let [old, new, third] = [1, 2, 3].map(|n| SecretFingerprint::from_bytes([n; 32]));
     running.prepare(old, &[new]).unwrap();
     let works = || (running.news(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
     assert_eq!(works(), (true, true, true));
@@ -224,16 +224,18 @@ pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
 /// Adopting a secret in the middle of a planned replacement shuts out every instance that runs, whatever it has and
 /// accepts, and the old secrets for good.
 pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
-    let [older, old, new, third, next] = [1, 2, 3, 4, 5].map(|n| KeyCheck::from_bytes([n; 32]));
+    let [older, old, new, third, next] = [1, 2, 3, 4, 5].map(|n| SecretFingerprint::from_bytes([n; 32]));
     let [step_one, step_two, done, commands] = instances;
     let entropy = SeededEntropy::new(3);
     let key = audit_key();
-    let adopt = |secret| commands.adopt(secret, &key, |time| event(EventKind::SecretAdopted, time, &entropy));
-    let refuses = |current, accepted: &[KeyCheck]| {
+    let adopt = |secret| {
+        commands.replace_compromised(secret, &key, |time| event(EventKind::SecretAdopted, time, &entropy))
+    };
+    let refuses = |current, accepted: &[SecretFingerprint]| {
         let result = done.prepare(current, accepted);
         assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
     };
-    let does_not_accept = |current, accepted: &[KeyCheck]| {
+    let does_not_accept = |current, accepted: &[SecretFingerprint]| {
         let result = done.prepare(current, accepted);
         assert!(matches!(result, Err(PrepareError::RefusedAcceptedSecret)), "{result:?}");
     };
@@ -282,14 +284,14 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 /// Adopting a secret ends what was opened before and nothing that comes after.
 pub(crate) fn adopts_another_secret(database: &Database) {
     let entropy = SeededEntropy::new(3);
-    let (adopted, key) = (KeyCheck::from_bytes([2; 32]), audit_key());
+    let (adopted, key) = (SecretFingerprint::from_bytes([2; 32]), audit_key());
     let adopt = || {
         let mut told = UnixTime::EPOCH;
         let event = |time| {
             told = time;
             event(EventKind::SecretAdopted, time, &entropy)
         };
-        database.adopt(adopted, &key, event).map(|()| told)
+        database.replace_compromised(adopted, &key, event).map(|()| told)
     };
     let time = || database.check().unwrap().time.unwrap();
 
@@ -300,7 +302,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     // All or nothing: this event is there already.
     let known = event(EventKind::SecretAdopted, NOW, &entropy);
     database.record(&known).unwrap();
-    database.adopt(adopted, &key, |_| known).unwrap_err();
+    database.replace_compromised(adopted, &key, |_| known).unwrap_err();
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
     database.prepare(KEY, &[]).unwrap();
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jwt_compact::alg::{Ed25519, Es256};
 use jwt_compact::jwk::{JsonWebKey, JwkError};
 use jwt_compact::{Algorithm, AlgorithmExt, UntrustedToken};
-use portcullis_adapters::account_keys::MacPseudonyms;
+use portcullis_adapters::account_keys::MacAccountKeys;
 use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
@@ -109,17 +109,17 @@ fn refresh_refuses_tokens_of_another_key() {
 
 #[test]
 fn pseudonyms_are_the_same_each_time_and_for_every_spelling() {
-    pseudonyms::are_the_same_each_time_and_for_every_spelling(&MacPseudonyms::new(&secrets("ours")));
+    pseudonyms::are_the_same_each_time_and_for_every_spelling(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
 fn pseudonyms_differ_for_every_name_and_network() {
-    pseudonyms::differ_for_every_name_and_network(&MacPseudonyms::new(&secrets("ours")));
+    pseudonyms::differ_for_every_name_and_network(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
 fn pseudonyms_differ_for_another_key() {
-    let [ours, theirs] = ["ours", "theirs"].map(|text| MacPseudonyms::new(&secrets(text)));
+    let [ours, theirs] = ["ours", "theirs"].map(|text| MacAccountKeys::new(&secrets(text)));
     pseudonyms::differ_for_another_key(&ours, &theirs);
 }
 

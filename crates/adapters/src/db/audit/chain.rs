@@ -1,5 +1,5 @@
 //! The audit chain in SQL: events are sealed, the head is signed, and what is old is deleted. Who changes the chain has
-//! the lock of the row of `deployment`: a sealer by taking its turn, who replaces the secret by moving the key check.
+//! the lock of the row of `deployment`: a sealer by taking its turn, who replaces the secret by moving the fingerprint.
 
 use std::collections::HashMap;
 
@@ -188,7 +188,7 @@ impl Database {
 /// What a checkpoint makes useless: the statements about what was deleted, but for those that vouch for keys.
 const SUPERSEDED: [StatementKind; 2] = [StatementKind::Head, StatementKind::Checkpoint];
 
-/// Leaves a statement that a new secret's key came in the place of the old one's. The caller has moved the key check.
+/// Leaves a statement that a new secret's key came in the place of the old one's. The caller has moved the fingerprint.
 pub(in crate::db) fn hand_over(
     connection: &mut AnyConnection,
     new: &AuditKey,
@@ -200,7 +200,7 @@ pub(in crate::db) fn hand_over(
     insert_statement(connection, &unsigned.hand_over(new, old))
 }
 
-/// Leaves a statement that a secret was adopted. The caller has moved the key check.
+/// Leaves a statement that a secret was adopted. The caller has moved the fingerprint.
 pub(in crate::db) fn adoption(
     connection: &mut AnyConnection,
     key: &AuditKey,
@@ -233,9 +233,9 @@ fn lock(connection: &mut AnyConnection) -> Result<(), StoreError> {
 
 /// Whether the database's secret is the instance's own, not only one that it accepts: its key signs then.
 fn is_in_charge(connection: &mut AnyConnection, keys: &AuditKeys) -> Result<bool, StoreError> {
-    let check: Option<Vec<u8>> =
+    let fingerprint: Option<Vec<u8>> =
         deployment::table.select(deployment::key_check).first(connection).map_err(store_error)?;
-    Ok(check.as_deref() == Some(keys.check.as_bytes()))
+    Ok(fingerprint.as_deref() == Some(keys.fingerprint.as_bytes()))
 }
 
 /// The end of the chain; where all of it was deleted, the checkpoint that says so.

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_http::forwarded_law;
+use portcullis_http::forwarded_invariants;
 
-fuzz_target!(|input: &[u8]| forwarded_law::holds(input));
+fuzz_target!(|input: &[u8]| forwarded_invariants::holds(input));

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_http::strict_json_law;
+use portcullis_http::json_invariants;
 
-fuzz_target!(|input: &[u8]| strict_json_law::holds(input));
+fuzz_target!(|input: &[u8]| json_invariants::holds(input));

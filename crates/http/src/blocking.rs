@@ -6,7 +6,6 @@
 //! for the store, on the threads of `web::block`; their queue has no bounds, so this lane sets them, in number and in
 //! time.
 
-mod fair_share;
 mod queue;
 
 use std::fmt;
@@ -25,10 +24,9 @@ use portcullis_domain::AuthService;
 use portcullis_domain::ports::Clock;
 use tokio::sync::{Semaphore, oneshot};
 
-pub(crate) use self::fair_share::Caller;
-use self::fair_share::{FairShare, Permit};
-use self::queue::{Bounds, Class, Job, Queues};
-use crate::Api;
+use self::queue::{Bounds, Job, Queues};
+use crate::api::Api;
+use crate::limit::in_flight::{Caller, Class, FairShare, Permit};
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
 /// Which way work goes.

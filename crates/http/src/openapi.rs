@@ -17,13 +17,15 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::problem::{self, ProblemBody, ProblemCode, Violation, ViolationCode};
-use crate::routes;
-use crate::routes::well_known::{EcJwk, OkpJwk};
-use crate::routes::{
-    activity, change_password, delete_account, docs, end_session, health, login, logout, me, password_policy,
-    protected, refresh, register, sessions, well_known,
-};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::problem::{self, ProblemBody};
+use crate::respond::violation::{Violation, ViolationCode};
+use crate::routes::account::{activity, change_password, delete, password_policy, profile, register};
+use crate::routes::discovery::well_known::{EcJwk, OkpJwk};
+use crate::routes::discovery::{problems as problem_list, well_known};
+use crate::routes::docs::page;
+use crate::routes::ops::health;
+use crate::routes::session::{end, list, login, logout, protected, refresh};
 
 /// Returns the OpenAPI document of a server at an unknown address: its one server is `/`, which is relative to the address
 /// of the document.
@@ -70,24 +72,24 @@ fn openapi_at(url: &str, description: &str) -> Document {
         refresh::refresh,
         logout::logout,
         protected::protected,
-        me::me,
-        delete_account::delete_account,
-        delete_account::delete_account_by_post,
+        profile::me,
+        delete::delete_account,
+        delete::delete_account_by_post,
         change_password::change_password,
         activity::activity,
-        sessions::sessions,
-        end_session::end_session,
+        list::sessions,
+        end::end_session,
         password_policy::password_policy,
         health::health,
         health::ready,
         well_known::jwks,
         well_known::metadata,
         well_known::openid_configuration,
-        routes::problems::problems,
-        routes::problems::problem,
-        docs::openapi_json,
-        docs::page,
-        docs::file,
+        problem_list::problems,
+        problem_list::problem,
+        page::openapi_json,
+        page::page,
+        page::file,
     ),
     components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode, EcJwk<'static>, OkpJwk<'static>)),
     modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &Fields),

@@ -1,21 +1,10 @@
 //! The URL table.
 
-pub(crate) mod activity;
-pub(crate) mod change_password;
-pub(crate) mod delete_account;
+pub(crate) mod account;
+pub(crate) mod discovery;
 pub(crate) mod docs;
-pub(crate) mod end_session;
-pub(crate) mod health;
-pub(crate) mod login;
-pub(crate) mod logout;
-pub(crate) mod me;
-pub(crate) mod password_policy;
-pub(crate) mod problems;
-pub(crate) mod protected;
-pub(crate) mod refresh;
-pub(crate) mod register;
-pub(crate) mod sessions;
-pub(crate) mod well_known;
+pub(crate) mod ops;
+pub(crate) mod session;
 
 use std::net::Ipv6Addr;
 
@@ -27,10 +16,17 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError, Route};
 use portcullis_domain::token::VerificationKey;
 
-use crate::limits::Limit;
-use crate::panics::Answer500;
-use crate::problem::{Problem, ProblemCode};
-use crate::{Api, HttpConfig};
+use crate::api::Api;
+use crate::config::HttpConfig;
+use crate::limit::Limit;
+use crate::middleware::catch_panic::Answer500;
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::problem::Problem;
+use crate::routes::account::{activity, change_password, delete, password_policy, profile, register};
+use crate::routes::discovery::{problems, well_known};
+use crate::routes::docs::page;
+use crate::routes::ops::health;
+use crate::routes::session::{end, list, login, logout, protected, refresh};
 
 /// Every path with its methods.
 fn table(api: &Api) -> Vec<At> {
@@ -41,12 +37,12 @@ fn table(api: &Api) -> Vec<At> {
         At::new("/refresh", [post(refresh::refresh).limited(&limits.refresh)]),
         At::new("/logout", [post(logout::logout)]),
         At::new("/protected", [get(protected::protected)]),
-        At::new("/me", [get(me::me), delete(delete_account::delete_account).limited(&limits.password)]),
-        At::new("/me/delete", [post(delete_account::delete_account_by_post).limited(&limits.password)]),
+        At::new("/me", [get(profile::me), delete(delete::delete_account).limited(&limits.password)]),
+        At::new("/me/delete", [post(delete::delete_account_by_post).limited(&limits.password)]),
         At::new("/me/password", [put(change_password::change_password).limited(&limits.password)]),
         At::new("/me/activity", [get(activity::activity)]),
-        At::new("/me/sessions", [get(sessions::sessions)]),
-        At::new("/me/sessions/{id}", [delete(end_session::end_session)]),
+        At::new("/me/sessions", [get(list::sessions)]),
+        At::new("/me/sessions/{id}", [delete(end::end_session)]),
         At::new("/password-policy", [get(password_policy::password_policy)]),
         At::new("/health", [get(health::health)]),
         At::new("/ready", [get(health::ready)]),
@@ -58,9 +54,9 @@ fn table(api: &Api) -> Vec<At> {
     ];
     if api.documents.docs.is_some() {
         table.extend([
-            At::new("/openapi.json", [get(docs::openapi_json)]),
-            At::new("/docs", [get(docs::page)]),
-            At::new("/docs/{file}", [get(docs::file)]),
+            At::new("/openapi.json", [get(page::openapi_json)]),
+            At::new("/docs", [get(page::page)]),
+            At::new("/docs/{file}", [get(page::file)]),
         ]);
     }
     table
@@ -89,7 +85,7 @@ pub(crate) fn not_found() -> Route {
 pub(crate) struct Documents {
     pub(crate) metadata: web::Bytes,
     pub(crate) problems: web::Bytes,
-    pub(crate) docs: Option<docs::Docs>,
+    pub(crate) docs: Option<page::Docs>,
 }
 
 impl Documents {
@@ -97,7 +93,7 @@ impl Documents {
         Self {
             metadata: well_known::metadata_of(config, keys),
             problems: problems::all(),
-            docs: config.docs.then(|| docs::Docs::new(&config.public_url)),
+            docs: config.docs.then(|| page::Docs::new(&config.public_url)),
         }
     }
 }
@@ -219,12 +215,12 @@ fn begins_with_ipv6(host: &[u8]) -> bool {
 
 /// Whether a query parameter was added by a library, which happens for cache busting and statistics. Any other unknown
 /// name may be misspelt, and is refused on routes with parameters.
-fn is_foreign(parameter: &str) -> bool {
+pub(crate) fn is_foreign(parameter: &str) -> bool {
     parameter.starts_with('_') || parameter.starts_with("utm_")
 }
 
 /// The type of what most routes return.
-type Answer = Result<HttpResponse, Problem>;
+pub(crate) type Answer = Result<HttpResponse, Problem>;
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The class of a caller, which has a queue of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// The caller holds an access token, or logs in from a network that the account knows.
-    Recognized,
-    /// Everyone else: registrations, and logins from networks that the account doesn't know.
-    Anonymous,
-}
+use crate::limit::in_flight::Class;
 
 /// Work that waits for a thread.
 pub(super) trait Job: Send {
@@ -163,8 +156,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
-    use super::Class::{Anonymous, Recognized};
     use super::*;
+    use crate::limit::in_flight::Class::{Anonymous, Recognized};
 
     /// Writes its name down when it runs.
     struct Named {

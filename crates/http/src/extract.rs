@@ -1,0 +1,5 @@
+//! Extractors: what a handler takes from a request.
+
+pub(crate) mod bearer;
+pub(crate) mod client;
+pub(crate) mod json;

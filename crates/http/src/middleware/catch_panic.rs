@@ -1,0 +1,86 @@
+//! Panics: one request's 500, and nobody else's business.
+
+use std::future::{Future, Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::{Error, HttpRequest, ResponseError};
+
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::problem::Problem;
+
+/// The middleware that answers 500 where a route panics, be it as it is called or as it is polled. The work of the use
+/// cases runs elsewhere and has its own guard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer500;
+
+impl<S> Transform<S, ServiceRequest> for Answer500
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
+    S::Future: Unpin,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Guarded<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service }))
+    }
+}
+
+/// A service whose panics are caught.
+#[derive(Debug)]
+pub(crate) struct Guarded<S> {
+    service: S,
+}
+
+impl<S> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
+    S::Future: Unpin,
+{
+    type Response = ServiceResponse;
+    type Error = Error;
+    type Future = GuardedFuture<S::Future>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let head = request.request().clone();
+        let called = catch_unwind(AssertUnwindSafe(|| self.service.call(request))).ok();
+        GuardedFuture { called, head }
+    }
+}
+
+/// What comes of such a service's call.
+#[derive(Debug)]
+pub(crate) struct GuardedFuture<F> {
+    /// `None`: the call itself panicked.
+    called: Option<F>,
+    head: HttpRequest,
+}
+
+impl<F: Future<Output = Result<ServiceResponse, Error>> + Unpin> Future for GuardedFuture<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let polled = this.called.as_mut().and_then(|future| {
+            // It is not polled again after a panic.
+            catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))).ok()
+        });
+        polled.unwrap_or_else(|| Poll::Ready(Ok(answer_500(&this.head))))
+    }
+}
+
+fn answer_500(head: &HttpRequest) -> ServiceResponse<BoxBody> {
+    let route = head.match_pattern();
+    log::error!(route = route.as_deref().unwrap_or("-"); "a request handler panicked");
+    let answer = Problem::new(ProblemCode::InternalError).error_response();
+    ServiceResponse::new(head.clone(), answer)
+}

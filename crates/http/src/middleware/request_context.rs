@@ -1,0 +1,99 @@
+//! What surrounds every request: its id, its line in the access log, the headers of its answer. The outermost
+//! middleware, so that no answer escapes it.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::Error;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::error::InternalError;
+use actix_web::http::header::HeaderMap;
+
+use crate::api::Api;
+use crate::middleware::access_log::AccessLog;
+use crate::middleware::drain_body::Unread;
+use crate::request_id::{self, RequestId, RequestIds, X_REQUEST_ID};
+
+/// The middleware.
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope(pub(crate) Arc<Api>);
+
+impl<S, B> Transform<S, ServiceRequest> for Envelope
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = Enveloped<S>;
+    type InitError = ();
+    type Future = Ready<Result<Enveloped<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        let ids = RequestIds::new(self.0.entropy.as_ref());
+        ready(Ok(Enveloped { service, api: Arc::clone(&self.0), ids }))
+    }
+}
+
+/// A service within its envelope.
+#[derive(Debug)]
+pub(crate) struct Enveloped<S> {
+    service: S,
+    api: Arc<Api>,
+    ids: RequestIds,
+}
+
+impl<S, B> Service<ServiceRequest> for Enveloped<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
+
+    forward_ready!(service);
+
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let api = Arc::clone(&self.api);
+        let from_client = request.headers().get(X_REQUEST_ID).and_then(RequestId::parse);
+        let id = from_client.unwrap_or_else(|| self.ids.next(api.clock.now()));
+        let log = AccessLog::start(request.method(), api.clock.as_ref());
+        let unread = Unread::of(&mut request);
+        // A service may work while it is called, before its future is ever polled: both belong to the request.
+        let called = request_id::scope_blocking(Some(id), || self.service.call(request));
+        Box::pin(request_id::scope(id, async move {
+            let complete = |headers: &mut HeaderMap| {
+                headers.insert(X_REQUEST_ID, id.to_header());
+                api.security_headers.add_to(headers);
+            };
+            match called.await {
+                Ok(mut answer) => {
+                    complete(answer.headers_mut());
+                    if let Some(log) = log {
+                        let route = answer.request().match_pattern();
+                        log.finish(route.as_deref(), answer.status(), api.clock.as_ref());
+                    }
+                    Ok(match unread {
+                        None => answer.map_into_left_body(),
+                        Some(unread) => answer.map_body(|_, body| EitherBody::right(unread.outlive(body))),
+                    })
+                }
+                // Not an answer yet: actix-web makes one of it after this middleware, so it is made here.
+                Err(error) => {
+                    let mut answer = error.error_response();
+                    complete(answer.headers_mut());
+                    if let Some(log) = log {
+                        log.finish(None, answer.status(), api.clock.as_ref());
+                    }
+                    if let Some(unread) = unread {
+                        answer = answer.map_body(|_, body| unread.outlive(body));
+                    }
+                    Err(InternalError::from_response(error, answer).into())
+                }
+            }
+        }))
+    }
+}

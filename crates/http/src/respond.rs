@@ -1,0 +1,8 @@
+//! Responses: bodies and header fields that several routes share, and problem documents for errors.
+
+pub(crate) mod catalogue;
+pub(crate) mod json;
+pub(crate) mod problem;
+pub(crate) mod token_set;
+pub(crate) mod user;
+pub(crate) mod violation;

@@ -1,0 +1,416 @@
+//! Errors as responses: RFC 9457 problem documents, from one catalogue.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use portcullis_domain::ports::{HashError, SignError, StoreError, StoreErrorKind};
+use portcullis_domain::service::{
+    ChangePasswordError, ClockNotTrusted, ConfirmError, DeleteAccountError, EndSessionError, LoginError,
+    LogoutError, MeError, RefreshError, RegisterError, Rejections,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::blocking::BlockingError;
+use crate::request_id::{RequestId, current_request_id};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json::{NO_STORE, to_json};
+use crate::respond::violation::{Violation, ViolationCode, of_password};
+
+/// An answer that is not the one asked for.
+///
+/// Whatever becomes a problem loses its cause on the way: the cause is logged, once, where the `From` below makes
+/// the problem, and never sent.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: ProblemCode,
+    violations: Vec<Violation>,
+    /// Seconds.
+    retry_after: Option<u64>,
+    closes_connection: bool,
+}
+
+impl Problem {
+    /// The problem of this code.
+    pub(crate) fn new(code: ProblemCode) -> Self {
+        Self { code, violations: Vec::new(), retry_after: retry_after(code), closes_connection: false }
+    }
+
+    /// Everything that is wrong with a request.
+    pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
+        Self { violations, ..Self::new(ProblemCode::InvalidRequest) }
+    }
+
+    /// The same, to be tried again after so many seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Too many requests, to be tried again after a while: whole seconds, rounded up.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(ProblemCode::RateLimited).retry_after(seconds.max(1))
+    }
+
+    /// The same, and the end of the connection: the rest of the request is not worth reading.
+    pub(crate) fn closing(self) -> Self {
+        Self { closes_connection: true, ..self }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let request_id = current_request_id();
+        let body = ProblemBody {
+            uri: self.code.uri(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: self.code.detail(),
+            code: self.code,
+            request_id: request_id.as_ref().map(RequestId::as_str),
+            errors: &self.violations,
+        };
+        let mut response = HttpResponse::build(self.code.status());
+        response.insert_header((header::CONTENT_TYPE, PROBLEM_JSON));
+        response.insert_header((header::CACHE_CONTROL, NO_STORE));
+        if let Some(challenge) = challenge(self.code) {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.closes_connection {
+            response.force_close();
+        }
+        response.body(to_json(&body))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.word())
+    }
+}
+
+impl Error for Problem {}
+
+impl From<ProblemCode> for Problem {
+    fn from(code: ProblemCode) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match error.kind() {
+            // To its owner, a row that does not parse is one that cannot be had.
+            StoreErrorKind::Unavailable | StoreErrorKind::Corrupt => ProblemCode::StorageUnavailable,
+            StoreErrorKind::Full => ProblemCode::StorageFull,
+            StoreErrorKind::Internal => ProblemCode::InternalError,
+        };
+        logged(&error, code)
+    }
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Overloaded => ProblemCode::Overloaded.into(),
+            HashError::Unusable(_) | HashError::Failed(_) => logged(&error, ProblemCode::InternalError),
+        }
+    }
+}
+
+impl From<SignError> for Problem {
+    fn from(error: SignError) -> Self {
+        logged(&error, ProblemCode::InternalError)
+    }
+}
+
+impl From<ClockNotTrusted> for Problem {
+    fn from(error: ClockNotTrusted) -> Self {
+        // The log has it once, from whoever looks at the clock; not once a request.
+        log::debug!("no token is given out: {error}");
+        ProblemCode::NotReady.into()
+    }
+}
+
+impl From<BlockingError> for Problem {
+    fn from(error: BlockingError) -> Self {
+        match error {
+            BlockingError::Overloaded => ProblemCode::Overloaded.into(),
+            BlockingError::Panicked => logged(&error, ProblemCode::InternalError),
+        }
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Closed => ProblemCode::RegistrationClosed.into(),
+            RegisterError::Rejected(rejections) => rejections.into(),
+            RegisterError::UsernameTaken => ProblemCode::UsernameTaken.into(),
+            RegisterError::Store(error) => error.into(),
+            RegisterError::Hash(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Rejected(rejections) => rejections.into(),
+            LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
+            LoginError::Throttled { wait } => Self::rate_limited(wait),
+            LoginError::Store(error) => error.into(),
+            LoginError::Hash(error) => error.into(),
+            LoginError::Clock(error) => error.into(),
+            LoginError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
+            RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
+            RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Clock(error) => error.into(),
+            RefreshError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
+            LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
+            LogoutError::DifferentSessions => Self::invalid(vec![Violation::new(
+                "#/refresh_token",
+                ViolationCode::OtherSession,
+                "belongs to another session than the access token; send only one of them",
+            )]),
+            LogoutError::NotReady => ProblemCode::NotReady.into(),
+            LogoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConfirmError> for Problem {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            ConfirmError::Refused => ProblemCode::InvalidToken.into(),
+            ConfirmError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MeError> for Problem {
+    fn from(error: MeError) -> Self {
+        match error {
+            MeError::Gone => ProblemCode::InvalidToken.into(),
+            MeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::NotFound => ProblemCode::NotFound.into(),
+            EndSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
+            ChangePasswordError::Incorrect => incorrect_password(),
+            ChangePasswordError::Throttled { wait } => Self::rate_limited(wait),
+            ChangePasswordError::Rejected(violations) => {
+                Self::invalid(of_password("#/new_password", &violations).collect())
+            }
+            ChangePasswordError::Unchanged => Self::invalid(vec![Violation::new(
+                "#/new_password",
+                ViolationCode::Unchanged,
+                "must differ from the current password",
+            )]),
+            ChangePasswordError::Store(error) => error.into(),
+            ChangePasswordError::Hash(error) => error.into(),
+            ChangePasswordError::Clock(error) => error.into(),
+            ChangePasswordError::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteAccountError> for Problem {
+    fn from(error: DeleteAccountError) -> Self {
+        match error {
+            DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
+            DeleteAccountError::Incorrect => incorrect_password(),
+            DeleteAccountError::Throttled { wait } => Self::rate_limited(wait),
+            DeleteAccountError::Store(error) => error.into(),
+            DeleteAccountError::Hash(error) => error.into(),
+        }
+    }
+}
+
+impl From<Rejections> for Problem {
+    fn from(rejections: Rejections) -> Self {
+        let username = rejections.username.iter().map(|violation| {
+            Violation::new("#/username", ViolationCode::from(violation), violation.to_string())
+        });
+        Self::invalid(username.chain(of_password("#/password", &rejections.password)).collect())
+    }
+}
+
+/// Somebody who is logged in was asked for the password and gave another one.
+fn incorrect_password() -> Problem {
+    let violation =
+        Violation::new("#/current_password", ViolationCode::Incorrect, "is not the current password");
+    Problem::invalid(vec![violation])
+}
+
+/// A problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// The page that explains the problem, relative to the service.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/problems/not_found")]
+    uri: &'static str,
+    /// A short sentence for people.
+    #[schema(example = "There is nothing here")]
+    title: &'static str,
+    /// The status of the response.
+    #[schema(format = Int32, minimum = 400, maximum = 599, example = 404)]
+    status: u16,
+    /// The meaning of the problem and what a client can do.
+    #[schema(
+        example = "No resource has this path. Paths are exact: no trailing slash, no percent-encoding."
+    )]
+    detail: &'static str,
+    code: ProblemCode,
+    /// The id of the request, as in `x-request-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required, value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$",
+        example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e16")]
+    request_id: Option<&'a str>,
+    /// All reasons why the request is refused. Only responses with status 422 have this member.
+    #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
+    #[schema(value_type = Vec<Violation>, required = false, min_items = 1)]
+    errors: &'a [Violation],
+}
+
+/// Returns the example of a problem document with this code.
+pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
+    let too_short =
+        Violation::new("#/password", ViolationCode::TooShort, "must be at least 8 characters long");
+    let violations = if code == ProblemCode::InvalidRequest { vec![too_short] } else { Vec::new() };
+    serde_json::json!(ProblemBody {
+        uri: code.uri(),
+        title: code.title(),
+        status: code.status().as_u16(),
+        detail: code.detail(),
+        code,
+        request_id: Some("019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e16"),
+        errors: &violations,
+    })
+}
+
+/// Logs an error with its causes; what is left of it is the code.
+fn logged(error: &dyn Error, code: ProblemCode) -> Problem {
+    log::error!("{}", Chain(error));
+    code.into()
+}
+
+/// An error with its causes, for the log.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The challenge that goes with a 401 (RFC 6750, section 3): it speaks of an error only where a token was sent.
+fn challenge(code: ProblemCode) -> Option<HeaderValue> {
+    match code {
+        ProblemCode::InvalidToken => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
+        code if code.status() == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
+        _ => None,
+    }
+}
+
+/// After how many seconds to try again: a guess at when things are better, small where a queue drains by itself
+/// and large where a person has to act.
+const fn retry_after(code: ProblemCode) -> Option<u64> {
+    match code {
+        ProblemCode::Overloaded | ProblemCode::RateLimited | ProblemCode::NotReady => Some(1),
+        ProblemCode::StorageUnavailable => Some(2),
+        ProblemCode::StorageFull => Some(60),
+        _ => None,
+    }
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_503_and_429_says_when_to_come_back_and_every_401_challenges() {
+        for code in ProblemCode::ALL {
+            let response = Problem::new(*code).error_response();
+            let status = code.status().as_u16();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), matches!(status, 429 | 503));
+            assert_eq!(response.headers().contains_key(header::WWW_AUTHENTICATE), status == 401, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_told_in_one_line() {
+        let error = StoreError::new(StoreErrorKind::Unavailable, "connection refused");
+        assert_eq!(Chain(&error).to_string(), "the store is unavailable: connection refused");
+    }
+
+    #[test]
+    fn the_kinds_of_store_errors_have_their_codes() {
+        let cases = [
+            (StoreErrorKind::Unavailable, ProblemCode::StorageUnavailable),
+            (StoreErrorKind::Full, ProblemCode::StorageFull),
+            (StoreErrorKind::Corrupt, ProblemCode::StorageUnavailable),
+            (StoreErrorKind::Internal, ProblemCode::InternalError),
+        ];
+        for (kind, code) in cases {
+            assert_eq!(Problem::from(StoreError::new(kind, "cause")).code, code, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `PUT /me/password`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::AuthService;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::service::PasswordChange;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::bearer::Bearer;
+use crate::extract::client::Client;
+use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::limit::in_flight::Caller;
+use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::respond::json;
+use crate::respond::token_set::TokenSetBody;
+use crate::routes::Answer;
+
+/// Changes the password of the user of the access token
+///
+/// All sessions end, the session of the token included, and a new session is opened. If the response is lost, log in with
+/// the new password, or with the old password if the new one is refused. Wrong current passwords are throttled like
+/// failed logins.
+#[utoipa::path(
+    put, path = "/me/password", tag = "account", operation_id = "changePassword",
+    request_body = ChangePasswordRequest,
+    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn change_password(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<ChangePasswordRequest>,
+) -> Answer {
+    let form = PasswordChange { current: body.0.current_password, new: body.0.new_password };
+    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
+    let work = move |auth: &AuthService| auth.change_password(&bearer.0, &form, &client.0);
+    let tokens = api.blocking(lane, work).await??;
+    Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+/// The current and the new password.
+#[derive(Debug, ToSchema)]
+pub(crate) struct ChangePasswordRequest {
+    /// The length is counted in code points after Unicode NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
+    current_password: PasswordAttempt,
+    /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "An0ther-horse battery")]
+    new_password: PasswordAttempt,
+}
+
+impl FromFields for ChangePasswordRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let current_password = fields.password("current_password");
+        let new_password = fields.password("new_password");
+        Some(Self { current_password: current_password?, new_password: new_password? })
+    }
+}
+
+problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

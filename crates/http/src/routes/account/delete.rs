@@ -1,0 +1,75 @@
+//! `DELETE /me` and `POST /me/delete`
+
+use actix_web::web::Data;
+use portcullis_domain::AuthService;
+use portcullis_domain::password::PasswordAttempt;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::bearer::Bearer;
+use crate::extract::client::Client;
+use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::limit::in_flight::Caller;
+use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::respond::json;
+use crate::routes::Answer;
+
+/// Deletes the account of the user of the access token
+///
+/// All sessions end, and the name becomes available again. If the response is lost, repeat the request: it returns 401 if
+/// the first request succeeded. Wrong passwords are throttled like failed logins.
+#[utoipa::path(
+    delete, path = "/me", tag = "account", operation_id = "deleteMe",
+    request_body = DeleteAccountRequest,
+    responses((status = 204, description = "The account is deleted."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn delete_account(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<DeleteAccountRequest>,
+) -> Answer {
+    let current = body.0.current_password;
+    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
+    let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
+    api.blocking(lane, work).await??;
+    Ok(json::no_content())
+}
+
+/// Deletes the account of the user who holds the token, like `DELETE /me`
+///
+/// For clients behind proxies that strip or refuse the body of a DELETE request. Body, responses and limits
+/// are those of `DELETE /me`.
+#[utoipa::path(
+    post, path = "/me/delete", tag = "account", operation_id = "deleteMeByPost",
+    request_body = DeleteAccountRequest,
+    responses((status = 204, description = "The account is deleted."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn delete_account_by_post(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    body: StrictJson<DeleteAccountRequest>,
+) -> Answer {
+    delete_account(api, client, bearer, body).await
+}
+
+/// The confirmation of an account deletion.
+#[derive(Debug, ToSchema)]
+pub(crate) struct DeleteAccountRequest {
+    /// The length is counted in code points after Unicode NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
+    current_password: PasswordAttempt,
+}
+
+impl FromFields for DeleteAccountRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { current_password: fields.password("current_password")? })
+    }
+}
+
+problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

@@ -1,0 +1,53 @@
+//! `POST /register`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::service::Registration;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::client::Client;
+use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::limit::in_flight::Caller;
+use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json;
+use crate::respond::user::UserBody;
+use crate::routes::Answer;
+
+/// Registers a user
+///
+/// If the response is lost, repeat the request: a 409 then means that the first request succeeded.
+#[utoipa::path(
+    post, path = "/register", tag = "account", operation_id = "registerUser",
+    request_body = RegisterRequest,
+    responses((status = 201, description = "The new user.", body = UserBody), Problems),
+)]
+pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<RegisterRequest>) -> Answer {
+    let form = Registration { username: body.0.username, password: body.0.password };
+    let lane = Lane::Password(Caller::registering(&client.0));
+    let user = api.blocking(lane, move |auth| auth.register(&form, &client.0)).await??;
+    Ok(json::json(StatusCode::CREATED, &UserBody::from(&user)))
+}
+
+/// The name and the password of a new user.
+#[derive(Debug, ToSchema)]
+pub(crate) struct RegisterRequest {
+    /// 3 to 32 letters, digits, `.`, `_` and `-`, the first a letter or a digit.
+    #[schema(min_length = 3, max_length = 32, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$", example = "alice")]
+    username: String,
+    /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
+    password: PasswordAttempt,
+}
+
+impl FromFields for RegisterRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        fields.credentials().map(|(username, password)| Self { username, password })
+    }
+}
+
+problems!(WITH_BODY, LIMITED, STORE, &[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken,]);

@@ -1,0 +1,80 @@
+//! `GET /problems` and `GET /problems/{code}`: the catalogue of errors, where their `type` points to.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Bytes, Data, Path};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::openapi;
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json::{self, JSON};
+use crate::routes::Answer;
+
+/// Lists all problem codes
+#[utoipa::path(
+    get, path = "/problems", tag = "discovery", operation_id = "listProblems",
+    responses((status = 200, description = "The catalogue.", body = Catalogue), Problems),
+)]
+pub(crate) async fn problems(api: Data<Api>) -> HttpResponse {
+    json::cacheable(JSON, api.documents.problems.clone())
+}
+
+/// Explains a problem code
+#[utoipa::path(
+    get, path = "/problems/{code}", tag = "discovery", operation_id = "getProblem",
+    params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
+    responses((status = 200, description = "The explanation.", body = Explanation), Problems),
+)]
+pub(crate) async fn problem(code: Path<String>) -> Answer {
+    let code = ProblemCode::ALL.iter().find(|known| known.word() == *code).ok_or(ProblemCode::NotFound)?;
+    Ok(json::cacheable(JSON, json::to_json(&Explanation::from(*code)).into()))
+}
+
+pub(crate) fn all() -> Bytes {
+    let problems = ProblemCode::ALL.iter().map(|code| Explanation::from(*code)).collect();
+    json::to_json(&Catalogue { problems }).into()
+}
+
+/// All problem codes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProblemCatalogue)]
+pub(crate) struct Catalogue {
+    problems: Vec<Explanation>,
+}
+
+/// The explanation of a problem code.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProblemExplanation)]
+pub(crate) struct Explanation {
+    /// The `type` of problems with this code.
+    #[serde(rename = "type")]
+    #[schema(format = "uri-reference", example = "/problems/not_found")]
+    uri: &'static str,
+    code: ProblemCode,
+    /// The status of responses with this code.
+    #[schema(format = Int32, minimum = 400, maximum = 599, example = 404)]
+    status: u16,
+    /// A short sentence for people.
+    #[schema(example = "There is nothing here")]
+    title: &'static str,
+    /// The meaning of the code and what a client can do.
+    #[schema(
+        example = "No resource has this path. Paths are exact: no trailing slash, no percent-encoding."
+    )]
+    detail: &'static str,
+}
+
+impl From<ProblemCode> for Explanation {
+    fn from(code: ProblemCode) -> Self {
+        Self {
+            uri: code.uri(),
+            code,
+            status: code.status().as_u16(),
+            title: code.title(),
+            detail: code.detail(),
+        }
+    }
+}
+
+openapi::problems!(&[ProblemCode::NotFound]);

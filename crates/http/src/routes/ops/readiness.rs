@@ -1,0 +1,195 @@
+//! Whether the service can do its work, for anybody who asks and as often as they like.
+//!
+//! A check costs the store a query, and nobody who asks has to show a token. So there is at most one at a time, its
+//! outcome holds for a moment, and it has a thread of its own: it neither waits for the work of users nor for a store
+//! that is stuck.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::rt::time::timeout;
+use portcullis_domain::AuthService;
+use portcullis_domain::service::Readiness;
+use tokio::sync::Mutex;
+
+use crate::api::Api;
+use crate::blocking::ThreadLane;
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::problem::Problem;
+
+/// The outcome of the last check, and the thread for the next.
+#[derive(Debug)]
+pub(crate) struct LastReadiness {
+    /// With when it came, by the clock that nobody sets.
+    last: Mutex<Option<(Duration, Readiness)>>,
+    lane: ThreadLane,
+}
+
+impl LastReadiness {
+    /// Nothing is known yet.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { last: Mutex::new(None), lane: ThreadLane::start("readiness", 1, 1)? })
+    }
+}
+
+impl Api {
+    /// How the checks went, at most [`LASTS`] ago.
+    ///
+    /// # Errors
+    /// [`ProblemCode::NotReady`] when they take longer than [`PATIENCE`].
+    pub(crate) async fn readiness(&self) -> Result<Readiness, Problem> {
+        self.readiness_within(PATIENCE).await
+    }
+
+    async fn readiness_within(&self, patience: Duration) -> Result<Readiness, Problem> {
+        // Time runs out for those in line too, and with whoever is first in it.
+        let outcome = timeout(patience, self.last_or_next()).await;
+        outcome.unwrap_or_else(|_elapsed| Err(ProblemCode::NotReady.into()))
+    }
+
+    async fn last_or_next(&self) -> Result<Readiness, Problem> {
+        let mut last = self.readiness.last.lock().await;
+        if let Some((then, readiness)) = *last
+            && self.clock.uptime().saturating_sub(then) < LASTS
+        {
+            return Ok(readiness);
+        }
+        let auth = self.auth.clone();
+        let readiness = self.readiness.lane.run(move || AuthService::readiness(&auth)).await;
+        // The thread is still busy with a check that nobody waits for any more.
+        let readiness = readiness.map_err(|_busy| Problem::new(ProblemCode::NotReady))?;
+        *last = Some((self.clock.uptime(), readiness));
+        Ok(readiness)
+    }
+}
+
+/// How long an outcome holds: balancers ask every few seconds.
+const LASTS: Duration = Duration::from_secs(1);
+
+/// How long anybody waits for an answer: balancers give up after a few seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::sync::{Arc, Mutex as BlockingMutex};
+    use std::task::{Context, Poll, Waker};
+
+    use actix_web::ResponseError;
+    use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
+    use portcullis_domain::time::StoreTime;
+    use portcullis_testkit::FixedClock;
+    use portcullis_testkit::fixtures::NOW;
+
+    use super::*;
+    use crate::blocking::Lane;
+    use crate::config::HttpConfig;
+
+    /// A store whose checks say when they start, end when they are told, and are counted.
+    #[derive(Debug)]
+    struct Gate {
+        checks: Arc<AtomicUsize>,
+        started: SyncSender<()>,
+        opened: BlockingMutex<Receiver<()>>,
+    }
+
+    impl StoreHealth for Gate {
+        fn check(&self) -> Result<StoreStatus, StoreError> {
+            self.checks.fetch_add(1, Ordering::SeqCst);
+            self.started.send(()).unwrap();
+            self.opened.lock().unwrap().recv().unwrap();
+            Ok(StoreStatus { migrated: true, time: Some(StoreTime { now: NOW, newest: NOW }) })
+        }
+
+        fn check_writes(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    struct Rig {
+        api: Api,
+        clock: Arc<FixedClock>,
+        checks: Arc<AtomicUsize>,
+        has_started: Receiver<()>,
+        open: SyncSender<()>,
+    }
+
+    fn rig() -> Rig {
+        let clock = Arc::new(FixedClock::at(NOW));
+        let checks = Arc::new(AtomicUsize::new(0));
+        let (started, has_started) = sync_channel(8);
+        let (open, opened) = sync_channel(8);
+        let gate = Gate { checks: Arc::clone(&checks), started, opened: BlockingMutex::new(opened) };
+        let ports = portcullis_domain::Ports {
+            clock: Arc::clone(&clock) as _,
+            health: Arc::new(gate),
+            ..portcullis_testkit::ports()
+        };
+        let (time, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
+        let auth = AuthService::new(ports, portcullis_domain::Rules::default());
+        let api = Api::new(auth, HttpConfig::default(), time, entropy).unwrap();
+        Rig { api, clock, checks, has_started, open }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[actix_web::test]
+    async fn all_who_ask_at_once_share_one_check_and_its_outcome_holds_for_a_second() {
+        let rig = rig();
+        let mut first = pin!(rig.api.readiness());
+        let mut second = pin!(rig.api.readiness());
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        rig.open.send(()).unwrap();
+        let outcome = first.await.unwrap();
+        assert_eq!(second.await.unwrap(), outcome);
+        rig.clock.advance(LASTS - Duration::from_micros(1));
+        assert_eq!(rig.api.readiness().await.unwrap(), outcome);
+        assert_eq!(rig.checks.load(Ordering::SeqCst), 1);
+
+        rig.clock.advance(Duration::from_micros(1));
+        rig.open.send(()).unwrap();
+        rig.api.readiness().await.unwrap();
+        assert_eq!(rig.checks.load(Ordering::SeqCst), 2);
+    }
+
+    #[actix_web::test]
+    async fn nobody_waits_for_a_store_that_is_stuck() {
+        let rig = rig();
+        let mut stuck = pin!(rig.api.readiness());
+        assert!(poll(stuck.as_mut()).is_pending());
+        rig.has_started.recv().unwrap();
+        for _ in 0..3 {
+            let problem = rig.api.readiness_within(Duration::ZERO).await.unwrap_err();
+            assert_eq!(problem.status_code(), 503);
+        }
+        assert_eq!(rig.checks.load(Ordering::SeqCst), 1, "nor does it get more to do");
+        rig.open.send(()).unwrap();
+        stuck.await.unwrap();
+    }
+
+    #[test]
+    fn a_check_does_not_wait_for_the_work_of_users() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
+        runtime.block_on(async {
+            let rig = rig();
+            let (leave, left) = sync_channel::<()>(0);
+            let work = move |_: &AuthService| left.recv().unwrap_err();
+            let mut busy = pin!(rig.api.blocking(Lane::Data, work));
+            assert!(poll(busy.as_mut()).is_pending());
+            rig.open.send(()).unwrap();
+            assert!(rig.api.readiness().await.is_ok());
+            drop(leave);
+            busy.await.unwrap();
+        });
+    }
+}

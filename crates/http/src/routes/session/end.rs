@@ -1,0 +1,35 @@
+//! `DELETE /me/sessions/{id}`
+
+use actix_web::web::{Data, Path};
+use portcullis_domain::id::SessionId;
+use uuid::fmt::Hyphenated;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::bearer::Bearer;
+use crate::extract::client::Client;
+use crate::openapi::{BEARER, STORE, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json;
+use crate::routes::Answer;
+
+/// Ends a session of the user of the access token
+///
+/// The session of the token may be ended too. Ending an ended session succeeds, for an hour at least. Sessions of other
+/// users return the same 404 as unknown sessions.
+#[utoipa::path(
+    delete, path = "/me/sessions/{id}", tag = "session", operation_id = "endSession",
+    params(("id" = String, Path, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14",
+        description = "The `id` of the session.")),
+    responses((status = 204, description = "The session has ended."), Problems),
+    security(("access_token" = [])),
+)]
+pub(crate) async fn end_session(api: Data<Api>, client: Client, bearer: Bearer, id: Path<String>) -> Answer {
+    // What is no id names no session.
+    let id: Hyphenated = id.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
+    let session = SessionId::from_uuid(id.into_uuid());
+    api.blocking(Lane::Data, move |auth| auth.end_session(&bearer.0, session, &client.0)).await??;
+    Ok(json::no_content())
+}
+
+problems!(BEARER, STORE, &[ProblemCode::NotFound]);

@@ -1,0 +1,62 @@
+//! `POST /login`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::AuthService;
+use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::service::Credentials;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::client::Client;
+use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::limit::in_flight::Caller;
+use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json;
+use crate::respond::token_set::TokenSetBody;
+use crate::routes::Answer;
+
+/// Logs in and opens a session
+///
+/// An unknown name, a wrong password and a disabled user get the same response. After five consecutive failures further
+/// attempts are delayed (429), starting at one second; unknown names are throttled the same way. A user has a limited
+/// number of live sessions (50 by default): a login beyond the limit ends the oldest session.
+#[utoipa::path(
+    post, path = "/login", tag = "session", operation_id = "login",
+    request_body = LoginRequest,
+    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
+)]
+pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
+    let credentials = Credentials { username: body.0.username, password: body.0.password };
+    // A throttled login takes no place in the lane, and logins from known networks have places of their own.
+    let check = move |auth: &AuthService| {
+        auth.may_log_in(&credentials, &client.0).map(|network| (network, credentials, client))
+    };
+    let (network, credentials, client) = api.blocking(Lane::AheadOfPassword, check).await??;
+    let caller = Caller::logging_in(&credentials.username, &client.0, network);
+    let log_in = move |auth: &AuthService| auth.login(&credentials, &client.0);
+    let tokens = api.blocking(Lane::Password(caller), log_in).await??;
+    Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+/// The name and the password of a user.
+#[derive(Debug, ToSchema)]
+pub(crate) struct LoginRequest {
+    /// Upper and lower case are not distinguished.
+    #[schema(max_length = 256, pattern = "^[^\\u0000]*$", example = "alice")]
+    username: String,
+    /// The length is counted in code points after Unicode NFC.
+    #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
+        example = "Corr3ct-horse battery")]
+    password: PasswordAttempt,
+}
+
+impl FromFields for LoginRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        fields.credentials().map(|(username, password)| Self { username, password })
+    }
+}
+
+problems!(WITH_BODY, LIMITED, THROTTLED, STORE, TOKENS, &[ProblemCode::InvalidCredentials]);

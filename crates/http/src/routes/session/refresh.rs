@@ -1,0 +1,57 @@
+//! `POST /refresh`
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use portcullis_domain::token::RefreshToken;
+use utoipa::ToSchema;
+
+use crate::api::Api;
+use crate::blocking::Lane;
+use crate::extract::client::Client;
+use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::json;
+use crate::respond::token_set::TokenSetBody;
+use crate::routes::Answer;
+
+/// Exchanges a refresh token for the next tokens of its session
+///
+/// If the response is lost, repeat the request within 30 seconds: it returns the same refresh token again. Later, or
+/// after the next refresh token was used, the old token counts as stolen and ends the session.
+#[utoipa::path(
+    post, path = "/refresh", tag = "session", operation_id = "refreshTokens",
+    request_body = RefreshRequest,
+    responses((status = 200, description = "The next tokens of the session.", body = TokenSetBody), Problems),
+)]
+pub(crate) async fn refresh(api: Data<Api>, client: Client, body: StrictJson<RefreshRequest>) -> Answer {
+    let token = body.0.refresh_token;
+    let session = api.auth.refreshed_session(&token);
+    if let Some(refusal) = session.and_then(|session| api.limits.session_refresh.refusal(session)) {
+        return Ok(refusal);
+    }
+    let tokens = api.blocking(Lane::Data, move |auth| auth.refresh(&token, &client.0)).await??;
+    Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+/// The newest refresh token of a session.
+#[derive(Debug, ToSchema)]
+pub(crate) struct RefreshRequest {
+    #[schema(value_type = String, format = Password, pattern = "^pcr_[A-Za-z0-9_-]+$",
+        example = "pcr_AQGXorRcbX6PmgscLT5PWmsAAAAH1YwBFji8DfByWGLcZVJbiglmdTv7yBDjuQcFEzcSbf8")]
+    refresh_token: RefreshToken,
+}
+
+impl FromFields for RefreshRequest {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self { refresh_token: RefreshToken::new(fields.text("refresh_token")?) })
+    }
+}
+
+problems!(
+    WITH_BODY,
+    LIMITED,
+    STORE,
+    TOKENS,
+    &[ProblemCode::InvalidRefreshToken, ProblemCode::RefreshTokenReused,]
+);

@@ -43,7 +43,7 @@ on_both_databases! {
     }
 
     fn a_stop_finishes_what_runs_and_sends_away_what_waits(database: &Database) {
-        // One hash at a time, each long enough to stop in the middle, and room for three use cases on the lane's threads.
+        // One hash at a time, each long enough to stop in the middle, and room for three use cases on the pool's threads.
         let settings = [("HASHING__BCRYPT_COST", "13"), ("HASHING__THREADS", "1"), ("HASHING__QUEUE", "8")];
         let server = Server::start_with(database, &settings);
         let statuses = race(7, |n| match n {

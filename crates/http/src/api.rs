@@ -11,12 +11,12 @@ use actix_web::{App, Error, HttpRequest};
 use portcullis_domain::AuthService;
 use portcullis_domain::ports::{Clock, Entropy};
 
-use crate::blocking::{DataLane, LaneCounts, LoginChecks, PasswordLane};
+use crate::blocking::{DataPool, LoginChecks, PasswordPool, PoolCounts};
 use crate::config::HttpConfig;
 use crate::extract::client::TrustedProxies;
 use crate::limit::Limits;
 use crate::middleware::cors::{self, AllowedOrigins};
-use crate::middleware::request_context::Envelope;
+use crate::middleware::request_context::RequestContext;
 use crate::middleware::security_headers::SecurityHeaders;
 use crate::routes::ops::readiness::LastReadiness;
 use crate::routes::{self, Documents};
@@ -27,9 +27,9 @@ pub struct Api {
     pub(crate) auth: AuthService,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) data_lane: DataLane,
+    pub(crate) data_pool: DataPool,
     pub(crate) login_checks: LoginChecks,
-    pub(crate) password_lane: PasswordLane,
+    pub(crate) password_pool: PasswordPool,
     pub(crate) readiness: LastReadiness,
     pub(crate) proxies: TrustedProxies,
     pub(crate) origins: AllowedOrigins,
@@ -43,23 +43,23 @@ impl Api {
     /// name those that come without an id.
     ///
     /// # Errors
-    /// When the threads of the password lane, or the one of `/ready`, cannot be started.
+    /// When the threads of the password pool, or the one of `/ready`, cannot be started.
     pub fn new(
         auth: AuthService,
         config: HttpConfig,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> io::Result<Self> {
-        let password_lane =
-            PasswordLane::start(config.password_lane, config.limits.enabled, Arc::clone(&clock))?;
+        let password_pool =
+            PasswordPool::start(config.password_pool, config.limits.enabled, Arc::clone(&clock))?;
         let documents = Documents::new(&config, &auth.verification_keys());
         Ok(Self {
             auth,
             clock,
             entropy,
-            data_lane: DataLane::new(),
+            data_pool: DataPool::new(),
             login_checks: LoginChecks::new(),
-            password_lane,
+            password_pool,
             readiness: LastReadiness::new()?,
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
@@ -71,13 +71,13 @@ impl Api {
 
     /// Begins to stop: password work that waits in line is answered 503 instead of keeping the server from ending
     /// in time. What runs goes on.
-    pub fn close_password_lane(&self) {
-        self.password_lane.close();
+    pub fn close_password_pool(&self) {
+        self.password_pool.close();
     }
 
     /// How much password work waits and what became of the rest, for metrics.
-    pub fn password_lane_counts(&self) -> LaneCounts {
-        self.password_lane.counts()
+    pub fn password_pool_counts(&self) -> PoolCounts {
+        self.password_pool.counts()
     }
 
     /// The API that a request of [`app`] belongs to.
@@ -107,5 +107,5 @@ pub fn app(
         // The last is the outermost.
         .wrap(Condition::new(has_cors, api.origins.middleware()))
         .wrap(Condition::new(has_cors, from_fn(cors::explain)))
-        .wrap(Envelope(Arc::clone(api)))
+        .wrap(RequestContext(Arc::clone(api)))
 }

@@ -1,9 +1,9 @@
-//! The only bridge from the event loop to work that blocks: two lanes.
+//! The only bridge from the event loop to work that blocks: two pools.
 //!
 //! A use case with a password in it keeps a processor busy for a good part of a second, on purpose. Such work waits in
 //! bounded queues of its own, one for recognized callers and one for anonymous callers: a crowd of wrong logins gets
 //! 503, users at networks known to their accounts are served first, and all other requests proceed. The rest waits only
-//! for the store, on the threads of `web::block`; their queue has no bounds, so this lane sets them, in number and in
+//! for the store, on the threads of `web::block`; their queue has no bounds, so this pool sets them, in number and in
 //! time.
 
 mod queue;
@@ -31,44 +31,44 @@ use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
 /// Which way work goes.
 #[derive(Clone, Debug)]
-pub(crate) enum Lane {
+pub(crate) enum Pool {
     /// To the store alone.
     Data,
-    /// To the store, to check a login before it enters the password lane, a few at a time. Refused if the password lane is
+    /// To the store, to check a login before it enters the password pool, a few at a time. Refused if the password pool is
     /// full for every class of callers.
-    AheadOfPassword,
+    LoginCheck,
     /// Through a password hash, on behalf of this caller.
     Password(Caller),
 }
 
 /// How much password work is taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PasswordLaneConfig {
+pub struct PasswordPoolConfig {
     /// How many passwords are hashed at the same time.
     pub hashing_threads: NonZeroUsize,
     /// How many use cases of each class of callers wait; a caller whose queue is full gets 503.
     pub queue: NonZeroUsize,
 }
 
-impl PasswordLaneConfig {
+impl PasswordPoolConfig {
     /// How many use cases are under way at the same time: two more than are hashing, so that some wait for the store,
     /// before or after their hash, while as many hash as can.
     pub const fn threads(self) -> NonZeroUsize {
         self.hashing_threads.saturating_add(2)
     }
 
-    /// The bounds of the lane. At most `hashing_threads` anonymous callers are under way, so that a recognized caller starts
+    /// The bounds of the pool. At most `hashing_threads` anonymous callers are under way, so that a recognized caller starts
     /// at once and waits for at most one anonymous hash per hash thread. While an anonymous caller waits for the store, a
     /// hash thread may idle, for a few percent of the time of a hash.
     const fn bounds(self) -> Bounds {
-        let places = self.queue.get().saturating_add(self.threads().get());
-        Bounds { places, anonymous_running: self.hashing_threads.get() }
+        let capacity = self.queue.get().saturating_add(self.threads().get());
+        Bounds { capacity, anonymous_running: self.hashing_threads.get() }
     }
 }
 
 /// Two hashes at a time and 8 in line, which two cores do in less than two seconds where a hash takes 300 ms. Who would
 /// wait longer is served sooner by coming back.
-impl Default for PasswordLaneConfig {
+impl Default for PasswordPoolConfig {
     fn default() -> Self {
         let number = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self { hashing_threads: number(2), queue: number(8) }
@@ -93,36 +93,36 @@ impl Api {
     /// [`BlockingError`].
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
-        lane: Lane,
+        pool: Pool,
         work: impl FnOnce(&AuthService) -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let auth = self.auth.clone();
         let work = move || work(&auth);
-        match lane {
-            Lane::Data => self.data_lane.run(work).await,
-            Lane::AheadOfPassword => {
-                self.password_lane.has_room()?;
-                self.login_checks.run(&self.data_lane, work).await
+        match pool {
+            Pool::Data => self.data_pool.run(work).await,
+            Pool::LoginCheck => {
+                self.password_pool.has_room()?;
+                self.login_checks.run(&self.data_pool, work).await
             }
-            Lane::Password(caller) => self.password_lane.run(&caller, work).await,
+            Pool::Password(caller) => self.password_pool.run(&caller, work).await,
         }
     }
 }
 
-/// The threads of `web::block`, with as many jobs as there are places, each of which waits only so long.
+/// The threads of `web::block`, with as many jobs as there are permits, each of which waits only so long.
 #[derive(Debug)]
-pub(crate) struct DataLane {
-    places: Arc<Semaphore>,
+pub(crate) struct DataPool {
+    permits: Arc<Semaphore>,
     longest_wait: Duration,
 }
 
-impl DataLane {
+impl DataPool {
     pub(crate) fn new() -> Self {
-        Self::with_bounds(DATA_LANE_PLACES, LONGEST_WAIT)
+        Self::with_bounds(DATA_POOL_PERMITS, LONGEST_WAIT)
     }
 
-    fn with_bounds(places: usize, longest_wait: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), longest_wait }
+    fn with_bounds(permits: usize, longest_wait: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits)), longest_wait }
     }
 
     /// Does `work` when a thread is free. What has not begun by then is given up, and so is what nobody waits for.
@@ -130,15 +130,15 @@ impl DataLane {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        // The job holds its place until a thread has seen it: one that was given up is still in the queue.
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_all_taken| BlockingError::Overloaded)?;
+        // The job holds its permit until a thread has seen it: one that was given up is still in the queue.
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_all_taken| BlockingError::Overloaded)?;
         let request = current_request_id();
         let turn = Turn::default();
         let turn_of_job = turn.clone();
         #[expect(clippy::disallowed_methods, reason = "the one place")]
         let done = web::block(move || {
-            let _place = place;
+            let _permit = permit;
             turn_of_job.take().then(|| scope_blocking(request, work))
         });
         let mut done = pin!(done);
@@ -155,12 +155,12 @@ impl DataLane {
     }
 }
 
-/// Bounds the checks that come before logins, so that a flood of logins leaves threads of the data lane and connections
+/// Bounds the checks that come before logins, so that a flood of logins leaves threads of the data pool and connections
 /// to the database to everything else.
 #[derive(Debug)]
 pub(crate) struct LoginChecks {
     /// For checks that wait or run.
-    places: Semaphore,
+    permits: Semaphore,
     /// For checks that run, in order of arrival.
     turns: Arc<Semaphore>,
     longest_wait: Duration,
@@ -171,22 +171,22 @@ impl LoginChecks {
         Self::with_bounds(LOGIN_CHECKS, LOGIN_CHECKS_AT_ONCE, LONGEST_WAIT)
     }
 
-    fn with_bounds(places: usize, at_once: usize, longest_wait: Duration) -> Self {
+    fn with_bounds(permits: usize, at_once: usize, longest_wait: Duration) -> Self {
         let turns = Arc::new(Semaphore::new(at_once));
-        Self { places: Semaphore::new(places), turns, longest_wait }
+        Self { permits: Semaphore::new(permits), turns, longest_wait }
     }
 
-    /// Does `check` on `lane` in turn, unless the wait takes too long.
+    /// Does `check` on `pool` in turn, unless the wait takes too long.
     async fn run<T: Send + 'static>(
         &self,
-        lane: &DataLane,
+        pool: &DataPool,
         check: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        let _place = self.places.try_acquire().map_err(|_all_taken| BlockingError::Overloaded)?;
+        let _permit = self.permits.try_acquire().map_err(|_all_taken| BlockingError::Overloaded)?;
         let turn = timeout(self.longest_wait, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_elapsed| BlockingError::Overloaded)?;
         // The check keeps its turn until it has ended, even if the client disconnects.
-        lane.run(move || {
+        pool.run(move || {
             let _turn = turn;
             check()
         })
@@ -219,18 +219,18 @@ impl Drop for Turn {
     }
 }
 
-/// How many jobs of the data lane wait or run, in the whole process. Healthy stores do so many in far less time than
+/// How many jobs of the data pool wait or run, in the whole process. Healthy stores do so many in far less time than
 /// [`LONGEST_WAIT`]; the bound keeps the memory that a blocked one costs within a few megabytes.
-const DATA_LANE_PLACES: usize = 1_024;
+const DATA_POOL_PERMITS: usize = 1_024;
 
 /// How long a job may wait before it begins. Who would wait longer is served sooner by coming back.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// The lane of work with a password in it: a queue for each class of callers before the threads. Within a class, an
+/// The pool of work with a password in it: a queue for each class of callers before the threads. Within a class, an
 /// account, a network and a block of networks have only a few permits each.
 #[derive(Debug)]
-pub(crate) struct PasswordLane {
-    lane: ThreadLane,
+pub(crate) struct PasswordPool {
+    pool: ThreadPool,
     /// `None`: without limits.
     shares: Option<Shares>,
     clock: Arc<dyn Clock>,
@@ -246,8 +246,8 @@ struct Shares {
 }
 
 impl Shares {
-    fn of(places: usize) -> Self {
-        let share = || Arc::new(FairShare::of(places));
+    fn of(capacity: usize) -> Self {
+        let share = || Arc::new(FairShare::of(capacity));
         Self { recognized: share(), anonymous: share() }
     }
 
@@ -259,29 +259,29 @@ impl Shares {
     }
 }
 
-impl PasswordLane {
+impl PasswordPool {
     /// Starts the threads. If `is_limited`, accounts and networks have only a few permits each.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn start(
-        config: PasswordLaneConfig,
+        config: PasswordPoolConfig,
         is_limited: bool,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let bounds = config.bounds();
         Ok(Self {
-            lane: ThreadLane::start_with("password", config.threads().get(), bounds)?,
-            shares: is_limited.then(|| Shares::of(bounds.places)),
+            pool: ThreadPool::start_with("password", config.threads().get(), bounds)?,
+            shares: is_limited.then(|| Shares::of(bounds.capacity)),
             clock,
             counters: Arc::default(),
         })
     }
 
     /// What is waiting and what was done so far.
-    pub(crate) fn counts(&self) -> LaneCounts {
-        LaneCounts {
-            waiting: self.lane.queue.lock().waiting(),
+    pub(crate) fn counts(&self) -> PoolCounts {
+        PoolCounts {
+            waiting: self.pool.queue.lock().waiting(),
             shed: self.counters.shed.load(Ordering::Relaxed),
             begun: self.counters.begun.load(Ordering::Relaxed),
             waited: Duration::from_micros(self.counters.waited_micros.load(Ordering::Relaxed)),
@@ -295,7 +295,7 @@ impl PasswordLane {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let outcome = match self.permit_for(caller) {
-            Ok(permit) => self.lane.run_as(caller.class(), self.counted(permit, work)).await,
+            Ok(permit) => self.pool.run_as(caller.class(), self.counted(permit, work)).await,
             Err(error) => Err(error),
         };
         if matches!(outcome, Err(BlockingError::Overloaded)) {
@@ -304,9 +304,9 @@ impl PasswordLane {
         outcome
     }
 
-    /// Fails early if the lane is full for every class of callers, or closed. Permits are not checked.
+    /// Fails early if the pool is full for every class of callers, or closed. Permits are not checked.
     fn has_room(&self) -> Result<(), BlockingError> {
-        let mut queues = self.lane.queue.lock();
+        let mut queues = self.pool.queue.lock();
         match queues.has_room(Class::Recognized) || queues.has_room(Class::Anonymous) {
             true => Ok(()),
             false => {
@@ -334,7 +334,7 @@ impl PasswordLane {
     fn permit_for(&self, caller: &Caller) -> Result<Option<Permit>, BlockingError> {
         let Some(shares) = &self.shares else { return Ok(None) };
         let permit = shares.admit(caller).or_else(|| {
-            self.lane.forget_abandoned();
+            self.pool.forget_abandoned();
             shares.admit(caller)
         });
         permit.map(Some).ok_or(BlockingError::Overloaded)
@@ -342,13 +342,13 @@ impl PasswordLane {
 
     /// Takes on no more work, and answers [`BlockingError::Overloaded`] to what waits.
     pub(crate) fn close(&self) {
-        self.lane.close();
+        self.pool.close();
     }
 }
 
-/// What the password lane did since it was started. [`Api::password_lane_counts`] has it.
+/// What the password pool did since it was started. [`Api::password_pool_counts`] has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneCounts {
+pub struct PoolCounts {
     /// How many use cases wait in line now.
     pub waiting: usize,
     /// How many were refused: the queue was full or closed, or their account, network or block had all its permits.
@@ -379,19 +379,19 @@ impl Counters {
 ///
 /// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
 #[derive(Debug)]
-pub(crate) struct ThreadLane {
+pub(crate) struct ThreadPool {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl ThreadLane {
-    /// Starts `threads` threads, before which `capacity` jobs may wait.
+impl ThreadPool {
+    /// Starts `threads` threads, before which `queue` jobs may wait.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(crate) fn start(name: &str, threads: usize, capacity: usize) -> io::Result<Self> {
-        let places = threads.saturating_add(capacity);
-        Self::start_with(name, threads, Bounds { places, anonymous_running: threads })
+    pub(crate) fn start(name: &str, threads: usize, queue: usize) -> io::Result<Self> {
+        let capacity = threads.saturating_add(queue);
+        Self::start_with(name, threads, Bounds { capacity, anonymous_running: threads })
     }
 
     fn start_with(name: &str, threads: usize, bounds: Bounds) -> io::Result<Self> {
@@ -403,7 +403,7 @@ impl ThreadLane {
         Ok(Self { threads: threads.collect::<io::Result<_>>()?, queue })
     }
 
-    /// Does `work` in turn, in a lane without classes.
+    /// Does `work` in turn, in a pool without classes.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -434,7 +434,7 @@ impl ThreadLane {
     }
 }
 
-impl Drop for ThreadLane {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.close();
         for thread in self.threads.drain(..) {
@@ -545,8 +545,8 @@ mod tests {
         (work, has_started, open)
     }
 
-    fn lane_of(threads: usize, capacity: usize) -> io::Result<ThreadLane> {
-        ThreadLane::start("test", threads, capacity)
+    fn pool_of(threads: usize, capacity: usize) -> io::Result<ThreadPool> {
+        ThreadPool::start("test", threads, capacity)
     }
 
     /// Polls once: enough for a job to take its place in the line.
@@ -556,15 +556,15 @@ mod tests {
 
     #[actix_web::test]
     async fn a_full_queue_refuses_before_anything_runs() {
-        let lane = lane_of(1, 1).unwrap();
+        let pool = pool_of(1, 1).unwrap();
         let (work, has_started, open) = gate();
-        let mut running = pin!(lane.run(work));
+        let mut running = pin!(pool.run(work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
-        let mut waiting = pin!(lane.run(|| "second"));
+        let mut waiting = pin!(pool.run(|| "second"));
         assert!(poll(waiting.as_mut()).is_pending());
 
-        let refused = lane.run(|| -> &str { panic!("must not run") }).await;
+        let refused = pool.run(|| -> &str { panic!("must not run") }).await;
         assert_eq!(refused, Err(BlockingError::Overloaded));
 
         open.send(()).unwrap();
@@ -574,14 +574,14 @@ mod tests {
 
     /// However long they take to wake up.
     #[actix_web::test]
-    async fn as_many_as_there_are_threads_and_places_are_taken_on_at_once() {
-        let lane = lane_of(4, 1).unwrap();
+    async fn as_many_as_there_are_threads_and_waiting_permits_are_taken_on_at_once() {
+        let pool = pool_of(4, 1).unwrap();
         let (open, opened) = sync_channel::<()>(0);
         let opened = Arc::new(Mutex::new(opened));
         let job = || {
             let opened = Arc::clone(&opened);
             // It ends when the sender is dropped.
-            lane.run(move || opened.lock().unwrap().recv().is_err())
+            pool.run(move || opened.lock().unwrap().recv().is_err())
         };
         let mut taken_on: Vec<_> = (0..5).map(|_| Box::pin(job())).collect();
         assert!(taken_on.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
@@ -594,35 +594,35 @@ mod tests {
 
     #[actix_web::test]
     async fn a_job_whose_client_left_never_runs() {
-        let lane = lane_of(1, 2).unwrap();
+        let pool = pool_of(1, 2).unwrap();
         let (work, has_started, open) = gate();
-        let mut running = pin!(lane.run(work));
+        let mut running = pin!(pool.run(work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
 
         let (ran, has_run) = sync_channel(1);
         {
-            let mut leaving = pin!(lane.run(move || ran.send(()).unwrap()));
+            let mut leaving = pin!(pool.run(move || ran.send(()).unwrap()));
             assert!(poll(leaving.as_mut()).is_pending());
         }
         open.send(()).unwrap();
         assert_eq!(running.await, Ok("done"));
-        assert_eq!(lane.run(|| "next").await, Ok("next"));
+        assert_eq!(pool.run(|| "next").await, Ok("next"));
         assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
     }
 
     #[actix_web::test]
     async fn a_panic_is_its_jobs_own() {
-        let lane = lane_of(1, 1).unwrap();
-        assert_eq!(lane.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
-        assert_eq!(lane.run(|| "alive").await, Ok("alive"));
+        let pool = pool_of(1, 1).unwrap();
+        assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
+        assert_eq!(pool.run(|| "alive").await, Ok("alive"));
     }
 
     #[actix_web::test]
-    async fn a_panic_on_the_data_lane_is_its_jobs_own() {
-        let lane = DataLane::with_bounds(1, LONGEST_WAIT);
-        assert_eq!(lane.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
-        assert_eq!(lane.run(|| "alive").await, Ok("alive"));
+    async fn a_panic_on_the_data_pool_is_its_jobs_own() {
+        let pool = DataPool::with_bounds(1, LONGEST_WAIT);
+        assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
+        assert_eq!(pool.run(|| "alive").await, Ok("alive"));
     }
 
     /// Runs a test where `web::block` has one thread.
@@ -632,49 +632,49 @@ mod tests {
     }
 
     #[test]
-    fn a_full_data_lane_refuses_before_anything_runs() {
+    fn a_full_data_pool_refuses_before_anything_runs() {
         on_one_thread(async {
-            let lane = DataLane::with_bounds(2, LONGEST_WAIT);
+            let pool = DataPool::with_bounds(2, LONGEST_WAIT);
             let (work, has_started, open) = gate();
-            let mut running = pin!(lane.run(work));
+            let mut running = pin!(pool.run(work));
             assert!(poll(running.as_mut()).is_pending());
             has_started.recv().unwrap();
-            let mut waiting = pin!(lane.run(|| "second"));
+            let mut waiting = pin!(pool.run(|| "second"));
             assert!(poll(waiting.as_mut()).is_pending());
 
-            let refused = lane.run(|| -> &str { panic!("must not run") }).await;
+            let refused = pool.run(|| -> &str { panic!("must not run") }).await;
             assert_eq!(refused, Err(BlockingError::Overloaded));
 
             open.send(()).unwrap();
             assert_eq!(running.await, Ok("done"));
             assert_eq!(waiting.await, Ok("second"));
-            assert_eq!(lane.run(|| "third").await, Ok("third"), "and has room again");
+            assert_eq!(pool.run(|| "third").await, Ok("third"), "and has room again");
         });
     }
 
     #[test]
-    fn what_waits_too_long_for_the_data_lane_is_given_up() {
+    fn what_waits_too_long_for_the_data_pool_is_given_up() {
         on_one_thread(async {
-            let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+            let pool = DataPool::with_bounds(8, LONGEST_WAIT);
             let (work, has_started, open) = gate();
-            let mut running = pin!(lane.run(work));
+            let mut running = pin!(pool.run(work));
             assert!(poll(running.as_mut()).is_pending());
             has_started.recv().unwrap();
 
-            let hurried = DataLane::with_bounds(8, Duration::ZERO);
+            let hurried = DataPool::with_bounds(8, Duration::ZERO);
             let (ran, has_run) = sync_channel(1);
             let given_up = hurried.run(move || ran.send(()).unwrap()).await;
             assert_eq!(given_up, Err(BlockingError::Overloaded));
 
             open.send(()).unwrap();
             assert_eq!(running.await, Ok("done"));
-            assert_eq!(lane.run(|| "next").await, Ok("next"));
+            assert_eq!(pool.run(|| "next").await, Ok("next"));
             assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
         });
     }
 
     #[test]
-    fn what_has_begun_on_the_data_lane_is_waited_for() {
+    fn what_has_begun_on_the_data_pool_is_waited_for() {
         let (thread, request) = (Turn::default(), Turn::default());
         let waiting = thread.clone();
         assert!(thread.take());
@@ -687,48 +687,48 @@ mod tests {
     #[test]
     fn a_data_job_whose_client_left_never_runs() {
         on_one_thread(async {
-            let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+            let pool = DataPool::with_bounds(8, LONGEST_WAIT);
             let (work, has_started, open) = gate();
-            let mut running = pin!(lane.run(work));
+            let mut running = pin!(pool.run(work));
             assert!(poll(running.as_mut()).is_pending());
             has_started.recv().unwrap();
 
             let (ran, has_run) = sync_channel(1);
             {
-                let mut leaving = pin!(lane.run(move || ran.send(()).unwrap()));
+                let mut leaving = pin!(pool.run(move || ran.send(()).unwrap()));
                 assert!(poll(leaving.as_mut()).is_pending());
             }
             open.send(()).unwrap();
             assert_eq!(running.await, Ok("done"));
-            assert_eq!(lane.run(|| "next").await, Ok("next"));
+            assert_eq!(pool.run(|| "next").await, Ok("next"));
             assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
         });
     }
 
     #[actix_web::test]
     async fn closing_finishes_what_runs_and_refuses_what_waits() {
-        let lane = lane_of(1, 2).unwrap();
+        let pool = pool_of(1, 2).unwrap();
         let (work, has_started, open) = gate();
-        let mut running = pin!(lane.run(work));
+        let mut running = pin!(pool.run(work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
-        let mut waiting = pin!(lane.run(|| -> &str { panic!("must not run") }));
+        let mut waiting = pin!(pool.run(|| -> &str { panic!("must not run") }));
         assert!(poll(waiting.as_mut()).is_pending());
 
-        lane.close();
+        pool.close();
         assert_eq!(waiting.await, Err(BlockingError::Overloaded));
-        assert_eq!(lane.run(|| "late").await, Err(BlockingError::Overloaded));
+        assert_eq!(pool.run(|| "late").await, Err(BlockingError::Overloaded));
         open.send(()).unwrap();
         assert_eq!(running.await, Ok("done"));
     }
 
     #[actix_web::test]
     async fn dropping_waits_for_what_runs() {
-        let lane = lane_of(1, 1).unwrap();
+        let pool = pool_of(1, 1).unwrap();
         let (work, has_started, open) = gate();
         let (finished, has_finished) = sync_channel(1);
         {
-            let mut running = pin!(lane.run(move || {
+            let mut running = pin!(pool.run(move || {
                 work();
                 finished.send(()).unwrap();
             }));
@@ -736,29 +736,29 @@ mod tests {
             has_started.recv().unwrap();
         }
         open.send(()).unwrap();
-        drop(lane);
+        drop(pool);
         assert!(has_finished.try_recv().is_ok());
     }
 
     /// Threads of which anonymous jobs may use all but one.
-    fn reserving(threads: usize, places: usize) -> ThreadLane {
-        ThreadLane::start_with("test", threads, Bounds { places, anonymous_running: threads - 1 }).unwrap()
+    fn reserving(threads: usize, capacity: usize) -> ThreadPool {
+        ThreadPool::start_with("test", threads, Bounds { capacity, anonymous_running: threads - 1 }).unwrap()
     }
 
     #[actix_web::test]
     async fn recognized_job_runs_beside_a_full_anonymous_queue() {
-        let lane = reserving(2, 3);
+        let pool = reserving(2, 3);
         let (work, has_started, open) = gate();
-        let mut running = pin!(lane.run_as(Class::Anonymous, work));
+        let mut running = pin!(pool.run_as(Class::Anonymous, work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
         let mut waiting: Vec<_> =
-            (0..2).map(|_| Box::pin(lane.run_as(Class::Anonymous, || "waited"))).collect();
+            (0..2).map(|_| Box::pin(pool.run_as(Class::Anonymous, || "waited"))).collect();
         assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
-        let refused = lane.run_as(Class::Anonymous, || "refused").await;
+        let refused = pool.run_as(Class::Anonymous, || "refused").await;
         assert_eq!(refused, Err(BlockingError::Overloaded));
 
-        assert_eq!(lane.run_as(Class::Recognized, || "served").await, Ok("served"));
+        assert_eq!(pool.run_as(Class::Recognized, || "served").await, Ok("served"));
         assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
 
         open.send(()).unwrap();
@@ -770,10 +770,10 @@ mod tests {
 
     #[actix_web::test]
     async fn both_classes_are_served_to_the_last_job() {
-        let lane = reserving(3, 200);
+        let pool = reserving(3, 200);
         let jobs = (0..300).map(|n| {
             let class = if n % 3 == 0 { Class::Recognized } else { Class::Anonymous };
-            Box::pin(lane.run_as(class, move || n))
+            Box::pin(pool.run_as(class, move || n))
         });
         let mut jobs: Vec<_> = jobs.collect();
         // All are queued before any is awaited.
@@ -789,48 +789,48 @@ mod tests {
 
     #[actix_web::test]
     async fn login_checks_run_a_few_at_a_time_in_order() {
-        let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
         let checks = LoginChecks::with_bounds(3, 1, LONGEST_WAIT);
         let (work, has_started, open) = gate();
-        let mut running = pin!(checks.run(&lane, work));
+        let mut running = pin!(checks.run(&pool, work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
-        let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(checks.run(&lane, move || n))).collect();
+        let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(checks.run(&pool, move || n))).collect();
         assert!(waiting.iter_mut().all(|check| poll(check.as_mut()).is_pending()));
-        assert_eq!(checks.run(&lane, || 9).await, Err(BlockingError::Overloaded), "all places are taken");
-        assert_eq!(lane.run(|| "other work").await, Ok("other work"), "the data lane is not");
+        assert_eq!(checks.run(&pool, || 9).await, Err(BlockingError::Overloaded), "all permits are taken");
+        assert_eq!(pool.run(|| "other work").await, Ok("other work"), "the data pool is not");
 
         open.send(()).unwrap();
         assert_eq!(running.await, Ok("done"));
         for (n, check) in waiting.into_iter().enumerate() {
             assert_eq!(check.await, Ok(n));
         }
-        assert_eq!(checks.run(&lane, || 9).await, Ok(9), "and there is room again");
+        assert_eq!(checks.run(&pool, || 9).await, Ok(9), "and there is room again");
     }
 
     #[actix_web::test]
     async fn login_check_without_a_turn_is_given_up() {
-        let lane = DataLane::with_bounds(8, LONGEST_WAIT);
+        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
         let checks = LoginChecks::with_bounds(8, 1, Duration::ZERO);
         let (work, has_started, open) = gate();
-        let mut running = pin!(checks.run(&lane, work));
+        let mut running = pin!(checks.run(&pool, work));
         assert!(poll(running.as_mut()).is_pending());
         has_started.recv().unwrap();
-        let given_up = checks.run(&lane, || -> &str { panic!("must not run") }).await;
+        let given_up = checks.run(&pool, || -> &str { panic!("must not run") }).await;
         assert_eq!(given_up, Err(BlockingError::Overloaded));
         open.send(()).unwrap();
         assert_eq!(running.await, Ok("done"));
     }
 
     #[actix_web::test]
-    async fn both_lanes_belong_to_the_request() {
-        let lane = lane_of(1, 1).unwrap();
+    async fn both_pools_belong_to_the_request() {
+        let pool = pool_of(1, 1).unwrap();
         let id = RequestIds::new(&SeededEntropy::new(1)).next(NOW);
         request_id::scope(id, async {
-            assert_eq!(lane.run(current_request_id).await, Ok(Some(id)));
-            assert_eq!(DataLane::new().run(current_request_id).await, Ok(Some(id)));
+            assert_eq!(pool.run(current_request_id).await, Ok(Some(id)));
+            assert_eq!(DataPool::new().run(current_request_id).await, Ok(Some(id)));
         })
         .await;
-        assert_eq!(lane.run(current_request_id).await, Ok(None), "and leave it again");
+        assert_eq!(pool.run(current_request_id).await, Ok(None), "and leave it again");
     }
 }

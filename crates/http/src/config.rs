@@ -1,6 +1,6 @@
 //! What an operator decides about the HTTP side.
 
-use crate::blocking::PasswordLaneConfig;
+use crate::blocking::PasswordPoolConfig;
 use crate::extract::client::TrustedProxies;
 use crate::limit::LimitsConfig;
 use crate::middleware::cors::AllowedOrigins;
@@ -21,7 +21,7 @@ pub struct HttpConfig {
     /// How often one address may call what costs most.
     pub limits: LimitsConfig,
     /// How much password work is taken on.
-    pub password_lane: PasswordLaneConfig,
+    pub password_pool: PasswordPoolConfig,
 }
 
 /// A service of its own machine.
@@ -35,7 +35,7 @@ impl Default for HttpConfig {
             trusted_proxies: TrustedProxies::default(),
             allowed_origins: AllowedOrigins::default(),
             limits: LimitsConfig::default(),
-            password_lane: PasswordLaneConfig::default(),
+            password_pool: PasswordPoolConfig::default(),
         }
     }
 }

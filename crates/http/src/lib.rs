@@ -37,7 +37,7 @@ mod respond;
 mod routes;
 
 pub use api::{Api, app};
-pub use blocking::{LaneCounts, PasswordLaneConfig};
+pub use blocking::{PasswordPoolConfig, PoolCounts};
 pub use config::HttpConfig;
 #[cfg(any(test, fuzzing))]
 pub use extract::client::invariants as forwarded_invariants;

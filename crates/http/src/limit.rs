@@ -18,7 +18,7 @@ pub(crate) use governor::{Limit, Limits};
 /// How often one address may call the routes that cost most, and one session be refreshed.
 ///
 /// A build without the feature `governor` has no such limits, whatever is set here: its OpenAPI description promises none,
-/// and a gateway in front must have them. What one account and one address may have under way in the password lane is
+/// and a gateway in front must have them. What one account and one address may have under way in the password pool is
 /// limited in any build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {

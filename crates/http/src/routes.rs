@@ -19,7 +19,7 @@ use portcullis_domain::token::VerificationKey;
 use crate::api::Api;
 use crate::config::HttpConfig;
 use crate::limit::Limit;
-use crate::middleware::catch_panic::Answer500;
+use crate::middleware::catch_panic::CatchPanic;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 use crate::routes::account::{activity, change_password, delete, password_policy, profile, register};
@@ -123,7 +123,7 @@ impl At {
             response.headers_mut().insert(header::ALLOW, allow.clone());
             async { response }
         }));
-        resource.wrap(Answer500)
+        resource.wrap(CatchPanic)
     }
 }
 
@@ -220,7 +220,7 @@ pub(crate) fn is_foreign(parameter: &str) -> bool {
 }
 
 /// The type of what most routes return.
-pub(crate) type Answer = Result<HttpResponse, Problem>;
+pub(crate) type HandlerResult = Result<HttpResponse, Problem>;
 
 #[cfg(test)]
 mod tests {

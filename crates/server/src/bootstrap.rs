@@ -258,11 +258,11 @@ fn secrets_by(
     Ok(Secrets::new(current, settings.accepted_secrets.iter().cloned()))
 }
 
-/// Threads that hash. Their queue holds whoever the lane lets in: the lane alone turns people away.
+/// Threads that hash. Their queue holds what the password pool admits; only the pool refuses callers.
 fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashPool, CliError> {
     let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, entropy));
-    let lane = settings.password_lane;
-    let threads = HashPool::start(&hasher, lane.hashing_threads, lane.threads());
+    let pool = settings.password_pool;
+    let threads = HashPool::start(&hasher, pool.hashing_threads, pool.threads());
     Ok(threads.context("cannot start the threads that hash")?)
 }
 

@@ -25,9 +25,11 @@ pub(crate) fn workers(settings: &Settings) -> Result<usize, CliError> {
             "fewer workers than configured are started: raise the limit of open files (ulimit -n) for more"
         );
     }
-    let lane = settings.password_lane;
+    let password = settings.password_pool;
     let pool = settings.pool.size as usize;
-    check_threads(workers + lane.hashing_threads.get() + lane.threads().get() + pool + OTHER_THREADS)?;
+    check_threads(
+        workers + password.hashing_threads.get() + password.threads().get() + pool + OTHER_THREADS,
+    )?;
     Ok(workers)
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn workers(settings: &Settings) -> Result<usize, CliError> {
 /// # Errors
 /// [`CliError::Config`], which names the limit and how to raise it.
 pub(crate) fn check_command(settings: &Settings) -> Result<(), CliError> {
-    check_threads(settings.password_lane.hashing_threads.get() + OTHER_THREADS)
+    check_threads(settings.password_pool.hashing_threads.get() + OTHER_THREADS)
 }
 
 /// Connections get at least as many files as workers do.

@@ -24,7 +24,7 @@ use portcullis_domain::Rules;
 use portcullis_domain::password::common::PasswordList;
 use portcullis_domain::password::policy::PasswordPolicy;
 use portcullis_domain::session::{Lifetimes, MAX_ACCESS_LIFETIME};
-use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordLaneConfig, Quota, TrustedProxies};
+use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordPoolConfig, Quota, TrustedProxies};
 
 pub(crate) use self::sources::{Environment, Sources};
 use self::text_file::read_text;
@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     pub pool: PoolConfig,
     pub tokens: Tokens,
     pub hashing: HashScheme,
-    pub password_lane: PasswordLaneConfig,
+    pub password_pool: PasswordPoolConfig,
     pub limits: LimitsConfig,
     pub cors: AllowedOrigins,
     pub audit: Audit,
@@ -157,7 +157,7 @@ impl Settings {
                 ..PoolConfig::default()
             },
             hashing,
-            password_lane: password_lane(&values, hashing)?,
+            password_pool: password_pool(&values, hashing)?,
             limits: limits(&values)?,
             cors: values.list_parsed("cors.allowed_origins", |origins| {
                 AllowedOrigins::parse(origins.iter().map(String::as_str))
@@ -418,20 +418,20 @@ fn hash_scheme(values: &Values, environment: &Environment) -> Result<HashScheme,
     )
 }
 
-fn password_lane(values: &Values, scheme: HashScheme) -> Result<PasswordLaneConfig, InvalidSetting> {
+fn password_pool(values: &Values, scheme: HashScheme) -> Result<PasswordPoolConfig, InvalidSetting> {
     let threads = NonZeroUsize::new(values.integer("hashing.threads", 0, 1_024)?).unwrap_or_else(cores);
     let queue = NonZeroUsize::new(values.integer("hashing.queue", 0, 100_000)?);
-    let least = PasswordLaneConfig { hashing_threads: threads, queue: NonZeroUsize::MIN };
-    Ok(PasswordLaneConfig { queue: queue.unwrap_or_else(|| queue_of_a_second(least, scheme)), ..least })
+    let least = PasswordPoolConfig { hashing_threads: threads, queue: NonZeroUsize::MIN };
+    Ok(PasswordPoolConfig { queue: queue.unwrap_or_else(|| queue_of_a_second(least, scheme)), ..least })
 }
 
-/// As many as the threads hash in a second, without those that are under way in the lane and without one who finds it full
+/// As many as the threads hash in a second, without those that are under way in the pool and without one who finds it full
 /// and comes back as soon as it is not: even that one is answered within about a second, and a second after a storm there
 /// is nothing left of it.
-fn queue_of_a_second(lane: PasswordLaneConfig, scheme: HashScheme) -> NonZeroUsize {
+fn queue_of_a_second(pool: PasswordPoolConfig, scheme: HashScheme) -> NonZeroUsize {
     let a_second = Duration::from_secs(1).as_nanos();
-    let hashed = a_second * lane.hashing_threads.get() as u128 / scheme.usual_time().as_nanos();
-    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(lane.threads().get() + 1);
+    let hashed = a_second * pool.hashing_threads.get() as u128 / scheme.usual_time().as_nanos();
+    let queue = usize::try_from(hashed).unwrap_or(usize::MAX).saturating_sub(pool.threads().get() + 1);
     NonZeroUsize::new(queue).unwrap_or(NonZeroUsize::MIN)
 }
 

@@ -16,7 +16,7 @@ pub(super) trait Job: Send {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// How many jobs of each class wait or run at most.
-    pub(super) places: usize,
+    pub(super) capacity: usize,
     /// How many jobs of anonymous callers run at most.
     pub(super) anonymous_running: usize,
 }
@@ -60,12 +60,12 @@ impl Queues {
 
     /// Whether a job of that class would be accepted now.
     pub(super) fn has_room(&mut self, class: Class) -> bool {
-        let (is_closed, places) = (self.is_closed, self.bounds.places);
+        let (is_closed, capacity) = (self.is_closed, self.bounds.capacity);
         let queue = self.queue(class);
-        if queue.taken() >= places {
+        if queue.taken() >= capacity {
             queue.forget_abandoned();
         }
-        !is_closed && queue.taken() < places
+        !is_closed && queue.taken() < capacity
     }
 
     /// Takes the job whose turn it is, and counts it as running until [`Self::end`].
@@ -182,8 +182,8 @@ mod tests {
     }
 
     impl Fixture {
-        fn new(places: usize, anonymous_running: usize) -> Self {
-            Self { queues: Queues::new(Bounds { places, anonymous_running }), ran: Arc::default() }
+        fn new(capacity: usize, anonymous_running: usize) -> Self {
+            Self { queues: Queues::new(Bounds { capacity, anonymous_running }), ran: Arc::default() }
         }
 
         /// Whether it was taken on, and what a caller drops by leaving.
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn full_anonymous_queue_leaves_recognized_places_free() {
+    fn full_anonymous_queue_leaves_recognized_capacity_free() {
         let mut fixture = Fixture::new(3, 1);
         let crowd = (0..10).filter(|n| fixture.push(Anonymous, *n).is_some()).count();
         assert_eq!(crowd, 3);

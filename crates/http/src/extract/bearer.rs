@@ -11,7 +11,7 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use portcullis_domain::token::{AccessToken, Authentication, LiveClaims};
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
@@ -36,7 +36,7 @@ impl FromRequest for Bearer {
                 Authentication::AskStore(claims) => {
                     let api = Data::clone(api);
                     return Verdict::Asked(Box::pin(async move {
-                        Ok(Self(api.blocking(Lane::Data, move |auth| auth.confirm(claims)).await??))
+                        Ok(Self(api.blocking(Pool::Data, move |auth| auth.confirm(claims)).await??))
                     }));
                 }
             },

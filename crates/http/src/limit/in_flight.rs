@@ -1,4 +1,4 @@
-//! The permits of one class of callers. One party can easily fill a bounded queue, so an account, a network and a block of
+//! The permits of one class of callers. One caller can easily fill a bounded queue, so an account, a network and a block of
 //! networks each have only a few permits at a time.
 
 use std::collections::HashMap;
@@ -78,7 +78,7 @@ const MOST_PER_ADDRESS: usize = 6;
 /// mobile providers place many customers in one block.
 const MOST_PER_BLOCK: usize = 12;
 
-/// The permits that one class has given out. The map never has more entries than the places of the class allow.
+/// The permits that one class has given out. The map never has more entries than the capacity of the class allows.
 #[derive(Debug)]
 pub(crate) struct FairShare {
     half: usize,
@@ -86,9 +86,9 @@ pub(crate) struct FairShare {
 }
 
 impl FairShare {
-    /// Creates the permits of a class with this number of places.
-    pub(crate) fn of(places: usize) -> Self {
-        Self { half: places.div_ceil(2), taken: Mutex::default() }
+    /// Creates the permits of a class with this capacity.
+    pub(crate) fn of(capacity: usize) -> Self {
+        Self { half: capacity.div_ceil(2), taken: Mutex::default() }
     }
 
     /// Takes a permit; `None` if one of the caller's keys has no permit left.
@@ -208,15 +208,15 @@ mod tests {
 
     #[test]
     fn no_key_has_more_than_half_of_a_small_class() {
-        for (places, per_address, per_block) in [(1, 1, 1), (4, 2, 2), (5, 3, 3), (12, 6, 6), (20, 6, 10)] {
+        for (capacity, per_address, per_block) in [(1, 1, 1), (4, 2, 2), (5, 3, 3), (12, 6, 6), (20, 6, 10)] {
             let most = |login: fn(usize) -> Caller| {
-                let share = Arc::new(FairShare::of(places));
+                let share = Arc::new(FairShare::of(capacity));
                 let permits: Vec<_> = (0..99).map_while(|n| share.admit(&login(n))).collect();
                 permits.len()
             };
             let one_address = |n| login(&format!("user-{n}"), "192.0.2.1");
             let one_block = |n| login(&format!("user-{n}"), &format!("2001:db8:7:{n:x}::1"));
-            assert_eq!((most(one_address), most(one_block)), (per_address, per_block), "of {places}");
+            assert_eq!((most(one_address), most(one_block)), (per_address, per_block), "of {capacity}");
         }
     }
 

@@ -15,57 +15,57 @@ use crate::respond::problem::Problem;
 /// The middleware that answers 500 where a route panics, be it as it is called or as it is polled. The work of the use
 /// cases runs elsewhere and has its own guard.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer500;
+pub(crate) struct CatchPanic;
 
-impl<S> Transform<S, ServiceRequest> for Answer500
+impl<S> Transform<S, ServiceRequest> for CatchPanic
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
     S::Future: Unpin,
 {
     type Response = ServiceResponse;
     type Error = Error;
-    type Transform = Guarded<S>;
+    type Transform = CatchPanicService<S>;
     type InitError = ();
-    type Future = Ready<Result<Guarded<S>, ()>>;
+    type Future = Ready<Result<CatchPanicService<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service }))
+        ready(Ok(CatchPanicService { service }))
     }
 }
 
 /// A service whose panics are caught.
 #[derive(Debug)]
-pub(crate) struct Guarded<S> {
+pub(crate) struct CatchPanicService<S> {
     service: S,
 }
 
-impl<S> Service<ServiceRequest> for Guarded<S>
+impl<S> Service<ServiceRequest> for CatchPanicService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse, Error = Error>,
     S::Future: Unpin,
 {
     type Response = ServiceResponse;
     type Error = Error;
-    type Future = GuardedFuture<S::Future>;
+    type Future = CatchPanicFuture<S::Future>;
 
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let head = request.request().clone();
         let called = catch_unwind(AssertUnwindSafe(|| self.service.call(request))).ok();
-        GuardedFuture { called, head }
+        CatchPanicFuture { called, head }
     }
 }
 
 /// What comes of such a service's call.
 #[derive(Debug)]
-pub(crate) struct GuardedFuture<F> {
+pub(crate) struct CatchPanicFuture<F> {
     /// `None`: the call itself panicked.
     called: Option<F>,
     head: HttpRequest,
 }
 
-impl<F: Future<Output = Result<ServiceResponse, Error>> + Unpin> Future for GuardedFuture<F> {
+impl<F: Future<Output = Result<ServiceResponse, Error>> + Unpin> Future for CatchPanicFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -74,11 +74,11 @@ impl<F: Future<Output = Result<ServiceResponse, Error>> + Unpin> Future for Guar
             // It is not polled again after a panic.
             catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))).ok()
         });
-        polled.unwrap_or_else(|| Poll::Ready(Ok(answer_500(&this.head))))
+        polled.unwrap_or_else(|| Poll::Ready(Ok(internal_error(&this.head))))
     }
 }
 
-fn answer_500(head: &HttpRequest) -> ServiceResponse<BoxBody> {
+fn internal_error(head: &HttpRequest) -> ServiceResponse<BoxBody> {
     let route = head.match_pattern();
     log::error!(route = route.as_deref().unwrap_or("-"); "a request handler panicked");
     let answer = Problem::new(ProblemCode::InternalError).error_response();

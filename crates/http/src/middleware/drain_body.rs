@@ -2,7 +2,7 @@
 //!
 //! actix-http closes a connection on which an unread body is left. But it keeps reading a chunked body that was dropped,
 //! for as long as the client likes: a request without its last chunk would hold its connection forever. So such a body
-//! lives as long as the answer to it.
+//! lives as long as its response.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -19,26 +19,26 @@ use futures_core::Stream;
 
 /// The chunked body of a request, which is read through another handle.
 #[derive(Clone)]
-pub(crate) struct Unread(Rc<RefCell<Payload>>);
+pub(crate) struct BodyDrain(Rc<RefCell<Payload>>);
 
-impl Unread {
+impl BodyDrain {
     /// Takes hold of the body of a request, if it is chunked.
     pub(crate) fn of(request: &mut ServiceRequest) -> Option<Self> {
         if !request.headers().contains_key(header::TRANSFER_ENCODING) {
             return None;
         }
-        let unread = Self(Rc::new(RefCell::new(request.take_payload())));
-        request.set_payload(Payload::Stream { payload: Box::pin(unread.clone()) });
-        Some(unread)
+        let drain = Self(Rc::new(RefCell::new(request.take_payload())));
+        request.set_payload(Payload::Stream { payload: Box::pin(drain.clone()) });
+        Some(drain)
     }
 
-    /// The body of the answer, which keeps hold.
-    pub(crate) fn outlive<B: MessageBody + 'static>(self, answer: B) -> BoxBody {
-        BoxBody::new(Answer { body: Box::pin(answer), _unread: self })
+    /// Wraps the body of the response, which keeps hold.
+    pub(crate) fn outlive<B: MessageBody + 'static>(self, response: B) -> BoxBody {
+        BoxBody::new(DrainingBody { body: Box::pin(response), _drain: self })
     }
 }
 
-impl Stream for Unread {
+impl Stream for BodyDrain {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -46,13 +46,13 @@ impl Stream for Unread {
     }
 }
 
-/// The body of an answer, and that of its request.
-struct Answer<B> {
+/// The body of a response, and that of its request.
+struct DrainingBody<B> {
     body: Pin<Box<B>>,
-    _unread: Unread,
+    _drain: BodyDrain,
 }
 
-impl<B: MessageBody> MessageBody for Answer<B> {
+impl<B: MessageBody> MessageBody for DrainingBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

@@ -13,39 +13,39 @@ use actix_web::http::header::HeaderMap;
 
 use crate::api::Api;
 use crate::middleware::access_log::AccessLog;
-use crate::middleware::drain_body::Unread;
+use crate::middleware::drain_body::BodyDrain;
 use crate::request_id::{self, RequestId, RequestIds, X_REQUEST_ID};
 
 /// The middleware.
 #[derive(Clone, Debug)]
-pub(crate) struct Envelope(pub(crate) Arc<Api>);
+pub(crate) struct RequestContext(pub(crate) Arc<Api>);
 
-impl<S, B> Transform<S, ServiceRequest> for Envelope
+impl<S, B> Transform<S, ServiceRequest> for RequestContext
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = Error;
-    type Transform = Enveloped<S>;
+    type Transform = InRequestContext<S>;
     type InitError = ();
-    type Future = Ready<Result<Enveloped<S>, ()>>;
+    type Future = Ready<Result<InRequestContext<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
         let ids = RequestIds::new(self.0.entropy.as_ref());
-        ready(Ok(Enveloped { service, api: Arc::clone(&self.0), ids }))
+        ready(Ok(InRequestContext { service, api: Arc::clone(&self.0), ids }))
     }
 }
 
-/// A service within its envelope.
+/// A service whose requests have a context.
 #[derive(Debug)]
-pub(crate) struct Enveloped<S> {
+pub(crate) struct InRequestContext<S> {
     service: S,
     api: Arc<Api>,
     ids: RequestIds,
 }
 
-impl<S, B> Service<ServiceRequest> for Enveloped<S>
+impl<S, B> Service<ServiceRequest> for InRequestContext<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
@@ -61,7 +61,7 @@ where
         let from_client = request.headers().get(X_REQUEST_ID).and_then(RequestId::parse);
         let id = from_client.unwrap_or_else(|| self.ids.next(api.clock.now()));
         let log = AccessLog::start(request.method(), api.clock.as_ref());
-        let unread = Unread::of(&mut request);
+        let drain = BodyDrain::of(&mut request);
         // A service may work while it is called, before its future is ever polled: both belong to the request.
         let called = request_id::scope_blocking(Some(id), || self.service.call(request));
         Box::pin(request_id::scope(id, async move {
@@ -76,9 +76,9 @@ where
                         let route = answer.request().match_pattern();
                         log.finish(route.as_deref(), answer.status(), api.clock.as_ref());
                     }
-                    Ok(match unread {
+                    Ok(match drain {
                         None => answer.map_into_left_body(),
-                        Some(unread) => answer.map_body(|_, body| EitherBody::right(unread.outlive(body))),
+                        Some(drain) => answer.map_body(|_, body| EitherBody::right(drain.outlive(body))),
                     })
                 }
                 // Not an answer yet: actix-web makes one of it after this middleware, so it is made here.
@@ -88,8 +88,8 @@ where
                     if let Some(log) = log {
                         log.finish(None, answer.status(), api.clock.as_ref());
                     }
-                    if let Some(unread) = unread {
-                        answer = answer.map_body(|_, body| unread.outlive(body));
+                    if let Some(drain) = drain {
+                        answer = answer.map_body(|_, body| drain.outlive(body));
                     }
                     Err(InternalError::from_response(error, answer).into())
                 }

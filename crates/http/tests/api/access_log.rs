@@ -11,7 +11,7 @@ use portcullis_http::{ACCESS_LOG, current_request_id};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Rig, Setup, bearer, post, with_json};
+use crate::test_app::{Setup, TestApp, bearer, post, with_json};
 
 /// Keeps every line of the process, at every level.
 struct Memory(Mutex<Vec<(Option<String>, String)>>);
@@ -61,7 +61,7 @@ fn access_lines(request: &str) -> Vec<String> {
 
 #[actix_web::test]
 async fn each_request_has_one_line_by_its_pattern() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let cases = [
         ("log-1", TestRequest::get().uri("/health"), "method=GET route=/health status=200"),
         (
@@ -84,7 +84,7 @@ async fn each_request_has_one_line_by_its_pattern() {
         ("log-7", TestRequest::get().uri("http://evil/health"), "method=GET route=/health status=400"),
     ];
     for (id, request, expected) in cases {
-        rig.send(request.insert_header(("x-request-id", id))).await;
+        app.send(request.insert_header(("x-request-id", id))).await;
         let lines = access_lines(id);
         assert_eq!(lines.len(), 1, "{lines:?}");
         let start = format!("INFO {ACCESS_LOG} request {expected} duration_ms=");
@@ -93,15 +93,15 @@ async fn each_request_has_one_line_by_its_pattern() {
 }
 
 #[actix_web::test]
-async fn the_blocking_lanes_log_for_the_request() {
+async fn the_blocking_pools_log_for_the_request() {
     let mut setup = Setup::new();
     setup.ports.users = std::sync::Arc::new(crate::faults::LoggingUsers(setup.ports.users));
-    let rig = setup.start().await;
-    let tokens = rig.alice().await;
+    let app = setup.start().await;
+    let tokens = app.alice().await;
     let login = post("/login", json!({"username": "alice", "password": PASSWORD}));
     let me = TestRequest::get().uri("/me").insert_header(bearer(&tokens.access));
-    for (id, request) in [("lane-password", login), ("lane-data", me)] {
-        rig.send(request.insert_header(("x-request-id", id))).await;
+    for (id, request) in [("pool-password", login), ("pool-data", me)] {
+        app.send(request.insert_header(("x-request-id", id))).await;
         assert!(logged(id).iter().any(|line| line.contains("looking up")), "{:?}", logged(id));
     }
 }
@@ -110,10 +110,10 @@ async fn the_blocking_lanes_log_for_the_request() {
 // ASVS 16.2.5
 #[actix_web::test]
 async fn no_secret_is_logged_at_any_level() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let canary = "Canary-9f3a-Passw0rd";
     let id = "canary";
-    let send = async |request: TestRequest| rig.send(request.insert_header(("x-request-id", id))).await;
+    let send = async |request: TestRequest| app.send(request.insert_header(("x-request-id", id))).await;
     send(post("/register", json!({"username": "carol", "password": canary}))).await;
     let tokens = send(post("/login", json!({"username": "carol", "password": canary}))).await.tokens();
     send(post("/login", json!({"username": "carol", "password": format!("{canary}x")}))).await;

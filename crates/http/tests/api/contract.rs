@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use portcullis_http::ProblemCode;
 use serde_json::Value;
 
-use crate::rig::{Answer, Rig, bearer, with_json};
+use crate::test_app::{Answer, TestApp, bearer, with_json};
 
 /// Checks that the document has the status for this operation, and of it the body, the header fields and the code.
 #[track_caller]
@@ -232,19 +232,19 @@ fn example_of(request: &str) -> Value {
 
 #[actix_web::test]
 async fn examples_of_requests_work() {
-    let rig = Rig::new().await;
-    assert_eq!(rig.post("/register", example_of("RegisterRequest")).await.status, 201);
-    let tokens = rig.post("/login", example_of("LoginRequest")).await.tokens();
+    let app = TestApp::new().await;
+    assert_eq!(app.post("/register", example_of("RegisterRequest")).await.status, 201);
+    let tokens = app.post("/login", example_of("LoginRequest")).await.tokens();
     let change = with_json(Method::PUT, "/me/password", example_of("ChangePasswordRequest"));
-    let tokens = rig.send(change.insert_header(bearer(&tokens.access))).await.tokens();
+    let tokens = app.send(change.insert_header(bearer(&tokens.access))).await.tokens();
     // The example of a refresh token has the right form; it belongs to no server.
     for (path, request) in [("/refresh", "RefreshRequest"), ("/logout", "LogoutRequest")] {
-        rig.post(path, example_of(request)).await.check_problem(ProblemCode::InvalidRefreshToken);
+        app.post(path, example_of(request)).await.check_problem(ProblemCode::InvalidRefreshToken);
     }
     let mut deletion = example_of("DeleteAccountRequest");
     deletion["current_password"] = example_of("ChangePasswordRequest")["new_password"].clone();
     let delete = with_json(Method::DELETE, "/me", deletion);
-    rig.send(delete.insert_header(bearer(&tokens.access))).await.check_done();
+    app.send(delete.insert_header(bearer(&tokens.access))).await.check_done();
 }
 
 fn is_of(kind: &Value, value: &Value) -> bool {

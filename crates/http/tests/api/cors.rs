@@ -4,11 +4,11 @@ use actix_web::test::TestRequest;
 use portcullis_http::{AllowedOrigins, HttpConfig, ProblemCode};
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Setup, bearer, named, post, with_json};
+use crate::test_app::{Answer, Setup, TestApp, bearer, named, post, with_json};
 
 const APP: &str = "https://app.example.com";
 
-async fn rig(origins: &[&str]) -> Rig {
+async fn app(origins: &[&str]) -> TestApp {
     let allowed_origins = AllowedOrigins::parse(origins.iter().copied()).unwrap();
     let config = HttpConfig { allowed_origins, ..HttpConfig::default() };
     Setup { config, ..Setup::new() }.start().await
@@ -37,9 +37,9 @@ fn grants(answer: &Answer) -> Vec<&str> {
 
 #[actix_web::test]
 async fn a_listed_origin_reads_answers_and_errors() {
-    let rig = rig(&[APP, "http://localhost:5173"]).await;
+    let app = app(&[APP, "http://localhost:5173"]).await;
     for (path, status) in [("/health", 200), ("/protected", 401), ("/nothing", 404), ("/login", 405)] {
-        let answer = rig.send(from(APP, path)).await;
+        let answer = app.send(from(APP, path)).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
         assert_eq!(grants(&answer), ["access-control-allow-origin"], "no credentials");
@@ -52,18 +52,18 @@ async fn a_listed_origin_reads_answers_and_errors() {
     for malformed in
         [from(APP, "/health").insert_header(("host", "a b")), from(APP, "http://evil.example/health")]
     {
-        let answer = rig.send(malformed).await;
+        let answer = app.send(malformed).await;
         answer.check_problem(ProblemCode::MalformedRequest);
         assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
     }
-    let answer = rig.send(post("/login", "{").insert_header(("origin", APP))).await;
+    let answer = app.send(post("/login", "{").insert_header(("origin", APP))).await;
     answer.check_problem(ProblemCode::MalformedJson);
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
 }
 
 #[actix_web::test]
 async fn a_listed_origin_may_ask_first() {
-    let answer = rig(&[APP]).await.send(preflight(APP)).await;
+    let answer = app(&[APP]).await.send(preflight(APP)).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, ""));
     assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
     assert_eq!(answer.header("access-control-max-age"), Some("600"));
@@ -80,7 +80,7 @@ async fn a_listed_origin_may_ask_first() {
 #[actix_web::test]
 async fn fields_that_libraries_add_are_allowed() {
     for origins in [APP, "*"] {
-        let rig = rig(&[origins]).await;
+        let app = app(&[origins]).await;
         for names in [
             "baggage,content-type,sentry-trace",
             "traceparent,tracestate",
@@ -98,23 +98,23 @@ async fn fields_that_libraries_add_are_allowed() {
             "a,,b",
         ] {
             let asked = preflight(APP).insert_header(("access-control-request-headers", names));
-            let answer = rig.send(asked).await;
+            let answer = app.send(asked).await;
             assert_eq!((answer.status, answer.header("access-control-allow-headers")), (200, Some(names)));
             assert_eq!(answer.header("access-control-allow-credentials"), None);
             let vary = answer.header("vary").unwrap();
             assert!(vary.contains("Access-Control-Request-Headers"), "{vary}");
         }
         let nothing = preflight(APP).insert_header(("access-control-request-headers", ""));
-        assert_eq!(rig.send(nothing).await.status, 200);
+        assert_eq!(app.send(nothing).await.status, 200);
         let head = preflight(APP).insert_header(("access-control-request-method", "HEAD"));
-        assert_eq!(rig.send(head.uri("/protected")).await.status, 200);
+        assert_eq!(app.send(head.uri("/protected")).await.status, 200);
     }
 }
 
 #[actix_web::test]
 async fn a_page_may_use_every_method_of_the_api() {
-    let rig = rig(&[APP]).await;
-    let token = rig.alice().await.access;
+    let app = app(&[APP]).await;
+    let token = app.alice().await.access;
     let unknown = "/me/sessions/0198c8a4-0000-7000-8000-000000000000";
     let changes = [
         (Method::PUT, "/me/password", 422),
@@ -127,10 +127,10 @@ async fn a_page_may_use_every_method_of_the_api() {
             .uri(path)
             .insert_header(("access-control-request-method", method.as_str()))
             .insert_header(("access-control-request-headers", "authorization,content-type"));
-        assert_eq!(rig.send(asked).await.status, 200, "{method} {path}");
+        assert_eq!(app.send(asked).await.status, 200, "{method} {path}");
         let request =
             with_json(method, path, "{}").insert_header(bearer(&token)).insert_header(("origin", APP));
-        let answer = rig.send(request).await;
+        let answer = app.send(request).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some(APP)));
     }
 }
@@ -139,7 +139,7 @@ async fn a_page_may_use_every_method_of_the_api() {
 // ASVS 3.4.2
 #[actix_web::test]
 async fn other_origins_are_served_but_may_not_read() {
-    let rig = rig(&[APP]).await;
+    let app = app(&[APP]).await;
     let others = [
         "null",
         "https://evil.example",
@@ -153,11 +153,11 @@ async fn other_origins_are_served_but_may_not_read() {
         "",
     ];
     for origin in others {
-        let answer = rig.send(from(origin, "/health")).await;
+        let answer = app.send(from(origin, "/health")).await;
         answer.check(200, &json!({"status": "ok"}));
         assert_eq!(grants(&answer), [] as [&str; 0], "{origin}");
 
-        let answer = rig.send(preflight(origin)).await;
+        let answer = app.send(preflight(origin)).await;
         answer.check_problem(ProblemCode::Forbidden);
         assert_eq!(grants(&answer), [] as [&str; 0], "{origin}");
     }
@@ -166,58 +166,58 @@ async fn other_origins_are_served_but_may_not_read() {
 /// CO-04.
 #[actix_web::test]
 async fn caches_are_told_that_the_origin_matters() {
-    let rig = rig(&[APP]).await;
+    let app = app(&[APP]).await;
     for origin in [APP, "https://evil.example", "null"] {
         for request in [from(origin, "/health"), from(origin, "/nothing"), preflight(origin)] {
-            let answer = rig.send(request).await;
+            let answer = app.send(request).await;
             let vary = answer.header("vary").unwrap();
             assert!(vary.split(", ").any(|name| name == "Origin"), "{origin}: {vary}");
         }
     }
-    let answer = rig.get("/health").await;
+    let answer = app.get("/health").await;
     assert!(answer.header("vary").unwrap().contains("Origin"), "without an origin too");
 }
 
 #[actix_web::test]
 async fn a_star_lets_all_read_but_null() {
-    let rig = rig(&["*"]).await;
-    let answer = rig.send(from("https://anybody.example", "/health")).await;
+    let app = app(&["*"]).await;
+    let answer = app.send(from("https://anybody.example", "/health")).await;
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "and reflects nothing");
     assert_eq!(answer.header("access-control-allow-credentials"), None);
-    assert_eq!(grants(&rig.send(from("null", "/health")).await), [] as [&str; 0]);
-    rig.send(preflight("null")).await.check_problem(ProblemCode::Forbidden);
+    assert_eq!(grants(&app.send(from("null", "/health")).await), [] as [&str; 0]);
+    app.send(preflight("null")).await.check_problem(ProblemCode::Forbidden);
 }
 
 #[actix_web::test]
 async fn asking_for_what_is_not_granted_is_refused() {
-    let rig = rig(&[APP]).await;
+    let app = app(&[APP]).await;
     let method = preflight(APP).insert_header(("access-control-request-method", "TRACE"));
-    rig.send(method).await.check_problem(ProblemCode::Forbidden);
+    app.send(method).await.check_problem(ProblemCode::Forbidden);
     for garbage in ["a b,,", "x:y", "\"x\"", "x=1", "é"] {
         let header = preflight(APP).insert_header(("access-control-request-headers", garbage));
-        rig.send(header).await.check_problem(ProblemCode::MalformedRequest);
+        app.send(header).await.check_problem(ProblemCode::MalformedRequest);
     }
     let no_origin = named(TestRequest::default().method(Method::OPTIONS))
         .uri("/login")
         .insert_header(("access-control-request-method", "POST"));
-    rig.send(no_origin).await.check_problem(ProblemCode::MalformedRequest);
+    app.send(no_origin).await.check_problem(ProblemCode::MalformedRequest);
 }
 
 /// HT-11.
 #[actix_web::test]
 async fn a_preflight_with_a_flood_of_names_is_refused_unread() {
-    let rig = rig(&[APP]).await;
+    let app = app(&[APP]).await;
     let names = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let flood = preflight(APP).insert_header(("access-control-request-headers", names));
-    rig.send(flood).await.check_problem(ProblemCode::MalformedRequest);
+    app.send(flood).await.check_problem(ProblemCode::MalformedRequest);
 }
 
 #[actix_web::test]
 async fn without_origins_nothing_is_said_about_cors() {
-    let rig = Rig::new().await;
-    let answer = rig.send(preflight(APP)).await;
+    let app = TestApp::new().await;
+    let answer = app.send(preflight(APP)).await;
     answer.check_problem(ProblemCode::MethodNotAllowed);
     assert_eq!(answer.header("allow"), Some("POST"));
     assert_eq!(grants(&answer), [] as [&str; 0]);
-    assert_eq!(grants(&rig.send(from(APP, "/health")).await), [] as [&str; 0]);
+    assert_eq!(grants(&app.send(from(APP, "/health")).await), [] as [&str; 0]);
 }

@@ -1,11 +1,11 @@
 use portcullis_http::HttpConfig;
 use serde_json::json;
 
-use crate::rig::{Rig, Setup};
+use crate::test_app::{Setup, TestApp};
 
 #[actix_web::test]
 async fn the_keys_are_a_jwk_set() {
-    let answer = Rig::new().await.get("/.well-known/jwks.json").await;
+    let answer = TestApp::new().await.get("/.well-known/jwks.json").await;
     answer.check(
         200,
         &json!({"keys": [{
@@ -28,7 +28,7 @@ async fn the_metadata_says_what_exists() {
         issuer: "https://issuer.example.com".to_owned(),
         ..HttpConfig::default()
     };
-    let rig = Setup { config, ..Setup::new() }.start().await;
+    let app = Setup { config, ..Setup::new() }.start().await;
     let expected = json!({
         "issuer": "https://issuer.example.com",
         "jwks_uri": "https://auth.example.com/.well-known/jwks.json",
@@ -38,6 +38,6 @@ async fn the_metadata_says_what_exists() {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA"],
     });
-    rig.get("/.well-known/oauth-authorization-server").await.check(200, &expected);
-    rig.get("/.well-known/openid-configuration").await.check(200, &expected);
+    app.get("/.well-known/oauth-authorization-server").await.check(200, &expected);
+    app.get("/.well-known/openid-configuration").await.check(200, &expected);
 }

@@ -23,7 +23,7 @@ use portcullis_testkit::fixtures::{NOW, PASSWORD};
 use serde_json::json;
 
 use crate::access_log::logged;
-use crate::rig::{Rig, Setup, Tokens, bearer, named, post};
+use crate::test_app::{Setup, TestApp, Tokens, bearer, named, post};
 
 const CAUSE: &str = "SELECT * FROM users: could not connect to postgres://app:hunter2@10.0.0.5/db";
 
@@ -155,8 +155,8 @@ impl EventLog for Failing {
 }
 
 /// A service whose stores fail, and the good tokens of one that worked.
-async fn broken(kind: StoreErrorKind) -> (Rig, Tokens) {
-    let tokens = Rig::new().await.alice().await;
+async fn broken(kind: StoreErrorKind) -> (TestApp, Tokens) {
+    let tokens = TestApp::new().await.alice().await;
     let mut setup = Setup::new();
     setup.ports.users = Arc::new(Failing(kind));
     setup.ports.sessions = Arc::new(Failing(kind));
@@ -172,46 +172,46 @@ async fn a_store_that_fails_is_a_503_and_no_more() {
         (StoreErrorKind::Internal, ProblemCode::InternalError),
         (StoreErrorKind::Corrupt, ProblemCode::StorageUnavailable),
     ] {
-        let (rig, tokens) = broken(kind).await;
+        let (app, tokens) = broken(kind).await;
         let answers = [
-            rig.register("Alice", PASSWORD).await,
-            rig.refresh(&tokens.refresh).await,
-            rig.post("/logout", json!({"refresh_token": tokens.refresh})).await,
-            rig.post("/logout?scope=others", json!({"refresh_token": tokens.refresh})).await,
-            rig.send(
+            app.register("Alice", PASSWORD).await,
+            app.refresh(&tokens.refresh).await,
+            app.post("/logout", json!({"refresh_token": tokens.refresh})).await,
+            app.post("/logout?scope=others", json!({"refresh_token": tokens.refresh})).await,
+            app.send(
                 named(TestRequest::post()).uri("/logout?scope=all").insert_header(bearer(&tokens.access)),
             )
             .await,
-            rig.get_as("/me", &tokens.access).await,
-            rig.get_as("/me/sessions", &tokens.access).await,
-            rig.get_as("/me/activity", &tokens.access).await,
-            rig.delete_as(&format!("/me/sessions/{}", tokens.session), &tokens.access).await,
-            rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
-            rig.delete_account(&tokens.access, PASSWORD).await,
+            app.get_as("/me", &tokens.access).await,
+            app.get_as("/me/sessions", &tokens.access).await,
+            app.get_as("/me/activity", &tokens.access).await,
+            app.delete_as(&format!("/me/sessions/{}", tokens.session), &tokens.access).await,
+            app.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
+            app.delete_account(&tokens.access, PASSWORD).await,
         ];
         for answer in answers {
             answer.check_problem(code);
         }
-        assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200, "from memory");
-        rig.wait(6);
-        rig.get_as("/protected", &tokens.access).await.check_problem(code);
+        assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200, "from memory");
+        app.wait(6);
+        app.get_as("/protected", &tokens.access).await.check_problem(code);
         match kind {
             // To a login, a row that does not parse is a user whom nobody can log in to.
             StoreErrorKind::Corrupt => {
-                rig.login("Alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
+                app.login("Alice", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
             }
-            _ => rig.login("Alice", PASSWORD).await.check_problem(code),
+            _ => app.login("Alice", PASSWORD).await.check_problem(code),
         }
-        assert_eq!(rig.get("/health").await.status, 200);
+        assert_eq!(app.get("/health").await.status, 200);
     }
 }
 
 // ASVS 16.5.1
 #[actix_web::test]
 async fn the_cause_is_logged_once_and_never_sent() {
-    let (rig, _) = broken(StoreErrorKind::Unavailable).await;
+    let (app, _) = broken(StoreErrorKind::Unavailable).await;
     let body = json!({"username": "Alice", "password": PASSWORD});
-    let answer = rig.send(post("/register", body).insert_header(("x-request-id", "cause"))).await;
+    let answer = app.send(post("/register", body).insert_header(("x-request-id", "cause"))).await;
     assert_eq!(answer.status, 503);
     for part in ["SELECT", "postgres", "hunter2", "10.0.0.5"] {
         assert!(!answer.body.contains(part), "{answer:?}"); // ASVS 13.4.2
@@ -222,29 +222,29 @@ async fn the_cause_is_logged_once_and_never_sent() {
 
 #[actix_web::test]
 async fn no_token_is_given_out_before_the_clock_is_set_or_while_it_is_far_off() {
-    async fn check(rig: &Rig, tokens: &Tokens) {
-        let work = rig.hasher.work();
-        let login = rig.login("alice", PASSWORD).await;
+    async fn check(app: &TestApp, tokens: &Tokens) {
+        let work = app.hasher.work();
+        let login = app.login("alice", PASSWORD).await;
         login.check_problem(ProblemCode::NotReady);
         assert_eq!(login.header("retry-after"), Some("1"));
-        rig.refresh(&tokens.refresh).await.check_problem(ProblemCode::NotReady);
-        assert_eq!(rig.hasher.work(), work, "nothing was hashed for nothing");
+        app.refresh(&tokens.refresh).await.check_problem(ProblemCode::NotReady);
+        assert_eq!(app.hasher.work(), work, "nothing was hashed for nothing");
     }
 
-    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
-    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
-    let tokens = Rig::new().await.alice().await;
-    check(&rig, &tokens).await;
+    let app = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    assert_eq!(app.register("Alice", PASSWORD).await.status, 201);
+    let tokens = TestApp::new().await.alice().await;
+    check(&app, &tokens).await;
 
-    rig.auth.catch_up().unwrap();
-    let tokens = rig.login("alice", PASSWORD).await.tokens();
-    rig.store.set_time(NOW + Duration::from_secs(61));
-    let result = rig.auth.catch_up();
+    app.auth.catch_up().unwrap();
+    let tokens = app.login("alice", PASSWORD).await.tokens();
+    app.store.set_time(NOW + Duration::from_secs(61));
+    let result = app.auth.catch_up();
     assert!(matches!(result, Err(CatchUpError::Clock(ClockNotTrusted::Behind(61)))), "{result:?}");
-    check(&rig, &tokens).await;
-    let change = rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await;
+    check(&app, &tokens).await;
+    let change = app.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await;
     change.check_problem(ProblemCode::NotReady);
-    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200, "what was given out is good");
+    assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200, "what was given out is good");
 }
 
 /// Access tokens that cannot be signed, and panic when they are verified.
@@ -271,9 +271,9 @@ impl AccessTokenCodec for BrokenTokens {
 async fn a_panic_is_one_requests_500() {
     let mut setup = Setup::new();
     setup.ports.access_tokens = Arc::new(BrokenTokens);
-    let rig = setup.start().await;
-    rig.get_as("/protected", "x").await.check_problem(ProblemCode::InternalError);
-    assert_eq!(rig.get("/health").await.status, 200, "the worker lives on");
+    let app = setup.start().await;
+    app.get_as("/protected", "x").await.check_problem(ProblemCode::InternalError);
+    assert_eq!(app.get("/health").await.status, 200, "the worker lives on");
 }
 
 // ASVS 16.3.4 16.5.4
@@ -282,13 +282,13 @@ async fn a_panic_is_logged_with_its_route_and_may_be_read_by_pages() {
     let mut setup = Setup::new();
     setup.ports.access_tokens = Arc::new(BrokenTokens);
     setup.config.allowed_origins = AllowedOrigins::Any;
-    let rig = setup.start().await;
+    let app = setup.start().await;
     let request = TestRequest::get()
         .uri("/protected?secret")
         .insert_header(("x-request-id", "panic"))
         .insert_header(("origin", "https://app.example.com"))
         .insert_header(("authorization", "Bearer x"));
-    let answer = rig.send(request).await;
+    let answer = app.send(request).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (500, Some("*")));
     let lines = logged("panic");
     let is_named = |line: &String| line.contains("a request handler panicked route=/protected");
@@ -301,9 +301,9 @@ async fn a_panic_is_logged_with_its_route_and_may_be_read_by_pages() {
 async fn a_token_that_cannot_be_signed_is_a_500() {
     let mut setup = Setup::new();
     setup.ports.access_tokens = Arc::new(BrokenTokens);
-    let rig = setup.start().await;
-    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
-    rig.login("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
+    let app = setup.start().await;
+    assert_eq!(app.register("Alice", PASSWORD).await.status, 201);
+    app.login("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
 }
 
 /// Says in the log that it looks somebody up.

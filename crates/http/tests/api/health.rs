@@ -6,11 +6,11 @@ use portcullis_domain::time::StoreTime;
 use portcullis_testkit::fixtures::NOW;
 use serde_json::json;
 
-use crate::rig::{Rig, Setup};
+use crate::test_app::{Setup, TestApp};
 
 #[actix_web::test]
 async fn the_process_lives() {
-    let answer = Rig::new().await.get("/health").await;
+    let answer = TestApp::new().await.get("/health").await;
     answer.check(200, &json!({"status": "ok"}));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
@@ -19,7 +19,7 @@ async fn the_process_lives() {
 async fn a_service_that_works_is_ready() {
     let ok =
         json!({"database": "ok", "migrations": "ok", "writes": "ok", "revocations": "ok", "clock": "ok"});
-    Rig::new().await.get("/ready").await.check(200, &json!({"status": "ok", "checks": ok}));
+    TestApp::new().await.get("/ready").await.check(200, &json!({"status": "ok", "checks": ok}));
 }
 
 #[actix_web::test]
@@ -65,10 +65,10 @@ async fn the_checks_that_fail_are_named() {
         let outcome = |check| (check, if failing.contains(&check) { "failing" } else { "ok" });
         let checks = ["database", "migrations", "writes", "revocations", "clock"].map(outcome);
         let checks = serde_json::Value::from_iter(checks);
-        let rig = setup.start().await;
-        let answer = rig.get("/ready").await;
+        let app = setup.start().await;
+        let answer = app.get("/ready").await;
         answer.check(503, &json!({"status": "failing", "checks": checks}));
         assert_eq!(answer.header("retry-after"), Some("1"));
-        assert_eq!(rig.get("/health").await.status, 200, "it lives all the same");
+        assert_eq!(app.get("/health").await.status, 200, "it lives all the same");
     }
 }

@@ -1,4 +1,4 @@
-//! A hasher that a test can stop, so that callers stay in the password lane.
+//! A hasher that a test can stop, so that callers stay in the password pool.
 
 use std::sync::{Arc, Condvar, Mutex};
 

@@ -9,10 +9,10 @@ use portcullis_http::{HttpConfig, LimitsConfig, ProblemCode, Quota, TrustedProxi
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Answer, Rig, Setup, bearer, named, post, with_json};
+use crate::test_app::{Answer, Setup, TestApp, bearer, named, post, with_json};
 
 /// A burst of two and then one a day: no test takes that long.
-async fn rig(proxies: &[&str]) -> Rig {
+async fn app(proxies: &[&str]) -> TestApp {
     let quota = Quota {
         count: NonZeroU32::MIN,
         per: Duration::from_hours(24),
@@ -31,10 +31,10 @@ async fn rig(proxies: &[&str]) -> Rig {
     Setup { config, ..Setup::new() }.start().await
 }
 
-async fn login_from(rig: &Rig, peer: &str, forwarded_for: Option<&str>) -> Answer {
+async fn login_from(app: &TestApp, peer: &str, forwarded_for: Option<&str>) -> Answer {
     let address = std::net::SocketAddr::new(peer.parse().unwrap(), 4711);
     let request = post("/login", "{}").peer_addr(address);
-    rig.send(match forwarded_for {
+    app.send(match forwarded_for {
         Some(forwarded_for) => request.insert_header(("x-forwarded-for", forwarded_for)),
         None => request,
     })
@@ -49,16 +49,16 @@ fn has_no_other_fields(answer: &Answer) {
 // ASVS 2.4.1
 #[actix_web::test]
 async fn what_remains_is_told_until_nothing_does() {
-    let rig = rig(&[]).await;
+    let app = app(&[]).await;
     for (path, name) in [("/register", "register"), ("/login", "login"), ("/refresh", "refresh")] {
         for (remaining, seconds) in [(1, 86_400), (0, 172_800)] {
-            let answer = rig.post(path, "{}").await;
+            let answer = app.post(path, "{}").await;
             assert_eq!(answer.status, 422);
             assert_eq!(answer.header("ratelimit"), Some(&*format!("\"{name}\";r={remaining};t={seconds}")));
             assert_eq!(answer.header("ratelimit-policy"), Some(&*format!("\"{name}\";q=2;w=172800")));
             has_no_other_fields(&answer);
         }
-        let answer = rig.post(path, "{}").await;
+        let answer = app.post(path, "{}").await;
         answer.check_problem(ProblemCode::RateLimited);
         assert!(answer.header("ratelimit").unwrap().starts_with(&format!("\"{name}\";r=0;t=")), "{answer:?}");
         assert_eq!(answer.header("ratelimit-policy"), Some(&*format!("\"{name}\";q=2;w=172800")));
@@ -71,9 +71,9 @@ async fn what_remains_is_told_until_nothing_does() {
 // ASVS 2.4.1
 #[actix_web::test]
 async fn what_asks_for_the_current_password_shares_a_bucket() {
-    let rig = rig(&[]).await;
-    let token = rig.alice().await.access;
-    let calls = async || [rig.change_password(&token, "x", "y").await, rig.delete_account(&token, "x").await];
+    let app = app(&[]).await;
+    let token = app.alice().await.access;
+    let calls = async || [app.change_password(&token, "x", "y").await, app.delete_account(&token, "x").await];
     for (answer, fields) in
         calls().await.iter().zip(["\"password\";r=1;t=86400", "\"password\";r=0;t=172800"])
     {
@@ -87,27 +87,27 @@ async fn what_asks_for_the_current_password_shares_a_bucket() {
         assert!(answer.header("ratelimit").unwrap().starts_with("\"password\";r=0;t="), "{answer:?}");
     }
     let post = with_json(Method::POST, "/me/delete", json!({"current_password": "x"}));
-    rig.send(post.insert_header(bearer(&token))).await.check_problem(ProblemCode::RateLimited);
-    assert_eq!(rig.get_as("/me", &token).await.status, 200, "to look is free");
+    app.send(post.insert_header(bearer(&token))).await.check_problem(ProblemCode::RateLimited);
+    assert_eq!(app.get_as("/me", &token).await.status, 200, "to look is free");
 }
 
 /// RF-11.
 #[actix_web::test]
 async fn a_session_has_a_bucket_from_wherever_its_tokens_come() {
-    let (rig, often) = (rig(&[]).await, |n: u8| std::net::SocketAddr::from(([192, 0, 2, n], 1)));
-    let mut tokens = rig.alice().await;
-    let other = rig.login("alice", PASSWORD).await.tokens();
+    let (app, often) = (app(&[]).await, |n: u8| std::net::SocketAddr::from(([192, 0, 2, n], 1)));
+    let mut tokens = app.alice().await;
+    let other = app.login("alice", PASSWORD).await.tokens();
     let refresh = |token: &str, n| post("/refresh", json!({"refresh_token": token})).peer_addr(often(n));
     for n in 1..=2 {
-        tokens = rig.send(refresh(&tokens.refresh, n)).await.tokens();
+        tokens = app.send(refresh(&tokens.refresh, n)).await.tokens();
     }
     for n in 3..=5 {
         let mut forged = tokens.refresh.clone();
         let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
         forged.push(last);
-        rig.send(refresh(&forged, n)).await.check_problem(ProblemCode::InvalidRefreshToken);
+        app.send(refresh(&forged, n)).await.check_problem(ProblemCode::InvalidRefreshToken);
 
-        let answer = rig.send(refresh(&tokens.refresh, n)).await;
+        let answer = app.send(refresh(&tokens.refresh, n)).await;
         answer.check_problem(ProblemCode::RateLimited);
         let limits: Vec<_> =
             answer.headers.get_all("ratelimit").map(|value| value.to_str().unwrap()).collect();
@@ -115,73 +115,73 @@ async fn a_session_has_a_bucket_from_wherever_its_tokens_come() {
         assert_eq!(limits[1], "\"refresh\";r=0;t=172800", "the address has its own");
         has_no_other_fields(&answer);
     }
-    assert_eq!(rig.send(refresh(&other.refresh, 6)).await.status, 200, "another session has another");
+    assert_eq!(app.send(refresh(&other.refresh, 6)).await.status, 200, "another session has another");
 }
 
 #[actix_web::test]
 async fn the_rest_is_not_limited() {
-    let rig = rig(&[]).await;
+    let app = app(&[]).await;
     for _ in 0..3 {
         for path in ["/health", "/protected", "/me", "/me/sessions", "/me/activity", "/.well-known/jwks.json"]
         {
-            let answer = rig.get(path).await;
+            let answer = app.get(path).await;
             assert_ne!(answer.status, 429);
             assert_eq!(answer.header("ratelimit"), None);
         }
-        let wrong_method = rig.send(named(TestRequest::get()).uri("/login")).await;
+        let wrong_method = app.send(named(TestRequest::get()).uri("/login")).await;
         wrong_method.check_problem(ProblemCode::MethodNotAllowed);
     }
-    assert_eq!(rig.post("/login", "{}").await.header("ratelimit"), Some("\"login\";r=1;t=86400"));
+    assert_eq!(app.post("/login", "{}").await.header("ratelimit"), Some("\"login\";r=1;t=86400"));
 }
 
 /// IP-01, HT-07.
 // ASVS 4.1.3 15.3.4
 #[actix_web::test]
 async fn a_client_cannot_claim_another_address() {
-    let rig = rig(&["10.0.0.0/8"]).await;
-    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.1")).await.status, 422);
-    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.2")).await.status, 422);
-    assert_eq!(login_from(&rig, "203.0.113.1", Some("192.0.2.3")).await.status, 429);
+    let app = app(&["10.0.0.0/8"]).await;
+    assert_eq!(login_from(&app, "203.0.113.1", Some("192.0.2.1")).await.status, 422);
+    assert_eq!(login_from(&app, "203.0.113.1", Some("192.0.2.2")).await.status, 422);
+    assert_eq!(login_from(&app, "203.0.113.1", Some("192.0.2.3")).await.status, 429);
     for name in
         ["x-real-ip", "forwarded", "x_forwarded_for", "x-client-ip", "true-client-ip", "cf-connecting-ip"]
     {
         let request = post("/login", "{}")
             .peer_addr("203.0.113.1:1".parse().unwrap())
             .insert_header((name, "192.0.2.4"));
-        assert_eq!(rig.send(request).await.status, 429, "{name}");
+        assert_eq!(app.send(request).await.status, 429, "{name}");
     }
-    assert_eq!(login_from(&rig, "192.0.2.1", None).await.status, 422, "who was claimed is not counted");
+    assert_eq!(login_from(&app, "192.0.2.1", None).await.status, 422, "who was claimed is not counted");
 }
 
 /// IP-02.
 // ASVS 15.3.4
 #[actix_web::test]
 async fn a_proxy_says_who_calls() {
-    let rig = rig(&["10.0.0.0/8"]).await;
-    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.1, 192.0.2.1")).await.status, 422);
-    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.2, 192.0.2.1, 10.0.0.2")).await.status, 422);
-    assert_eq!(login_from(&rig, "10.0.0.1", Some("6.6.6.3, 192.0.2.1")).await.status, 429);
-    assert_eq!(login_from(&rig, "10.0.0.1", Some("192.0.2.2")).await.status, 422);
+    let app = app(&["10.0.0.0/8"]).await;
+    assert_eq!(login_from(&app, "10.0.0.1", Some("6.6.6.1, 192.0.2.1")).await.status, 422);
+    assert_eq!(login_from(&app, "10.0.0.1", Some("6.6.6.2, 192.0.2.1, 10.0.0.2")).await.status, 422);
+    assert_eq!(login_from(&app, "10.0.0.1", Some("6.6.6.3, 192.0.2.1")).await.status, 429);
+    assert_eq!(login_from(&app, "10.0.0.1", Some("192.0.2.2")).await.status, 422);
 }
 
 /// IP-04.
 #[actix_web::test]
 async fn one_customer_has_one_bucket() {
-    let rig = rig(&[]).await;
-    assert_eq!(login_from(&rig, "2001:db8:0:1::1", None).await.status, 422);
-    assert_eq!(login_from(&rig, "2001:db8:0:1:ffff::2", None).await.status, 422);
-    assert_eq!(login_from(&rig, "2001:db8:0:1::3", None).await.status, 429);
-    assert_eq!(login_from(&rig, "2001:db8:0:2::1", None).await.status, 422);
+    let app = app(&[]).await;
+    assert_eq!(login_from(&app, "2001:db8:0:1::1", None).await.status, 422);
+    assert_eq!(login_from(&app, "2001:db8:0:1:ffff::2", None).await.status, 422);
+    assert_eq!(login_from(&app, "2001:db8:0:1::3", None).await.status, 429);
+    assert_eq!(login_from(&app, "2001:db8:0:2::1", None).await.status, 422);
 
-    assert_eq!(login_from(&rig, "198.51.100.1", None).await.status, 422);
-    assert_eq!(login_from(&rig, "::ffff:198.51.100.1", None).await.status, 422);
-    assert_eq!(login_from(&rig, "198.51.100.1", None).await.status, 429);
+    assert_eq!(login_from(&app, "198.51.100.1", None).await.status, 422);
+    assert_eq!(login_from(&app, "::ffff:198.51.100.1", None).await.status, 422);
+    assert_eq!(login_from(&app, "198.51.100.1", None).await.status, 429);
 }
 
 /// EN-05.
 #[actix_web::test]
 async fn the_limit_does_not_tell_who_exists() {
-    let (one, other) = (rig(&[]).await, rig(&[]).await);
+    let (one, other) = (app(&[]).await, app(&[]).await);
     assert_eq!(one.register("Alice", PASSWORD).await.status, 201);
     let mut statuses = Vec::new();
     for _ in 0..3 {
@@ -197,9 +197,9 @@ async fn the_limit_does_not_tell_who_exists() {
 async fn limits_can_be_switched_off() {
     let mut setup = Setup::new();
     setup.config.limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
-    let rig = setup.start().await;
+    let app = setup.start().await;
     for _ in 0..70 {
-        let answer = rig.post("/refresh", "{}").await;
+        let answer = app.post("/refresh", "{}").await;
         assert_eq!((answer.status, answer.header("ratelimit")), (422, None));
     }
 }
@@ -209,14 +209,14 @@ async fn limits_can_be_switched_off() {
 async fn the_defaults_are_those_of_the_contract() {
     let mut setup = Setup::new();
     setup.config.limits = LimitsConfig::default();
-    let rig = setup.start().await;
+    let app = setup.start().await;
     for (path, policy) in [
         ("/register", "\"register\";q=10;w=1200"),
         ("/login", "\"login\";q=10;w=20"),
         ("/refresh", "\"refresh\";q=60;w=30"),
     ] {
-        assert_eq!(rig.post(path, "{}").await.header("ratelimit-policy"), Some(policy));
+        assert_eq!(app.post(path, "{}").await.header("ratelimit-policy"), Some(policy));
     }
-    let answer = rig.change_password("x", "", "").await;
+    let answer = app.change_password("x", "", "").await;
     assert_eq!(answer.header("ratelimit-policy"), Some("\"password\";q=10;w=60"));
 }

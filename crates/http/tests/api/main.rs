@@ -25,7 +25,7 @@ mod problems;
 mod protected;
 mod refresh;
 mod register;
-mod rig;
 mod routing;
 mod strict_json;
+mod test_app;
 mod throttle;

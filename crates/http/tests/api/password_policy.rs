@@ -2,11 +2,11 @@ use portcullis_domain::Rules;
 use portcullis_domain::password::policy::PasswordPolicy;
 use serde_json::json;
 
-use crate::rig::{Rig, Setup};
+use crate::test_app::{Setup, TestApp};
 
 #[actix_web::test]
 async fn the_rules_are_shown() {
-    let answer = Rig::new().await.get("/password-policy").await;
+    let answer = TestApp::new().await.get("/password-policy").await;
     answer.check(
         200,
         &json!({

@@ -1,12 +1,12 @@
 use portcullis_http::ProblemCode;
 use serde_json::json;
 
-use crate::rig::Rig;
+use crate::test_app::TestApp;
 
 #[actix_web::test]
 async fn every_problem_is_explained_where_its_type_points() {
-    let rig = Rig::new().await;
-    let all = rig.get("/problems").await.json();
+    let app = TestApp::new().await;
+    let all = app.get("/problems").await.json();
     assert_eq!(all["problems"].as_array().unwrap().len(), ProblemCode::ALL.len());
     for (code, listed) in ProblemCode::ALL.iter().zip(all["problems"].as_array().unwrap()) {
         let explanation = json!({
@@ -17,14 +17,14 @@ async fn every_problem_is_explained_where_its_type_points() {
             "detail": code.detail(),
         });
         assert_eq!(listed, &explanation);
-        rig.get(listed["type"].as_str().unwrap()).await.check(200, &explanation);
+        app.get(listed["type"].as_str().unwrap()).await.check(200, &explanation);
     }
 }
 
 #[actix_web::test]
 async fn there_are_no_others() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     for path in ["/problems/nothing", "/problems/Not_Found", "/problems/"] {
-        rig.get(path).await.check_problem(ProblemCode::NotFound);
+        app.get(path).await.check_problem(ProblemCode::NotFound);
     }
 }

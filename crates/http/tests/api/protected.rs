@@ -10,15 +10,15 @@ use portcullis_testkit::PlainAccessTokens;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use serde_json::json;
 
-use crate::rig::{Rig, Setup, named};
+use crate::test_app::{Setup, TestApp, named};
 
 // ASVS 14.2.2 14.3.2
 #[actix_web::test]
 async fn a_token_shows_what_it_says() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    let answer = rig.get_as("/protected", &tokens.access).await;
-    let user = rig.store.events()[0].user.unwrap().to_string();
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    let answer = app.get_as("/protected", &tokens.access).await;
+    let user = app.store.events()[0].user.unwrap().to_string();
     answer.check(
         200,
         &json!({
@@ -33,15 +33,15 @@ async fn a_token_shows_what_it_says() {
 
 #[actix_web::test]
 async fn gateway_headers_name_user_and_session() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    let user = rig.store.events()[0].user.unwrap().to_string();
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    let user = app.store.events()[0].user.unwrap().to_string();
     let bearer = ("authorization", format!("Bearer {}", tokens.access));
     for method in [TestRequest::get(), TestRequest::default().method(Method::HEAD)] {
         // The response does not repeat the ids that a client sent.
         let claimed = ("x-portcullis-user-id", "00000000-0000-0000-0000-000000000000");
         let request = named(method).uri("/protected").insert_header(bearer.clone()).insert_header(claimed);
-        let answer = rig.send(request).await;
+        let answer = app.send(request).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("x-portcullis-user-id"), Some(user.as_str()));
         assert_eq!(answer.header("x-portcullis-session-id"), Some(tokens.session.as_str()));
@@ -50,14 +50,14 @@ async fn gateway_headers_name_user_and_session() {
 
 #[actix_web::test]
 async fn refusals_carry_no_gateway_headers() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    rig.wait(16 * 60);
-    rig.auth.catch_up().unwrap();
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    app.wait(16 * 60);
+    app.auth.catch_up().unwrap();
     for answer in [
-        rig.get("/protected").await,
-        rig.get_as("/protected", "x").await,
-        rig.get_as("/protected", &tokens.access).await,
+        app.get("/protected").await,
+        app.get_as("/protected", "x").await,
+        app.get_as("/protected", &tokens.access).await,
     ] {
         assert_eq!(answer.status, 401);
         assert_eq!(answer.header("x-portcullis-user-id"), None);
@@ -68,15 +68,15 @@ async fn refusals_carry_no_gateway_headers() {
 // ASVS 14.2.1
 #[actix_web::test]
 async fn no_token_is_a_challenge_without_an_error() {
-    let rig = Rig::new().await;
-    let answer = rig.get("/protected").await;
+    let app = TestApp::new().await;
+    let answer = app.get("/protected").await;
     answer.check_problem(ProblemCode::MissingToken);
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     for other in ["Basic YTpi", "Digest x", "Bearerx y", ""] {
         let request = named(TestRequest::get()).uri("/protected").insert_header(("authorization", other));
-        rig.send(request).await.check_problem(ProblemCode::MissingToken);
+        app.send(request).await.check_problem(ProblemCode::MissingToken);
     }
-    let in_query = rig.get(&format!("/protected?access_token={}", rig.alice().await.access)).await;
+    let in_query = app.get(&format!("/protected?access_token={}", app.alice().await.access)).await;
     in_query.check_problem(ProblemCode::MissingToken);
 }
 
@@ -84,8 +84,8 @@ async fn no_token_is_a_challenge_without_an_error() {
 // ASVS 7.2.1
 #[actix_web::test]
 async fn what_is_no_token_is_refused() {
-    let rig = Rig::new().await;
-    let good = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let good = app.alice().await.access;
     let tokens = [
         String::new(),
         "x".to_owned(),
@@ -109,43 +109,43 @@ async fn what_is_no_token_is_refused() {
         "x".repeat(8 << 20),
     ];
     for token in tokens {
-        let answer = rig.get_as("/protected", &token).await;
+        let answer = app.get_as("/protected", &token).await;
         answer.check_problem(ProblemCode::InvalidToken);
         assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""));
     }
-    assert_eq!(rig.get_as("/protected", &good).await.status, 200);
+    assert_eq!(app.get_as("/protected", &good).await.status, 200);
 }
 
 #[actix_web::test]
 async fn the_scheme_has_no_case_and_stands_once() {
-    let rig = Rig::new().await;
-    let token = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let token = app.alice().await.access;
     for scheme in ["bearer", "BEARER", "Bearer"] {
         let bearer = ("authorization", format!("{scheme} {token}"));
         let request = named(TestRequest::get()).uri("/protected").insert_header(bearer);
-        assert_eq!(rig.send(request).await.status, 200);
+        assert_eq!(app.send(request).await.status, 200);
     }
     let bearer = ("authorization", format!("Bearer {token}"));
     let twice =
         named(TestRequest::get()).uri("/protected").append_header(bearer.clone()).append_header(bearer);
-    rig.send(twice).await.check_problem(ProblemCode::InvalidToken);
+    app.send(twice).await.check_problem(ProblemCode::InvalidToken);
     let tab = ("authorization", format!("Bearer\t{token}"));
     let request = named(TestRequest::get()).uri("/protected").insert_header(tab);
-    rig.send(request).await.check_problem(ProblemCode::MissingToken);
+    app.send(request).await.check_problem(ProblemCode::MissingToken);
 }
 
 /// JW-14: dates are judged by the service's clock.
 // ASVS 9.2.1
 #[actix_web::test]
 async fn a_token_is_good_from_its_first_to_its_last_moment() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let codec = PlainAccessTokens::new("fake");
     let second = NOW.as_secs();
     let sign = |issued_at: i64, expires_at: i64| {
         let claims = Claims {
-            user: UserId::new(NOW, rig.ports.entropy.as_ref()),
-            session: SessionId::new(NOW, rig.ports.entropy.as_ref()),
-            token: TokenId::new(NOW, rig.ports.entropy.as_ref()),
+            user: UserId::new(NOW, app.ports.entropy.as_ref()),
+            session: SessionId::new(NOW, app.ports.entropy.as_ref()),
+            token: TokenId::new(NOW, app.ports.entropy.as_ref()),
             opened_at: UnixTime::from_secs(second + issued_at),
             issued_at: UnixTime::from_secs(second + issued_at),
             not_before: UnixTime::from_secs(second + issued_at),
@@ -163,46 +163,46 @@ async fn a_token_is_good_from_its_first_to_its_last_moment() {
         ((0, 3_601), 401),
     ];
     for ((issued_at, expires_at), status) in cases {
-        let answer = rig.get_as("/protected", &sign(issued_at, expires_at)).await;
+        let answer = app.get_as("/protected", &sign(issued_at, expires_at)).await;
         assert_eq!(answer.status, status, "{issued_at} {expires_at}");
     }
 }
 
 #[actix_web::test]
 async fn tokens_of_another_issuer_are_refused() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let mut other = Setup::new();
     other.ports.access_tokens = std::sync::Arc::new(PlainAccessTokens::new("other"));
     let foreign = other.start().await.alice().await;
-    rig.get_as("/protected", &foreign.access).await.check_problem(ProblemCode::InvalidToken);
+    app.get_as("/protected", &foreign.access).await.check_problem(ProblemCode::InvalidToken);
 }
 
 #[actix_web::test]
 async fn an_instance_that_knows_nothing_yet_is_not_ready() {
-    let tokens = Rig::new().await.alice().await;
-    let rig = Setup { knows_revocations: false, ..Setup::new() }.start().await;
-    let answer = rig.get_as("/protected", &tokens.access).await;
+    let tokens = TestApp::new().await.alice().await;
+    let app = Setup { knows_revocations: false, ..Setup::new() }.start().await;
+    let answer = app.get_as("/protected", &tokens.access).await;
     answer.check_problem(ProblemCode::NotReady);
     assert_eq!(answer.header("retry-after"), Some("1"));
-    rig.get_as("/protected", "x").await.check_problem(ProblemCode::InvalidToken);
+    app.get_as("/protected", "x").await.check_problem(ProblemCode::InvalidToken);
 
-    rig.auth.catch_up().unwrap();
-    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+    app.auth.catch_up().unwrap();
+    assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200);
 }
 
 // ASVS 16.5.3
 #[actix_web::test]
 async fn an_instance_that_is_out_of_date_asks_the_store() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    let other = rig.login("alice", PASSWORD).await.tokens();
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    let other = app.login("alice", PASSWORD).await.tokens();
     let kind = EventKind::LoggedOut(LogoutScope::Current);
-    let event = fixtures::event(kind, NOW, rig.ports.entropy.as_ref());
+    let event = fixtures::event(kind, NOW, app.ports.entropy.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
-    rig.ports.sessions.end(session, None, &event).unwrap();
-    assert_eq!(rig.get_as("/protected", &other.access).await.status, 200, "as far as it knows");
+    app.ports.sessions.end(session, None, &event).unwrap();
+    assert_eq!(app.get_as("/protected", &other.access).await.status, 200, "as far as it knows");
 
-    rig.wait(6);
-    rig.get_as("/protected", &other.access).await.check_problem(ProblemCode::InvalidToken);
-    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+    app.wait(6);
+    app.get_as("/protected", &other.access).await.check_problem(ProblemCode::InvalidToken);
+    assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200);
 }

@@ -7,14 +7,14 @@ use portcullis_testkit::PlainRefreshTokens;
 use serde_json::json;
 
 use crate::access_log::logged;
-use crate::rig::{Rig, post};
+use crate::test_app::{TestApp, post};
 
 #[actix_web::test]
 async fn a_refresh_token_gets_the_next_set() {
-    let rig = Rig::new().await;
-    let first = rig.alice().await;
-    rig.wait(60);
-    let answer = rig.refresh(&first.refresh).await;
+    let app = TestApp::new().await;
+    let first = app.alice().await;
+    app.wait(60);
+    let answer = app.refresh(&first.refresh).await;
     let second = answer.tokens();
     answer.check(
         200,
@@ -29,92 +29,92 @@ async fn a_refresh_token_gets_the_next_set() {
     );
     assert_ne!(second.refresh, first.refresh);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(rig.get_as("/protected", &second.access).await.status, 200);
+    assert_eq!(app.get_as("/protected", &second.access).await.status, 200);
 }
 
 #[actix_web::test]
 async fn a_lost_answer_is_given_again_within_the_grace() {
-    let rig = Rig::new().await;
-    let first = rig.alice().await;
-    let second = rig.refresh(&first.refresh).await.tokens();
-    rig.wait(30);
-    assert_eq!(rig.refresh(&first.refresh).await.tokens().refresh, second.refresh);
+    let app = TestApp::new().await;
+    let first = app.alice().await;
+    let second = app.refresh(&first.refresh).await.tokens();
+    app.wait(30);
+    assert_eq!(app.refresh(&first.refresh).await.tokens().refresh, second.refresh);
 }
 
 /// RF-02, SE-04.
 #[actix_web::test]
 async fn a_copy_ends_the_session() {
-    let rig = Rig::new().await;
-    let first = rig.alice().await;
-    let second = rig.refresh(&first.refresh).await.tokens();
-    let third = rig.refresh(&second.refresh).await.tokens();
+    let app = TestApp::new().await;
+    let first = app.alice().await;
+    let second = app.refresh(&first.refresh).await.tokens();
+    let third = app.refresh(&second.refresh).await.tokens();
 
-    let answer = rig.refresh(&first.refresh).await;
+    let answer = app.refresh(&first.refresh).await;
     answer.check_problem(ProblemCode::RefreshTokenReused);
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-    rig.refresh(&third.refresh).await.check_problem(ProblemCode::InvalidRefreshToken);
-    rig.get_as("/protected", &third.access).await.check_problem(ProblemCode::InvalidToken);
-    assert_eq!(rig.events().last(), Some(&"refresh_token_reused"));
+    app.refresh(&third.refresh).await.check_problem(ProblemCode::InvalidRefreshToken);
+    app.get_as("/protected", &third.access).await.check_problem(ProblemCode::InvalidToken);
+    assert_eq!(app.events().last(), Some(&"refresh_token_reused"));
 }
 
 /// JW-28.
 #[actix_web::test]
 async fn a_changed_token_is_refused_and_the_session_lives_on() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
     for at in 0..tokens.refresh.len() {
         let mut changed = tokens.refresh.clone().into_bytes();
         changed[at] ^= 1;
         let changed = String::from_utf8(changed).unwrap();
-        rig.refresh(&changed).await.check_problem(ProblemCode::InvalidRefreshToken);
-        rig.refresh(&tokens.refresh[..at]).await.check_problem(ProblemCode::InvalidRefreshToken);
+        app.refresh(&changed).await.check_problem(ProblemCode::InvalidRefreshToken);
+        app.refresh(&tokens.refresh[..at]).await.check_problem(ProblemCode::InvalidRefreshToken);
     }
-    rig.refresh(&format!("{}x", tokens.refresh)).await.check_problem(ProblemCode::InvalidRefreshToken);
-    assert_eq!(rig.refresh(&tokens.refresh).await.status, 200);
+    app.refresh(&format!("{}x", tokens.refresh)).await.check_problem(ProblemCode::InvalidRefreshToken);
+    assert_eq!(app.refresh(&tokens.refresh).await.status, 200);
 }
 
 /// JW-17.
 #[actix_web::test]
 async fn an_access_token_refreshes_nothing() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    rig.refresh(&tokens.access).await.check_problem(ProblemCode::InvalidRefreshToken);
-    rig.get_as("/protected", &tokens.refresh).await.check_problem(ProblemCode::InvalidToken);
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    app.refresh(&tokens.access).await.check_problem(ProblemCode::InvalidRefreshToken);
+    app.get_as("/protected", &tokens.refresh).await.check_problem(ProblemCode::InvalidToken);
 }
 
 #[actix_web::test]
 async fn an_expired_session_is_over() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    rig.wait(30 * 86_400);
-    rig.refresh(&tokens.refresh).await.check_problem(ProblemCode::InvalidRefreshToken);
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    app.wait(30 * 86_400);
+    app.refresh(&tokens.refresh).await.check_problem(ProblemCode::InvalidRefreshToken);
 }
 
 #[actix_web::test]
 async fn a_token_newer_than_the_store_is_refused_and_logged() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
     let session = SessionId::from_uuid(tokens.session.parse().unwrap());
     let ahead = RefreshClaims { session, generation: Generation::new(9) };
     let ahead = PlainRefreshTokens::new("fake").seal(ahead);
     let body = json!({"refresh_token": ahead.expose()});
     let request = post("/refresh", body).insert_header(("x-request-id", "ahead-of-the-store"));
-    let answer = rig.send(request).await;
+    let answer = app.send(request).await;
     assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("invalid_refresh_token")));
     let lines = logged("ahead-of-the-store");
     assert!(lines.iter().any(|line| line.starts_with("ERROR") && line.contains("backup")), "{lines:?}");
-    assert_eq!(rig.refresh(&tokens.refresh).await.status, 200, "nothing ended");
+    assert_eq!(app.refresh(&tokens.refresh).await.status, 200, "nothing ended");
 }
 
 #[actix_web::test]
 async fn the_body_is_a_refresh_token_and_nothing_else() {
-    let rig = Rig::new().await;
-    rig.post("/refresh", "{}").await.check_violations(&[("#/refresh_token", "required")]);
-    rig.post("/refresh", r#"{"refresh_token":7}"#)
+    let app = TestApp::new().await;
+    app.post("/refresh", "{}").await.check_violations(&[("#/refresh_token", "required")]);
+    app.post("/refresh", r#"{"refresh_token":7}"#)
         .await
         .check_violations(&[("#/refresh_token", "wrong_type")]);
-    rig.post("/refresh", r#"{"refresh_token":"a\u0000"}"#)
+    app.post("/refresh", r#"{"refresh_token":"a\u0000"}"#)
         .await
         .check_violations(&[("#/refresh_token", "invalid_character")]);
-    rig.post("/refresh", r#"{"refresh_token":""}"#).await.check_problem(ProblemCode::InvalidRefreshToken);
+    app.post("/refresh", r#"{"refresh_token":""}"#).await.check_problem(ProblemCode::InvalidRefreshToken);
 }

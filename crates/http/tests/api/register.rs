@@ -7,13 +7,13 @@ use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{REQUEST_ID, Rig, Setup};
+use crate::test_app::{REQUEST_ID, Setup, TestApp};
 
 // ASVS 14.3.2 15.3.1
 #[actix_web::test]
 async fn a_user_is_registered() {
-    let rig = Rig::new().await;
-    let answer = rig.register("Alice.W", PASSWORD).await;
+    let app = TestApp::new().await;
+    let answer = app.register("Alice.W", PASSWORD).await;
     let id: uuid::Uuid = answer.json()["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(id.get_version_num(), 7);
     answer.check(
@@ -22,12 +22,12 @@ async fn a_user_is_registered() {
     );
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(rig.events(), ["user_registered"]);
+    assert_eq!(app.events(), ["user_registered"]);
 }
 
 #[actix_web::test]
 async fn everything_that_is_wrong_is_said_at_once() {
-    let answer = Rig::new().await.register(".x", "xxx.x").await;
+    let answer = TestApp::new().await.register(".x", "xxx.x").await;
     answer.check(
         422,
         &json!({
@@ -50,10 +50,10 @@ async fn everything_that_is_wrong_is_said_at_once() {
 
 #[actix_web::test]
 async fn a_name_is_taken_in_every_case() {
-    let rig = Rig::new().await;
-    assert_eq!(rig.register("Alice", PASSWORD).await.status, 201);
+    let app = TestApp::new().await;
+    assert_eq!(app.register("Alice", PASSWORD).await.status, 201);
     for name in ["Alice", "alice", "ALICE", "aLICE"] {
-        rig.register(name, PASSWORD).await.check_problem(ProblemCode::UsernameTaken);
+        app.register(name, PASSWORD).await.check_problem(ProblemCode::UsernameTaken);
     }
 }
 
@@ -61,15 +61,15 @@ async fn a_name_is_taken_in_every_case() {
 async fn closed_registration_is_forbidden() {
     let setup = Setup::new();
     let rules = Rules { registration_enabled: false, ..Rules::default() };
-    let rig = Setup { rules, ..setup }.start().await;
-    rig.register("Alice", PASSWORD).await.check_problem(ProblemCode::RegistrationClosed);
+    let app = Setup { rules, ..setup }.start().await;
+    app.register("Alice", PASSWORD).await.check_problem(ProblemCode::RegistrationClosed);
 }
 
 /// UN-02, UN-04, UN-05, UN-07, UN-08, UN-10.
 // ASVS 2.2.1 2.2.2
 #[actix_web::test]
 async fn names_that_deceive_or_attack_are_refused() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let names = [
         "\u{212a}elvin",
         "\u{17f}am",
@@ -94,22 +94,22 @@ async fn names_that_deceive_or_attack_are_refused() {
         "<script>",
     ];
     for name in names {
-        let answer = rig.register(name, PASSWORD).await;
+        let answer = app.register(name, PASSWORD).await;
         assert_eq!(answer.status, 422, "{name:?}: {answer:?}");
         assert!(!answer.body.contains(name), "no echo: {answer:?}");
     }
-    rig.register("bob\0", PASSWORD).await.check_violations(&[("#/username", "invalid_character")]);
-    rig.register("Admin", PASSWORD).await.check_violations(&[("#/username", "reserved")]);
-    rig.register(&"x".repeat(33), PASSWORD).await.check_violations(&[("#/username", "too_long")]);
-    assert_eq!(rig.events(), [] as [&str; 0]);
-    assert_eq!(rig.register("bob", PASSWORD).await.status, 201);
+    app.register("bob\0", PASSWORD).await.check_violations(&[("#/username", "invalid_character")]);
+    app.register("Admin", PASSWORD).await.check_violations(&[("#/username", "reserved")]);
+    app.register(&"x".repeat(33), PASSWORD).await.check_violations(&[("#/username", "too_long")]);
+    assert_eq!(app.events(), [] as [&str; 0]);
+    assert_eq!(app.register("bob", PASSWORD).await.status, 201);
 }
 
 /// PW-02, PW-05, PW-07.
 // ASVS 2.2.1 2.2.2
 #[actix_web::test]
 async fn passwords_that_protect_nothing_are_refused_unhashed() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let cases: [(&str, &str); 4] = [
         (&"a\0".repeat(10), "invalid_character"),
         ("P@ssw0rd", "common"),
@@ -117,26 +117,26 @@ async fn passwords_that_protect_nothing_are_refused_unhashed() {
         (&format!("Aa1-{}", "x".repeat(253)), "too_long"),
     ];
     for (password, code) in cases {
-        rig.register("Alice", password).await.check_violations(&[("#/password", code)]);
+        app.register("Alice", password).await.check_violations(&[("#/password", code)]);
     }
     let large = format!("Aa1-{}", "x".repeat(10_000));
-    rig.register("Alice", &large).await.check_violations(&[("#/password", "too_long")]);
-    rig.register("Alice", &"x".repeat(17_000)).await.check_problem(ProblemCode::PayloadTooLarge);
-    assert_eq!(rig.hasher.work(), 0);
+    app.register("Alice", &large).await.check_violations(&[("#/password", "too_long")]);
+    app.register("Alice", &"x".repeat(17_000)).await.check_problem(ProblemCode::PayloadTooLarge);
+    assert_eq!(app.hasher.work(), 0);
 }
 
 /// PV-01.
 // ASVS 8.2.3 15.3.3
 #[actix_web::test]
 async fn nobody_registers_with_more_than_name_and_password() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let body = json!({"username": "Alice", "password": PASSWORD, "role": "admin", "is_admin": true, "id": 1});
-    rig.post("/register", body).await.check_violations(&[
+    app.post("/register", body).await.check_violations(&[
         ("#/id", "unknown_field"),
         ("#/is_admin", "unknown_field"),
         ("#/role", "unknown_field"),
     ]);
-    assert_eq!(rig.events(), [] as [&str; 0]);
+    assert_eq!(app.events(), [] as [&str; 0]);
 }
 
 // ASVS 16.5.1
@@ -157,7 +157,7 @@ async fn a_broken_hasher_is_nobodys_business() {
 
     let mut setup = Setup::new();
     setup.ports.hasher = Arc::new(BrokenHasher);
-    let rig = setup.start().await;
-    rig.register("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
-    rig.login("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
+    let app = setup.start().await;
+    app.register("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
+    app.login("Alice", PASSWORD).await.check_problem(ProblemCode::InternalError);
 }

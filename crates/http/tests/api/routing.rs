@@ -6,7 +6,7 @@ use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
-use crate::rig::{Rig, bearer, named, post, with_json};
+use crate::test_app::{TestApp, bearer, named, post, with_json};
 
 const ROUTES: [(&str, &str); 22] = [
     ("/register", "POST"),
@@ -37,7 +37,7 @@ const ROUTES: [(&str, &str); 22] = [
 // ASVS 3.5.3 4.1.4
 #[actix_web::test]
 async fn a_wrong_method_is_told_the_right_ones() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let methods = [
         "TRACE", // ASVS 13.4.4
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "PROPFIND", "get", "X",
@@ -46,7 +46,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         for method in methods {
             let request =
                 named(TestRequest::default()).method(Method::from_bytes(method.as_bytes()).unwrap());
-            let answer = rig.send(request.uri(path)).await;
+            let answer = app.send(request.uri(path)).await;
             if allow.split(", ").any(|allowed| allowed == method) {
                 assert_ne!(answer.status, 405, "{method} {path}");
             } else {
@@ -60,8 +60,8 @@ async fn a_wrong_method_is_told_the_right_ones() {
 /// HT-05.
 #[actix_web::test]
 async fn head_is_get_without_the_body() {
-    let rig = Rig::new().await;
-    let token = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let token = app.alice().await.access;
     for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
         for bearer in ["", "Bearer x", &format!("Bearer {token}")] {
             let request = |method| {
@@ -69,8 +69,8 @@ async fn head_is_get_without_the_body() {
                     .uri(path)
                     .insert_header(("authorization", bearer))
             };
-            let get = rig.send(request(Method::GET)).await;
-            let head = rig.send(request(Method::HEAD)).await;
+            let get = app.send(request(Method::GET)).await;
+            let head = app.send(request(Method::HEAD)).await;
             assert_eq!((get.status, get.header_fields()), (head.status, head.header_fields()), "{path}");
         }
     }
@@ -78,7 +78,7 @@ async fn head_is_get_without_the_body() {
 
 #[actix_web::test]
 async fn paths_are_exact() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     for path in [
         "/",
         "/nothing",
@@ -107,7 +107,7 @@ async fn paths_are_exact() {
     ] {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
             let request = named(TestRequest::default()).method(method).uri(path);
-            rig.send(request).await.check_problem(ProblemCode::NotFound);
+            app.send(request).await.check_problem(ProblemCode::NotFound);
         }
     }
 }
@@ -116,23 +116,23 @@ async fn paths_are_exact() {
 // ASVS 3.5.3
 #[actix_web::test]
 async fn no_header_or_field_makes_another_method() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
     for name in ["x-http-method-override", "x-method-override", "x-http-method"] {
         let request = named(TestRequest::get())
             .uri("/logout?_method=POST")
             .insert_header((name, "POST"))
             .insert_header(("authorization", format!("Bearer {}", tokens.access)));
-        rig.send(request).await.check_problem(ProblemCode::MethodNotAllowed);
+        app.send(request).await.check_problem(ProblemCode::MethodNotAllowed);
     }
-    assert_eq!(rig.get_as("/protected", &tokens.access).await.status, 200);
+    assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200);
 }
 
 /// HT-08.
 #[actix_web::test]
 async fn targets_and_hosts_are_those_of_an_origin_server() {
-    let rig = Rig::new().await;
-    rig.get("http://evil.example/health").await.check_problem(ProblemCode::MalformedRequest);
+    let app = TestApp::new().await;
+    app.get("http://evil.example/health").await.check_problem(ProblemCode::MalformedRequest);
     for host in [
         "",
         "user@auth.example",
@@ -146,40 +146,40 @@ async fn targets_and_hosts_are_those_of_an_origin_server() {
         "a[b]",
     ] {
         let request = named(TestRequest::get()).uri("/health").insert_header(("host", host));
-        rig.send(request).await.check_problem(ProblemCode::MalformedRequest);
+        app.send(request).await.check_problem(ProblemCode::MalformedRequest);
     }
     for protocol in ["websocket", "WebSocket"] {
         let request = named(TestRequest::get()).uri("/health").insert_header(("upgrade", protocol));
-        rig.send(request).await.check_problem(ProblemCode::MalformedRequest);
+        app.send(request).await.check_problem(ProblemCode::MalformedRequest);
     }
     let request = named(TestRequest::get()).uri("/health").insert_header(("upgrade", "h2c"));
-    assert_eq!(rig.send(request).await.status, 200, "an offer that may be ignored");
+    assert_eq!(app.send(request).await.status, 200, "an offer that may be ignored");
     for host in ["auth.example", "auth.example:8080", "[::1]:8080", "127.0.0.1"] {
         let request = named(TestRequest::get()).uri("/health").insert_header(("host", host));
-        assert_eq!(rig.send(request).await.status, 200, "{host}");
+        assert_eq!(app.send(request).await.status, 200, "{host}");
     }
     let request = named(TestRequest::get())
         .uri("/.well-known/openid-configuration")
         .insert_header(("host", "evil.example"))
         .insert_header(("x-forwarded-host", "evil.example"))
         .insert_header(("forwarded", "host=evil.example"));
-    assert!(!rig.send(request).await.body.contains("evil"));
+    assert!(!app.send(request).await.body.contains("evil"));
 }
 
 // ASVS 3.5.6 15.3.7
 #[actix_web::test]
 async fn a_query_changes_nothing_where_none_is_known() {
-    let rig = Rig::new().await;
-    let token = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let token = app.alice().await.access;
     let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
-    assert_eq!(rig.send(post("/login?username=bob&%ff", body)).await.status, 200);
+    assert_eq!(app.send(post("/login?username=bob&%ff", body)).await.status, 200);
     for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
-        let asked = rig.get_as(&format!("{path}?callback=evil"), &token).await;
+        let asked = app.get_as(&format!("{path}?callback=evil"), &token).await;
         if *path == "/me/activity" {
             asked.check_violations(&[("#/callback", "unknown_field")]);
             continue;
         }
-        let plain = rig.get_as(path, &token).await;
+        let plain = app.get_as(path, &token).await;
         assert_eq!((asked.status, &asked.body), (plain.status, &plain.body), "{path}");
         assert_eq!(asked.header("content-type"), plain.header("content-type"), "{path}");
     }
@@ -188,13 +188,13 @@ async fn a_query_changes_nothing_where_none_is_known() {
 // ASVS 3.5.7 4.1.1
 #[actix_web::test]
 async fn every_body_says_what_it_is_and_no_script_is_of_a_user() {
-    let rig = Rig::new().await;
-    let token = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let token = app.alice().await.access;
     let script = "/docs/swagger-initializer.js";
     let paths = ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")).map(|(path, _)| *path);
     for path in paths.chain([script, "/nothing"]) {
         for bearer in [&token, "x"] {
-            let answer = rig.get_as(path, bearer).await;
+            let answer = app.get_as(path, bearer).await;
             match (answer.status, answer.header("content-type").unwrap()) {
                 (200, "application/json") | (401 | 404, "application/problem+json") => {
                     assert!(answer.json().is_object(), "{answer:?}");
@@ -205,7 +205,7 @@ async fn every_body_says_what_it_is_and_no_script_is_of_a_user() {
                 (200, "text/css; charset=utf-8") => assert_eq!(path, "/docs/index.css"),
                 (200, "text/javascript; charset=utf-8") => {
                     assert_eq!(path, script);
-                    assert_eq!(answer.body, rig.get(script).await.body, "the same for everybody");
+                    assert_eq!(answer.body, app.get(script).await.body, "the same for everybody");
                 }
                 other => panic!("{path}: {other:?}"),
             }
@@ -235,11 +235,11 @@ const PUBLIC: [&str; 15] = [
 // ASVS 8.2.1 8.3.1
 #[actix_web::test]
 async fn all_but_what_is_public_takes_a_good_access_token() {
-    let rig = Rig::new().await;
-    let ended = rig.alice().await;
-    rig.post("/logout", json!({"refresh_token": ended.refresh})).await.check_done();
-    let good = rig.login("alice", PASSWORD).await.tokens();
-    let before = rig.events();
+    let app = TestApp::new().await;
+    let ended = app.alice().await;
+    app.post("/logout", json!({"refresh_token": ended.refresh})).await.check_done();
+    let good = app.login("alice", PASSWORD).await.tokens();
+    let before = app.events();
     let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
     let (mut public, mut guarded) = (Vec::new(), 0);
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -260,33 +260,33 @@ async fn all_but_what_is_public_takes_a_good_access_token() {
                 _ => json!({"current_password": PASSWORD}),
             };
             let request = || with_json(method.clone(), &path, &body);
-            rig.send(request()).await.check_problem(ProblemCode::MissingToken);
+            app.send(request()).await.check_problem(ProblemCode::MissingToken);
             for bad in ["x", &ended.access, &good.refresh] {
-                let answer = rig.send(request().insert_header(bearer(bad))).await;
+                let answer = app.send(request().insert_header(bearer(bad))).await;
                 answer.check_problem(ProblemCode::InvalidToken);
             }
             let id = "0198c8a4-0000-7000-8000-000000000000";
             let harmless = with_json(method.clone(), &path.replace(&good.session, id), "{}");
-            let answer = rig.send(harmless.insert_header(bearer(&good.access))).await;
+            let answer = app.send(harmless.insert_header(bearer(&good.access))).await;
             assert!(matches!(answer.status, 200 | 404 | 422), "{name}: {answer:?}");
         }
     }
     assert_eq!(public, PUBLIC);
     assert!(guarded >= 7, "{guarded}");
-    assert_eq!(rig.events(), before);
-    assert!(!rig.is_over(&good).await);
+    assert_eq!(app.events(), before);
+    assert!(!app.is_over(&good).await);
 }
 
 /// Generated clients may send their access token with every request, even one that is no longer valid.
 #[actix_web::test]
 async fn public_routes_ignore_bearer_tokens() {
-    let rig = Rig::new().await;
-    let good = rig.alice().await.access;
+    let app = TestApp::new().await;
+    let good = app.alice().await.access;
     for (n, credentials) in
         [format!("Bearer {good}"), "Bearer x".to_owned(), "Bearer ".to_owned()].into_iter().enumerate()
     {
         let send = async |request: TestRequest, status| {
-            let answer = rig.send(request.insert_header(("authorization", credentials.clone()))).await;
+            let answer = app.send(request.insert_header(("authorization", credentials.clone()))).await;
             assert_eq!(answer.status, status, "{credentials}: {answer:?}");
             answer
         };

@@ -5,7 +5,7 @@ use actix_web::test::TestRequest;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
 
-use crate::rig::{Rig, bearer, named, post};
+use crate::test_app::{TestApp, bearer, named, post};
 
 const ROUTES: [(Method, &str); 7] = [
     (Method::POST, "/register"),
@@ -19,14 +19,14 @@ const ROUTES: [(Method, &str); 7] = [
 
 /// Sends bodies to every route, with an access token where one is needed.
 struct Sender {
-    rig: Rig,
+    app: TestApp,
     token: String,
 }
 
 impl Sender {
     async fn new() -> Self {
-        // Any rig's tokens are good for the others; this one has hashed nothing yet.
-        Self { rig: Rig::new().await, token: Rig::new().await.alice().await.access }
+        // Any app's tokens are good for the others; this one has hashed nothing yet.
+        Self { app: TestApp::new().await, token: TestApp::new().await.alice().await.access }
     }
 
     fn request(&self, route: &(Method, &str), body: &str) -> TestRequest {
@@ -46,7 +46,7 @@ impl Sender {
 #[actix_web::test]
 async fn what_is_not_one_json_object_is_malformed() {
     let sender = Sender::new().await;
-    let rig = &sender.rig;
+    let app = &sender.app;
     let bomb = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let deep = "{\"a\":".repeat(2_000);
     let bodies: &[&[u8]] = &[
@@ -100,33 +100,33 @@ async fn what_is_not_one_json_object_is_malformed() {
     for route in &ROUTES {
         for body in bodies {
             let request = sender.request(route, "").set_payload(body.to_vec());
-            let answer = rig.send(request).await;
+            let answer = app.send(request).await;
             assert_eq!(answer.status, 400, "{route:?} {}", String::from_utf8_lossy(body));
             answer.check_problem(ProblemCode::MalformedJson);
         }
     }
     for route in ROUTES.iter().filter(|(_, path)| *path != "/logout") {
-        rig.send(sender.request(route, "")).await.check_problem(ProblemCode::MalformedJson);
+        app.send(sender.request(route, "")).await.check_problem(ProblemCode::MalformedJson);
     }
-    assert_eq!(rig.hasher.work(), 0);
+    assert_eq!(app.hasher.work(), 0);
 }
 
 /// JS-07, PW-08: nothing is coerced.
 // ASVS 1.5.2 2.2.1
 #[actix_web::test]
 async fn what_has_another_shape_is_invalid() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     for route in ["/register", "/login"] {
         for value in ["7", "1.5", "true", "null", "[]", "[\"x\"]", "{}", "{\"a\":{\"b\":[]}}", "-0"] {
             let body = format!(r#"{{"username":{value},"password":{value}}}"#);
-            rig.post(route, body)
+            app.post(route, body)
                 .await
                 .check_violations(&[("#/username", "wrong_type"), ("#/password", "wrong_type")]); // ASVS 15.3.5
         }
-        rig.post(route, "{}")
+        app.post(route, "{}")
             .await
             .check_violations(&[("#/username", "required"), ("#/password", "required")]);
-        rig.post(route, r#"{"Username":"alice","Password":"x","nested":{"password":"x"}}"#)
+        app.post(route, r#"{"Username":"alice","Password":"x","nested":{"password":"x"}}"#)
             .await
             .check_violations(&[
                 ("#/username", "required"),
@@ -136,7 +136,7 @@ async fn what_has_another_shape_is_invalid() {
                 ("#/nested", "unknown_field"), // ASVS 15.3.3
             ]);
         // ASVS 1.1.1
-        rig.post(route, r#"{"username":"a\u0000","password":"Corr3ct\u0000-horse"}"#)
+        app.post(route, r#"{"username":"a\u0000","password":"Corr3ct\u0000-horse"}"#)
             .await
             .check_violations(&[("#/username", "invalid_character"), ("#/password", "invalid_character")]);
     }
@@ -153,7 +153,7 @@ async fn no_value_and_no_long_name_comes_back() {
         secret.clone(),
     ] {
         for route in &ROUTES {
-            let answer = sender.rig.send(sender.request(route, &body)).await;
+            let answer = sender.app.send(sender.request(route, &body)).await;
             assert!(matches!(answer.status, 400 | 422), "{answer:?}");
             assert!(!answer.body.contains("Canary"), "{answer:?}");
         }
@@ -165,7 +165,7 @@ async fn no_value_and_no_long_name_comes_back() {
 #[actix_web::test]
 async fn only_plain_json_is_read() {
     let sender = Sender::new().await;
-    let rig = &sender.rig;
+    let app = &sender.app;
     let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
     let types = [
         "text/plain",
@@ -186,22 +186,22 @@ async fn only_plain_json_is_read() {
     for route in &ROUTES {
         for content_type in types {
             let request = sender.request(route, &body).insert_header(("content-type", content_type));
-            rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
+            app.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
         }
         for coding in ["gzip", "br", "deflate", "gzip, gzip", "x"] {
             let request = sender.request(route, &body).insert_header(("content-encoding", coding));
-            rig.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
+            app.send(request).await.check_problem(ProblemCode::UnsupportedMediaType);
         }
         let another = sender.request(route, &body).append_header(("content-type", "text/plain"));
-        rig.send(another).await.check_problem(ProblemCode::UnsupportedMediaType);
+        app.send(another).await.check_problem(ProblemCode::UnsupportedMediaType);
         let none = sender.untyped(route, &body);
-        rig.send(none).await.check_problem(ProblemCode::UnsupportedMediaType);
+        app.send(none).await.check_problem(ProblemCode::UnsupportedMediaType);
     }
 }
 
 #[actix_web::test]
 async fn json_is_read_under_each_usual_content_type() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     for content_type in [
         "application/json",
         "application/json; charset=utf-8",
@@ -219,7 +219,7 @@ async fn json_is_read_under_each_usual_content_type() {
                 .insert_header(("content-type", content_type))
                 .append_header(("content-type", "application/json"))
                 .insert_header(("content-encoding", coding));
-            rig.send(request).await.check_problem(ProblemCode::InvalidRefreshToken);
+            app.send(request).await.check_problem(ProblemCode::InvalidRefreshToken);
         }
     }
 }
@@ -228,20 +228,20 @@ async fn json_is_read_under_each_usual_content_type() {
 #[actix_web::test]
 async fn a_body_has_sixteen_kibibytes() {
     let sender = Sender::new().await;
-    let rig = &sender.rig;
+    let app = &sender.app;
     let body = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
     for route in ROUTES.iter().filter(|(_, path)| *path != "/logout") {
-        assert_eq!(rig.send(sender.request(route, &body(16_384))).await.status, 422);
-        rig.send(sender.request(route, &body(16_385))).await.check_problem(ProblemCode::PayloadTooLarge);
+        assert_eq!(app.send(sender.request(route, &body(16_384))).await.status, 422);
+        app.send(sender.request(route, &body(16_385))).await.check_problem(ProblemCode::PayloadTooLarge);
         let announced = sender.request(route, "{}").insert_header(("content-length", "104857600"));
-        rig.send(announced).await.check_problem(ProblemCode::PayloadTooLarge);
+        app.send(announced).await.check_problem(ProblemCode::PayloadTooLarge);
     }
 }
 
 #[actix_web::test]
 async fn nesting_has_its_end_at_127_levels() {
-    let rig = Rig::new().await;
+    let app = TestApp::new().await;
     let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
-    assert_eq!(rig.post("/logout", nested(127)).await.status, 422);
-    rig.post("/logout", nested(128)).await.check_problem(ProblemCode::MalformedJson);
+    assert_eq!(app.post("/logout", nested(127)).await.status, 422);
+    app.post("/logout", nested(128)).await.check_problem(ProblemCode::MalformedJson);
 }

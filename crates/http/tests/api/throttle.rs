@@ -15,7 +15,7 @@ use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::{Value, json};
 
 use crate::holdable_hasher::HoldableHasher;
-use crate::rig::{Answer, Rig, Setup, bearer, post, with_json};
+use crate::test_app::{Answer, Setup, TestApp, bearer, post, with_json};
 
 const WRONG: &str = "Wr0ng-horse battery";
 const HOME: &str = "192.0.2.1";
@@ -27,9 +27,9 @@ fn login(name: &str, password: &str, address: &str) -> TestRequest {
 }
 
 /// Tries as many wrong passwords as are free.
-async fn use_up(rig: &Rig, name: &str, address: &str) {
+async fn use_up(app: &TestApp, name: &str, address: &str) {
     for _ in 0..SCHEDULE.free {
-        rig.send(login(name, WRONG, address)).await.check_problem(ProblemCode::InvalidCredentials);
+        app.send(login(name, WRONG, address)).await.check_problem(ProblemCode::InvalidCredentials);
     }
 }
 
@@ -42,19 +42,19 @@ fn is_throttled(answer: &Answer, seconds: &str) {
 /// EN-05: nothing in the answers tells whether there is an account, nor whether the password is the right one.
 #[actix_web::test]
 async fn known_and_unknown_names_are_throttled_alike() {
-    let rig = Rig::new().await;
-    rig.register("Alice", PASSWORD).await;
+    let app = TestApp::new().await;
+    app.register("Alice", PASSWORD).await;
     let mut answers = Vec::new();
     for (name, password) in
         [("alice", WRONG), ("ALICE", PASSWORD), ("nobody", WRONG), ("bob@example.com", WRONG)]
     {
-        use_up(&rig, name, ELSEWHERE).await;
-        let work = rig.hasher.work();
-        let answer = rig.send(login(name, password, "203.0.113.67")).await;
+        use_up(&app, name, ELSEWHERE).await;
+        let work = app.hasher.work();
+        let answer = app.send(login(name, password, "203.0.113.67")).await;
         is_throttled(&answer, "1");
-        assert_eq!(rig.hasher.work(), work);
+        assert_eq!(app.hasher.work(), work);
         answers.push(format!("{:?} {}", answer.header_fields(), answer.body));
-        rig.wait(3_600 * 48);
+        app.wait(3_600 * 48);
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
@@ -62,53 +62,53 @@ async fn known_and_unknown_names_are_throttled_alike() {
 
 #[actix_web::test]
 async fn the_wait_is_told_in_whole_seconds_rounded_up() {
-    let rig = Rig::new().await;
-    use_up(&rig, "alice", ELSEWHERE).await;
+    let app = TestApp::new().await;
+    use_up(&app, "alice", ELSEWHERE).await;
     for told in ["1", "2", "4", "8"] {
-        is_throttled(&rig.send(login("alice", WRONG, ELSEWHERE)).await, told);
+        is_throttled(&app.send(login("alice", WRONG, ELSEWHERE)).await, told);
         let wait: u64 = told.parse().unwrap();
-        rig.clock.advance(Duration::from_millis(wait * 1_000 - 1));
-        is_throttled(&rig.send(login("alice", WRONG, ELSEWHERE)).await, "1");
-        rig.clock.advance(Duration::from_millis(1));
-        rig.send(login("alice", WRONG, ELSEWHERE)).await.check_problem(ProblemCode::InvalidCredentials);
+        app.clock.advance(Duration::from_millis(wait * 1_000 - 1));
+        is_throttled(&app.send(login("alice", WRONG, ELSEWHERE)).await, "1");
+        app.clock.advance(Duration::from_millis(1));
+        app.send(login("alice", WRONG, ELSEWHERE)).await.check_problem(ProblemCode::InvalidCredentials);
     }
 }
 
 #[actix_web::test]
 async fn whoever_asks_for_the_current_password_is_throttled_with_the_logins() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    let work = rig.hasher.work();
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    let work = app.hasher.work();
     for _ in 0..SCHEDULE.free {
-        rig.delete_account(&tokens.access, WRONG)
+        app.delete_account(&tokens.access, WRONG)
             .await
             .check_violations(&[("#/current_password", "incorrect")]);
     }
     for answer in [
-        rig.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
-        rig.delete_account(&tokens.access, PASSWORD).await,
-        rig.send(
+        app.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await,
+        app.delete_account(&tokens.access, PASSWORD).await,
+        app.send(
             with_json(Method::POST, "/me/delete", json!({"current_password": PASSWORD}))
                 .insert_header(bearer(&tokens.access)),
         )
         .await,
-        rig.login("alice", PASSWORD).await,
+        app.login("alice", PASSWORD).await,
     ] {
         is_throttled(&answer, "1");
     }
-    assert_eq!(rig.hasher.work() - work, SCHEDULE.free as usize);
-    rig.wait(1);
-    rig.login("alice", PASSWORD).await.tokens();
-    rig.login("alice", PASSWORD).await.tokens();
+    assert_eq!(app.hasher.work() - work, SCHEDULE.free as usize);
+    app.wait(1);
+    app.login("alice", PASSWORD).await.tokens();
+    app.login("alice", PASSWORD).await.tokens();
 }
 
 /// ASVS 6.3.4: every route that gives out tokens, as the description lists them, asks for a password through the gate, or
 /// is known here to ask for something that nobody guesses.
 #[actix_web::test]
 async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
-    let rig = Rig::new().await;
-    let tokens = rig.alice().await;
-    use_up(&rig, "alice", ELSEWHERE).await;
+    let app = TestApp::new().await;
+    let tokens = app.alice().await;
+    use_up(&app, "alice", ELSEWHERE).await;
     let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -130,7 +130,7 @@ async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
         };
         let request = with_json(method, &path, body).insert_header(bearer(&tokens.access));
         let request = request.peer_addr(format!("{ELSEWHERE}:1").parse().unwrap());
-        is_throttled(&rig.send(request).await, "1");
+        is_throttled(&app.send(request).await, "1");
     }
 }
 
@@ -145,28 +145,28 @@ async fn a_throttled_flood_takes_no_place_from_the_owner() {
     let quota = Quota { count: often, per: Duration::from_secs(1), burst: often };
     setup.config.limits =
         LimitsConfig { enabled: true, login: quota, register: quota, ..LimitsConfig::default() };
-    let rig = Rc::new(setup.start().await);
-    rig.register("Alice", PASSWORD).await;
-    rig.send(login("alice", PASSWORD, HOME)).await.tokens();
-    use_up(&rig, "alice", ELSEWHERE).await;
+    let app = Rc::new(setup.start().await);
+    app.register("Alice", PASSWORD).await;
+    app.send(login("alice", PASSWORD, HOME)).await.tokens();
+    use_up(&app, "alice", ELSEWHERE).await;
 
     let hold = hasher.hold();
-    let before = rig.api.password_lane_counts();
+    let before = app.api.password_pool_counts();
     let owner = spawn({
-        let rig = Rc::clone(&rig);
-        async move { rig.send(login("alice", PASSWORD, HOME)).await }
+        let app = Rc::clone(&app);
+        async move { app.send(login("alice", PASSWORD, HOME)).await }
     });
     let flood = async {
-        while rig.api.password_lane_counts().begun == before.begun {
+        while app.api.password_pool_counts().begun == before.begun {
             yield_now().await;
         }
         for n in 0..100 {
-            let answer = rig.send(login("alice", PASSWORD, &format!("203.0.113.{n}"))).await;
+            let answer = app.send(login("alice", PASSWORD, &format!("203.0.113.{n}"))).await;
             is_throttled(&answer, "1");
         }
     };
     timeout(Duration::from_mins(1), flood).await.expect("nobody waits for a hash");
-    let counts = rig.api.password_lane_counts();
+    let counts = app.api.password_pool_counts();
     assert_eq!((counts.begun, counts.waiting, counts.shed), (before.begun + 1, 0, before.shed));
     drop(hold);
     owner.await.unwrap().tokens();

@@ -101,7 +101,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         trusted_proxies: settings.server.trusted_proxies.clone(),
         allowed_origins: settings.cors.clone(),
         limits: settings.limits,
-        password_lane: settings.password_lane,
+        password_pool: settings.password_pool,
     }
 }
 
@@ -115,7 +115,7 @@ async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api:
     signals.next().await;
     log::info!("stopping");
     if let Some(api) = api.upgrade() {
-        api.close_password_lane();
+        api.close_password_pool();
     }
     // The stop is under way with the call; its future only waits for the end.
     drop(server.stop(true));

@@ -201,8 +201,8 @@ fn the_queue_is_as_long_as_the_threads_hash_in_a_second() {
         [("2", "12", 1), ("1", "12", 1), ("8", "12", 15), ("2", "14", 1), ("2", "10", 21)]
     {
         let variables = [("PORTCULLIS_HASHING__THREADS", threads), ("PORTCULLIS_HASHING__BCRYPT_COST", cost)];
-        let lane = load(None, &variables).unwrap().password_lane;
-        assert_eq!(lane.queue.get(), expected, "{threads} threads at cost {cost}");
+        let pool = load(None, &variables).unwrap().password_pool;
+        assert_eq!(pool.queue.get(), expected, "{threads} threads at cost {cost}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What holds of every body that somebody may send.
 #![expect(
     clippy::expect_used,
-    reason = "it is about the input: an answer that cannot be read breaks the law"
+    reason = "it is about the input: an answer that cannot be read breaks an invariant"
 )]
 
 use actix_web::ResponseError;

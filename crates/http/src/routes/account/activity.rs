@@ -19,7 +19,7 @@ use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::json::pointer_to;
 use crate::openapi::{self, BEARER, STORE, problems};
@@ -27,7 +27,7 @@ use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, as_rfc3339, as_text};
 use crate::respond::problem::Problem;
 use crate::respond::violation::{Violation, ViolationCode};
-use crate::routes::{Answer, is_foreign};
+use crate::routes::{HandlerResult, is_foreign};
 
 /// Lists the security events of the account
 ///
@@ -44,9 +44,9 @@ use crate::routes::{Answer, is_foreign};
     responses((status = 200, description = "The events.", body = ActivityResponse), Problems),
     security(("access_token" = [])),
 )]
-pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> Answer {
+pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> HandlerResult {
     let Page { before, most } = page;
-    let activity = api.blocking(Lane::Data, move |auth| auth.activity(&bearer.0, before, most)).await??;
+    let activity = api.blocking(Pool::Data, move |auth| auth.activity(&bearer.0, before, most)).await??;
     let events = activity.events.iter().map(EventBody::from).collect();
     let next_cursor = activity.next.map(to_cursor);
     Ok(json::json(StatusCode::OK, &ActivityResponse { events, next_cursor }))

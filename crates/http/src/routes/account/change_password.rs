@@ -8,7 +8,7 @@ use portcullis_domain::service::PasswordChange;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
@@ -16,7 +16,7 @@ use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::respond::json;
 use crate::respond::token_set::TokenSetBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Changes the password of the user of the access token
 ///
@@ -34,11 +34,11 @@ pub(crate) async fn change_password(
     client: Client,
     bearer: Bearer,
     body: StrictJson<ChangePasswordRequest>,
-) -> Answer {
+) -> HandlerResult {
     let form = PasswordChange { current: body.0.current_password, new: body.0.new_password };
-    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
+    let pool = Pool::Password(Caller::user(bearer.0.claims().user, &client.0));
     let work = move |auth: &AuthService| auth.change_password(&bearer.0, &form, &client.0);
-    let tokens = api.blocking(lane, work).await??;
+    let tokens = api.blocking(pool, work).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

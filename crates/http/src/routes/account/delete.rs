@@ -6,14 +6,14 @@ use portcullis_domain::password::PasswordAttempt;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::respond::json;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Deletes the account of the user of the access token
 ///
@@ -30,11 +30,11 @@ pub(crate) async fn delete_account(
     client: Client,
     bearer: Bearer,
     body: StrictJson<DeleteAccountRequest>,
-) -> Answer {
+) -> HandlerResult {
     let current = body.0.current_password;
-    let lane = Lane::Password(Caller::user(bearer.0.claims().user, &client.0));
+    let pool = Pool::Password(Caller::user(bearer.0.claims().user, &client.0));
     let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
-    api.blocking(lane, work).await??;
+    api.blocking(pool, work).await??;
     Ok(json::no_content())
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn delete_account_by_post(
     client: Client,
     bearer: Bearer,
     body: StrictJson<DeleteAccountRequest>,
-) -> Answer {
+) -> HandlerResult {
     delete_account(api, client, bearer, body).await
 }
 

@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::json;
 use crate::respond::user::UserBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Returns the user of the access token
 #[utoipa::path(
@@ -17,8 +17,8 @@ use crate::routes::Answer;
     responses((status = 200, description = "The user.", body = UserBody), Problems),
     security(("access_token" = [])),
 )]
-pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> Answer {
-    let user = api.blocking(Lane::Data, move |auth| auth.me(&bearer.0)).await??;
+pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> HandlerResult {
+    let user = api.blocking(Pool::Data, move |auth| auth.me(&bearer.0)).await??;
     Ok(json::json(StatusCode::OK, &UserBody::from(&user)))
 }
 

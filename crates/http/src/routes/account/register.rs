@@ -7,7 +7,7 @@ use portcullis_domain::service::Registration;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
 use crate::limit::in_flight::Caller;
@@ -15,7 +15,7 @@ use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
 use crate::respond::user::UserBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Registers a user
 ///
@@ -25,10 +25,14 @@ use crate::routes::Answer;
     request_body = RegisterRequest,
     responses((status = 201, description = "The new user.", body = UserBody), Problems),
 )]
-pub(crate) async fn register(api: Data<Api>, client: Client, body: StrictJson<RegisterRequest>) -> Answer {
+pub(crate) async fn register(
+    api: Data<Api>,
+    client: Client,
+    body: StrictJson<RegisterRequest>,
+) -> HandlerResult {
     let form = Registration { username: body.0.username, password: body.0.password };
-    let lane = Lane::Password(Caller::registering(&client.0));
-    let user = api.blocking(lane, move |auth| auth.register(&form, &client.0)).await??;
+    let pool = Pool::Password(Caller::registering(&client.0));
+    let user = api.blocking(pool, move |auth| auth.register(&form, &client.0)).await??;
     Ok(json::json(StatusCode::CREATED, &UserBody::from(&user)))
 }
 

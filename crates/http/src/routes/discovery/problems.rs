@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::openapi;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Lists all problem codes
 #[utoipa::path(
@@ -26,7 +26,7 @@ pub(crate) async fn problems(api: Data<Api>) -> HttpResponse {
     params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
     responses((status = 200, description = "The explanation.", body = Explanation), Problems),
 )]
-pub(crate) async fn problem(code: Path<String>) -> Answer {
+pub(crate) async fn problem(code: Path<String>) -> HandlerResult {
     let code = ProblemCode::ALL.iter().find(|known| known.word() == *code).ok_or(ProblemCode::NotFound)?;
     Ok(json::cacheable(JSON, json::to_json(&Explanation::from(*code)).into()))
 }

@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::openapi::{openapi_of, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Returns the OpenAPI document of this API
 #[utoipa::path(
@@ -25,7 +25,7 @@ use crate::routes::Answer;
         Problems,
     ),
 )]
-pub(crate) async fn openapi_json(api: Data<Api>) -> Answer {
+pub(crate) async fn openapi_json(api: Data<Api>) -> HandlerResult {
     let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
     Ok(json::cacheable(JSON, docs.openapi.clone()))
 }
@@ -53,7 +53,7 @@ pub(crate) async fn page() -> HttpResponse {
         Problems,
     ),
 )]
-pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> Answer {
+pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> HandlerResult {
     let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
     let file = docs.files.get(name.as_str()).ok_or(ProblemCode::NotFound)?;
     let mut answer = json::cacheable(file.content_type.clone(), file.content.clone());

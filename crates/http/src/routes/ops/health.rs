@@ -15,7 +15,7 @@ use crate::api::Api;
 use crate::openapi::{self, problems};
 use crate::respond::json;
 use crate::respond::problem::ProblemBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Returns 200 while the process runs
 ///
@@ -42,7 +42,7 @@ pub(crate) async fn health() -> HttpResponse {
         Problems,
     ),
 )]
-pub(crate) async fn ready(api: Data<Api>) -> Answer {
+pub(crate) async fn ready(api: Data<Api>) -> HandlerResult {
     let readiness = api.readiness().await?;
     Ok(ReadyResponse::from(readiness).into_answer(readiness.is_ready()))
 }

@@ -13,7 +13,7 @@ use portcullis_domain::service::Readiness;
 use tokio::sync::Mutex;
 
 use crate::api::Api;
-use crate::blocking::ThreadLane;
+use crate::blocking::ThreadPool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
@@ -22,7 +22,7 @@ use crate::respond::problem::Problem;
 pub(crate) struct LastReadiness {
     /// With when it came, by the clock that nobody sets.
     last: Mutex<Option<(Duration, Readiness)>>,
-    lane: ThreadLane,
+    pool: ThreadPool,
 }
 
 impl LastReadiness {
@@ -31,7 +31,7 @@ impl LastReadiness {
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { last: Mutex::new(None), lane: ThreadLane::start("readiness", 1, 1)? })
+        Ok(Self { last: Mutex::new(None), pool: ThreadPool::start("readiness", 1, 1)? })
     }
 }
 
@@ -58,7 +58,7 @@ impl Api {
             return Ok(readiness);
         }
         let auth = self.auth.clone();
-        let readiness = self.readiness.lane.run(move || AuthService::readiness(&auth)).await;
+        let readiness = self.readiness.pool.run(move || AuthService::readiness(&auth)).await;
         // The thread is still busy with a check that nobody waits for any more.
         let readiness = readiness.map_err(|_busy| Problem::new(ProblemCode::NotReady))?;
         *last = Some((self.clock.uptime(), readiness));
@@ -88,7 +88,7 @@ mod tests {
     use portcullis_testkit::fixtures::NOW;
 
     use super::*;
-    use crate::blocking::Lane;
+    use crate::blocking::Pool;
     use crate::config::HttpConfig;
 
     /// A store whose checks say when they start, end when they are told, and are counted.
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    struct Rig {
+    struct Fixture {
         api: Api,
         clock: Arc<FixedClock>,
         checks: Arc<AtomicUsize>,
@@ -120,7 +120,7 @@ mod tests {
         open: SyncSender<()>,
     }
 
-    fn rig() -> Rig {
+    fn fixture() -> Fixture {
         let clock = Arc::new(FixedClock::at(NOW));
         let checks = Arc::new(AtomicUsize::new(0));
         let (started, has_started) = sync_channel(8);
@@ -134,7 +134,7 @@ mod tests {
         let (time, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
         let auth = AuthService::new(ports, portcullis_domain::Rules::default());
         let api = Api::new(auth, HttpConfig::default(), time, entropy).unwrap();
-        Rig { api, clock, checks, has_started, open }
+        Fixture { api, clock, checks, has_started, open }
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -143,36 +143,36 @@ mod tests {
 
     #[actix_web::test]
     async fn all_who_ask_at_once_share_one_check_and_its_outcome_holds_for_a_second() {
-        let rig = rig();
-        let mut first = pin!(rig.api.readiness());
-        let mut second = pin!(rig.api.readiness());
+        let fixture = fixture();
+        let mut first = pin!(fixture.api.readiness());
+        let mut second = pin!(fixture.api.readiness());
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
-        rig.open.send(()).unwrap();
+        fixture.open.send(()).unwrap();
         let outcome = first.await.unwrap();
         assert_eq!(second.await.unwrap(), outcome);
-        rig.clock.advance(LASTS - Duration::from_micros(1));
-        assert_eq!(rig.api.readiness().await.unwrap(), outcome);
-        assert_eq!(rig.checks.load(Ordering::SeqCst), 1);
+        fixture.clock.advance(LASTS - Duration::from_micros(1));
+        assert_eq!(fixture.api.readiness().await.unwrap(), outcome);
+        assert_eq!(fixture.checks.load(Ordering::SeqCst), 1);
 
-        rig.clock.advance(Duration::from_micros(1));
-        rig.open.send(()).unwrap();
-        rig.api.readiness().await.unwrap();
-        assert_eq!(rig.checks.load(Ordering::SeqCst), 2);
+        fixture.clock.advance(Duration::from_micros(1));
+        fixture.open.send(()).unwrap();
+        fixture.api.readiness().await.unwrap();
+        assert_eq!(fixture.checks.load(Ordering::SeqCst), 2);
     }
 
     #[actix_web::test]
     async fn nobody_waits_for_a_store_that_is_stuck() {
-        let rig = rig();
-        let mut stuck = pin!(rig.api.readiness());
+        let fixture = fixture();
+        let mut stuck = pin!(fixture.api.readiness());
         assert!(poll(stuck.as_mut()).is_pending());
-        rig.has_started.recv().unwrap();
+        fixture.has_started.recv().unwrap();
         for _ in 0..3 {
-            let problem = rig.api.readiness_within(Duration::ZERO).await.unwrap_err();
+            let problem = fixture.api.readiness_within(Duration::ZERO).await.unwrap_err();
             assert_eq!(problem.status_code(), 503);
         }
-        assert_eq!(rig.checks.load(Ordering::SeqCst), 1, "nor does it get more to do");
-        rig.open.send(()).unwrap();
+        assert_eq!(fixture.checks.load(Ordering::SeqCst), 1, "nor does it get more to do");
+        fixture.open.send(()).unwrap();
         stuck.await.unwrap();
     }
 
@@ -181,13 +181,13 @@ mod tests {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
         runtime.block_on(async {
-            let rig = rig();
+            let fixture = fixture();
             let (leave, left) = sync_channel::<()>(0);
             let work = move |_: &AuthService| left.recv().unwrap_err();
-            let mut busy = pin!(rig.api.blocking(Lane::Data, work));
+            let mut busy = pin!(fixture.api.blocking(Pool::Data, work));
             assert!(poll(busy.as_mut()).is_pending());
-            rig.open.send(()).unwrap();
-            assert!(rig.api.readiness().await.is_ok());
+            fixture.open.send(()).unwrap();
+            assert!(fixture.api.readiness().await.is_ok());
             drop(leave);
             busy.await.unwrap();
         });

@@ -5,13 +5,13 @@ use portcullis_domain::id::SessionId;
 use uuid::fmt::Hyphenated;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
 use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Ends a session of the user of the access token
 ///
@@ -24,11 +24,16 @@ use crate::routes::Answer;
     responses((status = 204, description = "The session has ended."), Problems),
     security(("access_token" = [])),
 )]
-pub(crate) async fn end_session(api: Data<Api>, client: Client, bearer: Bearer, id: Path<String>) -> Answer {
+pub(crate) async fn end_session(
+    api: Data<Api>,
+    client: Client,
+    bearer: Bearer,
+    id: Path<String>,
+) -> HandlerResult {
     // What is no id names no session.
     let id: Hyphenated = id.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
     let session = SessionId::from_uuid(id.into_uuid());
-    api.blocking(Lane::Data, move |auth| auth.end_session(&bearer.0, session, &client.0)).await??;
+    api.blocking(Pool::Data, move |auth| auth.end_session(&bearer.0, session, &client.0)).await??;
     Ok(json::no_content())
 }
 

@@ -11,11 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::json::{self, as_rfc3339, as_text};
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Lists the live sessions of the user of the access token
 ///
@@ -25,8 +25,8 @@ use crate::routes::Answer;
     responses((status = 200, description = "The sessions.", body = SessionsResponse), Problems),
     security(("access_token" = [])),
 )]
-pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> Answer {
-    let sessions = api.blocking(Lane::Data, move |auth| auth.sessions(&bearer.0)).await??;
+pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> HandlerResult {
+    let sessions = api.blocking(Pool::Data, move |auth| auth.sessions(&bearer.0)).await??;
     let current = bearer.0.claims().session;
     let sessions = sessions.iter().map(|session| SessionBody::new(session, current)).collect();
     Ok(json::json(StatusCode::OK, &SessionsResponse { sessions }))

@@ -8,7 +8,7 @@ use portcullis_domain::service::Credentials;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
 use crate::limit::in_flight::Caller;
@@ -16,7 +16,7 @@ use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
 use crate::respond::token_set::TokenSetBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Logs in and opens a session
 ///
@@ -28,16 +28,16 @@ use crate::routes::Answer;
     request_body = LoginRequest,
     responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
 )]
-pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> Answer {
+pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> HandlerResult {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
-    // A throttled login takes no place in the lane, and logins from known networks have places of their own.
+    // A throttled login takes no permit of the pool, and logins from known networks have permits of their own.
     let check = move |auth: &AuthService| {
         auth.may_log_in(&credentials, &client.0).map(|network| (network, credentials, client))
     };
-    let (network, credentials, client) = api.blocking(Lane::AheadOfPassword, check).await??;
+    let (network, credentials, client) = api.blocking(Pool::LoginCheck, check).await??;
     let caller = Caller::logging_in(&credentials.username, &client.0, network);
     let log_in = move |auth: &AuthService| auth.login(&credentials, &client.0);
-    let tokens = api.blocking(Lane::Password(caller), log_in).await??;
+    let tokens = api.blocking(Pool::Password(caller), log_in).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::bearer::UnverifiedBearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
@@ -21,7 +21,7 @@ use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
 use crate::respond::problem::Problem;
 use crate::respond::violation::{Violation, ViolationCode};
-use crate::routes::{Answer, is_foreign};
+use crate::routes::{HandlerResult, is_foreign};
 
 /// Logs out: ends the session of a token, or further sessions of its user
 ///
@@ -45,9 +45,9 @@ pub(crate) async fn logout(
     scope: Scoped,
     bearer: UnverifiedBearer,
     body: StrictJson<LogoutRequest>,
-) -> Answer {
+) -> HandlerResult {
     let token = tokens_of(bearer, body.0)?;
-    api.blocking(Lane::Data, move |auth| auth.logout(&token, scope.0, &client.0)).await??;
+    api.blocking(Pool::Data, move |auth| auth.logout(&token, scope.0, &client.0)).await??;
     Ok(json::no_content())
 }
 

@@ -6,14 +6,14 @@ use portcullis_domain::token::RefreshToken;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::blocking::Lane;
+use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, StrictJson};
 use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
 use crate::respond::token_set::TokenSetBody;
-use crate::routes::Answer;
+use crate::routes::HandlerResult;
 
 /// Exchanges a refresh token for the next tokens of its session
 ///
@@ -24,13 +24,17 @@ use crate::routes::Answer;
     request_body = RefreshRequest,
     responses((status = 200, description = "The next tokens of the session.", body = TokenSetBody), Problems),
 )]
-pub(crate) async fn refresh(api: Data<Api>, client: Client, body: StrictJson<RefreshRequest>) -> Answer {
+pub(crate) async fn refresh(
+    api: Data<Api>,
+    client: Client,
+    body: StrictJson<RefreshRequest>,
+) -> HandlerResult {
     let token = body.0.refresh_token;
     let session = api.auth.refreshed_session(&token);
     if let Some(refusal) = session.and_then(|session| api.limits.session_refresh.refusal(session)) {
         return Ok(refusal);
     }
-    let tokens = api.blocking(Lane::Data, move |auth| auth.refresh(&token, &client.0)).await??;
+    let tokens = api.blocking(Pool::Data, move |auth| auth.refresh(&token, &client.0)).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

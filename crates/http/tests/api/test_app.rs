@@ -49,7 +49,7 @@ impl Setup {
         Self { store, clock, hasher, ports, rules, config, knows_revocations: true }
     }
 
-    pub(crate) async fn start(self) -> Rig {
+    pub(crate) async fn start(self) -> TestApp {
         let auth = AuthService::new(self.ports.clone(), self.rules.clone());
         if self.knows_revocations {
             auth.catch_up().unwrap();
@@ -78,14 +78,14 @@ impl Setup {
             })
         });
         let Self { store, clock, hasher, ports, .. } = self;
-        Rig { call, api, auth, ports, store, clock, hasher, is_https }
+        TestApp { call, api, auth, ports, store, clock, hasher, is_https }
     }
 }
 
 type Call = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>;
 
 /// A running service and the fakes behind it.
-pub(crate) struct Rig {
+pub(crate) struct TestApp {
     call: Call,
     pub(crate) api: Arc<Api>,
     pub(crate) auth: AuthService,
@@ -96,7 +96,7 @@ pub(crate) struct Rig {
     is_https: bool,
 }
 
-impl Rig {
+impl TestApp {
     /// A service of fakes alone.
     pub(crate) async fn new() -> Self {
         Setup::new().start().await

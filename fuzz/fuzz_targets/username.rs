@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis_domain::username::law;
+use portcullis_domain::account::username_invariants;
 
-fuzz_target!(|input: &[u8]| law::holds(input));
+fuzz_target!(|input: &[u8]| username_invariants::holds(input));

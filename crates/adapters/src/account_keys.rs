@@ -12,10 +12,9 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
+use portcullis_domain::account::CanonicalName;
 use portcullis_domain::client::Network;
-use portcullis_domain::ports::Pseudonyms;
-use portcullis_domain::throttle::Pseudonym;
-use portcullis_domain::username::CanonicalName;
+use portcullis_domain::throttle::{Pseudonym, Pseudonyms};
 
 use crate::keys::RootKey;
 use crate::secret::Secrets;

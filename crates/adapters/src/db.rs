@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use std::time::{Duration, Instant};
 
 use diesel::r2d2::{NopErrorHandler, Pool};
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
@@ -570,8 +570,8 @@ fn in_time<T, E: From<StoreError>>(begun: Instant, value: T) -> Result<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::event::EventKind;
-    use portcullis_domain::ports::{EventLog, StoreErrorKind};
+    use portcullis_domain::audit::{EventKind, EventLog};
+    use portcullis_domain::ports::StoreErrorKind;
     use portcullis_testkit::fixtures::{NOW, event};
     use portcullis_testkit::{SeededEntropy, postgres::ThrowawayPostgres};
 

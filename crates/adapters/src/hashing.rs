@@ -10,8 +10,10 @@ mod werkzeug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{Entropy, HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
+use portcullis_domain::ports::Entropy;
 
 use self::argon2::Argon2id;
 pub use self::bcrypt::BcryptCost;

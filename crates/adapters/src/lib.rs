@@ -12,7 +12,8 @@
 //! use portcullis_adapters::{keys::SecretFingerprint, secret::Secret};
 //! use portcullis_domain::client::ClientInfo;
 //! use portcullis_domain::password::PasswordAttempt;
-//! use portcullis_domain::service::{Credentials, Registration};
+//! use portcullis_domain::session::Credentials;
+//! use portcullis_domain::account::Registration;
 //! use portcullis_domain::{AuthService, Ports, Rules};
 //!
 //! let folder = tempfile::tempdir()?;

@@ -5,44 +5,32 @@
 //! adapter over an async-only driver bridges with its runtime's `Handle::block_on` on such a thread.
 //!
 //! **A port method is the transaction**: it happens completely or not at all, and whatever must commit together is
-//! one method. Every method that changes something takes the [`SecurityEvent`](crate::event::SecurityEvent) that
+//! one method. Every method that changes something takes the [`SecurityEvent`](crate::audit::SecurityEvent) that
 //! commits with the change. Each "MUST" below has a test of that name in `portcullis_testkit::contract`.
 
-mod access_token_codec;
-mod attempt_store;
 mod clock;
-mod entropy;
-mod error;
-mod event_log;
-mod password_hasher;
-mod pseudonyms;
-mod refresh_token_codec;
-mod session_store;
-mod store_health;
-mod user_store;
+mod health;
+mod random;
+mod store_error;
 
 use std::sync::Arc;
 
-pub use access_token_codec::{AccessTokenCodec, InvalidToken, SignError};
-pub use attempt_store::AttemptStore;
-pub use clock::Clock;
-pub use entropy::Entropy;
-pub use error::{StoreError, StoreErrorKind};
-pub use event_log::EventLog;
-pub use password_hasher::{HashError, PasswordHasher, Verdict};
-pub use pseudonyms::Pseudonyms;
-pub use refresh_token_codec::RefreshTokenCodec;
-pub use session_store::{OpenSessionError, SessionStore};
-pub use store_health::{StoreHealth, StoreStatus};
-pub use user_store::{ChangeUserError, InsertUserError, UserStore};
-
+pub use self::clock::Clock;
 #[cfg(feature = "mocks")]
-pub use self::{
-    access_token_codec::MockAccessTokenCodec, attempt_store::MockAttemptStore, clock::MockClock,
-    entropy::MockEntropy, event_log::MockEventLog, password_hasher::MockPasswordHasher,
-    pseudonyms::MockPseudonyms, refresh_token_codec::MockRefreshTokenCodec, session_store::MockSessionStore,
-    store_health::MockStoreHealth, user_store::MockUserStore,
-};
+pub use self::clock::MockClock;
+#[cfg(feature = "mocks")]
+pub use self::health::MockStoreHealth;
+pub use self::health::{StoreHealth, StoreStatus};
+pub use self::random::Entropy;
+#[cfg(feature = "mocks")]
+pub use self::random::MockEntropy;
+pub use self::store_error::{StoreError, StoreErrorKind};
+use crate::account::UserStore;
+use crate::audit::EventLog;
+use crate::password::PasswordHasher;
+use crate::session::SessionStore;
+use crate::throttle::{AttemptStore, Pseudonyms};
+use crate::token::{AccessTokenCodec, RefreshTokenCodec};
 
 /// The outside world, as the use cases see it. A part is swapped by record update:
 ///

@@ -385,9 +385,9 @@ pub(crate) const BEARER: &[ProblemCode] =
 
 #[cfg(test)]
 mod tests {
+    use portcullis_domain::account::{CanonicalName, Username};
     use portcullis_domain::password::PasswordAttempt;
     use portcullis_domain::password::policy::PasswordPolicy;
-    use portcullis_domain::username::{CanonicalName, Username};
     use serde_json::Value;
 
     use super::*;

@@ -13,10 +13,11 @@ use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
 use portcullis_adapters::token::jwt::JwtCodec;
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
+use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, SecurityEvent};
 use portcullis_domain::id::uuid_v7;
-use portcullis_domain::ports::{Clock as _, Entropy, PasswordHasher};
+use portcullis_domain::password::PasswordHasher;
+use portcullis_domain::ports::{Clock as _, Entropy};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 

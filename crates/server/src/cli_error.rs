@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
+use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted};
 
 use crate::logging;
 use crate::settings::InvalidSetting;

@@ -30,14 +30,15 @@ use std::borrow::Cow;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use portcullis_domain::event::{EventKind, LogoutScope, SecurityEvent};
+use portcullis_domain::account::{NewUser, UserStore};
+use portcullis_domain::audit::{EventKind, EventLog, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{
-    AttemptStore, EventLog, OpenSessionError, SessionStore, StoreHealth, UserStore,
+use portcullis_domain::ports::StoreHealth;
+use portcullis_domain::session::{
+    Ending, Generation, NewSession, News, OpenSessionError, Presentation, Rotation, Session, SessionStore,
 };
-use portcullis_domain::session::{Ending, Generation, NewSession, News, Presentation, Rotation, Session};
+use portcullis_domain::throttle::AttemptStore;
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::NewUser;
 
 use crate::fixtures::{self, IDLE, NOW};
 use crate::{MemoryStore, SeededEntropy};

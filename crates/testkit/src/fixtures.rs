@@ -3,17 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use portcullis_domain::account::{CredentialVersion, NewUser, Registration, Username};
+use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, SecurityEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId, uuid_v7};
 use portcullis_domain::password::{PasswordAttempt, PasswordHash};
 use portcullis_domain::ports::Entropy;
-use portcullis_domain::service::{Credentials, Registration};
-use portcullis_domain::session::NewSession;
+use portcullis_domain::session::{Credentials, NewSession};
 use portcullis_domain::throttle::{Pseudonym, RightAttempt};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::{CredentialVersion, NewUser};
-use portcullis_domain::username::Username;
 
 /// When tests happen, to the microsecond: 2027-01-15T08:00:00.123456Z.
 pub const NOW: UnixTime = UnixTime::from_micros(1_800_000_000_123_456);

@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
 
 /// Keeps passwords as they are: `plain:<salt>:<password>`. Counts the work it does.
 ///

@@ -9,14 +9,13 @@ mod user_store;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use portcullis_domain::User;
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::account::{User, UserStatus};
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{Generation, NewSession, Rotated, Session};
 use portcullis_domain::throttle::{Counter, Pseudonym, RightAttempt};
 use portcullis_domain::time::{StoreTime, UnixTime};
-use portcullis_domain::user::UserStatus;
 use uuid::Uuid;
 
 /// Users, sessions and events in memory, behind one lock: every method is a transaction.

@@ -1,7 +1,6 @@
+use portcullis_domain::account::CanonicalName;
 use portcullis_domain::client::Network;
-use portcullis_domain::ports::Pseudonyms;
-use portcullis_domain::throttle::Pseudonym;
-use portcullis_domain::username::CanonicalName;
+use portcullis_domain::throttle::{Pseudonym, Pseudonyms};
 
 use crate::tokens::checksum;
 

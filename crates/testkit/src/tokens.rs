@@ -1,11 +1,11 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::ports::{AccessTokenCodec, InvalidToken, RefreshTokenCodec, SignError};
 use portcullis_domain::session::Generation;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{
-    AccessToken, Claims, PublicKey, RefreshClaims, RefreshToken, SignedClaims, VerificationKey,
+    AccessToken, AccessTokenCodec, Claims, InvalidToken, PublicKey, RefreshClaims, RefreshToken,
+    RefreshTokenCodec, SignError, SignedClaims, VerificationKey,
 };
 use uuid::Uuid;
 

@@ -12,15 +12,15 @@ use portcullis_adapters::keys::{KeyRing, KeyRotation, SecretFingerprint, Signing
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
-use portcullis_domain::event::EventKind;
+use portcullis_domain::account::UserStore as _;
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::password::PasswordAttempt;
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::ports::{
-    AccessTokenCodec as _, RefreshTokenCodec as _, SessionStore as _, UserStore as _,
+use portcullis_domain::session::{Generation, Presentation, Rotation, SessionStore as _};
+use portcullis_domain::token::{
+    AccessTokenCodec as _, Claims, RefreshClaims, RefreshToken, RefreshTokenCodec as _,
 };
-use portcullis_domain::session::{Generation, Presentation, Rotation};
-use portcullis_domain::token::{Claims, RefreshClaims, RefreshToken};
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::fixtures::{IDLE, NOW, PASSWORD, event, new_session, new_user};
 use portcullis_testkit::postgres::ThrowawayPostgres;

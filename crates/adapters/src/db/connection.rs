@@ -8,9 +8,9 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionMa
 use diesel::r2d2::ManageConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
+use portcullis_domain::maintenance::MAX_SKEW;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::revocation::OVERLAP;
-use portcullis_domain::service::MAX_SKEW;
+use portcullis_domain::session::revocation::OVERLAP;
 
 use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
 use super::sqlite::file::{FILE_SYSTEM_ADVICE, Opening};

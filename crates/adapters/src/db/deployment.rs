@@ -4,7 +4,7 @@ use diesel::dsl::{case_when, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
-use portcullis_domain::retention::Sweep;
+use portcullis_domain::maintenance::Sweep;
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use super::connection::AnyConnection;

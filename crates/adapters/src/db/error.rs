@@ -429,11 +429,11 @@ mod tests {
     fn the_cause_is_found_behind_every_wrapping() {
         let read_only = || store_error(said(DatabaseErrorKind::ReadOnlyTransaction, "x"));
         let shared = StoreError::from(SharedFailure::from(read_only()));
-        let wrapped = portcullis_domain::ports::OpenSessionError::from(read_only());
+        let wrapped = portcullis_domain::session::OpenSessionError::from(read_only());
         for error in [&read_only() as &(dyn StdError + 'static), &shared, &wrapped] {
             assert!(is_read_only(error) && !is_conflict(error) && !concerns_one_request(error), "{error:?}");
         }
-        assert!(concerns_one_request(&portcullis_domain::ports::OpenSessionError::UserChanged));
+        assert!(concerns_one_request(&portcullis_domain::session::OpenSessionError::UserChanged));
         let full = store_error(said(DatabaseErrorKind::Unknown, "database or disk is full"));
         assert!(!concerns_one_request(&full));
     }

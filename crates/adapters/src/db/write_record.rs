@@ -121,7 +121,8 @@ const PROVEN_FOR: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use diesel::result::{DatabaseErrorKind, Error};
-    use portcullis_domain::ports::{InsertUserError, StoreError};
+    use portcullis_domain::account::InsertUserError;
+    use portcullis_domain::ports::StoreError;
 
     use super::super::error::store_error;
     use super::*;

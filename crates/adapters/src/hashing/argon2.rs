@@ -1,6 +1,6 @@
 use ::argon2::password_hash::phc::{Ident, Output, PasswordHash, Salt};
 use ::argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
-use portcullis_domain::ports::HashError;
+use portcullis_domain::password::HashError;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

@@ -8,8 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use portcullis_domain::id::UserId;
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
 
 use super::failed;
 

@@ -1,7 +1,7 @@
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
-use portcullis_domain::ports::HashError;
+use portcullis_domain::password::HashError;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 

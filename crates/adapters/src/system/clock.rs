@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_domain::service::MAX_SKEW;
+use portcullis_domain::maintenance::MAX_SKEW;
 use portcullis_domain::time::{StoreTime, UnixTime, micros};
 
 /// Makes a time of an uptime. The *running* time goes on with the uptime and is set by the store's clock; the time

@@ -15,9 +15,10 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::ports::{AccessTokenCodec, InvalidToken, SignError};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
+use portcullis_domain::token::{
+    AccessToken, AccessTokenCodec, Claims, InvalidToken, SignError, SignedClaims, VerificationKey,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;

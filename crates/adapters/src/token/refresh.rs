@@ -18,9 +18,8 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{InvalidToken, RefreshTokenCodec};
 use portcullis_domain::session::Generation;
-use portcullis_domain::token::{RefreshClaims, RefreshToken};
+use portcullis_domain::token::{InvalidToken, RefreshClaims, RefreshToken, RefreshTokenCodec};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

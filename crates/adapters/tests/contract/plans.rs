@@ -12,18 +12,16 @@ use diesel::row::NamedRow;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 use portcullis_adapters::db::{Database, DatabaseUrl};
-use portcullis_domain::event::{EventKind, LoginFailure};
+use portcullis_domain::account::{CanonicalName, Confirmed, CredentialVersion, UserStore};
+use portcullis_domain::audit::{EventKind, EventLog, LoginFailure};
 use portcullis_domain::id::SessionId;
+use portcullis_domain::maintenance::Sweep;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{AttemptStore, EventLog, SessionStore, UserStore};
-use portcullis_domain::retention::Sweep;
-use portcullis_domain::session::{Ending, Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::session::{Ending, Generation, NewSession, Presentation, Rotation, SessionStore};
 use portcullis_domain::throttle::{
-    Attempt, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE,
+    Attempt, AttemptStore, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE,
 };
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::{Confirmed, CredentialVersion};
-use portcullis_domain::username::CanonicalName;
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, right_attempt};
 

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 use portcullis_adapters::db::Database;
-use portcullis_domain::event::{EventKind, LogoutScope, SecurityEvent};
+use portcullis_domain::account::{ChangeUserError, UserStore};
+use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{ChangeUserError, Entropy, OpenSessionError, SessionStore, UserStore};
-use portcullis_domain::retention::{Sweep, Swept};
-use portcullis_domain::session::{Ending, Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::maintenance::{Sweep, Swept};
+use portcullis_domain::ports::Entropy;
+use portcullis_domain::session::{
+    Ending, Generation, NewSession, OpenSessionError, Presentation, Rotation, SessionStore,
+};
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededEntropy;
 use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use zeroize::Zeroizing;
 
-use super::PasswordAttempt;
+use crate::password::PasswordAttempt;
 
 /// Passwords that an operator refuses beside those of the shipped list. Cheap to clone.
 ///

@@ -1,13 +1,14 @@
 //! What a new password must be like.
 
-use super::common::{self, PasswordList};
-use super::{AcceptedPassword, PasswordAttempt};
-use crate::username::CanonicalName;
+use crate::account::CanonicalName;
+use crate::password::common::PasswordList;
+use crate::password::{AcceptedPassword, PasswordAttempt, common};
 
 /// The rules for new passwords. They guard registration and password changes, never a login.
 ///
 /// ```
-/// use portcullis_domain::password::{PasswordAttempt, policy::{PasswordPolicy, PasswordViolation}};
+/// use portcullis_domain::password::PasswordAttempt;
+/// use portcullis_domain::password::policy::{PasswordPolicy, PasswordViolation};
 ///
 /// let policy = PasswordPolicy::default();
 /// let good = PasswordAttempt::new("Tr0ub4dor&3x".to_owned());

@@ -14,7 +14,7 @@ fn own_activity_is_told_page_by_page() {
     world.wait(1);
     let tokens = world.login("alice");
     let (_bobs, bearer) = (world.login("bob"), world.live(&tokens));
-    let kinds = |activity: &portcullis_domain::service::Activity| {
+    let kinds = |activity: &portcullis_domain::audit::Activity| {
         activity.events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>()
     };
 

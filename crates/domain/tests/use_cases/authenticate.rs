@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use portcullis_domain::Ports;
-use portcullis_domain::event::LogoutScope;
-use portcullis_domain::ports::{AccessTokenCodec, SessionStore, UserStore};
-use portcullis_domain::service::{ConfirmError, LogoutToken};
-use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
-use portcullis_domain::{AuthService, Rules};
+use portcullis_domain::account::UserStore;
+use portcullis_domain::audit::LogoutScope;
+use portcullis_domain::session::{LogoutToken, SessionStore};
+use portcullis_domain::token::{AccessTokenCodec, Authentication, ConfirmError, RefreshToken, TokenSet};
+use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::PlainAccessTokens;
 
 use super::{World, client};
@@ -97,7 +96,7 @@ fn raising_the_floor_ends_every_token_from_before() {
     world.register("alice");
     let old = world.login("alice");
     world.wait(2);
-    let kind = portcullis_domain::event::EventKind::AllSessionsEnded;
+    let kind = portcullis_domain::audit::EventKind::AllSessionsEnded;
     let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
     world.store.raise_floor(&event).unwrap();
     world.service.catch_up().unwrap();

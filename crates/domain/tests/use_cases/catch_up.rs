@@ -2,13 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_domain::event::LogoutScope;
+use portcullis_domain::audit::LogoutScope;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{MockSessionStore, StoreHealth};
-use portcullis_domain::service::{
-    CatchUpError, Check, ClockNotTrusted, LoginError, LogoutToken, RefreshError,
-};
-use portcullis_domain::session::News;
+use portcullis_domain::maintenance::{CatchUpError, Check, ClockNotTrusted};
+use portcullis_domain::ports::StoreHealth;
+use portcullis_domain::session::{LoginError, LogoutToken, MockSessionStore, News, RefreshError};
 use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
 use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};

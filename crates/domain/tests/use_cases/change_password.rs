@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use portcullis_domain::event::EventKind;
-use portcullis_domain::password::PasswordHash;
+use portcullis_domain::account::{MockUserStore, UserStore};
+use portcullis_domain::audit::EventKind;
+use portcullis_domain::maintenance::ClockNotTrusted;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::ports::{MockUserStore, OpenSessionError, UserStore};
-use portcullis_domain::service::{ChangePasswordError, ClockNotTrusted, LoginError, PasswordChange};
+use portcullis_domain::password::{ChangePasswordError, PasswordChange, PasswordHash};
+use portcullis_domain::session::{LoginError, OpenSessionError};
 use portcullis_domain::token::{Authentication, LiveClaims, TokenSet};
 use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::fixtures::{NOW, PASSWORD};

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use portcullis_domain::event::EventKind;
-use portcullis_domain::ports::{ChangeUserError, MockUserStore, UserStore};
-use portcullis_domain::service::{DeleteAccountError, LoginError};
-use portcullis_domain::user::CredentialVersion;
+use portcullis_domain::account::{
+    ChangeUserError, CredentialVersion, DeleteAccountError, MockUserStore, UserStore,
+};
+use portcullis_domain::audit::EventKind;
+use portcullis_domain::session::LoginError;
 use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::fixtures::PASSWORD;
 

@@ -2,14 +2,11 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portcullis_domain::event::{EventKind, LoginFailure};
-use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{
-    EventLog, HashError, MockEventLog, MockPasswordHasher, MockUserStore, OpenSessionError, StoreError,
-    StoreErrorKind, UserStore, Verdict,
-};
-use portcullis_domain::service::LoginError;
-use portcullis_domain::user::NewUser;
+use portcullis_domain::account::{MockUserStore, NewUser, UserStore};
+use portcullis_domain::audit::{EventKind, EventLog, LoginFailure, MockEventLog};
+use portcullis_domain::password::{HashError, MockPasswordHasher, PasswordHash, Verdict};
+use portcullis_domain::ports::{StoreError, StoreErrorKind};
+use portcullis_domain::session::{LoginError, OpenSessionError};
 use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{MemoryStore, PlainHasher};

@@ -1,5 +1,5 @@
-use portcullis_domain::event::{EventKind, LogoutScope};
-use portcullis_domain::service::{LogoutError, LogoutToken, RefreshError};
+use portcullis_domain::audit::{EventKind, LogoutScope};
+use portcullis_domain::session::{LogoutError, LogoutToken, RefreshError};
 use portcullis_domain::token::{AccessToken, Authentication, RefreshToken, TokenSet};
 
 use super::{World, assert_refused, client};

@@ -24,17 +24,15 @@ mod throttle;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_domain::account::{Registration, User, UserStore};
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::EventKind;
-use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::ports::{
-    Clock, MockSessionStore, PasswordHasher, StoreError, StoreErrorKind, UserStore,
-};
-use portcullis_domain::service::{LoginError, RefreshError, Registration};
-use portcullis_domain::session::News;
+use portcullis_domain::password::{PasswordAttempt, PasswordHasher};
+use portcullis_domain::ports::{Clock, StoreError, StoreErrorKind};
+use portcullis_domain::session::{LoginError, MockSessionStore, News, RefreshError};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{Authentication, LiveClaims, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules, User};
+use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
 

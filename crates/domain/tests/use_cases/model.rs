@@ -31,12 +31,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_domain::event::{EventKind, LogoutScope};
+use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{Clock, RefreshTokenCodec, SessionStore};
-use portcullis_domain::service::{LogoutToken, RefreshError};
-use portcullis_domain::session::{Generation, Presentation, Rotation, Session};
-use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken};
+use portcullis_domain::ports::Clock;
+use portcullis_domain::session::{
+    Generation, LogoutToken, Presentation, RefreshError, Rotation, Session, SessionStore,
+};
+use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec};
 use portcullis_domain::{AuthService, Ports, Rules};
 use portcullis_testkit::fixtures::{self, NOW};
 use portcullis_testkit::{Backup, FixedClock, MemoryStore, PlainRefreshTokens};

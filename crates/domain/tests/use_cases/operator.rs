@@ -1,6 +1,7 @@
-use portcullis_domain::event::EventKind;
+use portcullis_domain::admin::{OperatorError, SetPasswordError};
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::service::{LoginError, OperatorError, SetPasswordError};
+use portcullis_domain::session::LoginError;
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, assert_refused, password};
@@ -102,7 +103,7 @@ fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
     world.wait(3);
     // The rotation commits first, with a later time than the raising of the floor that commits after it.
     let renewed = world.service.refresh(&old.refresh, &super::client()).unwrap();
-    portcullis_domain::ports::SessionStore::raise_floor(&*world.store, &raised).unwrap();
+    portcullis_domain::session::SessionStore::raise_floor(&*world.store, &raised).unwrap();
     world.service.catch_up().unwrap();
     assert_refused(&world.service, &renewed);
     world.assert_over(&renewed);

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use portcullis_domain::maintenance::{Check, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 use portcullis_domain::ports::{MockStoreHealth, StoreStatus};
-use portcullis_domain::service::{Check, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 use portcullis_domain::time::{StoreTime, UnixTime};
 use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::fixtures::NOW;

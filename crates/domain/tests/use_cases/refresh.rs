@@ -2,13 +2,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use portcullis_domain::Rules;
-use portcullis_domain::event::EventKind;
-use portcullis_domain::ports::RefreshTokenCodec;
-use portcullis_domain::service::RefreshError;
-use portcullis_domain::session::{Generation, Rotation};
-use portcullis_domain::token::{RefreshClaims, RefreshToken, TokenSet};
-use portcullis_domain::{Ports, token::Authentication};
+use portcullis_domain::audit::EventKind;
+use portcullis_domain::session::{Generation, RefreshError, Rotation};
+use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec, TokenSet};
+use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::PlainRefreshTokens;
 
 use super::{World, broken_store, client, mock_sessions};

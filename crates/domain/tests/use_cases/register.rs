@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use portcullis_domain::event::EventKind;
+use portcullis_domain::account::{
+    InsertUserError, MockUserStore, RegisterError, Rejections, UserStatus, UserStore, UsernameViolation,
+};
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::ports::{InsertUserError, MockUserStore, UserStore};
-use portcullis_domain::service::{RegisterError, Rejections};
-use portcullis_domain::user::UserStatus;
-use portcullis_domain::username::UsernameViolation;
 use portcullis_domain::{Ports, Rules};
 use portcullis_testkit::fixtures::PASSWORD;
 

@@ -1,7 +1,6 @@
-use portcullis_domain::event::EventKind;
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::service::EndSessionError;
-use portcullis_domain::session::{Generation, Rotated};
+use portcullis_domain::session::{EndSessionError, Generation, Rotated};
 
 use super::{World, client, entropy};
 

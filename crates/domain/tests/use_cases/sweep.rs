@@ -2,9 +2,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use portcullis_domain::Rules;
+use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted, Sweeper};
 use portcullis_domain::ports::StoreHealth;
-use portcullis_domain::revocation::REMEMBERED;
-use portcullis_domain::service::{CatchUpError, ClockNotTrusted, Sweeper};
+use portcullis_domain::session::revocation::REMEMBERED;
 
 use super::World;
 

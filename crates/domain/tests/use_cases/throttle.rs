@@ -1,15 +1,17 @@
 //! Guessing does not scale, and nobody is locked out by it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_domain::account::DeleteAccountError;
+use portcullis_domain::audit::{EventKind, LoginFailure};
 use portcullis_domain::client::{ClientInfo, NetworkStatus};
-use portcullis_domain::event::{EventKind, LoginFailure};
-use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{HashError, MockPasswordHasher, Verdict};
-use portcullis_domain::service::{ChangePasswordError, DeleteAccountError, LoginError, PasswordChange};
+use portcullis_domain::password::{
+    ChangePasswordError, HashError, MockPasswordHasher, PasswordChange, PasswordHash, Verdict,
+};
+use portcullis_domain::session::LoginError;
 use portcullis_domain::throttle::{FORGOTTEN_AFTER, KNOWN_FOR, SCHEDULE};
 use portcullis_domain::token::TokenSet;
 use portcullis_domain::{AuthService, Ports, Rules};
@@ -351,15 +353,15 @@ fn what_is_over_is_swept_out_with_an_event_of_what_ended() {
 #[test]
 fn many_counters_are_swept_out_in_steps() {
     let world = World::new();
-    let batch = portcullis_domain::service::Sweeper::BATCH;
+    let batch = portcullis_domain::maintenance::Sweeper::BATCH;
     for n in 0..batch + 3 {
         log_in(&world.service, ELSEWHERE, &format!("nobody-{n}"), WRONG).unwrap_err();
     }
     world.clock.advance(FORGOTTEN_AFTER);
     let mut sweeper = world.service.sweeper();
-    assert_eq!(sweeper.step().unwrap(), portcullis_domain::service::Sweeper::STEP);
+    assert_eq!(sweeper.step().unwrap(), portcullis_domain::maintenance::Sweeper::STEP);
     assert_eq!(world.store.counter_rows(), 3);
-    assert_eq!(sweeper.step().unwrap(), portcullis_domain::service::Sweeper::PAUSE);
+    assert_eq!(sweeper.step().unwrap(), portcullis_domain::maintenance::Sweeper::PAUSE);
     assert_eq!(world.store.counter_rows(), 0);
 }
 
@@ -368,21 +370,34 @@ fn many_counters_are_swept_out_in_steps() {
 // ASVS 7.6.2
 #[test]
 fn every_path_to_a_password_or_a_token_is_listed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/service");
-    let mut sources = vec![folder.with_extension("rs")];
-    sources.extend(fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
-    sources.sort();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources = sources(&root);
     let callers_of = |call: &str| -> Vec<_> {
-        let calls = |path: &&std::path::PathBuf| fs::read_to_string(path).unwrap().contains(call);
-        sources.iter().filter(calls).map(|path| path.file_stem().unwrap().to_str().unwrap()).collect()
+        let calls = |path: &&PathBuf| fs::read_to_string(path).unwrap().contains(call);
+        let name = |path: &PathBuf| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        sources.iter().filter(calls).map(name).collect()
     };
-    assert_eq!(callers_of("hasher.verify("), ["gate"]);
-    assert_eq!(callers_of("Admitted {"), ["gate"]);
-    assert_eq!(callers_of("access_tokens.sign("), ["service"]);
-    assert_eq!(callers_of("refresh_tokens.seal("), ["service"]);
+    assert_eq!(callers_of("hasher.verify("), ["throttle/begin.rs"]);
+    assert_eq!(callers_of("Admitted {"), ["throttle/begin.rs"]);
+    assert_eq!(callers_of("access_tokens.sign("), ["core.rs"]);
+    assert_eq!(callers_of("refresh_tokens.seal("), ["core.rs"]);
     // The first tokens of a session are for whoever the gate let in. The next ones are for the holder of the last, which
     // nobody guesses.
-    assert_eq!(callers_of("self.first_tokens("), ["change_password", "login"]);
-    assert_eq!(callers_of("self.issue("), ["refresh", "service"]);
-    assert_eq!(callers_of("self.verify("), ["change_password", "login"]);
+    assert_eq!(callers_of("self.first_tokens("), ["password/change.rs", "session/login.rs"]);
+    assert_eq!(callers_of("self.issue("), ["core.rs", "session/refresh.rs"]);
+    assert_eq!(callers_of("self.verify("), ["password/change.rs", "session/login.rs"]);
+}
+
+/// Returns the Rust files under a folder, sorted.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources.extend(self::sources(&path)),
+            false => sources.push(path),
+        }
+    }
+    sources.sort();
+    sources
 }

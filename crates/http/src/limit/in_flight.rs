@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use portcullis_domain::account::CanonicalName;
 use portcullis_domain::client::{ClientInfo, Network, NetworkBlock, NetworkStatus};
 use portcullis_domain::id::UserId;
-use portcullis_domain::username::CanonicalName;
 
 /// A caller whose request hashes a password: its class, and the keys that its permits are counted by.
 #[derive(Clone, Debug)]

@@ -8,11 +8,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use portcullis_domain::ports::{HashError, SignError, StoreError, StoreErrorKind};
-use portcullis_domain::service::{
-    ChangePasswordError, ClockNotTrusted, ConfirmError, DeleteAccountError, EndSessionError, LoginError,
-    LogoutError, MeError, RefreshError, RegisterError, Rejections,
-};
+use portcullis_domain::account::{DeleteAccountError, MeError, RegisterError, Rejections};
+use portcullis_domain::maintenance::ClockNotTrusted;
+use portcullis_domain::password::{ChangePasswordError, HashError};
+use portcullis_domain::ports::{StoreError, StoreErrorKind};
+use portcullis_domain::session::{EndSessionError, LoginError, LogoutError, RefreshError};
+use portcullis_domain::token::{ConfirmError, SignError};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! The body that describes a user.
 
-use portcullis_domain::User;
+use portcullis_domain::account::User;
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use portcullis_domain::account::UsernameViolation;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::username::UsernameViolation;
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};

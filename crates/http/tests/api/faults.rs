@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::test::TestRequest;
-use portcullis_domain::event::{PastEvent, SecurityEvent};
-use portcullis_domain::id::{EventId, SessionId, UserId};
-use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{
-    AccessTokenCodec, ChangeUserError, EventLog, InsertUserError, InvalidToken, OpenSessionError,
-    SessionStore, SignError, StoreError, StoreErrorKind, UserStore,
+use portcullis_domain::account::{
+    CanonicalName, ChangeUserError, Confirmed, InsertUserError, NewUser, User, UserStore,
 };
-use portcullis_domain::retention::{Sweep, Swept};
-use portcullis_domain::service::{CatchUpError, ClockNotTrusted};
-use portcullis_domain::session::{Ending, NewSession, News, Presentation, Rotation, Session};
+use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
+use portcullis_domain::id::{EventId, SessionId, UserId};
+use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted, Sweep, Swept};
+use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::{StoreError, StoreErrorKind};
+use portcullis_domain::session::{
+    Ending, NewSession, News, OpenSessionError, Presentation, Rotation, Session, SessionStore,
+};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::{AccessToken, Claims, SignedClaims, VerificationKey};
-use portcullis_domain::user::{Confirmed, NewUser, User};
-use portcullis_domain::username::CanonicalName;
+use portcullis_domain::token::{
+    AccessToken, AccessTokenCodec, Claims, InvalidToken, SignError, SignedClaims, VerificationKey,
+};
 use portcullis_http::{AllowedOrigins, ProblemCode};
 use portcullis_testkit::fixtures::{NOW, PASSWORD};
 use serde_json::json;

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
 use portcullis_testkit::PlainHasher;
 
 /// Hashes as [`PlainHasher`] does, except while a [`Hold`] exists.

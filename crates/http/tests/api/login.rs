@@ -1,8 +1,7 @@
-use portcullis_domain::event::EventKind;
+use portcullis_domain::account::{NewUser, UserStore};
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::UserStore;
-use portcullis_domain::user::NewUser;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use serde_json::json;

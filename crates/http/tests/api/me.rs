@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use portcullis_domain::event::EventKind;
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::ports::AccessTokenCodec;
-use portcullis_domain::token::Claims;
+use portcullis_domain::token::{AccessTokenCodec, Claims};
 use portcullis_http::ProblemCode;
 use portcullis_testkit::PlainAccessTokens;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};

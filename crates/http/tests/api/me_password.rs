@@ -1,5 +1,5 @@
 use actix_web::http::Method;
-use portcullis_domain::event::EventKind;
+use portcullis_domain::audit::EventKind;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use serde_json::json;

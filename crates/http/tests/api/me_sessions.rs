@@ -1,5 +1,5 @@
 use actix_web::test::TestRequest;
-use portcullis_domain::event::{EventKind, LogoutScope};
+use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::SessionId;
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};

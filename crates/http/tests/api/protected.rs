@@ -1,10 +1,9 @@
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use portcullis_domain::event::{EventKind, LogoutScope};
+use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::ports::AccessTokenCodec;
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::Claims;
+use portcullis_domain::token::{AccessTokenCodec, Claims};
 use portcullis_http::ProblemCode;
 use portcullis_testkit::PlainAccessTokens;
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};

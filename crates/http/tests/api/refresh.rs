@@ -1,7 +1,6 @@
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::RefreshTokenCodec;
 use portcullis_domain::session::Generation;
-use portcullis_domain::token::RefreshClaims;
+use portcullis_domain::token::{RefreshClaims, RefreshTokenCodec};
 use portcullis_http::ProblemCode;
 use portcullis_testkit::PlainRefreshTokens;
 use serde_json::json;

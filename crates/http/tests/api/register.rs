@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use portcullis_domain::Rules;
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;

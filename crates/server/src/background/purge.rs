@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use portcullis_domain::service::{CatchUpError, Sweeper};
+use portcullis_domain::maintenance::{CatchUpError, Sweeper};
 
 use super::steps::{Steps, Trouble};
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use portcullis_domain::service::CatchUpError;
+use portcullis_domain::maintenance::CatchUpError;
 
 use super::steps::{Steps, Trouble, is_stopped};
 use crate::cli_error::CliError;
@@ -48,7 +48,7 @@ mod tests {
     use std::cell::Cell;
     use std::sync::mpsc;
 
-    use portcullis_domain::service::ClockNotTrusted;
+    use portcullis_domain::maintenance::ClockNotTrusted;
 
     use super::*;
     use crate::background::steps::tests::call;

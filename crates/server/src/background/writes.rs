@@ -3,8 +3,8 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use portcullis_domain::maintenance::Check;
 use portcullis_domain::ports::StoreError;
-use portcullis_domain::service::Check;
 
 use super::steps::{Steps, Trouble};
 

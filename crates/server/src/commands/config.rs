@@ -1,5 +1,5 @@
 use clap::Subcommand;
-use portcullis_domain::retention::KEPT;
+use portcullis_domain::maintenance::KEPT;
 
 use crate::cli_error::CliError;
 use crate::console::print;

@@ -3,8 +3,9 @@
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use portcullis_adapters::db::UnusableHash;
+use portcullis_domain::account::{RegisterError, Registration};
+use portcullis_domain::admin::SetPasswordError;
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::service::{RegisterError, Registration, SetPasswordError};
 use portcullis_domain::session::Session;
 
 use crate::bootstrap::{self, Purpose, unprepared};

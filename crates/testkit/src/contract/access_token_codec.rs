@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::ports::{AccessTokenCodec, InvalidToken};
-use portcullis_domain::revocation::Revocations;
-use portcullis_domain::session::MAX_ACCESS_LIFETIME;
-use portcullis_domain::session::News;
+use portcullis_domain::session::revocation::Revocations;
+use portcullis_domain::session::{MAX_ACCESS_LIFETIME, News};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::{AccessToken, Authentication, Claims};
+use portcullis_domain::token::{AccessToken, AccessTokenCodec, Authentication, Claims, InvalidToken};
 
 use super::changes::{one_added, one_changed, one_removed};
 use crate::SeededEntropy;

@@ -1,18 +1,18 @@
-//! Promises of [`AttemptStore`](portcullis_domain::ports::AttemptStore), and of those who forgive attempts.
+//! Promises of [`AttemptStore`](portcullis_domain::throttle::AttemptStore), and of those who forgive attempts.
 
 use std::time::Duration;
 
-use portcullis_domain::event::{EventKind, SecurityEvent};
+use portcullis_domain::account::{Confirmed, CredentialVersion};
+use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{Entropy as _, OpenSessionError};
-use portcullis_domain::session::NewSession;
+use portcullis_domain::ports::Entropy as _;
+use portcullis_domain::session::{NewSession, OpenSessionError};
 use portcullis_domain::throttle::{
     Attempt, Counter, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt,
     SCHEDULE,
 };
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::{Confirmed, CredentialVersion};
 
 use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::NOW;

@@ -1,16 +1,15 @@
-//! Promises of [`EventLog`](portcullis_domain::ports::EventLog).
+//! Promises of [`EventLog`](portcullis_domain::audit::EventLog).
 
 use std::num::NonZeroU32;
 
+use portcullis_domain::account::{ChangeUserError, CredentialVersion, InsertUserError, UserStatus};
+use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, PastEvent, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, PastEvent, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
-use portcullis_domain::session::{Generation, NewSession, Presentation, Rotation};
+use portcullis_domain::session::{Generation, NewSession, OpenSessionError, Presentation, Rotation};
 use portcullis_domain::throttle::{Attempt, Pseudonym, SCHEDULE};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::{CredentialVersion, UserStatus};
 
 use super::{RecordedEvent, Stores};
 use crate::fixtures::{self, IDLE, NOW};

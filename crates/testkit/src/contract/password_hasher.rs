@@ -1,8 +1,9 @@
 //! Promises of [`PasswordHasher`].
 
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::{HashError, PasswordHasher, Verdict};
+use portcullis_domain::password::{
+    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+};
 
 /// A hash is of its own password and of no other, and not outdated when it was just made.
 pub fn verifies_what_it_made(hasher: &dyn PasswordHasher) {

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use portcullis_domain::account::CanonicalName;
 use portcullis_domain::client::Network;
-use portcullis_domain::ports::Pseudonyms;
-use portcullis_domain::username::CanonicalName;
+use portcullis_domain::throttle::Pseudonyms;
 
 /// One account has one pseudonym, however its name is typed, and one at each network, from whichever address of it.
 pub fn are_the_same_each_time_and_for_every_spelling(pseudonyms: &dyn Pseudonyms) {

@@ -1,9 +1,8 @@
 //! Promises of [`RefreshTokenCodec`].
 
 use portcullis_domain::id::SessionId;
-use portcullis_domain::ports::{InvalidToken, RefreshTokenCodec};
 use portcullis_domain::session::Generation;
-use portcullis_domain::token::{RefreshClaims, RefreshToken};
+use portcullis_domain::token::{InvalidToken, RefreshClaims, RefreshToken, RefreshTokenCodec};
 
 use super::changes::{one_added, one_changed, one_removed};
 use crate::SeededEntropy;

@@ -1,18 +1,20 @@
-//! Promises of [`SessionStore`](portcullis_domain::ports::SessionStore).
+//! Promises of [`SessionStore`](portcullis_domain::session::SessionStore).
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis_domain::account::CredentialVersion;
+use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{OpenSessionError, StoreErrorKind};
-use portcullis_domain::revocation::STALE_AFTER;
-use portcullis_domain::session::{Ending, Generation, NewSession, Presented, Rotated, Rotation, Session};
+use portcullis_domain::ports::StoreErrorKind;
+use portcullis_domain::session::revocation::STALE_AFTER;
+use portcullis_domain::session::{
+    Ending, Generation, NewSession, OpenSessionError, Presented, Rotated, Rotation, Session,
+};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::CredentialVersion;
 
 use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::{ABSOLUTE, IDLE, NOW};

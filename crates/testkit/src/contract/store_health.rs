@@ -1,7 +1,7 @@
 //! Promises of [`StoreHealth`](portcullis_domain::ports::StoreHealth).
 
-use portcullis_domain::event::EventKind;
-use portcullis_domain::ports::InsertUserError;
+use portcullis_domain::account::InsertUserError;
+use portcullis_domain::audit::EventKind;
 
 use super::Stores;
 use crate::fixtures::{self, NOW};

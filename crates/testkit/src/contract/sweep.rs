@@ -1,10 +1,10 @@
-//! Promises of [`SessionStore::sweep`](portcullis_domain::ports::SessionStore::sweep).
+//! Promises of [`SessionStore::sweep`](portcullis_domain::session::SessionStore::sweep).
 
 use std::time::Duration;
 
-use portcullis_domain::event::EventKind;
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, uuid_v7};
-use portcullis_domain::retention::{Sweep, Swept};
+use portcullis_domain::maintenance::{Sweep, Swept};
 use portcullis_domain::session::Ending;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;

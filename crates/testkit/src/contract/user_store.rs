@@ -1,15 +1,15 @@
-//! Promises of [`UserStore`](portcullis_domain::ports::UserStore).
+//! Promises of [`UserStore`](portcullis_domain::account::UserStore).
 
 use std::time::Duration;
 
-use portcullis_domain::event::EventKind;
+use portcullis_domain::account::{
+    CanonicalName, ChangeUserError, Confirmed, CredentialVersion, InsertUserError, UserStatus,
+};
+use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError};
-use portcullis_domain::session::{Ending, NewSession};
+use portcullis_domain::session::{Ending, NewSession, OpenSessionError};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::user::{Confirmed, CredentialVersion, UserStatus};
-use portcullis_domain::username::CanonicalName;
 
 use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::{self, NOW};

@@ -1,6 +1,6 @@
-use portcullis_domain::event::SecurityEvent;
-use portcullis_domain::ports::{AttemptStore, StoreError};
-use portcullis_domain::throttle::{Attempt, Counter, Pseudonym, Reservation, end_of};
+use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::ports::StoreError;
+use portcullis_domain::throttle::{Attempt, AttemptStore, Counter, Pseudonym, Reservation, end_of};
 use portcullis_domain::time::UnixTime;
 
 use super::{MemoryStore, StoredCounter};

@@ -1,6 +1,6 @@
-use portcullis_domain::event::{PastEvent, SecurityEvent};
+use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
 use portcullis_domain::id::{EventId, UserId};
-use portcullis_domain::ports::{EventLog, StoreError};
+use portcullis_domain::ports::StoreError;
 
 use super::MemoryStore;
 

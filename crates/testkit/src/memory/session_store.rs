@@ -1,9 +1,10 @@
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{OpenSessionError, SessionStore, StoreError};
-use portcullis_domain::retention::{Sweep, Swept};
+use portcullis_domain::maintenance::{Sweep, Swept};
+use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    Ending, NewSession, News, Presentation, Presented, Rotated, Rotation, Session,
+    Ending, NewSession, News, OpenSessionError, Presentation, Presented, Rotated, Rotation, Session,
+    SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 

@@ -1,11 +1,11 @@
-use portcullis_domain::User;
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::account::{
+    CanonicalName, ChangeUserError, Confirmed, InsertUserError, NewUser, User, UserStatus, UserStore,
+};
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError, StoreError, UserStore};
-use portcullis_domain::session::NewSession;
-use portcullis_domain::user::{Confirmed, NewUser, UserStatus};
-use portcullis_domain::username::CanonicalName;
+use portcullis_domain::ports::StoreError;
+use portcullis_domain::session::{NewSession, OpenSessionError};
 
 use super::MemoryStore;
 

@@ -11,9 +11,9 @@ use diesel::{QueryableByName, RunQueryDsl};
 use portcullis_adapters::db::DatabaseUrl;
 use portcullis_adapters::hashing::{BcryptCost, HashScheme, SchemeHasher};
 use portcullis_adapters::system::{OsEntropy, SystemClock};
-use portcullis_domain::password::PasswordAttempt;
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::ports::{Clock as _, PasswordHasher as _};
+use portcullis_domain::password::{PasswordAttempt, PasswordHasher as _};
+use portcullis_domain::ports::Clock as _;
 
 use super::plans::Direct;
 use super::population::{Dialect, Population};

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
-use portcullis_domain::ports::RefreshTokenCodec as _;
 use portcullis_domain::session::Generation;
-use portcullis_domain::token::RefreshClaims;
+use portcullis_domain::token::{RefreshClaims, RefreshTokenCodec as _};
 use serde_json::{Value, json};
 
 use super::Stocked;

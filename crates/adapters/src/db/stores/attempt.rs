@@ -5,11 +5,12 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, HasSqlType};
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::UserId;
-use portcullis_domain::ports::{AttemptStore, StoreError};
+use portcullis_domain::ports::StoreError;
 use portcullis_domain::throttle::{
-    Attempt, Counter, FORGOTTEN_AFTER, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE, end_of,
+    Attempt, AttemptStore, Counter, FORGOTTEN_AFTER, KnownNetwork, Pseudonym, Reservation, RightAttempt,
+    SCHEDULE, end_of,
 };
 use portcullis_domain::time::UnixTime;
 

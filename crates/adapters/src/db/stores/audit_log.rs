@@ -1,8 +1,8 @@
 use diesel::prelude::*;
+use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::{PastEvent, SecurityEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
-use portcullis_domain::ports::{EventLog, StoreError};
+use portcullis_domain::ports::StoreError;
 use uuid::Uuid;
 
 use crate::db::Database;

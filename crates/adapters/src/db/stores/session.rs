@@ -3,13 +3,14 @@ use std::time::Instant;
 use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::event::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::{OpenSessionError, SessionStore, StoreError};
-use portcullis_domain::retention::{Sweep, Swept};
+use portcullis_domain::maintenance::{Sweep, Swept};
+use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    CLOCK_TOLERANCE, Ending, Generation, NewSession, News, Presentation, Rotated, Rotation, Session,
+    CLOCK_TOLERANCE, Ending, Generation, NewSession, News, OpenSessionError, Presentation, Rotated, Rotation,
+    Session, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;

@@ -1,13 +1,14 @@
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use portcullis_domain::User;
-use portcullis_domain::event::SecurityEvent;
+use portcullis_domain::account::{
+    CanonicalName, ChangeUserError, Confirmed, CredentialVersion, InsertUserError, NewUser, User, UserStatus,
+    UserStore, Username,
+};
+use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::{ChangeUserError, InsertUserError, OpenSessionError, StoreError, UserStore};
-use portcullis_domain::session::NewSession;
-use portcullis_domain::user::{Confirmed, CredentialVersion, NewUser, UserStatus};
-use portcullis_domain::username::{CanonicalName, Username};
+use portcullis_domain::ports::StoreError;
+use portcullis_domain::session::{NewSession, OpenSessionError};
 
 use super::attempt::forgive;
 use super::audit_log::insert_event;

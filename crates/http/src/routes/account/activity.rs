@@ -10,7 +10,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::event::{EventKind, LoginFailure, LogoutScope, PastEvent};
+use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, PastEvent};
 use portcullis_domain::id::{EventId, SessionId};
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;

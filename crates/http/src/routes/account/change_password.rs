@@ -3,8 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
-use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::service::PasswordChange;
+use portcullis_domain::password::{PasswordAttempt, PasswordChange};
 use utoipa::ToSchema;
 
 use crate::api::Api;

@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use portcullis_domain::account::Registration;
 use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::service::Registration;
 use utoipa::ToSchema;
 
 use crate::api::Api;

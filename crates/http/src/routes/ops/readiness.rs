@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::timeout;
 use portcullis_domain::AuthService;
-use portcullis_domain::service::Readiness;
+use portcullis_domain::maintenance::Readiness;
 use tokio::sync::Mutex;
 
 use crate::api::Api;

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
 use portcullis_domain::password::PasswordAttempt;
-use portcullis_domain::service::Credentials;
+use portcullis_domain::session::Credentials;
 use utoipa::ToSchema;
 
 use crate::api::Api;

@@ -1,0 +1,20 @@
+//! User accounts: names, registration, the profile and deletion.
+
+mod delete;
+mod profile;
+mod register;
+mod store;
+mod user;
+mod username;
+
+pub use self::delete::DeleteAccountError;
+pub use self::profile::MeError;
+pub use self::register::{RegisterError, Registration, Rejections};
+#[cfg(feature = "mocks")]
+pub use self::store::MockUserStore;
+pub use self::store::{ChangeUserError, InsertUserError, UserStore};
+pub use self::user::{Confirmed, CredentialVersion, NewUser, User, UserStatus};
+#[cfg(any(test, fuzzing))]
+pub use self::username::invariants as username_invariants;
+pub(crate) use self::username::nfc;
+pub use self::username::{CanonicalName, Username, UsernameViolation};

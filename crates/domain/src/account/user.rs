@@ -1,0 +1,96 @@
+//! Users.
+
+use crate::account::Username;
+use crate::id::{SessionId, UserId};
+use crate::password::PasswordHash;
+use crate::throttle::RightAttempt;
+use crate::time::UnixTime;
+
+/// Somebody who may log in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Names the user for ever.
+    pub id: UserId,
+    /// The name as registered; unique by its canonical form.
+    pub username: Username,
+    /// The hash of the current password.
+    pub password_hash: PasswordHash,
+    /// Counts the changes of password; a session opens only for the version that was verified.
+    pub credential_version: CredentialVersion,
+    /// Whether the user may log in.
+    pub status: UserStatus,
+    /// When the user was registered.
+    pub created_at: UnixTime,
+}
+
+/// A user about to be stored: enabled, at [`CredentialVersion::FIRST`].
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The new id.
+    pub id: UserId,
+    /// The chosen name.
+    pub username: Username,
+    /// The hash of the chosen password.
+    pub password_hash: PasswordHash,
+    /// When the user registers.
+    pub created_at: UnixTime,
+}
+
+impl NewUser {
+    /// The user as it stands right after it was stored.
+    pub fn into_user(self) -> User {
+        User {
+            id: self.id,
+            username: self.username,
+            password_hash: self.password_hash,
+            credential_version: CredentialVersion::FIRST,
+            status: UserStatus::Enabled,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// Whether a user may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserStatus {
+    /// May log in.
+    Enabled,
+    /// May not; the answer to a login is that of a wrong password.
+    Disabled,
+}
+
+/// On what a user's own wish to delete the account stands: the session it came in, and the password confirmed there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The session, live until then.
+    pub session: SessionId,
+    /// The user's version when the password was verified.
+    pub credential_version: CredentialVersion,
+    /// The password: its attempt is forgiven with the deletion.
+    pub attempt: RightAttempt,
+}
+
+/// How often a user's password was changed. A rehash of the same password does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialVersion(i64);
+
+impl CredentialVersion {
+    /// The version of a user just registered.
+    pub const FIRST: Self = Self(1);
+
+    /// A version read from a store.
+    pub const fn new(version: i64) -> Self {
+        Self(version)
+    }
+
+    /// The number that stores keep.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// The version after one more change.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}

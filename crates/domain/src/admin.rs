@@ -1,0 +1,5 @@
+//! Administration: what an operator does to users and sessions.
+
+mod users;
+
+pub use self::users::{OperatorError, SetPasswordError};

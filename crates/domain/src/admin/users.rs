@@ -1,0 +1,137 @@
+//! What an operator does to users at the command line: no token asks for it, and no address did it.
+
+use crate::AuthService;
+use crate::account::{CanonicalName, ChangeUserError, User};
+use crate::audit::{EventKind, SecurityEvent};
+use crate::client::ClientInfo;
+use crate::password::policy::PasswordViolation;
+use crate::password::{HashError, PasswordAttempt};
+use crate::ports::StoreError;
+use crate::session::Session;
+
+impl AuthService {
+    /// Disables a user and ends all sessions of the user. Says how many.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn disable_user(&self, username: &str) -> Result<usize, OperatorError> {
+        let user = self.user_named(username)?;
+        let event = self.event_of(EventKind::UserDisabled, &user);
+        let ended = self.ports.users.disable(user.id, &event)?;
+        self.mark_ended(ended.iter().copied(), event.at);
+        Ok(ended.len())
+    }
+
+    /// Lets a disabled user log in again.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn enable_user(&self, username: &str) -> Result<(), OperatorError> {
+        let user = self.user_named(username)?;
+        Ok(self.ports.users.enable(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
+    }
+
+    /// Deletes a user and ends all sessions of the user. Says how many.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn delete_user(&self, username: &str) -> Result<usize, OperatorError> {
+        let user = self.user_named(username)?;
+        let event = self.event_of(EventKind::UserDeleted, &user);
+        let ended = self.ports.users.delete(user.id, None, &event)?;
+        self.mark_ended(ended.iter().copied(), event.at);
+        Ok(ended.len())
+    }
+
+    /// Sets a user's password and ends all sessions of the user. Returns how many ended.
+    ///
+    /// Does not compare the new password with the old one: a comparison costs a hash, and an operator who sets the same
+    /// password again still ends the sessions and renews the hash.
+    ///
+    /// # Errors
+    /// [`SetPasswordError`].
+    pub fn set_password(&self, username: &str, new: &PasswordAttempt) -> Result<usize, SetPasswordError> {
+        let user = self.user_named(username)?;
+        let new = self.rules.password.accept(new, user.username.as_str());
+        let new = self.ports.hasher.hash(&new.map_err(SetPasswordError::Rejected)?)?;
+        let event = self.event_of(EventKind::PasswordSet, &user);
+        let ended = self.ports.users.set_password(user.id, &new, &event).map_err(OperatorError::from)?;
+        self.mark_ended(ended.iter().copied(), event.at);
+        Ok(ended.len())
+    }
+
+    /// The live sessions of a user, the latest opened first.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn sessions_of(&self, username: &str) -> Result<Vec<Session>, OperatorError> {
+        let user = self.user_named(username)?;
+        Ok(self.ports.sessions.list(user.id, self.ports.clock.now())?)
+    }
+
+    /// Ends all sessions of a user. Says how many.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn end_sessions_of(&self, username: &str) -> Result<usize, OperatorError> {
+        let user = self.user_named(username)?;
+        let event = self.event_of(EventKind::UserSessionsEnded, &user);
+        let ended = self.ports.sessions.end_all(user.id, None, &event)?;
+        self.mark_ended(ended.iter().copied(), event.at);
+        Ok(ended.len())
+    }
+
+    /// Ends all sessions of everybody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn end_all_sessions(&self) -> Result<(), StoreError> {
+        let now = self.ports.clock.now();
+        let event = self.event(EventKind::AllSessionsEnded, now, &ClientInfo::default());
+        self.revocations.raise_floor(self.ports.sessions.raise_floor(&event)?);
+        Ok(())
+    }
+
+    fn user_named(&self, username: &str) -> Result<User, OperatorError> {
+        let found = self.ports.users.find_by_name(&CanonicalName::of(username))?;
+        found.ok_or(OperatorError::NotFound)
+    }
+
+    fn event_of(&self, kind: EventKind, user: &User) -> SecurityEvent {
+        self.event(kind, self.ports.clock.now(), &ClientInfo::default()).of_user(user.id)
+    }
+}
+
+/// Nothing was done to a user.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Nobody has that name.
+    #[error("there is no such user")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ChangeUserError> for OperatorError {
+    fn from(error: ChangeUserError) -> Self {
+        match error {
+            ChangeUserError::NotFound => Self::NotFound,
+            ChangeUserError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// The password was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum SetPasswordError {
+    /// Not to this user.
+    #[error(transparent)]
+    User(#[from] OperatorError),
+    /// The password breaks rules.
+    #[error("the password breaks a rule")]
+    Rejected(Vec<PasswordViolation>),
+    /// The hasher failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}

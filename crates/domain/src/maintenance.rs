@@ -1,0 +1,14 @@
+//! The background work of an instance: staying in sync with the store, purging it, and checking readiness.
+
+mod purge;
+mod readiness;
+mod retention;
+mod sync;
+
+pub(crate) use self::purge::MARK_AGE;
+pub use self::purge::Sweeper;
+pub(crate) use self::readiness::Writes;
+pub use self::readiness::{Check, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
+pub use self::retention::{KEPT, Kept, SESSIONS_AFTER_THEIR_END, Sweep, Swept};
+pub(crate) use self::sync::Skew;
+pub use self::sync::{CatchUpError, ClockNotTrusted, MAX_SKEW};

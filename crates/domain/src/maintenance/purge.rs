@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::AuthService;
+use crate::audit::EventKind;
+use crate::client::ClientInfo;
+use crate::id::{SessionId, uuid_v7};
+use crate::maintenance::{CatchUpError, SESSIONS_AFTER_THEIR_END, Sweep, Swept};
+use crate::ports::StoreError;
+use crate::time::UnixTime;
+
+/// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
+#[derive(Debug)]
+pub struct Sweeper {
+    service: AuthService,
+    instance: Uuid,
+    after: Option<SessionId>,
+}
+
+impl Sweeper {
+    /// How many sessions one step looks at, and how many counters it deletes: so few that nobody notices.
+    pub const BATCH: u32 = 500;
+
+    /// How long to wait after a step that reached the end, or that was not ours. Each leaves a mark of the time.
+    pub const PAUSE: Duration = Duration::from_secs(15);
+
+    /// How long to wait between the other steps: half a million sessions are gone through in about a quarter of an hour.
+    pub const STEP: Duration = Duration::from_secs(1);
+
+    /// After how long without a step another instance takes over.
+    const TURN: Duration = Duration::from_mins(1);
+
+    /// Makes the next step, and says how long to wait before the one after.
+    ///
+    /// # Errors
+    /// [`CatchUpError`]: the step was not made, and no mark of a doubtful time was left.
+    pub fn step(&mut self) -> Result<Duration, CatchUpError> {
+        let now = self.service.trusted_time()?;
+        let sweep = Sweep {
+            instance: self.instance,
+            now,
+            turn: Self::TURN,
+            over_before: now - SESSIONS_AFTER_THEIR_END,
+            after: self.after,
+            batch: Self::BATCH,
+        };
+        let forgot_all = match self.service.ports.sessions.sweep(&sweep)? {
+            Swept::NotOurTurn => {
+                self.after = None;
+                true
+            }
+            Swept::Step { next, .. } => {
+                self.after = next;
+                self.forget_attempts(now)?
+            }
+        };
+        Ok(if self.after.is_none() && forgot_all { Self::PAUSE } else { Self::STEP })
+    }
+
+    /// Deletes some of the counters of attempts that are over. Says whether there are no more.
+    fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
+        let kind = EventKind::ThrottlingEnded { attempts: 0 };
+        let ended = self.service.event(kind, now, &ClientInfo::default());
+        let forgotten = self.service.ports.attempts.forget(now, Self::BATCH, &ended)?;
+        Ok(forgotten < Self::BATCH as usize)
+    }
+}
+
+impl AuthService {
+    /// What is to be called in the background by every instance; one of them sweeps.
+    pub fn sweeper(&self) -> Sweeper {
+        let instance = uuid_v7(self.ports.clock.now(), self.ports.entropy.as_ref());
+        Sweeper { service: self.clone(), instance, after: None }
+    }
+}
+
+/// How old the newest mark may be while an instance works: a [`Sweeper::PAUSE`], and what a step may take.
+pub(crate) const MARK_AGE: Duration = Duration::from_secs(30);

@@ -1,0 +1,101 @@
+//! How long a store keeps what is written, and how the rest is swept out of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::id::SessionId;
+use crate::session::revocation::REMEMBERED;
+use crate::throttle::{FORGOTTEN_AFTER, KNOWN_FOR};
+use crate::time::UnixTime;
+
+/// How long sessions that are over are kept: as long as every instance must remember them.
+pub const SESSIONS_AFTER_THEIR_END: Duration = REMEMBERED;
+
+/// What a store keeps, and for how long.
+pub const KEPT: [(&str, Kept); 8] = [
+    ("users", Kept::UntilDeleted),
+    ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
+    (
+        "counters of attempts at passwords, by a keyed hash of the name",
+        Kept::AfterTheNextIsAllowed(FORGOTTEN_AFTER),
+    ),
+    (
+        "from which network somebody logged in to which account, by a keyed hash of both",
+        Kept::AfterTheLastTime(KNOWN_FOR),
+    ),
+    ("security events", Kept::BySetting("audit.retention")),
+    ("what seals them", Kept::BySetting("audit.retention")),
+    ("which key of the audit log came after which", Kept::ForEver),
+    ("what a deployment has in common, and the secrets it knows by one-way values", Kept::ForEver),
+];
+
+/// How long a store keeps something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Until somebody deletes it.
+    UntilDeleted,
+    /// So long after it ended or expired. It is swept out within hours after that, how many depends on how many
+    /// there are.
+    AfterTheirEnd(Duration),
+    /// So long after the next attempt was allowed, and none was made, or until the right password.
+    AfterTheNextIsAllowed(Duration),
+    /// So long after the last time.
+    AfterTheLastTime(Duration),
+    /// As long as an operator says in this setting.
+    BySetting(&'static str),
+    /// Nothing deletes it.
+    ForEver,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UntilDeleted => f.write_str("until they are deleted"),
+            Self::AfterTheirEnd(time) => {
+                write!(f, "{} minutes after they ended or expired", time.as_secs() / 60)
+            }
+            Self::AfterTheNextIsAllowed(time) => {
+                let hours = time.as_secs() / 3_600;
+                write!(f, "until the right password, or {hours} hours after the next attempt was allowed")
+            }
+            Self::AfterTheLastTime(time) => {
+                write!(f, "{} days after the last time", time.as_secs() / 86_400)
+            }
+            Self::BySetting(setting) => write!(f, "as long as {setting} says"),
+            Self::ForEver => f.write_str("for ever"),
+        }
+    }
+}
+
+/// One step through the sessions in search of those that have been over for long.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The instance that sweeps: a name of its own, made at its start.
+    pub instance: Uuid,
+    /// When.
+    pub now: UnixTime,
+    /// For how long after a step nobody else takes over.
+    pub turn: Duration,
+    /// Sessions that ended or expired before this are deleted, and those below a floor that is older than this.
+    pub over_before: UnixTime,
+    /// Where the last step stopped; `None` to begin with the oldest session.
+    pub after: Option<SessionId>,
+    /// How many sessions to look at.
+    pub batch: u32,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Another instance sweeps. Nothing was done.
+    NotOurTurn,
+    /// The step was made.
+    Step {
+        /// How many sessions were deleted.
+        deleted: usize,
+        /// Where to go on; `None` at the end.
+        next: Option<SessionId>,
+    },
+}

@@ -1,0 +1,33 @@
+use std::fmt;
+
+use crate::ports::StoreError;
+use crate::time::StoreTime;
+
+/// Whether the stores can do their work.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+pub trait StoreHealth: fmt::Debug + Send + Sync {
+    /// Asks the store. Bounded in time like every call of a store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it does not answer.
+    fn check(&self) -> Result<StoreStatus, StoreError>;
+
+    /// Verifies that changes are committed: by the changes that callers just made, or by one of its own. It is called
+    /// about once a second. Its waits are bounded, except that for a commit which the store holds up.
+    ///
+    /// It MUST NOT leave an event or any data that another method returns. A call that was refused for its own reason, such
+    /// as a taken name, MUST NOT count against the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] if changes fail, or have been under way for too long.
+    fn check_writes(&self) -> Result<(), StoreError>;
+}
+
+/// A store that answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Whether its schema is the one this build was made for.
+    pub migrated: bool,
+    /// What time the store thinks it is, when it has a clock of its own.
+    pub time: Option<StoreTime>,
+}

@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use crate::AuthService;
+use crate::account::{CanonicalName, Rejections, User, UserStatus, UsernameViolation};
+use crate::audit::{EventKind, LoginFailure};
+use crate::client::{ClientInfo, NetworkStatus};
+use crate::maintenance::ClockNotTrusted;
+use crate::password::policy::PasswordViolation;
+use crate::password::{HashError, PasswordAttempt, Verdict};
+use crate::ports::{StoreError, StoreErrorKind};
+use crate::session::OpenSessionError;
+use crate::throttle::{Admitted, NotAdmitted, RightAttempt};
+use crate::time::UnixTime;
+use crate::token::{SignError, TokenSet};
+
+/// What somebody who logs in typed. The rules of registration do not apply: whoever has an account gets in,
+/// however it came into being.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The name typed, in any case.
+    pub username: String,
+    /// The password typed.
+    pub password: PasswordAttempt,
+}
+
+impl AuthService {
+    /// Opens a session for whoever knows a user's password.
+    ///
+    /// A name without an account, a wrong password and a disabled user get one answer, at the cost of one hash. Who tries
+    /// too often has to [wait](crate::throttle), at the cost of none.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub fn login(&self, credentials: &Credentials, client: &ClientInfo) -> Result<TokenSet, LoginError> {
+        check_size(credentials)?;
+        // Before the hash: nothing would come of it.
+        self.trusted_time()?;
+        let name = CanonicalName::of(&credentials.username);
+        let user = match self.ports.users.find_by_name(&name) {
+            Ok(user) => user,
+            // A row that does not parse is this user's trouble alone: nobody can log in to it.
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
+            Err(error) => return Err(error.into()),
+        };
+        let admitted = self.admit(&name, user.as_ref().map(|user| user.id), client)?;
+        let Some(user) = user else {
+            self.spend_a_hash(&admitted, &credentials.password)?;
+            return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
+        };
+        let verdict = match self.verify(&admitted, &credentials.password, &user) {
+            Ok(verdict) => verdict,
+            Err(HashError::Unusable(_)) => {
+                self.spend_a_hash(&admitted, &credentials.password)?;
+                return Err(self.refuse(Some(&user), LoginFailure::UnusableHash, client)?);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (verdict, user.status) {
+            (Verdict::Mismatch, _) => {
+                return Err(self.refuse(Some(&user), LoginFailure::WrongPassword, client)?);
+            }
+            (_, UserStatus::Disabled) => {
+                return Err(self.refuse(Some(&user), LoginFailure::UserDisabled, client)?);
+            }
+            (Verdict::MatchOutdated, UserStatus::Enabled) => {
+                self.upgrade_hash(&user, &credentials.password, client);
+            }
+            (Verdict::Match, UserStatus::Enabled) => {}
+        }
+        self.open_session(&user, &admitted, client)
+    }
+
+    /// Checks whether a login may be attempted now, and returns whether the account knows the client's network. Reads at
+    /// most two counters from the store, counts nothing and hashes nothing: for callers that queue logins before the hash.
+    ///
+    /// # Errors
+    /// [`LoginError`]. `Ok` promises nothing about the login itself.
+    pub fn may_log_in(
+        &self,
+        credentials: &Credentials,
+        client: &ClientInfo,
+    ) -> Result<NetworkStatus, LoginError> {
+        check_size(credentials)?;
+        self.trusted_time()?;
+        Ok(self.look_at_gate(&CanonicalName::of(&credentials.username), client)?)
+    }
+
+    fn open_session(
+        &self,
+        user: &User,
+        admitted: &Admitted,
+        client: &ClientInfo,
+    ) -> Result<TokenSet, LoginError> {
+        let now = self.trusted_time()?;
+        let right = self.right_attempt(admitted, user.id, now, client);
+        let known = admitted.network(now);
+        let session = self.new_session(user, RightAttempt { known, ..right }, now, client);
+        let event = |kind| self.event(kind, now, client).of_user(user.id);
+        let opened = event(EventKind::LoginSucceeded).in_session(session.id);
+        match self.ports.sessions.open(&session, &opened, &event(EventKind::SessionEvicted)) {
+            Ok(evicted) => {
+                self.mark_ended(evicted, now);
+                Ok(self.first_tokens(admitted, &session)?)
+            }
+            Err(OpenSessionError::UserChanged) => {
+                Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)
+            }
+            Err(OpenSessionError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Records a failed login and gives the one answer to all of them.
+    fn refuse(
+        &self,
+        user: Option<&User>,
+        failure: LoginFailure,
+        client: &ClientInfo,
+    ) -> Result<LoginError, StoreError> {
+        let event = self.event(EventKind::LoginFailed(failure), self.ports.clock.now(), client);
+        self.ports.events.record(&match user {
+            Some(user) => event.of_user(user.id),
+            None => event,
+        })?;
+        Ok(LoginError::InvalidCredentials)
+    }
+
+    /// Replaces an outdated hash. A failure costs nothing but the upgrade: the next login tries again, and a store
+    /// that is down shows in opening the session.
+    fn upgrade_hash(&self, user: &User, attempt: &PasswordAttempt, client: &ClientInfo) {
+        let now: UnixTime = self.ports.clock.now();
+        let event = self.event(EventKind::HashUpgraded, now, client).of_user(user.id);
+        if let Ok(new) = self.ports.hasher.hash(&attempt.to_hashable()) {
+            let _left_for_the_next_login =
+                self.ports.users.upgrade_hash(user.id, &user.password_hash, &new, &event);
+        }
+    }
+}
+
+/// Refuses what no account can have, before anything is hashed.
+fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
+    let mut rejections = Rejections::default();
+    if credentials.username.chars().count() > CanonicalName::MAX_LENGTH {
+        rejections.username.push(UsernameViolation::TooLong { max: CanonicalName::MAX_LENGTH });
+    }
+    if credentials.username.contains('\0') {
+        rejections.username.push(UsernameViolation::InvalidCharacter);
+    }
+    if credentials.password.length().is_none_or(|length| length > PasswordAttempt::MAX_LENGTH) {
+        rejections.password.push(PasswordViolation::TooLong);
+    }
+    if credentials.password.expose().contains('\0') {
+        rejections.password.push(PasswordViolation::InvalidCharacter);
+    }
+    match rejections.is_empty() {
+        true => Ok(()),
+        false => Err(LoginError::Rejected(rejections)),
+    }
+}
+
+/// Nobody was logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Name or password are longer than any, or contain NUL.
+    #[error("the username or the password cannot exist")]
+    Rejected(Rejections),
+    /// No such user, a wrong password or a disabled user.
+    #[error("the username or the password is wrong")]
+    InvalidCredentials,
+    /// Too many were tried before. The password was not looked at.
+    #[error("too many logins were tried")]
+    Throttled {
+        /// How long the next one has to wait.
+        wait: Duration,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The hasher failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// No token can be given out now.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl From<NotAdmitted> for LoginError {
+    fn from(error: NotAdmitted) -> Self {
+        match error {
+            NotAdmitted::Throttled { wait } => Self::Throttled { wait },
+            NotAdmitted::Store(error) => Self::Store(error),
+        }
+    }
+}

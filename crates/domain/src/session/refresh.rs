@@ -1,0 +1,77 @@
+use crate::AuthService;
+use crate::audit::EventKind;
+use crate::client::ClientInfo;
+use crate::core::CarriedOn;
+use crate::id::SessionId;
+use crate::maintenance::ClockNotTrusted;
+use crate::ports::StoreError;
+use crate::session::{Presentation, Rotation};
+use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
+
+impl AuthService {
+    /// Carries a session on: gives out its next tokens.
+    ///
+    /// Presenting the newest token again within the grace gives the same successor again; presenting an older copy
+    /// ends the session ([`Presented`](crate::session::Presented)).
+    ///
+    /// # Errors
+    /// [`RefreshError`].
+    pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
+        let claims = self.ports.refresh_tokens.open(token)?;
+        let now = self.trusted_time()?;
+        let presented = Presentation {
+            session: claims.session,
+            generation: claims.generation,
+            now,
+            grace: self.rules.lifetimes.refresh_grace,
+            idle: self.rules.lifetimes.refresh_idle,
+        };
+        let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
+        match self.ports.sessions.rotate(&presented, &on_reuse)? {
+            Rotation::Successor { user, generation, opened_at, expires_at } => {
+                let session = claims.session;
+                Ok(self.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
+            }
+            Rotation::Reused => {
+                self.mark_ended([claims.session], now);
+                Err(RefreshError::Reused)
+            }
+            Rotation::Ahead => Err(RefreshError::Ahead),
+            Rotation::Gone => Err(RefreshError::Invalid),
+        }
+    }
+
+    /// The session that a refresh token is of, be it live or not; `None` for what is no such token. Never blocks.
+    pub fn refreshed_session(&self, token: &RefreshToken) -> Option<SessionId> {
+        self.ports.refresh_tokens.open(token).ok().map(|claims| claims.session)
+    }
+}
+
+/// The session does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// Not a refresh token, or not one of a live session.
+    #[error("the refresh token is not valid")]
+    Invalid,
+    /// A copy of an old token: this call ended the session.
+    #[error("the refresh token was used before; the session has been ended")]
+    Reused,
+    /// The token is newer than the store: a backup was restored. For the caller as good as [`Self::Invalid`].
+    #[error("the refresh token is newer than the store; was a backup restored?")]
+    Ahead,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No token can be given out now.
+    #[error(transparent)]
+    Clock(#[from] ClockNotTrusted),
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl From<InvalidToken> for RefreshError {
+    fn from(InvalidToken: InvalidToken) -> Self {
+        Self::Invalid
+    }
+}

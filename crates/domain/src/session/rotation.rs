@@ -1,0 +1,320 @@
+//! Sessions: one login on one device, carried on by refresh tokens of which only the newest is good.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::account::CredentialVersion;
+use crate::client::ClientInfo;
+use crate::id::{SessionId, UserId};
+use crate::throttle::RightAttempt;
+use crate::time::{StoreTime, UnixTime};
+
+/// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
+/// more is refused whoever signed it.
+pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_hours(1);
+
+/// How far apart two instances' clocks may be before a grace or a date is misjudged.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// A session about to be opened, at generation zero.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The new id.
+    pub id: SessionId,
+    /// Whose session it is.
+    pub user: UserId,
+    /// The user's version when the password was verified; the session opens only if it still holds.
+    pub credential_version: CredentialVersion,
+    /// When it opens; also the `iat` of its first access token.
+    pub opened_at: UnixTime,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: UnixTime,
+    /// When it ends however often it is refreshed.
+    pub absolute_expires_at: UnixTime,
+    /// How many live sessions its user may have with it; the oldest end to make room.
+    pub max_per_user: NonZeroU32,
+    /// Who opened it.
+    pub client: ClientInfo,
+    /// The password that opens it: its attempt is forgiven with the opening.
+    pub attempt: RightAttempt,
+}
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it was opened.
+    pub opened_at: UnixTime,
+    /// The newest of its refresh tokens, and since when: the last use of the session that the store knows of.
+    pub newest: Rotated,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: UnixTime,
+    /// Who opened it.
+    pub client: ClientInfo,
+}
+
+/// What became of a session that was to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// This call ended it.
+    Ended,
+    /// It was over before.
+    WasOver,
+    /// There is no such session, or it is somebody else's, or it has been over for so long that it is forgotten.
+    Unknown,
+}
+
+/// Which of a session's refresh tokens one is: each rotation adds one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The generation of a session just opened.
+    pub const FIRST: Self = Self(0);
+
+    /// A generation read from a store or a token.
+    pub const fn new(generation: u32) -> Self {
+        Self(generation)
+    }
+
+    /// The number that stores and tokens carry.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The generation that replaces this one. (At a rotation a second, 2³² last 136 years.)
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The newest generation that a session gave out, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The newest generation.
+    pub generation: Generation,
+    /// When it became the newest.
+    pub at: UnixTime,
+}
+
+/// What it means when a live session's refresh token of some generation is presented.
+///
+/// A client whose reply was lost, or whose second tab refreshes too, presents the generation before the newest: for
+/// a short grace it gets the same successor again. Whoever presents that later, or anything older, holds a copy:
+/// the session was stolen (RFC 9700, section 4.14.2).
+///
+/// ```
+/// use portcullis_domain::session::{Generation, Presented, Rotated};
+/// use portcullis_domain::time::UnixTime;
+/// use std::time::Duration;
+///
+/// let stored = Rotated { generation: Generation::new(7), at: UnixTime::from_secs(100) };
+/// let grace = Duration::from_secs(30);
+/// let meaning = |generation, now| {
+///     Presented::judge(Generation::new(generation), stored, UnixTime::from_secs(now), grace)
+/// };
+/// assert_eq!(meaning(7, 500), Presented::Current);
+/// assert_eq!(meaning(6, 130), Presented::Repeated);
+/// assert_eq!(meaning(6, 131), Presented::Reused);
+/// assert_eq!(meaning(5, 101), Presented::Reused);
+/// assert_eq!(meaning(8, 101), Presented::Ahead);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// The newest: rotate.
+    Current,
+    /// The one before, within the grace: the same successor again.
+    Repeated,
+    /// A copy: the session ends.
+    Reused,
+    /// Newer than the newest: the store was restored from a backup. Refused, but nobody's theft.
+    Ahead,
+}
+
+impl Presented {
+    /// Judges a presented generation. The grace runs from [`CLOCK_TOLERANCE`] before the rotation, since the
+    /// instance that rotated may have a clock a little ahead, to `grace` after it, both included.
+    pub fn judge(presented: Generation, newest: Rotated, now: UnixTime, grace: Duration) -> Self {
+        let in_grace = now >= newest.at - CLOCK_TOLERANCE && now <= newest.at + grace;
+        match presented {
+            p if p > newest.generation => Self::Ahead,
+            p if p == newest.generation => Self::Current,
+            p if p.next() == newest.generation && in_grace => Self::Repeated,
+            _ => Self::Reused,
+        }
+    }
+}
+
+/// A refresh token on its way to the store: proven genuine, not yet judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Presentation {
+    /// The session it names.
+    pub session: SessionId,
+    /// The generation it carries.
+    pub generation: Generation,
+    /// When it is presented; a rotation's `rotated_at` and the `iat` of the new access token.
+    pub now: UnixTime,
+    /// How long after a rotation the generation before is answered with the same successor.
+    pub grace: Duration,
+    /// How long after its last rotation a session ends.
+    pub idle: Duration,
+}
+
+/// What became of a presented refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The session goes on with this generation, now or for the second time.
+    Successor {
+        /// Whose session it is.
+        user: UserId,
+        /// The generation to give out.
+        generation: Generation,
+        /// When the session was opened.
+        opened_at: UnixTime,
+        /// When the session ends unless it is refreshed before.
+        expires_at: UnixTime,
+    },
+    /// A copy was presented: this call ended the session.
+    Reused,
+    /// The store is behind the token; nothing changed.
+    Ahead,
+    /// There is no live session of that id; nothing changed.
+    Gone,
+}
+
+/// What an instance has to know of the others' doings, as the store tells it.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// The sessions that ended lately, and when.
+    pub ended: Vec<(SessionId, UnixTime)>,
+    /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
+    pub floor: UnixTime,
+    /// What time it is for the store, when it has a clock.
+    pub time: Option<StoreTime>,
+}
+
+/// How long tokens last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An access token's lifetime; at most [`MAX_ACCESS_LIFETIME`].
+    pub access: Duration,
+    /// How long after its last refresh a session ends.
+    pub refresh_idle: Duration,
+    /// How long after its opening a session ends in any case.
+    pub refresh_absolute: Duration,
+    /// How long after a rotation a repeated refresh gets the same successor; at most a minute.
+    pub refresh_grace: Duration,
+}
+
+/// 15 minutes of access, 30 days idle, 90 days in all, 30 seconds of grace.
+impl Default for Lifetimes {
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self {
+            access: Duration::from_mins(15),
+            refresh_idle: Duration::from_secs(30 * DAY),
+            refresh_absolute: Duration::from_secs(90 * DAY),
+            refresh_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every small case against a table written the other way round: by what is allowed.
+    #[test]
+    fn judging_is_right_for_every_small_case() {
+        let rotated_at = UnixTime::from_secs(1_000);
+        for newest in 0..6_u32 {
+            for presented in 0..8_u32 {
+                for now in 980..1_050_i64 {
+                    for grace in [0, 1, 30] {
+                        let got = Presented::judge(
+                            Generation::new(presented),
+                            Rotated { generation: Generation::new(newest), at: rotated_at },
+                            UnixTime::from_secs(now),
+                            Duration::from_secs(grace),
+                        );
+                        let one_behind = presented + 1 == newest;
+                        let in_time = now >= 995 && now <= 1_000 + i64::try_from(grace).unwrap_or(0);
+                        let expected = match () {
+                            () if presented == newest => Presented::Current,
+                            () if presented > newest => Presented::Ahead,
+                            () if one_behind && in_time => Presented::Repeated,
+                            () => Presented::Reused,
+                        };
+                        assert_eq!(got, expected, "{presented} of {newest} at {now}, grace {grace}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> Presented {
+        Presented::judge(
+            Generation::new(presented),
+            Rotated { generation: Generation::new(newest), at: UnixTime::from_micros(at) },
+            UnixTime::from_micros(now),
+            Duration::from_micros(grace),
+        )
+    }
+
+    /// Near zero, near the end, and in between.
+    fn any_generation() -> impl Strategy<Value = u32> {
+        prop_oneof![0..4_u32, u32::MAX - 3..=u32::MAX, any::<u32>()]
+    }
+
+    fn any_time() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            Just(i64::MIN),
+            Just(i64::MAX),
+            1_790_000_000_000_000..1_900_000_000_000_000_i64,
+            any::<i64>()
+        ]
+    }
+
+    proptest! {
+        /// Whatever the clocks show: only the generation before the newest is a matter of time.
+        #[test]
+        fn time_turns_no_copy_into_the_newest(
+            presented in any_generation(),
+            newest in any_generation(),
+            at in any_time(),
+            now in any_time(),
+            grace in any::<u64>(),
+        ) {
+            let got = judge(presented, newest, at, now, grace);
+            prop_assert_eq!(got == Presented::Ahead, presented > newest);
+            prop_assert_eq!(got == Presented::Current, presented == newest);
+            if presented < newest && newest - presented > 1 {
+                prop_assert_eq!(got, Presented::Reused);
+            }
+        }
+
+        /// The one before the newest, to the microsecond, in arithmetic that cannot overflow.
+        #[test]
+        fn the_grace_is_one_stretch_of_time(
+            newest in any_generation().prop_filter("has one before", |&newest| newest > 0),
+            at in any_time(),
+            offset in prop_oneof![
+                Just(-5_000_001), Just(-5_000_000), Just(30_000_000), Just(30_000_001),
+                -6_000_000..61_000_000_i64, any::<i64>(),
+            ],
+            grace in prop_oneof![Just(0), Just(30_000_000), 0..60_000_000_u64, any::<u64>()],
+        ) {
+            let now = at.saturating_add(offset);
+            let since = i128::from(now) - i128::from(at);
+            let in_grace = since >= -5_000_000 && since <= i128::from(grace);
+            let expected = if in_grace { Presented::Repeated } else { Presented::Reused };
+            prop_assert_eq!(judge(newest - 1, newest, at, now, grace), expected);
+        }
+    }
+}

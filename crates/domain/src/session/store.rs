@@ -1,0 +1,124 @@
+use std::fmt;
+
+use crate::audit::SecurityEvent;
+use crate::id::{SessionId, UserId};
+use crate::maintenance::{Sweep, Swept};
+use crate::ports::StoreError;
+use crate::session::{Ending, NewSession, News, Presentation, Rotation, Session};
+use crate::time::UnixTime;
+
+/// Stores sessions: one row each, however often it is refreshed. Every method happens completely, with its event,
+/// or not at all.
+///
+/// A session is *live* until it is ended or expires, or the floor is raised above its opening.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+pub trait SessionStore: fmt::Debug + Send + Sync {
+    /// Opens a session, under a lock on its user, and records `opened`. Forgives [`NewSession::attempt`]: deletes its
+    /// counter, records [`RightAttempt::event_after`](crate::throttle::RightAttempt::event_after) of it, and
+    /// keeps the network that is known now. Where the user has more live sessions then
+    /// than [`NewSession::max_per_user`], the oldest end at `evicted.at`, and `evicted` is recorded
+    /// [of each](SecurityEvent::of_each). Returns the sessions it ended.
+    ///
+    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
+    /// credential version, also when a change commits while the call runs.
+    /// MUST keep the bound on live sessions also when callers race.
+    /// MUST refuse as unavailable a session opened before the floor: all sessions are ended at this moment.
+    /// MUST forgive the attempt in the same transaction, and nothing where it refuses.
+    ///
+    /// # Errors
+    /// [`OpenSessionError`].
+    fn open(
+        &self,
+        session: &NewSession,
+        opened: &SecurityEvent,
+        evicted: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, OpenSessionError>;
+
+    /// Judges a presented refresh token as [`Presented::judge`](crate::session::Presented::judge) does, and acts on
+    /// it, decided under the lock of the session's row.
+    ///
+    /// MUST rotate once when many callers present one token, and give all of them the same successor.
+    /// MUST end the session on a reused token, and then record `on_reuse` with the session's user.
+    /// MUST change nothing for an ended, expired or unknown session, and nothing for a token from ahead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError>;
+
+    /// Ends a session at `event.at` and records `event` with the session's user. Ending what ended before, or was
+    /// opened before the floor, changes nothing and records nothing; one that has expired ends too, for it may live by
+    /// the clock of another instance. With an `owner`, sessions of others are as unknown as those that never were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn end(
+        &self,
+        session: SessionId,
+        owner: Option<UserId>,
+        event: &SecurityEvent,
+    ) -> Result<Ending, StoreError>;
+
+    /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it
+    /// ended: those that [`Self::end`] would.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Ends every session opened so far by raising the floor, which never sinks, and returns it: the
+    /// [next whole second](UnixTime::next_second) after `event.at`, or after the newest session where that was opened
+    /// by a clock further ahead. (Tokens tell their session's opening in whole seconds.) The floor is also left as a
+    /// mark ([`StoreTime::newest`](crate::time::StoreTime::newest)), so that no clock opens sessions before it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
+
+    /// Finds a session that is live at `now`; `None` for any other.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
+
+    /// The sessions of a user that are live at `now`, the latest opened first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
+
+    /// The sessions that were ended (not those that expired) at or after `since`, but at most `most` of them; the
+    /// floor; and the time. Unlike every other method it is called all the time, by one thread.
+    ///
+    /// MUST NOT wait for the work of others: where connections are pooled, it has its own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError>;
+
+    /// Leaves `sweep.now` as a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)) and, unless it is another
+    /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
+    /// them was.
+    ///
+    /// MUST delete nothing that is over since [`Sweep::over_before`] or later.
+    /// MUST be done by one instance at a time: for [`Sweep::turn`] after a step, nobody else's is made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
+}
+
+/// A session was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenSessionError {
+    /// The user was disabled, deleted or got a new password since it was looked up.
+    #[error("the user changed meanwhile")]
+    UserChanged,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,142 @@
+//! The gate before every password. Who is let through was counted, whatever becomes of the attempt; and nobody verifies a
+//! password or gets the first tokens of a session without having been let through.
+
+use std::time::Duration;
+
+use crate::AuthService;
+use crate::account::{CanonicalName, User};
+use crate::audit::EventKind;
+use crate::client::{ClientInfo, NetworkStatus};
+use crate::id::UserId;
+use crate::password::{HashError, PasswordAttempt, PasswordHash, Verdict};
+use crate::ports::StoreError;
+use crate::throttle::{Attempt, Counter, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt};
+use crate::time::UnixTime;
+
+/// The proof that an attempt was counted. It is made here alone.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    counter: Pseudonym,
+    /// The account at the caller's network.
+    here: Option<Pseudonym>,
+}
+
+impl AuthService {
+    /// Counts an attempt at the password of `name`, or says how long it has to wait. What was counted stays so unless the
+    /// password turns out right: an attempt that comes to nothing gives no free guess.
+    pub(crate) fn admit(
+        &self,
+        name: &CanonicalName,
+        user: Option<UserId>,
+        client: &ClientInfo,
+    ) -> Result<Admitted, NotAdmitted> {
+        let now = self.ports.clock.now();
+        let Place { counter, here, known: _ } = self.place_of(name, client, now)?;
+        let begun = self.event(EventKind::ThrottlingBegun, now, client);
+        let begun = match user {
+            Some(user) => begun.of_user(user),
+            None => begun,
+        };
+        match self.ports.attempts.reserve(&Attempt { counter, user, now, begun })? {
+            Reservation::Granted { attempts: _ } => Ok(Admitted { counter, here }),
+            Reservation::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
+        }
+    }
+
+    /// Fails if an attempt would have to wait now, and counts nothing. Returns whether the account knows the client's
+    /// network.
+    pub(crate) fn look_at_gate(
+        &self,
+        name: &CanonicalName,
+        client: &ClientInfo,
+    ) -> Result<NetworkStatus, NotAdmitted> {
+        let now = self.ports.clock.now();
+        let place = self.place_of(name, client, now)?;
+        let (counter, network) = match place.known {
+            Some(known) => (Some(known), NetworkStatus::Known),
+            None => (self.ports.attempts.find(place.counter)?, NetworkStatus::Unknown),
+        };
+        match counter.and_then(|counter| counter.wait(now)) {
+            Some(wait) => Err(NotAdmitted::Throttled { wait }),
+            None => Ok(network),
+        }
+    }
+
+    /// Where an attempt counts: against the account at the caller's network where that is known, or else against the
+    /// account.
+    fn place_of(
+        &self,
+        name: &CanonicalName,
+        client: &ClientInfo,
+        now: UnixTime,
+    ) -> Result<Place, StoreError> {
+        let here = client.network().map(|network| self.ports.pseudonyms.account_at(name, network));
+        let found = here.map(|here| self.ports.attempts.find(here)).transpose()?.flatten();
+        let known = found.filter(|counter| counter.is_known(now));
+        let counter = match (here, known) {
+            (Some(here), Some(_)) => here,
+            _ => self.ports.pseudonyms.account(name),
+        };
+        Ok(Place { counter, here, known })
+    }
+
+    /// Verifies the password of an attempt that was counted.
+    pub(crate) fn verify(
+        &self,
+        _counted: &Admitted,
+        attempt: &PasswordAttempt,
+        user: &User,
+    ) -> Result<Verdict, HashError> {
+        self.ports.hasher.verify(attempt, &user.password_hash).inspect_err(|error| {
+            if let HashError::Unusable(reason) = error {
+                self.ports.hasher.report_unusable(user.id, reason);
+            }
+        })
+    }
+
+    /// Costs what a verification costs, so that time does not tell which names have accounts.
+    pub(crate) fn spend_a_hash(
+        &self,
+        _counted: &Admitted,
+        attempt: &PasswordAttempt,
+    ) -> Result<PasswordHash, HashError> {
+        self.ports.hasher.hash(&attempt.to_hashable())
+    }
+
+    /// What an attempt with the right password is to a store.
+    pub(crate) fn right_attempt(
+        &self,
+        admitted: &Admitted,
+        user: UserId,
+        now: UnixTime,
+        client: &ClientInfo,
+    ) -> RightAttempt {
+        let ended = self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user);
+        RightAttempt { counter: admitted.counter, known: None, ended }
+    }
+}
+
+/// Where an attempt counts.
+struct Place {
+    counter: Pseudonym,
+    /// The account at the caller's network.
+    here: Option<Pseudonym>,
+    /// What is counted there, where the network is known.
+    known: Option<Counter>,
+}
+
+impl Admitted {
+    /// The caller's network, as one from which somebody just logged in.
+    pub(crate) fn network(&self, now: UnixTime) -> Option<KnownNetwork> {
+        self.here.map(|counter| KnownNetwork { counter, until: now + KNOWN_FOR })
+    }
+}
+
+/// Nobody was let through.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    #[error("too many passwords were tried")]
+    Throttled { wait: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

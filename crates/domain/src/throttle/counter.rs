@@ -1,0 +1,287 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::audit::{EventKind, SecurityEvent};
+use crate::id::UserId;
+use crate::time::UnixTime;
+
+/// How long to wait after how many attempts.
+///
+/// ```
+/// use portcullis_domain::throttle::SCHEDULE;
+///
+/// let waits = [4, 5, 6, 7, 14, 15, 99, 100].map(|attempts| SCHEDULE.wait_after(attempts).as_secs());
+/// assert_eq!(waits, [0, 1, 2, 4, 512, 900, 900, 86_400]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// So many attempts are free; the next one has to wait.
+    pub free: u32,
+    /// The first wait. It doubles with every further attempt.
+    pub first_wait: Duration,
+    /// It doubles up to this.
+    pub longest_wait: Duration,
+    /// After so many attempts in a row nobody takes it for a slip of memory any more.
+    pub tolerated: u32,
+    /// From then on the wait is this.
+    pub last_wait: Duration,
+}
+
+/// The one schedule. Nobody mistypes a password more often than is free; who guesses gets through a hundred in a day.
+pub const SCHEDULE: Schedule = Schedule {
+    free: 5,
+    first_wait: Duration::from_secs(1),
+    longest_wait: Duration::from_mins(15),
+    tolerated: 100,
+    last_wait: Duration::from_hours(24),
+};
+
+/// How long after the next attempt was allowed, and none was made, a counter begins anew.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
+
+/// How long after the last login from it a network is known.
+pub const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+
+impl Schedule {
+    /// How long after the last of so many attempts the next one may come.
+    pub fn wait_after(&self, attempts: u32) -> Duration {
+        if attempts >= self.tolerated {
+            return self.last_wait;
+        }
+        match attempts.checked_sub(self.free) {
+            None => Duration::ZERO,
+            Some(doublings) => {
+                let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+                self.first_wait.saturating_mul(factor).min(self.longest_wait)
+            }
+        }
+    }
+
+    /// After how many attempts the wait becomes another one, and which, in order: for stores that keep no function.
+    pub fn steps(&self) -> impl Iterator<Item = (u32, Duration)> + '_ {
+        let wait = |attempts| self.wait_after(attempts);
+        let changes = (2..=self.tolerated).filter(move |attempts| wait(*attempts) != wait(attempts - 1));
+        changes.map(move |attempts| (attempts, wait(attempts)))
+    }
+
+    /// Whether somebody has to wait after so many attempts.
+    pub fn throttles(&self, attempts: u32) -> bool {
+        self.wait_after(attempts) > Duration::ZERO
+    }
+}
+
+/// What stands for an account, or for an account at a network, where attempts are counted: it tells nobody which, unless
+/// they have the secret. [`Pseudonyms`](crate::throttle::Pseudonyms) makes them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pseudonym([u8; 32]);
+
+impl Pseudonym {
+    /// Wraps what a keyed hash made or a store holds.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes for a store to keep.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonym(..)")
+    }
+}
+
+/// The attempts counted in a row, with none that was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// How many they are.
+    pub attempts: u32,
+    /// When the next one may be made.
+    pub next_at: UnixTime,
+    /// Until when the counter is that of a known network.
+    pub known_until: Option<UnixTime>,
+}
+
+impl Counter {
+    /// The counter after one more attempt at `now`; `None` where it has to wait. This is what
+    /// [`AttemptStore::reserve`](crate::throttle::AttemptStore::reserve) means.
+    #[must_use]
+    pub fn after_an_attempt(counter: Option<Self>, now: UnixTime) -> Option<Self> {
+        let known_until = counter.and_then(|counter| counter.known_until);
+        let attempts = match counter {
+            Some(counter) if counter.wait(now).is_some() => return None,
+            Some(counter) if now < counter.next_at + FORGOTTEN_AFTER => counter.attempts.saturating_add(1),
+            _ => 1,
+        };
+        Some(Self { attempts, next_at: now + SCHEDULE.wait_after(attempts), known_until })
+    }
+
+    /// How long an attempt has to wait; `None` where it may be made. As long as attempts are free it makes no difference
+    /// when they come: they may overtake each other, and the clocks of two instances differ by a little.
+    pub fn wait(&self, now: UnixTime) -> Option<Duration> {
+        (SCHEDULE.throttles(self.attempts) && now < self.next_at).then(|| self.next_at.since(now))
+    }
+
+    /// Whether attempts from the network that it is of count here.
+    pub fn is_known(&self, now: UnixTime) -> bool {
+        self.known_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether there is nothing left in it that matters.
+    pub fn is_over(&self, now: UnixTime) -> bool {
+        match self.known_until {
+            Some(until) => until <= now,
+            None => self.next_at + FORGOTTEN_AFTER <= now,
+        }
+    }
+}
+
+/// Somebody who wants to try a password.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Where it counts.
+    pub counter: Pseudonym,
+    /// Whose password it is, where there is such a user.
+    pub user: Option<UserId>,
+    /// When.
+    pub now: UnixTime,
+    /// What to record where it is the first after which somebody has to wait.
+    pub begun: SecurityEvent,
+}
+
+impl Attempt {
+    /// What to record when it is the last of so many in a row.
+    pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
+        let begins = SCHEDULE.throttles(attempts) && !SCHEDULE.throttles(attempts.saturating_sub(1));
+        begins.then(|| self.begun.clone())
+    }
+}
+
+/// What became of the wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It was counted, and is the last of so many in a row: the password may be looked at.
+    Granted {
+        /// How many they are.
+        attempts: u32,
+    },
+    /// It comes too early. Nothing was counted.
+    Refused {
+        /// When it may come again.
+        until: UnixTime,
+    },
+}
+
+/// An attempt that was counted and turned out right: what a store has to do in the transaction of the change that it
+/// allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightAttempt {
+    /// The counter that begins anew.
+    pub counter: Pseudonym,
+    /// The network that is known from now on.
+    pub known: Option<KnownNetwork>,
+    /// What to record where somebody had to wait. Stores fill in the count.
+    pub ended: SecurityEvent,
+}
+
+impl RightAttempt {
+    /// What to record when its counter stood at so many attempts, this one included.
+    pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
+        SCHEDULE.throttles(attempts).then(|| self.ended.clone().counting(attempts.saturating_sub(1)))
+    }
+}
+
+/// A network from which somebody just logged in to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownNetwork {
+    /// The account at that network.
+    pub counter: Pseudonym,
+    /// Until when, unless there is another login.
+    pub until: UnixTime,
+}
+
+/// The event that the throttling ended by itself, of a counter that stood at so many attempts.
+pub fn end_of(counter: Pseudonym, attempts: u32, ended: &SecurityEvent) -> Option<SecurityEvent> {
+    SCHEDULE.throttles(attempts).then(|| ended.of_counter(counter).counting(attempts))
+}
+
+impl SecurityEvent {
+    /// The same event with the number of attempts that failed.
+    fn counting(self, attempts: u32) -> Self {
+        Self { kind: EventKind::ThrottlingEnded { attempts }, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    #[test]
+    fn the_wait_doubles_up_to_a_quarter_of_an_hour_and_then_becomes_a_day() {
+        let waits: Vec<_> = (0..20).map(|attempts| SCHEDULE.wait_after(attempts).as_secs()).collect();
+        let expected = [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900, 900];
+        assert_eq!(waits, expected);
+        for attempts in 20..100 {
+            assert_eq!(SCHEDULE.wait_after(attempts).as_secs(), 900, "{attempts}");
+        }
+        for attempts in [100, 101, 1_000, u32::MAX] {
+            assert_eq!(SCHEDULE.wait_after(attempts).as_secs(), DAY, "{attempts}");
+        }
+    }
+
+    #[test]
+    fn the_steps_are_the_whole_schedule() {
+        let steps: Vec<_> = SCHEDULE.steps().collect();
+        assert!(steps.is_sorted());
+        for attempts in 1..300 {
+            let step = steps.iter().rev().find(|(from, _)| *from <= attempts);
+            let wait = step.map_or(SCHEDULE.wait_after(1), |(_, wait)| *wait);
+            assert_eq!(wait, SCHEDULE.wait_after(attempts), "{attempts}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_tries_in_a_day_are_a_hundred_attempts() {
+        let start = UnixTime::from_secs(1_800_000_000);
+        let (mut counter, mut evaluated) = (None, 0);
+        for n in 0..1_000 {
+            let next = Counter::after_an_attempt(counter, start + Duration::from_secs(n * DAY / 1_000));
+            evaluated += u32::from(next.is_some());
+            counter = next.or(counter);
+        }
+        assert!((90..=100).contains(&evaluated), "{evaluated}");
+    }
+
+    #[test]
+    fn a_counter_begins_anew_a_day_after_the_next_attempt_was_allowed() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let counter = Counter { attempts: 40, next_at: now, known_until: None };
+        let after = |seconds| Counter::after_an_attempt(Some(counter), now + Duration::from_secs(seconds));
+        assert_eq!(after(DAY - 1).unwrap().attempts, 41);
+        assert!(!counter.is_over(now + Duration::from_secs(DAY - 1)));
+        assert_eq!(after(DAY).unwrap().attempts, 1);
+        assert!(counter.is_over(now + Duration::from_secs(DAY)));
+        let early = Counter::after_an_attempt(Some(counter), now - Duration::from_micros(1));
+        assert_eq!(early, None);
+    }
+
+    #[test]
+    fn what_is_free_waits_for_no_clock() {
+        let now = UnixTime::from_secs(1_800_000_000);
+        let late = Some(Counter { attempts: SCHEDULE.free - 1, next_at: now, known_until: None });
+        let earlier = now - Duration::from_secs(1);
+        let last = Counter::after_an_attempt(late, earlier).unwrap();
+        assert_eq!((last.attempts, last.next_at), (SCHEDULE.free, now));
+        assert_eq!(last.wait(earlier), Some(SCHEDULE.first_wait));
+        assert_eq!(last.wait(now), None);
+    }
+
+    #[test]
+    fn pseudonyms_are_not_shown() {
+        assert_eq!(format!("{:?}", Pseudonym::from_bytes([7; 32])), "Pseudonym(..)");
+    }
+}

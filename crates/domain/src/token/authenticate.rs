@@ -1,0 +1,38 @@
+use crate::AuthService;
+use crate::ports::StoreError;
+use crate::token::{Authentication, LiveClaims, UnconfirmedClaims};
+
+impl AuthService {
+    /// Judges an access token. Never blocks: what only the store can tell comes back as
+    /// [`Authentication::AskStore`].
+    pub fn authenticate(&self, token: &str) -> Authentication {
+        let now = self.ports.clock.now();
+        match self.ports.access_tokens.verify(token, now) {
+            Ok(claims) => claims.judge(now, self.ports.clock.uptime(), &self.revocations),
+            Err(_) => Authentication::Refused,
+        }
+    }
+
+    /// Asks the store whether the session of `claims` is live.
+    ///
+    /// # Errors
+    /// [`ConfirmError`].
+    pub fn confirm(&self, claims: UnconfirmedClaims) -> Result<LiveClaims, ConfirmError> {
+        let now = self.ports.clock.now();
+        match self.ports.sessions.find(claims.session(), now)? {
+            Some(_live) => Ok(claims.confirmed()),
+            None => Err(ConfirmError::Refused),
+        }
+    }
+}
+
+/// The session could not be confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// It ended or expired.
+    #[error("the session is over")]
+    Refused,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,241 @@
+//! Tokens: what they say, and the proofs that somebody checked it.
+
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::id::{SessionId, TokenId, UserId};
+use crate::session::revocation::{Revocations, Standing};
+use crate::session::{CLOCK_TOLERANCE, Generation, MAX_ACCESS_LIFETIME};
+use crate::time::UnixTime;
+
+/// What an access token says about its bearer. Plain data: only [`LiveClaims`] proves anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The user (`sub`).
+    pub user: UserId,
+    /// The session (`sid`).
+    pub session: SessionId,
+    /// The token's own id (`jti`).
+    pub token: TokenId,
+    /// When the session was opened (`auth_time`), in whole seconds on the wire.
+    pub opened_at: UnixTime,
+    /// When it was issued (`iat`), in whole seconds on the wire.
+    pub issued_at: UnixTime,
+    /// Before when it must not be used (`nbf`).
+    pub not_before: UnixTime,
+    /// From when on it must not be used (`exp`).
+    pub expires_at: UnixTime,
+}
+
+/// Claims whose signature, issuer, audience and type were verified. Whether they still hold is open: the dates are
+/// judged by the domain's clock, in [`SignedClaims::judge`], and nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedClaims(Claims);
+
+impl SignedClaims {
+    /// Vouches for `claims`, on which everything else relies: for codecs alone, after they verified signature, issuer,
+    /// audience and type.
+    pub const fn vouch_for(claims: Claims) -> Self {
+        Self(claims)
+    }
+
+    /// Judges dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
+    ///
+    /// `uptime` is [`Clock::uptime`](crate::ports::Clock::uptime), by which `revocations` knows how old it is.
+    pub fn judge(self, now: UnixTime, uptime: Duration, revocations: &Revocations) -> Authentication {
+        let Self(claims) = self;
+        let lifetime_allowed = claims.expires_at <= claims.issued_at + MAX_ACCESS_LIFETIME;
+        let begun = claims.issued_at.max(claims.not_before) <= now + CLOCK_TOLERANCE;
+        if now >= claims.expires_at || !begun || !lifetime_allowed {
+            return Authentication::Refused;
+        }
+        match revocations.standing(claims.session, claims.opened_at, uptime) {
+            Standing::Live => Authentication::Live(LiveClaims(claims)),
+            Standing::Ended => Authentication::Refused,
+            Standing::Unknown => Authentication::AskStore(UnconfirmedClaims(claims)),
+            Standing::NotReady => Authentication::NotReady,
+        }
+    }
+
+    /// The session that the token was issued for, however long ago: enough to end it, and nothing else.
+    pub const fn session_to_end(self) -> SessionId {
+        self.0.session
+    }
+}
+
+/// What is known of a presented access token without asking the store.
+#[derive(Clone, Copy, Debug)]
+pub enum Authentication {
+    /// The token is good.
+    Live(LiveClaims),
+    /// It is not, for ever.
+    Refused,
+    /// It is genuine and in its time, but this instance cannot tell whether its session ended meanwhile: ask with
+    /// [`AuthService::confirm`](crate::AuthService::confirm), which blocks.
+    AskStore(UnconfirmedClaims),
+    /// It is genuine and in its time, but this instance does not know yet which sessions ended: it has just started.
+    NotReady,
+}
+
+/// Claims proven genuine and in their time, of a session that still has to be looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct UnconfirmedClaims(Claims);
+
+impl UnconfirmedClaims {
+    /// The session to look up.
+    pub const fn session(self) -> SessionId {
+        self.0.session
+    }
+
+    /// Vouches that the session is live.
+    pub(crate) const fn confirmed(self) -> LiveClaims {
+        LiveClaims(self.0)
+    }
+}
+
+/// Proof that somebody holds a good access token of a live session, as far as the codec that
+/// [vouched](SignedClaims::vouch_for) for it is right.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveClaims(Claims);
+
+impl LiveClaims {
+    /// What the token says.
+    pub const fn claims(&self) -> &Claims {
+        &self.0
+    }
+}
+
+macro_rules! secret_token {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        pub struct $name(Zeroizing<String>);
+
+        impl $name {
+            /// Takes a token that a codec made or a client presented.
+            pub fn new(token: String) -> Self {
+                Self(Zeroizing::new(token))
+            }
+
+            /// The token's text.
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )*};
+}
+
+secret_token! {
+    /// An access token as clients carry it. It cannot be printed or compared, and is wiped on drop.
+    AccessToken;
+    /// A refresh token as clients keep it. It cannot be printed or compared, and is wiped on drop.
+    RefreshToken;
+}
+
+/// What a genuine refresh token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// The session it carries on.
+    pub session: SessionId,
+    /// Which of the session's refresh tokens it is.
+    pub generation: Generation,
+}
+
+/// What a login or a refresh gives out.
+#[derive(Debug)]
+pub struct TokenSet {
+    /// Proves who calls, for a short time.
+    pub access: AccessToken,
+    /// How long the access token lasts from now.
+    pub access_expires_in: Duration,
+    /// Gets the next set.
+    pub refresh: RefreshToken,
+    /// How long the refresh token lasts from now, unless it is used before.
+    pub refresh_expires_in: Duration,
+    /// The session that both belong to.
+    pub session: SessionId,
+}
+
+/// A public key with which access tokens are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationKey {
+    /// Its id: the RFC 7638 thumbprint (SHA-256, base64url), the `kid` of tokens signed with its private half.
+    pub id: String,
+    /// The key.
+    pub material: PublicKey,
+}
+
+/// A public key by algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA`.
+    Ed25519([u8; 32]),
+    /// NIST P-256; JWS algorithm `ES256`.
+    P256 {
+        /// The x coordinate, big-endian.
+        x: [u8; 32],
+        /// The y coordinate, big-endian.
+        y: [u8; 32],
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+    use crate::session::News;
+
+    fn claims(issued_at: i64, expires_at: i64) -> Claims {
+        Claims {
+            user: UserId::from_uuid(Uuid::from_u128(1)),
+            session: SessionId::from_uuid(Uuid::from_u128(2)),
+            token: TokenId::from_uuid(Uuid::from_u128(3)),
+            opened_at: UnixTime::from_secs(issued_at),
+            issued_at: UnixTime::from_secs(issued_at),
+            not_before: UnixTime::from_secs(issued_at),
+            expires_at: UnixTime::from_secs(expires_at),
+        }
+    }
+
+    // ASVS 11.7.2
+    #[test]
+    fn tokens_are_wiped_on_drop() {
+        fn is_wiped(_: &impl ZeroizeOnDrop) {}
+        let AccessToken(text) = AccessToken::new("a.b.c".to_owned());
+        is_wiped(&text);
+        let RefreshToken(text) = RefreshToken::new("pcr_".to_owned());
+        is_wiped(&text);
+    }
+
+    #[test]
+    fn dates_are_judged_to_the_microsecond() {
+        let revocations = Revocations::default();
+        let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
+        revocations.merge(&look, News::default());
+        let check = |claims: Claims, now: UnixTime, good: bool| {
+            let verdict = SignedClaims::vouch_for(claims).judge(now, Duration::ZERO, &revocations);
+            assert_eq!(
+                matches!(verdict, Authentication::Live(_)),
+                good,
+                "{claims:?} at {now:?}: {verdict:?}"
+            );
+        };
+        let at = UnixTime::from_secs;
+        check(claims(1_000, 1_002), UnixTime::from_micros(1_001_999_999), true);
+        check(claims(1_000, 1_002), at(1_002), false);
+        check(claims(1_005, 1_900), at(1_000), true);
+        check(claims(1_006, 1_900), at(1_000), false);
+        check(Claims { not_before: at(1_006), ..claims(1_000, 1_900) }, at(1_000), false);
+        check(claims(1_000, 4_600), at(1_000), true);
+        check(claims(1_000, 4_601), at(1_000), false);
+    }
+}

@@ -75,7 +75,7 @@ const BANNED: [&str; 7] = [
     "actix_web::web::block",
 ];
 
-/// The places: the adapters of the ports `Clock` and `Entropy`, and the two pools.
+/// The places: the adapters of the ports `Clock` and `SecureRandom`, and the two pools.
 const EXCEPTED: [&str; 2] = ["crates/adapters/src/system.rs", "crates/http/src/blocking.rs"];
 
 // ASVS 15.2.3

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use aws_lc_rs::hmac;
 use portcullis_domain::account::CanonicalName;
 use portcullis_domain::client::Network;
-use portcullis_domain::throttle::{Pseudonym, Pseudonyms};
+use portcullis_domain::throttle::{AccountKey, AccountKeys};
 
 use crate::keys::RootKey;
 use crate::secret::Secrets;
@@ -32,23 +32,23 @@ impl MacAccountKeys {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()) }
     }
 
-    fn of(&self, kind: u8, network: &[u8], name: &CanonicalName) -> Pseudonym {
+    fn of(&self, kind: u8, network: &[u8], name: &CanonicalName) -> AccountKey {
         let mut mac = hmac::Context::with_key(&self.key);
         mac.update(&[kind]);
         mac.update(network);
         mac.update(name.as_str().as_bytes());
         let mut bytes = [0; 32];
         bytes.copy_from_slice(mac.sign().as_ref());
-        Pseudonym::from_bytes(bytes)
+        AccountKey::from_bytes(bytes)
     }
 }
 
-impl Pseudonyms for MacAccountKeys {
-    fn account(&self, name: &CanonicalName) -> Pseudonym {
+impl AccountKeys for MacAccountKeys {
+    fn account(&self, name: &CanonicalName) -> AccountKey {
         self.of(0, &[], name)
     }
 
-    fn account_at(&self, name: &CanonicalName, network: Network) -> Pseudonym {
+    fn account_at(&self, name: &CanonicalName, network: Network) -> AccountKey {
         match network.address() {
             IpAddr::V4(address) => self.of(4, &address.octets(), name),
             IpAddr::V6(address) => self.of(6, &address.octets()[..8], name),
@@ -63,23 +63,23 @@ mod tests {
 
     const SECRET: &str = "pcs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-    fn pseudonyms(current: &str, accepted: &[&str]) -> MacAccountKeys {
+    fn account_keys(current: &str, accepted: &[&str]) -> MacAccountKeys {
         let secret = |text: &str| Secret::parse_for_development(text).unwrap();
         MacAccountKeys::new(&Secrets::new(secret(current), accepted.iter().map(|text| secret(text))))
     }
 
-    fn hex(pseudonym: Pseudonym) -> String {
+    fn hex(pseudonym: AccountKey) -> String {
         pseudonym.as_bytes().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
     }
 
     /// Checked against Python's `hmac`.
     #[test]
     fn pseudonyms_are_what_they_were_in_every_version() {
-        let pseudonyms = pseudonyms(SECRET, &[]);
+        let account_keys = account_keys(SECRET, &[]);
         let name = CanonicalName::of("Al\u{ed}ce");
-        let at = |address: &str| hex(pseudonyms.account_at(&name, Network::of(address.parse().unwrap())));
+        let at = |address: &str| hex(account_keys.account_at(&name, Network::of(address.parse().unwrap())));
         assert_eq!(
-            hex(pseudonyms.account(&name)),
+            hex(account_keys.account(&name)),
             "6a7e785b96e37daf8ee66f10cfa31c04484c299fbba2ed4522b460a704a08ab5"
         );
         assert_eq!(at("192.0.2.7"), "f56fb0b2877432ba07da385c3129459856144fef096fc4255beece0f01c66f26");
@@ -92,14 +92,14 @@ mod tests {
     #[test]
     fn only_the_current_secret_counts() {
         let name = CanonicalName::of("alice");
-        let of = |current, accepted: &[&str]| pseudonyms(current, accepted).account(&name);
+        let of = |current, accepted: &[&str]| account_keys(current, accepted).account(&name);
         assert_eq!(of("one", &["other"]), of("one", &[]));
         assert_ne!(of("one", &["other"]), of("other", &["one"]));
     }
 
     #[test]
     fn debug_shows_no_key() {
-        let shown = format!("{:?}", pseudonyms(SECRET, &[]));
+        let shown = format!("{:?}", account_keys(SECRET, &[]));
         assert!(!shown.contains("f1b709ab") && !shown.contains("[241"), "{shown}");
     }
 }

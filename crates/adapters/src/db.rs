@@ -570,10 +570,10 @@ fn in_time<T, E: From<StoreError>>(begun: Instant, value: T) -> Result<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_domain::audit::{EventKind, EventLog};
+    use portcullis_domain::audit::{AuditLog, EventKind};
     use portcullis_domain::ports::StoreErrorKind;
     use portcullis_testkit::fixtures::{NOW, event};
-    use portcullis_testkit::{SeededEntropy, postgres::ThrowawayPostgres};
+    use portcullis_testkit::{SeededRandom, postgres::ThrowawayPostgres};
 
     use super::*;
 
@@ -582,7 +582,7 @@ mod tests {
         let config = PoolConfig { size: 1, ..PoolConfig::default() };
         let database = Database::new(url, config);
         database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
-        let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
+        let event = event(EventKind::UserRegistered, NOW, &SeededRandom::new(1));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             database.transaction(|connection| -> Result<(), StoreError> {
                 stores::audit_log::insert_event(connection, &event)?;
@@ -601,7 +601,7 @@ mod tests {
         for url in [DatabaseUrl::Sqlite(folder.path().join("x.db")), DatabaseUrl::parse(&postgres).unwrap()] {
             let database = Database::new(url, PoolConfig::default());
             database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
-            let event = event(EventKind::UserRegistered, NOW, &SeededEntropy::new(1));
+            let event = event(EventKind::UserRegistered, NOW, &SeededRandom::new(1));
             let record = |begun| {
                 database.transaction_since(begun, |connection| {
                     stores::audit_log::insert_event(connection, &event)

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::ports::SecureRandom;
 
 use self::argon2::Argon2id;
 pub use self::bcrypt::BcryptCost;
@@ -35,13 +35,13 @@ use self::werkzeug::Werkzeug;
 #[derive(Debug)]
 pub struct SchemeHasher {
     scheme: HashScheme,
-    entropy: Arc<dyn Entropy>,
+    random: Arc<dyn SecureRandom>,
 }
 
 impl SchemeHasher {
-    /// A hasher that makes hashes of `scheme` with salts from `entropy`.
-    pub fn new(scheme: HashScheme, entropy: Arc<dyn Entropy>) -> Self {
-        Self { scheme, entropy }
+    /// A hasher that makes hashes of `scheme` with salts from `random`.
+    pub fn new(scheme: HashScheme, random: Arc<dyn SecureRandom>) -> Self {
+        Self { scheme, random }
     }
 
     /// What a match against `stored` means.
@@ -62,7 +62,7 @@ impl PasswordHasher for SchemeHasher {
     fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
         let password = password.expose().as_bytes();
         let mut salt = [0; SALT_BYTES];
-        self.entropy.fill(&mut salt);
+        self.random.fill(&mut salt);
         let encoded = match self.scheme {
             HashScheme::BcryptSha256 { cost } => BcryptSha256::make(password, cost, salt),
             HashScheme::Argon2id => Argon2id::make(password, &salt)?,
@@ -70,7 +70,7 @@ impl PasswordHasher for SchemeHasher {
         Ok(PasswordHash::new(encoded))
     }
 
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+    fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError> {
         let stored = StoredHash::parse(hash.expose())?;
         let received = attempt.expose().as_bytes();
         let matches = match &stored {
@@ -177,7 +177,7 @@ fn parse_number(digits: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use portcullis_domain::password::policy::PasswordPolicy;
-    use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::SeededRandom;
     use proptest::prelude::*;
 
     use super::*;
@@ -186,7 +186,7 @@ mod tests {
     const PASSLIB: &str = include_str!("../tests/data/passlib.tsv");
 
     fn hasher(scheme: HashScheme) -> SchemeHasher {
-        SchemeHasher::new(scheme, Arc::new(SeededEntropy::new(1)))
+        SchemeHasher::new(scheme, Arc::new(SeededRandom::new(1)))
     }
 
     fn bcrypt(cost: u32) -> HashScheme {
@@ -194,12 +194,13 @@ mod tests {
     }
 
     fn verify(scheme: HashScheme, password: &str, hash: &str) -> Result<Verdict, HashError> {
-        hasher(scheme).verify(&PasswordAttempt::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
+        hasher(scheme)
+            .verify(&PlaintextPassword::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
     }
 
     fn made(scheme: HashScheme, password: &str) -> String {
         let anything = PasswordPolicy { min_length: 0, forbid_common: false, ..PasswordPolicy::nist() };
-        let password = anything.accept(&PasswordAttempt::new(password.to_owned()), "").unwrap();
+        let password = anything.accept(&PlaintextPassword::new(password.to_owned()), "").unwrap();
         hasher(scheme).hash(&password).unwrap().expose().to_owned()
     }
 

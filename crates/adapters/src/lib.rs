@@ -8,18 +8,18 @@
 //! ```
 //! use std::sync::Arc;
 //! use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
-//! use portcullis_adapters::system::{OsEntropy, SystemClock};
+//! use portcullis_adapters::system::{OsRandom, SystemClock};
 //! use portcullis_adapters::{keys::SecretFingerprint, secret::Secret};
 //! use portcullis_domain::client::ClientInfo;
-//! use portcullis_domain::password::PasswordAttempt;
+//! use portcullis_domain::password::PlaintextPassword;
 //! use portcullis_domain::session::Credentials;
 //! use portcullis_domain::account::Registration;
-//! use portcullis_domain::{AuthService, Ports, Rules};
+//! use portcullis_domain::{AuthService, Ports, AuthConfig};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let url = DatabaseUrl::parse(&format!("sqlite://{}/portcullis.db", folder.path().display()))?;
 //! let database = Arc::new(Database::new(url, PoolConfig::default()));
-//! database.prepare(SecretFingerprint::of(&Secret::generate(&OsEntropy)), &[])?;
+//! database.prepare(SecretFingerprint::of(&Secret::generate(&OsRandom)), &[])?;
 //!
 //! let ports = Ports {
 //!     users: database.clone(),
@@ -28,15 +28,15 @@
 //!     events: database.clone(),
 //!     health: database,
 //!     clock: Arc::new(SystemClock::new()),
-//!     entropy: Arc::new(OsEntropy),
+//!     random: Arc::new(OsRandom),
 //!     // Hashes and tokens are fakes here; `hashing`, `token` and `account_keys` have the real ones.
 //!     ..portcullis_testkit::ports()
 //! };
-//! let service = AuthService::new(ports, Rules::default());
-//! service.catch_up()?;
+//! let service = AuthService::new(ports, AuthConfig::default());
+//! service.sync()?;
 //!
 //! let client = ClientInfo::default();
-//! let password = || PasswordAttempt::new("Corr3ct-horse battery".to_owned());
+//! let password = || PlaintextPassword::new("Corr3ct-horse battery".to_owned());
 //! service.register(&Registration { username: "alice".to_owned(), password: password() }, &client)?;
 //! // Correct passwords are never throttled, however many there are.
 //! for _ in 0..8 {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::ports::SecureRandom;
 use zeroize::Zeroizing;
 
 /// A secret good enough to derive keys from. It cannot be printed or compared, and is wiped on drop.
@@ -23,15 +23,15 @@ impl Secret {
     ///
     /// ```
     /// use portcullis_adapters::secret::Secret;
-    /// use portcullis_adapters::system::OsEntropy;
+    /// use portcullis_adapters::system::OsRandom;
     ///
-    /// let secret = Secret::generate(&OsEntropy);
+    /// let secret = Secret::generate(&OsRandom);
     /// assert!(Secret::parse(secret.expose()).is_ok());
     /// assert_eq!(format!("{secret:?}"), "Secret(..)");
     /// ```
-    pub fn generate(entropy: &dyn Entropy) -> Self {
+    pub fn generate(random: &dyn SecureRandom) -> Self {
         let mut bytes = Zeroizing::new([0; GENERATED_BYTES]);
-        entropy.fill(bytes.as_mut());
+        random.fill(bytes.as_mut());
         let mut text = Zeroizing::new(String::with_capacity(Self::PREFIX.len() + GENERATED_CHARS));
         text.push_str(Self::PREFIX);
         URL_SAFE_NO_PAD.encode_string(bytes.as_ref(), &mut text);
@@ -189,7 +189,7 @@ const SAMPLES: [&str; 8] = [
 
 #[cfg(test)]
 mod tests {
-    use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::SeededRandom;
     use zeroize::ZeroizeOnDrop;
 
     use super::*;
@@ -246,8 +246,8 @@ mod tests {
 
     #[test]
     fn generated_secrets_are_accepted_and_differ() {
-        let entropy = SeededEntropy::new(1);
-        let (one, other) = (Secret::generate(&entropy), Secret::generate(&entropy));
+        let random = SeededRandom::new(1);
+        let (one, other) = (Secret::generate(&random), Secret::generate(&random));
         assert_eq!(one.expose().len(), 47);
         assert_ne!(one.expose(), other.expose());
         assert!(Secret::parse(one.expose()).is_ok());
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn secrets_are_wiped_on_drop() {
         fn is_wiped(_: &impl ZeroizeOnDrop) {}
-        let Secret(text) = Secret::generate(&SeededEntropy::new(1));
+        let Secret(text) = Secret::generate(&SeededRandom::new(1));
         is_wiped(&text);
     }
 

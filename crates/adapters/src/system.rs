@@ -4,7 +4,7 @@ mod clock;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use portcullis_domain::ports::{Clock, Entropy};
+use portcullis_domain::ports::{Clock, SecureRandom};
 use portcullis_domain::time::{StoreTime, UnixTime, micros};
 
 use self::clock::Alignment;
@@ -50,10 +50,10 @@ impl Clock for SystemClock {
 
 /// The operating system's cryptographically secure random generator (`getrandom(2)` on Linux).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OsEntropy;
+pub struct OsRandom;
 
-impl Entropy for OsEntropy {
-    #[expect(clippy::disallowed_methods, reason = "this is the Entropy port's adapter")]
+impl SecureRandom for OsRandom {
+    #[expect(clippy::disallowed_methods, reason = "this is the SecureRandom port's adapter")]
     #[expect(
         clippy::expect_used,
         reason = "the port asks for it: without randomness nothing safe can be done"

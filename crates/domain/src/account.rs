@@ -8,12 +8,12 @@ mod user;
 mod username;
 
 pub use self::delete::DeleteAccountError;
-pub use self::profile::MeError;
+pub use self::profile::ProfileError;
 pub use self::register::{RegisterError, Registration, Rejections};
 #[cfg(feature = "mocks")]
 pub use self::store::MockUserStore;
 pub use self::store::{ChangeUserError, InsertUserError, UserStore};
-pub use self::user::{Confirmed, CredentialVersion, NewUser, User, UserStatus};
+pub use self::user::{CredentialVersion, NewUser, Reauthentication, User, UserStatus};
 #[cfg(any(test, fuzzing))]
 pub use self::username::invariants as username_invariants;
 pub(crate) use self::username::nfc;

@@ -2,4 +2,4 @@
 
 mod users;
 
-pub use self::users::{OperatorError, SetPasswordError};
+pub use self::users::{AdminError, SetPasswordError};

@@ -4,8 +4,8 @@ mod event;
 mod list;
 mod log;
 
-pub use self::event::{EventKind, LoginFailure, LogoutScope, PastEvent, SecurityEvent};
+pub use self::event::{EventKind, LoginFailure, LogoutScope, SecurityEvent, StoredEvent};
 pub use self::list::Activity;
-pub use self::log::EventLog;
+pub use self::log::AuditLog;
 #[cfg(feature = "mocks")]
-pub use self::log::MockEventLog;
+pub use self::log::MockAuditLog;

@@ -12,21 +12,21 @@ use crate::password::policy::PasswordPolicy;
 use crate::ports::Ports;
 use crate::session::revocation::Revocations;
 use crate::session::{Generation, Lifetimes, NewSession};
-use crate::throttle::{Admitted, RightAttempt};
+use crate::throttle::{Admitted, SuccessfulAttempt};
 use crate::time::UnixTime;
 use crate::token::{Claims, RefreshClaims, SignError, TokenSet, VerificationKey};
 
 /// Registers, logs in, refreshes, logs out and authenticates, over [`Ports`].
 ///
-/// It gives out no token and takes none for good before the first [`AuthService::catch_up`], which is to be called a few
+/// It gives out no token and takes none for good before the first [`AuthService::sync`], which is to be called a few
 /// times a second from then on.
 ///
 /// Every method blocks except [`AuthService::authenticate`], [`AuthService::refreshed_session`], [`AuthService::rules`],
-/// [`AuthService::sweeper`] and [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
+/// [`AuthService::purger`] and [`AuthService::verification_keys`]. Cheap to clone and to share: clones are the same service.
 #[derive(Clone, Debug)]
 pub struct AuthService {
     pub(crate) ports: Ports,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) rules: Arc<AuthConfig>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) skew: Arc<Skew>,
     pub(crate) writes: Arc<Writes>,
@@ -34,7 +34,7 @@ pub struct AuthService {
 
 /// What an operator decides about the use cases.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct AuthConfig {
     /// Whether anybody may register.
     pub registration_enabled: bool,
     /// What new passwords must be like.
@@ -45,7 +45,7 @@ pub struct Rules {
     pub max_sessions_per_user: NonZeroU32,
 }
 
-impl Default for Rules {
+impl Default for AuthConfig {
     fn default() -> Self {
         Self {
             registration_enabled: true,
@@ -61,7 +61,7 @@ const MAX_SESSIONS_PER_USER: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 impl AuthService {
     /// A service over these ports, by these rules.
-    pub fn new(ports: Ports, rules: Rules) -> Self {
+    pub fn new(ports: Ports, rules: AuthConfig) -> Self {
         Self {
             ports,
             rules: Arc::new(rules),
@@ -72,7 +72,7 @@ impl AuthService {
     }
 
     /// The rules it goes by.
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &AuthConfig {
         &self.rules
     }
 
@@ -82,21 +82,21 @@ impl AuthService {
     }
 
     pub(crate) fn event(&self, kind: EventKind, at: UnixTime, client: &ClientInfo) -> SecurityEvent {
-        SecurityEvent::new(kind, at, client, self.ports.entropy.as_ref())
+        SecurityEvent::new(kind, at, client, self.ports.random.as_ref())
     }
 
     /// A new session of `user`, as it was when the password of `attempt` was verified.
     pub(crate) fn new_session(
         &self,
         user: &User,
-        attempt: RightAttempt,
+        attempt: SuccessfulAttempt,
         now: UnixTime,
         client: &ClientInfo,
     ) -> NewSession {
         let lifetimes = self.rules.lifetimes;
         let absolute_expires_at = now + lifetimes.refresh_absolute;
         NewSession {
-            id: SessionId::new(now, self.ports.entropy.as_ref()),
+            id: SessionId::new(now, self.ports.random.as_ref()),
             user: user.id,
             credential_version: user.credential_version,
             opened_at: now,
@@ -131,7 +131,7 @@ impl AuthService {
         let claims = Claims {
             user: session.user,
             session: session.session,
-            token: TokenId::new(now, self.ports.entropy.as_ref()),
+            token: TokenId::new(now, self.ports.random.as_ref()),
             opened_at: session.opened_at,
             issued_at: now,
             not_before: now,
@@ -141,7 +141,7 @@ impl AuthService {
         Ok(TokenSet {
             access: self.ports.access_tokens.sign(&claims)?,
             access_expires_in,
-            refresh: self.ports.refresh_tokens.seal(refresh),
+            refresh: self.ports.refresh_tokens.issue(refresh),
             refresh_expires_in,
             session: session.session,
         })

@@ -4,23 +4,23 @@ use std::fmt;
 
 use uuid::{Builder, Uuid};
 
-use crate::ports::Entropy;
+use crate::ports::SecureRandom;
 use crate::time::UnixTime;
 
 /// Makes a UUIDv7 from a time and 74 random bits.
 ///
 /// Unique, not secret: nothing is ever granted to whoever knows an id.
-pub fn uuid_v7(now: UnixTime, entropy: &dyn Entropy) -> Uuid {
-    let mut random = [0; 10];
-    entropy.fill(&mut random);
-    uuid_v7_of(now, random)
+pub fn uuid_v7(now: UnixTime, random: &dyn SecureRandom) -> Uuid {
+    let mut bits = [0; 10];
+    random.fill(&mut bits);
+    uuid_v7_of(now, bits)
 }
 
 /// Makes a UUIDv7 from a time and 74 of these bits, for who makes many and counts instead of asking for randomness each
 /// time (RFC 9562, section 6.2).
-pub fn uuid_v7_of(now: UnixTime, random: [u8; 10]) -> Uuid {
+pub fn uuid_v7_of(now: UnixTime, bits: [u8; 10]) -> Uuid {
     let millis = u64::try_from(now.as_micros().div_euclid(1_000)).unwrap_or(0);
-    Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
 }
 
 macro_rules! id {
@@ -36,8 +36,8 @@ macro_rules! id {
             }
 
             /// Makes a new id (UUIDv7).
-            pub fn new(now: UnixTime, entropy: &dyn Entropy) -> Self {
-                Self(uuid_v7(now, entropy))
+            pub fn new(now: UnixTime, random: &dyn SecureRandom) -> Self {
+                Self(uuid_v7(now, random))
             }
 
             /// The UUID itself.

@@ -17,5 +17,5 @@ pub mod token;
 
 // The paved path: what a caller of the use cases names in every file.
 pub use self::account::User;
-pub use self::core::{AuthService, Rules};
+pub use self::core::{AuthConfig, AuthService};
 pub use self::ports::Ports;

@@ -6,9 +6,9 @@ mod retention;
 mod sync;
 
 pub(crate) use self::purge::MARK_AGE;
-pub use self::purge::Sweeper;
+pub use self::purge::Purger;
 pub(crate) use self::readiness::Writes;
 pub use self::readiness::{Check, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
-pub use self::retention::{KEPT, Kept, SESSIONS_AFTER_THEIR_END, Sweep, Swept};
+pub use self::retention::{PurgeOutcome, PurgeRequest, RETENTION, Retention, SESSIONS_AFTER_THEIR_END};
 pub(crate) use self::sync::Skew;
-pub use self::sync::{CatchUpError, ClockNotTrusted, MAX_SKEW};
+pub use self::sync::{ClockNotTrusted, MAX_SKEW, SyncError};

@@ -11,4 +11,4 @@ pub use self::change::{ChangePasswordError, PasswordChange};
 #[cfg(feature = "mocks")]
 pub use self::hasher::MockPasswordHasher;
 pub use self::hasher::{HashError, PasswordHasher, Verdict};
-pub use self::text::{AcceptedPassword, PasswordAttempt, PasswordHash};
+pub use self::text::{AcceptedPassword, PasswordHash, PlaintextPassword};

@@ -21,28 +21,28 @@ pub use self::clock::MockClock;
 #[cfg(feature = "mocks")]
 pub use self::health::MockStoreHealth;
 pub use self::health::{StoreHealth, StoreStatus};
-pub use self::random::Entropy;
 #[cfg(feature = "mocks")]
-pub use self::random::MockEntropy;
+pub use self::random::MockSecureRandom;
+pub use self::random::SecureRandom;
 pub use self::store_error::{StoreError, StoreErrorKind};
 use crate::account::UserStore;
-use crate::audit::EventLog;
+use crate::audit::AuditLog;
 use crate::password::PasswordHasher;
 use crate::session::SessionStore;
-use crate::throttle::{AttemptStore, Pseudonyms};
+use crate::throttle::{AccountKeys, AttemptStore};
 use crate::token::{AccessTokenCodec, RefreshTokenCodec};
 
 /// The outside world, as the use cases see it. A part is swapped by record update:
 ///
 /// ```
 /// use std::sync::Arc;
-/// use portcullis_domain::{AuthService, Ports, Rules};
+/// use portcullis_domain::{AuthService, Ports, AuthConfig};
 /// use portcullis_domain::time::UnixTime;
 /// use portcullis_testkit::FixedClock;
 ///
 /// let clock = Arc::new(FixedClock::at(UnixTime::from_secs(1_800_000_000)));
 /// let ports = Ports { clock: clock.clone(), ..portcullis_testkit::ports() };
-/// let service = AuthService::new(ports, Rules::default());
+/// let service = AuthService::new(ports, AuthConfig::default());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ports {
@@ -53,7 +53,7 @@ pub struct Ports {
     /// How often passwords were tried.
     pub attempts: Arc<dyn AttemptStore>,
     /// What happened, where nothing else changed.
-    pub events: Arc<dyn EventLog>,
+    pub events: Arc<dyn AuditLog>,
     /// Whether the stores answer.
     pub health: Arc<dyn StoreHealth>,
     /// How passwords become hashes.
@@ -63,9 +63,9 @@ pub struct Ports {
     /// How refresh tokens are made and recognised.
     pub refresh_tokens: Arc<dyn RefreshTokenCodec>,
     /// What stands for accounts where attempts are counted.
-    pub pseudonyms: Arc<dyn Pseudonyms>,
+    pub account_keys: Arc<dyn AccountKeys>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
+    pub random: Arc<dyn SecureRandom>,
 }

@@ -13,8 +13,8 @@ pub use self::login::{Credentials, LoginError};
 pub use self::logout::{LogoutError, LogoutToken};
 pub use self::refresh::RefreshError;
 pub use self::rotation::{
-    CLOCK_TOLERANCE, Ending, Generation, Lifetimes, MAX_ACCESS_LIFETIME, NewSession, News, Presentation,
-    Presented, Rotated, Rotation, Session,
+    CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, Lifetimes, MAX_ACCESS_LIFETIME, NewSession,
+    ReuseCheck, RotateOutcome, RotateRequest, Session, SessionChanges,
 };
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;

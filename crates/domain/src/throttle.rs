@@ -10,13 +10,13 @@ mod begin;
 mod counter;
 mod store;
 
+pub use self::account_keys::AccountKeys;
 #[cfg(feature = "mocks")]
-pub use self::account_keys::MockPseudonyms;
-pub use self::account_keys::Pseudonyms;
+pub use self::account_keys::MockAccountKeys;
 pub(crate) use self::begin::{Admitted, NotAdmitted};
 pub use self::counter::{
-    Attempt, Counter, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt,
-    SCHEDULE, Schedule, end_of,
+    AccountKey, AttemptCounter, AttemptDecision, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, LoginAttempt,
+    SCHEDULE, Schedule, SuccessfulAttempt, end_of,
 };
 pub use self::store::AttemptStore;
 #[cfg(feature = "mocks")]

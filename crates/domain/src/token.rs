@@ -8,10 +8,10 @@ mod refresh_codec;
 #[cfg(feature = "mocks")]
 pub use self::access_codec::MockAccessTokenCodec;
 pub use self::access_codec::{AccessTokenCodec, InvalidToken, SignError};
-pub use self::authenticate::ConfirmError;
+pub use self::authenticate::ConfirmSessionError;
 pub use self::claims::{
-    AccessToken, Authentication, Claims, LiveClaims, PublicKey, RefreshClaims, RefreshToken, SignedClaims,
-    TokenSet, UnconfirmedClaims, VerificationKey,
+    AccessToken, Authentication, Claims, PublicKey, RefreshClaims, RefreshToken, SignedClaims, TokenSet,
+    UnconfirmedClaims, VerificationKey, VerifiedClaims,
 };
 #[cfg(feature = "mocks")]
 pub use self::refresh_codec::MockRefreshTokenCodec;

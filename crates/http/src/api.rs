@@ -9,7 +9,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
 use portcullis_domain::AuthService;
-use portcullis_domain::ports::{Clock, Entropy};
+use portcullis_domain::ports::{Clock, SecureRandom};
 
 use crate::blocking::{DataPool, LoginChecks, PasswordPool, PoolCounts};
 use crate::config::HttpConfig;
@@ -26,7 +26,7 @@ use crate::routes::{self, Documents};
 pub struct Api {
     pub(crate) auth: AuthService,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) random: Arc<dyn SecureRandom>,
     pub(crate) data_pool: DataPool,
     pub(crate) login_checks: LoginChecks,
     pub(crate) password_pool: PasswordPool,
@@ -39,7 +39,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API over a service. `clock` and `entropy` are those of the service's own ports: they time requests and
+    /// The API over a service. `clock` and `random` are those of the service's own ports: they time requests and
     /// name those that come without an id.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Api {
         auth: AuthService,
         config: HttpConfig,
         clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        random: Arc<dyn SecureRandom>,
     ) -> io::Result<Self> {
         let password_pool =
             PasswordPool::start(config.password_pool, config.limits.enabled, Arc::clone(&clock))?;
@@ -56,7 +56,7 @@ impl Api {
         Ok(Self {
             auth,
             clock,
-            entropy,
+            random,
             data_pool: DataPool::new(),
             login_checks: LoginChecks::new(),
             password_pool,

@@ -527,7 +527,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
     use std::task::{Context, Poll, Waker};
 
-    use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::SeededRandom;
     use portcullis_testkit::fixtures::NOW;
 
     use super::*;
@@ -825,7 +825,7 @@ mod tests {
     #[actix_web::test]
     async fn both_pools_belong_to_the_request() {
         let pool = pool_of(1, 1).unwrap();
-        let id = RequestIds::new(&SeededEntropy::new(1)).next(NOW);
+        let id = RequestIds::new(&SeededRandom::new(1)).next(NOW);
         request_id::scope(id, async {
             assert_eq!(pool.run(current_request_id).await, Ok(Some(id)));
             assert_eq!(DataPool::new().run(current_request_id).await, Ok(Some(id)));

@@ -386,7 +386,7 @@ pub(crate) const BEARER: &[ProblemCode] =
 #[cfg(test)]
 mod tests {
     use portcullis_domain::account::{CanonicalName, Username};
-    use portcullis_domain::password::PasswordAttempt;
+    use portcullis_domain::password::PlaintextPassword;
     use portcullis_domain::password::policy::PasswordPolicy;
     use serde_json::Value;
 
@@ -643,8 +643,8 @@ mod tests {
             (field["minLength"].as_u64(), field["maxLength"].as_u64())
         };
         let bounds = |min: Option<usize>, max: usize| (min.map(|min| min as u64), Some(max as u64));
-        let password = bounds(None, PasswordAttempt::MAX_LENGTH);
-        let new_password = bounds(Some(PasswordPolicy::LOWEST_MIN_LENGTH), PasswordAttempt::MAX_LENGTH);
+        let password = bounds(None, PlaintextPassword::MAX_LENGTH);
+        let new_password = bounds(Some(PasswordPolicy::LOWEST_MIN_LENGTH), PlaintextPassword::MAX_LENGTH);
         let new_name = bounds(Some(Username::MIN_LENGTH), Username::MAX_LENGTH);
         assert_eq!(field("RegisterRequest", "username"), new_name);
         assert_eq!(field("RegisterRequest", "password"), new_password);

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use portcullis_domain::id::uuid_v7_of;
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::ports::SecureRandom;
 use portcullis_domain::time::UnixTime;
 
 /// The name of a request: the client's own, or a UUID of version 7.
@@ -60,9 +60,9 @@ pub(crate) struct RequestIds {
 
 impl RequestIds {
     /// Begins somewhere.
-    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
+    pub(crate) fn new(random: &dyn SecureRandom) -> Self {
         let mut first = [0; 16];
-        entropy.fill(&mut first);
+        random.fill(&mut first);
         Self { next: Cell::new(u128::from_be_bytes(first)) }
     }
 
@@ -116,7 +116,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 mod tests {
     use std::collections::HashSet;
 
-    use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::SeededRandom;
 
     use super::*;
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn new_ids_are_uuids_of_version_7_and_all_different() {
         let now = UnixTime::from_secs(1_800_000_000);
-        let workers = [1, 2].map(|seed| RequestIds::new(&SeededEntropy::new(seed)));
+        let workers = [1, 2].map(|seed| RequestIds::new(&SeededRandom::new(seed)));
         let ids: HashSet<_> =
             (0..1_000).flat_map(|_| workers.each_ref().map(|ids| ids.next(now).to_string())).collect();
         assert_eq!(ids.len(), 2_000);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_scope_ends_with_the_work() {
-        let id = RequestIds::new(&SeededEntropy::new(2)).next(UnixTime::EPOCH);
+        let id = RequestIds::new(&SeededRandom::new(2)).next(UnixTime::EPOCH);
         assert_eq!(scope_blocking(Some(id), current_request_id), Some(id));
         assert_eq!(current_request_id(), None);
     }

@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn the_table_and_the_openapi_document_list_the_same() {
         let ports = portcullis_testkit::ports();
-        let (clock, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
-        let auth = AuthService::new(ports, portcullis_domain::Rules::default());
-        let api = Api::new(auth, HttpConfig::default(), clock, entropy).unwrap();
+        let (clock, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
+        let auth = AuthService::new(ports, portcullis_domain::AuthConfig::default());
+        let api = Api::new(auth, HttpConfig::default(), clock, random).unwrap();
 
         let served: BTreeSet<_> = table(&api).iter().map(|at| (at.path.to_owned(), at.allow())).collect();
         let documented: BTreeSet<_> =

@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context as _, anyhow};
 
 use self::prepare::{Waited, wait_for_database};
-use self::purge::sweep;
+use self::purge::purge;
 use self::seal::seal;
 use self::steps::words_of;
 use self::sync::look_up_ended_sessions;
@@ -83,9 +83,9 @@ fn keep(
     thread::scope(|scope| {
         // On threads of their own: however long they take, ended sessions are looked up in time.
         let (stop_sweeping, told_to_stop) = mpsc::sync_channel(0);
-        let sweeper = instance.service.sweeper();
+        let purger = instance.service.purger();
         let thread = thread::Builder::new().name("sweeper".to_owned());
-        thread.spawn_scoped(scope, move || sweep(sweeper, &told_to_stop)).context("cannot start a thread")?;
+        thread.spawn_scoped(scope, move || purge(purger, &told_to_stop)).context("cannot start a thread")?;
         let (stop_sealing, told_to_stop) = mpsc::sync_channel(0);
         if let Some(sealer) = instance.sealer() {
             let thread = thread::Builder::new().name("sealer".to_owned());
@@ -100,14 +100,14 @@ fn keep(
             .spawn_scoped(scope, move || check_writes(check, &told_to_stop))
             .context("cannot start a thread")?;
         let mut on_ready = Some(on_ready);
-        let catch_up = || {
-            instance.service.catch_up()?;
+        let sync = || {
+            instance.service.sync()?;
             if let Some(on_ready) = on_ready.take() {
                 on_ready();
             }
             Ok(())
         };
-        let result = look_up_ended_sessions(catch_up, || instance.check_database(), stopped);
+        let result = look_up_ended_sessions(sync, || instance.check_database(), stopped);
         drop((stop_sweeping, stop_sealing, stop_checking));
         result
     })

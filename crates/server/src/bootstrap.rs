@@ -10,14 +10,14 @@ use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::hashing::{HashPool, SchemeHasher};
 use portcullis_adapters::keys::{KeyRing, SecretFingerprint};
 use portcullis_adapters::secret::{Secret, Secrets};
-use portcullis_adapters::system::{OsEntropy, SystemClock};
+use portcullis_adapters::system::{OsRandom, SystemClock};
 use portcullis_adapters::token::jwt::JwtCodec;
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::uuid_v7;
 use portcullis_domain::password::PasswordHasher;
-use portcullis_domain::ports::{Clock as _, Entropy};
+use portcullis_domain::ports::{Clock as _, SecureRandom};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::{AuthService, Ports};
 
@@ -64,7 +64,7 @@ impl Instance {
             }
         };
         let clock = Arc::new(SystemClock::new());
-        let entropy = Arc::new(OsEntropy);
+        let random = Arc::new(OsRandom);
         let keys = key_ring(settings, &secrets, clock.now());
         let access_tokens =
             JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone())
@@ -75,12 +75,12 @@ impl Instance {
             attempts: database.clone(),
             events: database.clone(),
             health: database.clone(),
-            hasher: Arc::new(hash_threads(settings, entropy.clone())?),
+            hasher: Arc::new(hash_threads(settings, random.clone())?),
             access_tokens: Arc::new(access_tokens),
             refresh_tokens: Arc::new(MacRefreshTokenCodec::new(&secrets)),
-            pseudonyms: Arc::new(MacAccountKeys::new(&secrets)),
+            account_keys: Arc::new(MacAccountKeys::new(&secrets)),
             clock,
-            entropy,
+            random,
         };
         Ok(Self {
             service: AuthService::new(ports.clone(), settings.rules.clone()),
@@ -101,7 +101,7 @@ impl Instance {
         self.open_stores()?;
         // Readiness fails until the first check. The background thread repeats the check and logs its outcome.
         let _checked = self.service.check_writes();
-        Ok(self.service.catch_up()?)
+        Ok(self.service.sync()?)
     }
 
     fn open_stores(&self) -> Result<(), CliError> {
@@ -120,7 +120,7 @@ impl Instance {
     }
 
     fn new_sealer(&self) -> Sealer {
-        let instance = uuid_v7(self.ports.clock.now(), self.ports.entropy.as_ref());
+        let instance = uuid_v7(self.ports.clock.now(), self.ports.random.as_ref());
         let keys = Arc::clone(&self.audit_keys);
         Sealer::new(Arc::clone(&self.database), keys, instance, self.audit.retention)
     }
@@ -149,7 +149,7 @@ impl Instance {
     }
 
     fn operators_event(&self, kind: EventKind, now: UnixTime) -> SecurityEvent {
-        SecurityEvent::new(kind, now, &ClientInfo::default(), self.ports.entropy.as_ref())
+        SecurityEvent::new(kind, now, &ClientInfo::default(), self.ports.random.as_ref())
     }
 }
 
@@ -260,8 +260,8 @@ fn secrets_by(
 }
 
 /// Threads that hash. Their queue holds what the password pool admits; only the pool refuses callers.
-fn hash_threads(settings: &Settings, entropy: Arc<dyn Entropy>) -> Result<HashPool, CliError> {
-    let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, entropy));
+fn hash_threads(settings: &Settings, random: Arc<dyn SecureRandom>) -> Result<HashPool, CliError> {
+    let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, random));
     let pool = settings.password_pool;
     let threads = HashPool::start(&hasher, pool.hashing_threads, pool.threads());
     Ok(threads.context("cannot start the threads that hash")?)

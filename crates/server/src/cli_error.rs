@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted};
+use portcullis_domain::maintenance::{ClockNotTrusted, SyncError};
 
 use crate::logging;
 use crate::settings::InvalidSetting;
@@ -52,11 +52,11 @@ impl From<InvalidSetting> for CliError {
     }
 }
 
-impl From<CatchUpError> for CliError {
-    fn from(error: CatchUpError) -> Self {
+impl From<SyncError> for CliError {
+    fn from(error: SyncError) -> Self {
         match error {
-            CatchUpError::Clock(error) => Self::Clock(error),
-            CatchUpError::Store(error) => {
+            SyncError::Clock(error) => Self::Clock(error),
+            SyncError::Store(error) => {
                 Self::Failed(anyhow::Error::new(error).context("cannot look up ended sessions"))
             }
         }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::time::UnixTime;
 use zeroize::Zeroizing;
 
@@ -59,7 +59,7 @@ fn ask(question: &str) -> io::Result<Zeroizing<String>> {
 
 /// A password, asked for on a terminal or else one line of standard input. It never stands on the command line,
 /// which other users of the machine can read.
-pub(crate) fn read_password() -> Result<PasswordAttempt, CliError> {
+pub(crate) fn read_password() -> Result<PlaintextPassword, CliError> {
     let mut password = match io::stdin().is_terminal() {
         true => ask_twice()?,
         false => {
@@ -69,7 +69,7 @@ pub(crate) fn read_password() -> Result<PasswordAttempt, CliError> {
             Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned())
         }
     };
-    Ok(PasswordAttempt::new(std::mem::take(&mut *password)))
+    Ok(PlaintextPassword::new(std::mem::take(&mut *password)))
 }
 
 /// A password that nobody sees being typed may be mistyped.

@@ -9,8 +9,8 @@ use portcullis_adapters::files::{
     GroupAccess, absolute, create_file, create_folder, folder_of, refuse_dangling_link, sync_folder,
 };
 use portcullis_adapters::secret::Secret;
-use portcullis_adapters::system::OsEntropy;
-use portcullis_domain::ports::Entropy as _;
+use portcullis_adapters::system::OsRandom;
+use portcullis_domain::ports::SecureRandom as _;
 use zeroize::Zeroizing;
 
 use crate::settings::text_file::{UnreadableFile, read_text};
@@ -73,7 +73,7 @@ fn make(file: &Path) -> io::Result<()> {
     create_folder(folder)?;
     refuse_dangling_link(file)?;
     let mut random = [0; 8];
-    OsEntropy.fill(&mut random);
+    OsRandom.fill(&mut random);
     let temporary = file.with_extension(format!("{:016x}.tmp", u64::from_ne_bytes(random)));
     write_secret(&mut create_file(&temporary, GroupAccess::Read)?)?;
     let linked = fs::hard_link(&temporary, file);
@@ -101,7 +101,7 @@ fn make_in_place(file: &Path) -> io::Result<()> {
 }
 
 fn write_secret(file: &mut File) -> io::Result<()> {
-    let line = Zeroizing::new(format!("{}\n", Secret::generate(&OsEntropy).expose()));
+    let line = Zeroizing::new(format!("{}\n", Secret::generate(&OsRandom).expose()));
     file.write_all(line.as_bytes())?;
     file.sync_all()
 }

@@ -20,7 +20,7 @@ use portcullis_adapters::hashing::{BcryptCost, HashScheme};
 use portcullis_adapters::keys::{KeyRotation, PublishedKeys, SigningAlgorithm};
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::token::jwt::TokenName;
-use portcullis_domain::Rules;
+use portcullis_domain::AuthConfig;
 use portcullis_domain::password::common::PasswordList;
 use portcullis_domain::password::policy::PasswordPolicy;
 use portcullis_domain::session::{Lifetimes, MAX_ACCESS_LIFETIME};
@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     pub secret: Option<Secret>,
     pub accepted_secrets: Vec<Secret>,
     pub server: Server,
-    pub rules: Rules,
+    pub rules: AuthConfig,
     pub database: DatabaseUrl,
     pub pool: PoolConfig,
     pub tokens: Tokens,
@@ -369,10 +369,10 @@ fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tok
     })
 }
 
-fn rules(values: &Values) -> Result<Rules, InvalidSetting> {
+fn rules(values: &Values) -> Result<AuthConfig, InvalidSetting> {
     let day = Duration::from_hours(24);
     let idle = values.duration("tokens.refresh_idle", Duration::from_mins(1), day * 365)?;
-    Ok(Rules {
+    Ok(AuthConfig {
         registration_enabled: values.boolean("registration.enabled")?,
         password: password_policy(values)?,
         lifetimes: Lifetimes {

@@ -13,17 +13,17 @@
 //! ```
 
 pub mod access_token_codec;
+pub mod account_keys;
 pub mod attempt_store;
+pub mod audit_log;
 mod changes;
 pub mod clock;
-pub mod entropy;
-pub mod event_log;
 pub mod password_hasher;
-pub mod pseudonyms;
+pub mod purge;
+pub mod random;
 pub mod refresh_token_codec;
 pub mod session_store;
 pub mod store_health;
-pub mod sweep;
 pub mod user_store;
 
 use std::borrow::Cow;
@@ -31,17 +31,18 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use portcullis_domain::account::{NewUser, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog, LogoutScope, SecurityEvent};
+use portcullis_domain::audit::{AuditLog, EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::StoreHealth;
 use portcullis_domain::session::{
-    Ending, Generation, NewSession, News, OpenSessionError, Presentation, Rotation, Session, SessionStore,
+    EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session,
+    SessionChanges, SessionStore,
 };
 use portcullis_domain::throttle::AttemptStore;
 use portcullis_domain::time::UnixTime;
 
 use crate::fixtures::{self, IDLE, NOW};
-use crate::{MemoryStore, SeededEntropy};
+use crate::{MemoryStore, SeededRandom};
 
 /// The stores of one adapter over one fresh, empty database, and a way to read the recorded events back.
 #[derive(Clone)]
@@ -54,13 +55,13 @@ pub struct Stores {
     /// The attempts at passwords.
     pub attempts: Arc<dyn AttemptStore>,
     /// The events.
-    pub events: Arc<dyn EventLog>,
+    pub events: Arc<dyn AuditLog>,
     /// Whether it works.
     pub health: Arc<dyn StoreHealth>,
     /// Reads every recorded event, in the order of their ids.
     pub recorded: Arc<dyn Fn() -> Vec<RecordedEvent> + Send + Sync>,
     /// Where the contract's ids come from.
-    pub entropy: Arc<SeededEntropy>,
+    pub random: Arc<SeededRandom>,
 }
 
 /// A security event as a store keeps it.
@@ -113,24 +114,24 @@ impl Stores {
             events,
             health,
             recorded: Arc::new(recorded),
-            entropy: Arc::new(SeededEntropy::new(7)),
+            random: Arc::new(SeededRandom::new(7)),
         }
     }
 
     fn event(&self, kind: EventKind, at: UnixTime) -> SecurityEvent {
-        fixtures::event(kind, at, &*self.entropy)
+        fixtures::event(kind, at, &*self.random)
     }
 
     /// Adds a user of this name.
     fn user(&self, name: &str) -> NewUser {
-        let user = fixtures::new_user(name, &*self.entropy);
+        let user = fixtures::new_user(name, &*self.random);
         let event = self.event(EventKind::UserRegistered, NOW).of_user(user.id);
         self.users.insert(&user, &event).expect("a new name");
         user
     }
 
     fn new_session(&self, user: UserId, opened_at: UnixTime) -> NewSession {
-        fixtures::new_session(user, opened_at, &*self.entropy)
+        fixtures::new_session(user, opened_at, &*self.random)
     }
 
     /// Opens a session at [`NOW`].
@@ -154,8 +155,8 @@ impl Stores {
     }
 
     /// Presents a generation of a session, with a grace of 30 s.
-    fn present(&self, session: SessionId, generation: u32, now: UnixTime) -> Rotation {
-        let presented = Presentation {
+    fn present(&self, session: SessionId, generation: u32, now: UnixTime) -> RotateOutcome {
+        let presented = RotateRequest {
             session,
             generation: Generation::new(generation),
             now,
@@ -168,10 +169,10 @@ impl Stores {
 
     /// Ends a session and says whether it was live.
     fn end(&self, session: SessionId, at: UnixTime) -> bool {
-        self.end_of(None, session, at) == Ending::Ended
+        self.end_of(None, session, at) == EndOutcome::Ended
     }
 
-    fn end_of(&self, owner: Option<UserId>, session: SessionId, at: UnixTime) -> Ending {
+    fn end_of(&self, owner: Option<UserId>, session: SessionId, at: UnixTime) -> EndOutcome {
         let event = self.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session);
         self.sessions.end(session, owner, &event).expect("the store answers")
     }
@@ -190,8 +191,8 @@ impl Stores {
         live.into_iter().map(|session| session.id).collect()
     }
 
-    fn news(&self, since: UnixTime) -> News {
-        let mut news = self.sessions.news(since, u32::MAX).expect("the store answers");
+    fn changes(&self, since: UnixTime) -> SessionChanges {
+        let mut news = self.sessions.changes(since, u32::MAX).expect("the store answers");
         news.ended.sort();
         news
     }
@@ -292,13 +293,13 @@ macro_rules! store_contract {
                 raise_floor_ends_what_was_opened_by_a_clock_ahead,
                 open_before_the_floor_is_refused,
             }
-            sweep::{
-                sweep_deletes_only_what_has_been_over_for_long,
-                sweep_deletes_what_was_ended_by_an_old_floor,
-                sweep_walks_to_the_end_and_begins_anew,
-                sweep_is_done_by_one_instance_at_a_time,
-                sweep_lets_exactly_one_racer_step,
-                sweep_leaves_its_time_as_a_mark,
+            purge::{
+                purge_deletes_only_what_has_been_over_for_long,
+                purge_deletes_what_was_ended_by_an_old_floor,
+                purge_walks_to_the_end_and_begins_anew,
+                purge_is_done_by_one_instance_at_a_time,
+                purge_lets_exactly_one_racer_step,
+                purge_leaves_its_time_as_a_mark,
             }
             attempt_store::{
                 reserve_means_what_the_domain_says,
@@ -321,7 +322,7 @@ macro_rules! store_contract {
                 forget_records_the_ends,
                 forget_racing_reserve_loses_no_attempt,
             }
-            event_log::{
+            audit_log::{
                 record_keeps_everything,
                 record_keeps_the_longest_and_the_least,
                 of_user_tells_no_event_of_others,

@@ -7,10 +7,10 @@ use portcullis_domain::account::{CredentialVersion, NewUser, Registration, Usern
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{EventId, SessionId, UserId, uuid_v7};
-use portcullis_domain::password::{PasswordAttempt, PasswordHash};
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::password::{PasswordHash, PlaintextPassword};
+use portcullis_domain::ports::SecureRandom;
 use portcullis_domain::session::{Credentials, NewSession};
-use portcullis_domain::throttle::{Pseudonym, RightAttempt};
+use portcullis_domain::throttle::{AccountKey, SuccessfulAttempt};
 use portcullis_domain::time::UnixTime;
 
 /// When tests happen, to the microsecond: 2027-01-15T08:00:00.123456Z.
@@ -21,12 +21,12 @@ pub const PASSWORD: &str = "Corr3ct-horse battery";
 
 /// Alice's form.
 pub fn alice() -> Registration {
-    Registration { username: "Alice".to_owned(), password: PasswordAttempt::new(PASSWORD.to_owned()) }
+    Registration { username: "Alice".to_owned(), password: PlaintextPassword::new(PASSWORD.to_owned()) }
 }
 
 /// What somebody types to log in.
 pub fn credentials(username: &str, password: &str) -> Credentials {
-    Credentials { username: username.to_owned(), password: PasswordAttempt::new(password.to_owned()) }
+    Credentials { username: username.to_owned(), password: PlaintextPassword::new(password.to_owned()) }
 }
 
 /// A caller with an address and an agent.
@@ -35,9 +35,9 @@ pub fn client() -> ClientInfo {
 }
 
 /// A user of this name, registered at [`NOW`].
-pub fn new_user(name: &str, entropy: &dyn Entropy) -> NewUser {
+pub fn new_user(name: &str, random: &dyn SecureRandom) -> NewUser {
     NewUser {
-        id: UserId::new(NOW, entropy),
+        id: UserId::new(NOW, random),
         username: Username::from_stored(name.to_owned()).expect("a name that can be stored"),
         password_hash: PasswordHash::new(format!("plain:0:{PASSWORD}")),
         created_at: NOW,
@@ -45,9 +45,9 @@ pub fn new_user(name: &str, entropy: &dyn Entropy) -> NewUser {
 }
 
 /// A session of `user` opened at `opened_at`: an hour idle, a day in all.
-pub fn new_session(user: UserId, opened_at: UnixTime, entropy: &dyn Entropy) -> NewSession {
+pub fn new_session(user: UserId, opened_at: UnixTime, random: &dyn SecureRandom) -> NewSession {
     NewSession {
-        id: SessionId::new(opened_at, entropy),
+        id: SessionId::new(opened_at, random),
         user,
         credential_version: CredentialVersion::FIRST,
         opened_at,
@@ -55,16 +55,16 @@ pub fn new_session(user: UserId, opened_at: UnixTime, entropy: &dyn Entropy) -> 
         absolute_expires_at: opened_at + ABSOLUTE,
         max_per_user: NonZeroU32::MAX,
         client: client(),
-        attempt: right_attempt(user, opened_at, entropy),
+        attempt: successful_attempt(user, opened_at, random),
     }
 }
 
 /// An attempt of `user` that was right at once, and made no network known.
-pub fn right_attempt(user: UserId, at: UnixTime, entropy: &dyn Entropy) -> RightAttempt {
+pub fn successful_attempt(user: UserId, at: UnixTime, random: &dyn SecureRandom) -> SuccessfulAttempt {
     let mut counter = [0; 32];
-    entropy.fill(&mut counter);
-    let ended = event(EventKind::ThrottlingEnded { attempts: 0 }, at, entropy).of_user(user);
-    RightAttempt { counter: Pseudonym::from_bytes(counter), known: None, ended }
+    random.fill(&mut counter);
+    let ended = event(EventKind::ThrottlingEnded { attempts: 0 }, at, random).of_user(user);
+    SuccessfulAttempt { counter: AccountKey::from_bytes(counter), known: None, ended }
 }
 
 /// How long [`new_session`] lasts unrefreshed.
@@ -74,7 +74,7 @@ pub const IDLE: Duration = Duration::from_hours(1);
 pub const ABSOLUTE: Duration = Duration::from_hours(24);
 
 /// An event of nobody.
-pub fn event(kind: EventKind, at: UnixTime, entropy: &dyn Entropy) -> SecurityEvent {
-    let id = EventId::from_uuid(uuid_v7(at, entropy));
+pub fn event(kind: EventKind, at: UnixTime, random: &dyn SecureRandom) -> SecurityEvent {
+    let id = EventId::from_uuid(uuid_v7(at, random));
     SecurityEvent { id, at, kind, user: None, session: None, client: client() }
 }

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 
 /// Keeps passwords as they are: `plain:<salt>:<password>`. Counts the work it does.
@@ -35,7 +35,7 @@ impl PasswordHasher for PlainHasher {
         Ok(PasswordHash::new(format!("plain:{salt}:{}", password.expose())))
     }
 
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+    fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError> {
         let mut parts = hash.expose().splitn(3, ':');
         let (scheme, _salt, stored) = (parts.next(), parts.next(), parts.next());
         let right = match scheme {

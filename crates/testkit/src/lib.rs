@@ -7,26 +7,26 @@
     reason = "fakes and contracts panic to fail the test that uses them"
 )]
 
+mod account_keys;
 mod clock;
 pub mod contract;
-mod entropy;
 pub mod fixtures;
 mod hasher;
 mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
-mod pseudonyms;
+mod random;
 mod replay;
 mod tokens;
 
 use std::sync::Arc;
 
+pub use account_keys::PlainAccountKeys;
 pub use clock::FixedClock;
-pub use entropy::SeededEntropy;
 pub use hasher::PlainHasher;
 pub use memory::{Backup, MemoryStore};
 use portcullis_domain::Ports;
-pub use pseudonyms::PlainPseudonyms;
+pub use random::SeededRandom;
 pub use replay::replay;
 pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
 
@@ -47,8 +47,8 @@ pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
         hasher: Arc::new(PlainHasher::new()),
         access_tokens: Arc::new(PlainAccessTokens::new("fake")),
         refresh_tokens: Arc::new(PlainRefreshTokens::new("fake")),
-        pseudonyms: Arc::new(PlainPseudonyms::new("fake")),
+        account_keys: Arc::new(PlainAccountKeys::new("fake")),
         clock: Arc::new(FixedClock::at(fixtures::NOW)),
-        entropy: Arc::new(SeededEntropy::new(1)),
+        random: Arc::new(SeededRandom::new(1)),
     }
 }

@@ -1,7 +1,7 @@
 //! Stores in memory. They pass the same contract as the databases.
 
 mod attempt_store;
-mod event_log;
+mod audit_log;
 mod session_store;
 mod store_health;
 mod user_store;
@@ -13,8 +13,8 @@ use portcullis_domain::account::{User, UserStatus};
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{Generation, NewSession, Rotated, Session};
-use portcullis_domain::throttle::{Counter, Pseudonym, RightAttempt};
+use portcullis_domain::session::{CurrentGeneration, Generation, NewSession, Session};
+use portcullis_domain::throttle::{AccountKey, AttemptCounter, SuccessfulAttempt};
 use portcullis_domain::time::{StoreTime, UnixTime};
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ pub struct Backup(State);
 struct State {
     users: HashMap<UserId, User>,
     sessions: BTreeMap<SessionId, StoredSession>,
-    counters: HashMap<Pseudonym, StoredCounter>,
+    counters: HashMap<AccountKey, StoredCounter>,
     events: Vec<SecurityEvent>,
     /// The ids of the events.
     recorded: HashSet<EventId>,
@@ -42,20 +42,20 @@ struct State {
     /// The newest mark that a sweep left.
     newest: UnixTime,
     /// Who sweeps, and until when nobody else does.
-    sweeper: Option<(Uuid, UnixTime)>,
+    purger: Option<(Uuid, UnixTime)>,
 }
 
 #[derive(Clone, Debug)]
 struct StoredSession {
     opened: NewSession,
-    newest: Rotated,
+    newest: CurrentGeneration,
     expires_at: UnixTime,
     ended_at: Option<UnixTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct StoredCounter {
-    counter: Counter,
+    counter: AttemptCounter,
     /// Whose it is, where there is such a user.
     user: Option<UserId>,
 }
@@ -178,7 +178,7 @@ impl State {
     fn insert_session(&mut self, session: &NewSession) {
         let stored = StoredSession {
             opened: session.clone(),
-            newest: Rotated { generation: Generation::FIRST, at: session.opened_at },
+            newest: CurrentGeneration { generation: Generation::FIRST, at: session.opened_at },
             expires_at: session.expires_at,
             ended_at: None,
         };
@@ -186,15 +186,16 @@ impl State {
     }
 
     /// What to record of an attempt that is about to be forgiven.
-    fn end_of_throttling(&self, attempt: &RightAttempt) -> Option<SecurityEvent> {
+    fn end_of_throttling(&self, attempt: &SuccessfulAttempt) -> Option<SecurityEvent> {
         let stored = self.counters.get(&attempt.counter)?;
         attempt.event_after(stored.counter.attempts)
     }
 
-    fn forgive(&mut self, attempt: &RightAttempt) {
+    fn forgive(&mut self, attempt: &SuccessfulAttempt) {
         let user = self.counters.remove(&attempt.counter).and_then(|stored| stored.user);
         if let Some(known) = attempt.known {
-            let counter = Counter { attempts: 0, next_at: attempt.ended.at, known_until: Some(known.until) };
+            let counter =
+                AttemptCounter { attempts: 0, next_at: attempt.ended.at, known_until: Some(known.until) };
             self.counters.insert(known.counter, StoredCounter { counter, user: attempt.ended.user.or(user) });
         }
     }

@@ -1,9 +1,9 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::ports::SecureRandom;
 
-use crate::SeededEntropy;
+use crate::SeededRandom;
 
 /// Holds a law, which panics where it is broken, against every file in a folder of seeds, and then against so many inputs
 /// that lie near them. They are the same in every run.
@@ -19,7 +19,7 @@ pub fn replay(folder: &str, near: usize, law: impl Fn(&[u8])) {
     for (file, seed) in files.iter().zip(&seeds) {
         hold(&law, seed, &file.display().to_string());
     }
-    let mutator = Mutator { seeds: &seeds, entropy: SeededEntropy::new(1) };
+    let mutator = Mutator { seeds: &seeds, random: SeededRandom::new(1) };
     for number in 1..=near {
         hold(&law, &mutator.input(), &format!("input {number} near the seeds of {folder}"));
     }
@@ -33,7 +33,7 @@ fn hold(law: impl Fn(&[u8]), input: &[u8], name: &str) {
 /// Makes inputs of the seeds: bits flipped, pieces cut out, repeated, or replaced by those of others.
 struct Mutator<'a> {
     seeds: &'a [Vec<u8>],
-    entropy: SeededEntropy,
+    random: SeededRandom,
 }
 
 impl Mutator<'_> {
@@ -74,7 +74,7 @@ impl Mutator<'_> {
     /// A number below `bound`, all about as likely.
     fn below(&self, bound: usize) -> usize {
         let mut bytes = [0; 8];
-        self.entropy.fill(&mut bytes);
+        self.random.fill(&mut bytes);
         usize::try_from(u64::from_le_bytes(bytes) % bound as u64).unwrap()
     }
 }

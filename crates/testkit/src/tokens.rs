@@ -39,7 +39,7 @@ impl AccessTokenCodec for PlainAccessTokens {
         else {
             return Err(InvalidToken);
         };
-        Ok(SignedClaims::vouch_for(Claims {
+        Ok(SignedClaims::assume_verified(Claims {
             user: UserId::from_uuid(uuid(user)?),
             session: SessionId::from_uuid(uuid(session)?),
             token: TokenId::from_uuid(uuid(token)?),
@@ -69,12 +69,12 @@ impl PlainRefreshTokens {
 }
 
 impl RefreshTokenCodec for PlainRefreshTokens {
-    fn seal(&self, claims: RefreshClaims) -> RefreshToken {
+    fn issue(&self, claims: RefreshClaims) -> RefreshToken {
         let text = format!("refresh.{}.{}", claims.session, claims.generation.get());
         RefreshToken::new(with_checksum(&self.key, &text))
     }
 
-    fn open(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken> {
+    fn verify(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken> {
         let fields =
             without_checksum(&self.key, token.expose()).ok_or(InvalidToken)?.split('.').collect::<Vec<_>>();
         let &["refresh", session, generation] = fields.as_slice() else {

@@ -1,11 +1,11 @@
 //! The fakes honour the contract too.
 
 use portcullis_testkit::contract::{
-    access_token_codec, clock, entropy, password_hasher, pseudonyms, refresh_token_codec,
+    access_token_codec, account_keys, clock, password_hasher, random, refresh_token_codec,
 };
 use portcullis_testkit::fixtures::NOW;
 use portcullis_testkit::{
-    FixedClock, PlainAccessTokens, PlainHasher, PlainPseudonyms, PlainRefreshTokens, SeededEntropy,
+    FixedClock, PlainAccessTokens, PlainAccountKeys, PlainHasher, PlainRefreshTokens, SeededRandom,
 };
 
 #[test]
@@ -31,10 +31,10 @@ fn plain_refresh_tokens() {
 
 #[test]
 fn plain_pseudonyms() {
-    let pseudonyms = PlainPseudonyms::new("ours");
-    pseudonyms::are_the_same_each_time_and_for_every_spelling(&pseudonyms);
-    pseudonyms::differ_for_every_name_and_network(&pseudonyms);
-    pseudonyms::differ_for_another_key(&pseudonyms, &PlainPseudonyms::new("theirs"));
+    let account_keys = PlainAccountKeys::new("ours");
+    account_keys::are_the_same_each_time_and_for_every_spelling(&account_keys);
+    account_keys::differ_for_every_name_and_network(&account_keys);
+    account_keys::differ_for_another_key(&account_keys, &PlainAccountKeys::new("theirs"));
 }
 
 #[test]
@@ -53,6 +53,6 @@ fn fixed_clock_and_seeded_entropy() {
     clock::never_shows_a_time_before_the_newest_mark(&FixedClock::at(NOW));
     let clock = FixedClock::at(NOW);
     clock::uptime_advances_with_real_time(&clock, &|time| clock.advance(time));
-    entropy::gives_different_bytes_each_time(&SeededEntropy::new(1));
-    entropy::fills_buffers_of_any_length(&SeededEntropy::new(1));
+    random::gives_different_bytes_each_time(&SeededRandom::new(1));
+    random::fills_buffers_of_any_length(&SeededRandom::new(1));
 }

@@ -15,13 +15,13 @@ use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::account::UserStore as _;
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::session::{Generation, Presentation, Rotation, SessionStore as _};
+use portcullis_domain::session::{Generation, RotateOutcome, RotateRequest, SessionStore as _};
 use portcullis_domain::token::{
     AccessTokenCodec as _, Claims, RefreshClaims, RefreshToken, RefreshTokenCodec as _,
 };
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::fixtures::{IDLE, NOW, PASSWORD, event, new_session, new_user};
 use portcullis_testkit::postgres::ThrowawayPostgres;
 use tempfile::TempDir;
@@ -78,7 +78,7 @@ fn codec(algorithm: SigningAlgorithm, remembered: usize) -> JwtCodec {
 #[divan::bench]
 fn open_refresh_token(bencher: Bencher<'_, '_>) {
     let (codec, token) = refresh_token();
-    bencher.bench_local(|| codec.open(black_box(&token)).unwrap());
+    bencher.bench_local(|| codec.verify(black_box(&token)).unwrap());
 }
 
 #[divan::bench]
@@ -86,13 +86,13 @@ fn refuse_forged_refresh_token(bencher: Bencher<'_, '_>) {
     let (codec, token) = refresh_token();
     let (rest, last) = token.expose().split_at(token.expose().len() - 2);
     let forged = RefreshToken::new(format!("{rest}{}", if last == "AA" { "BA" } else { "AA" }));
-    bencher.bench_local(|| codec.open(black_box(&forged)).unwrap_err());
+    bencher.bench_local(|| codec.verify(black_box(&forged)).unwrap_err());
 }
 
 #[divan::bench(args = [PASSWORD, "password"])]
 fn check_password(bencher: Bencher<'_, '_>, password: &str) {
     let policy = PasswordPolicy::default();
-    let attempt = PasswordAttempt::new(password.to_owned());
+    let attempt = PlaintextPassword::new(password.to_owned());
     bencher.bench_local(|| policy.accept(black_box(&attempt), "alice").is_ok());
 }
 
@@ -128,21 +128,21 @@ fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
     };
     let database = Database::new(DatabaseUrl::parse(&url).unwrap(), PoolConfig::default());
     database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
-    let entropy = SeededEntropy::new(1);
-    let user = new_user("alice", &entropy);
-    database.insert(&user, &event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
-    let session = new_session(user.id, NOW, &entropy);
+    let random = SeededRandom::new(1);
+    let user = new_user("alice", &random);
+    database.insert(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
+    let session = new_session(user.id, NOW, &random);
     let [opened, evicted, reused] =
         [EventKind::LoginSucceeded, EventKind::SessionEvicted, EventKind::RefreshTokenReused]
-            .map(|kind| event(kind, NOW, &entropy));
+            .map(|kind| event(kind, NOW, &random));
     database.open(&session, &opened, &evicted).unwrap();
     let next = Cell::new(0);
     bencher.bench_local(|| {
         let generation = Generation::new(next.replace(next.get() + 1));
         let presented =
-            Presentation { session: session.id, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
+            RotateRequest { session: session.id, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
         let rotation = database.rotate(&presented, &reused).unwrap();
-        assert!(matches!(rotation, Rotation::Successor { .. }), "{rotation:?}");
+        assert!(matches!(rotation, RotateOutcome::Successor { .. }), "{rotation:?}");
     });
 }
 
@@ -151,11 +151,11 @@ fn secrets() -> Secrets {
 }
 
 fn claims() -> Claims {
-    let entropy = SeededEntropy::new(1);
+    let random = SeededRandom::new(1);
     Claims {
-        user: UserId::new(NOW, &entropy),
-        session: SessionId::new(NOW, &entropy),
-        token: TokenId::new(NOW, &entropy),
+        user: UserId::new(NOW, &random),
+        session: SessionId::new(NOW, &random),
+        token: TokenId::new(NOW, &random),
         opened_at: NOW,
         issued_at: NOW,
         not_before: NOW,
@@ -165,7 +165,7 @@ fn claims() -> Claims {
 
 fn refresh_token() -> (MacRefreshTokenCodec, RefreshToken) {
     let codec = MacRefreshTokenCodec::new(&secrets());
-    let session = SessionId::new(NOW, &SeededEntropy::new(1));
-    let token = codec.seal(RefreshClaims { session, generation: Generation::FIRST });
+    let session = SessionId::new(NOW, &SeededRandom::new(1));
+    let token = codec.issue(RefreshClaims { session, generation: Generation::FIRST });
     (codec, token)
 }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use portcullis_adapters::hashing::HashScheme;
-use portcullis_domain::ports::Entropy as _;
-use portcullis_testkit::SeededEntropy;
+use portcullis_domain::ports::SecureRandom as _;
+use portcullis_testkit::SeededRandom;
 
 use crate::growth::{Crowd, PASSWORD, cheapest, say};
 use crate::load::{Connection, post};
@@ -125,7 +125,7 @@ pub(crate) fn run(timing: &Timing) -> Result<()> {
 /// How long the logins of each kind took.
 fn measure(server: SocketAddr, logins: u64) -> Result<[Vec<Duration>; 3]> {
     let mut connection = Connection::open(server)?;
-    let order = SeededEntropy::new(logins);
+    let order = SeededRandom::new(logins);
     let mut times: [Vec<Duration>; 3] = Default::default();
     let mut told = Instant::now();
     for n in 0..logins {
@@ -157,7 +157,7 @@ fn measure(server: SocketAddr, logins: u64) -> Result<[Vec<Duration>; 3]> {
 }
 
 /// The kinds in any order.
-fn shuffled(order: &SeededEntropy) -> [usize; 3] {
+fn shuffled(order: &SeededRandom) -> [usize; 3] {
     const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     let mut random = [0; 4];
     order.fill(&mut random);
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn every_order_comes_and_each_kind_once() {
-        let order = SeededEntropy::new(1);
+        let order = SeededRandom::new(1);
         let orders: std::collections::BTreeSet<_> = (0..100).map(|_| shuffled(&order)).collect();
         assert_eq!(orders.len(), 6);
         assert!(orders.iter().all(|kinds| kinds.iter().sum::<usize>() == 3));

@@ -9,9 +9,9 @@ use crate::secret::{Secret, Secrets};
 /// Signs the heads of the audit chain: Ed25519, derived from a secret with a label of its own.
 ///
 /// ```
-/// use portcullis_adapters::{audit::AuditKey, secret::Secret, system::OsEntropy};
+/// use portcullis_adapters::{audit::AuditKey, secret::Secret, system::OsRandom};
 ///
-/// let secret = Secret::generate(&OsEntropy);
+/// let secret = Secret::generate(&OsRandom);
 /// assert_eq!(AuditKey::of(&secret).to_string(), AuditKey::of(&secret).to_string());
 /// ```
 pub struct AuditKey {

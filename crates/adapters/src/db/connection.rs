@@ -10,7 +10,7 @@ use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 use portcullis_domain::maintenance::MAX_SKEW;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::revocation::OVERLAP;
+use portcullis_domain::session::revocation::POLL_OVERLAP;
 
 use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
 use super::sqlite::file::{FILE_SYSTEM_ADVICE, Opening};
@@ -309,7 +309,7 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
 // too long ago is not committed, and the last moment before the commit and the commit have bounds of their own.
 const _: () = assert!(
     LONGEST_TRANSACTION.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs()
-        < OVERLAP.as_secs(),
+        < POLL_OVERLAP.as_secs(),
     "a slow transaction would reach beyond the overlap of the looks at ended sessions"
 );
 

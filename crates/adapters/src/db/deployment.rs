@@ -4,7 +4,7 @@ use diesel::dsl::{case_when, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
-use portcullis_domain::maintenance::Sweep;
+use portcullis_domain::maintenance::PurgeRequest;
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use super::connection::AnyConnection;
@@ -56,7 +56,7 @@ pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
 
 /// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves
 /// it as a mark: a clock that stands before it would open sessions that are ended already.
-pub(super) fn raise_floor(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<UnixTime> {
+pub(super) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<UnixTime> {
     // Locks the row, so that what is read then still holds.
     leave_mark(connection, at)?;
     // Ids are made of times, so the newest session has the last one.
@@ -80,12 +80,12 @@ pub(super) fn floor(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
 }
 
 /// Takes or keeps the turn to sweep, unless another instance has it.
-pub(super) fn take_turn(connection: &mut AnyConnection, sweep: &Sweep) -> QueryResult<bool> {
+pub(super) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
     let instance = DbId(sweep.instance);
     let is_free = deployment::sweeper_until.le(DbTime(sweep.now));
-    let is_ours = deployment::sweeper.eq(instance).or(is_free.nullable());
+    let is_ours = deployment::purger.eq(instance).or(is_free.nullable());
     let taken = diesel::update(deployment::table.filter(is_ours))
-        .set((deployment::sweeper.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
+        .set((deployment::purger.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
         .execute(connection)?;
     Ok(taken == 1)
 }

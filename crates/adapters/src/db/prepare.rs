@@ -227,7 +227,7 @@ pub(super) fn replace_compromised(
         secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
         let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.newest));
-        deployment::raise_floor(connection, event.at).map_err(store_error)?;
+        deployment::invalidate_all(connection, event.at).map_err(store_error)?;
         chain::adoption(connection, key, event.at)?;
         insert_event(connection, &event)
     })

@@ -85,7 +85,7 @@ diesel::table! {
         key_check -> Nullable<Binary>,
         session_floor -> Moment,
         newest_mark -> Moment,
-        sweeper -> Nullable<Id>,
+        purger -> Nullable<Id>,
         sweeper_until -> Moment,
         adoptions -> BigInt,
         sealer -> Nullable<Id>,

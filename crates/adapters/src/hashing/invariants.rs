@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::*;
-use crate::system::OsEntropy;
+use crate::system::OsRandom;
 
 /// What parses asks for no more work than its scheme's bounds allow and is of a bounded length. Where it asks for next to
 /// none, it gives a verdict, and no two passwords match it.
@@ -52,7 +52,7 @@ pub fn holds(input: &[u8]) {
 }
 
 fn verify(password: &str, hash: &str) -> Result<Verdict, HashError> {
-    HASHER.verify(&PasswordAttempt::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
+    HASHER.verify(&PlaintextPassword::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
 }
 
 /// The numbers that say how much work a hash asks for.
@@ -75,7 +75,7 @@ fn numbers(hash: &str) -> Vec<&str> {
 const LONGEST: usize = 512;
 
 static HASHER: LazyLock<SchemeHasher> =
-    LazyLock::new(|| SchemeHasher::new(HashScheme::default(), Arc::new(OsEntropy)));
+    LazyLock::new(|| SchemeHasher::new(HashScheme::default(), Arc::new(OsRandom)));
 
 #[cfg(test)]
 mod tests {

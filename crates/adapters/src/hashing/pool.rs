@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 
 use super::failed;
@@ -105,7 +105,7 @@ impl PasswordHasher for HashPool {
         self.run(move |hasher| hasher.hash(&password))
     }
 
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+    fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError> {
         let (attempt, hash) = (attempt.clone(), hash.clone());
         self.run(move |hasher| hasher.verify(&attempt, &hash))
     }
@@ -245,7 +245,7 @@ mod tests {
             Ok(PasswordHash::new(format!("{} by {:?}", password.expose(), thread::current().name())))
         }
 
-        fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+        fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError> {
             match hash.expose() {
                 "panic" => panic!("on purpose"),
                 "!" => return Err(HashError::Unusable("on purpose")),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn verify(threads: &HashPool, password: &str, hash: &str) -> Result<Verdict, HashError> {
-        threads.verify(&PasswordAttempt::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
+        threads.verify(&PlaintextPassword::new(password.to_owned()), &PasswordHash::new(hash.to_owned()))
     }
 
     /// Asks on a thread of its own, and comes back once it waits.
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn only_these_threads_hash() {
         let (threads, ..) = gated(1, 1);
-        let password = PasswordAttempt::new("Corr3ct-horse battery".to_owned());
+        let password = PlaintextPassword::new("Corr3ct-horse battery".to_owned());
         let password = PasswordPolicy::nist().accept(&password, "").unwrap();
         let hash = threads.hash(&password).unwrap();
         assert_eq!(hash.expose(), "Corr3ct-horse battery by Some(\"hash-0\")");

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// | `<alg>/<epoch start>/<epoch length>` | the private key of an epoch; both numbers in seconds |
 /// | `ES256/<epoch start>/<epoch length>/<n>` | the same, `n` from 1 on, where those before are no keys of P-256 |
 /// | `refresh` | the MAC of refresh tokens |
-/// | `pseudonyms` | the MAC that makes pseudonyms |
+/// | `account_keys` | the MAC that makes pseudonyms |
 /// | `check` | [`SecretFingerprint`] |
 /// | `audit` | the private key of [`AuditKey`](crate::audit::AuditKey) |
 #[derive(Clone)]
@@ -47,12 +47,12 @@ impl fmt::Debug for RootKey {
 /// A one-way fingerprint of a secret, by which a store recognises the secret without knowing it.
 ///
 /// ```
-/// use portcullis_adapters::{keys::SecretFingerprint, secret::Secret, system::OsEntropy};
+/// use portcullis_adapters::{keys::SecretFingerprint, secret::Secret, system::OsRandom};
 ///
-/// let secret = Secret::generate(&OsEntropy);
+/// let secret = Secret::generate(&OsRandom);
 /// let kept = SecretFingerprint::of(&secret);
 /// assert_eq!(SecretFingerprint::of(&Secret::parse(secret.expose())?), kept);
-/// assert_ne!(SecretFingerprint::of(&Secret::generate(&OsEntropy)), kept);
+/// assert_ne!(SecretFingerprint::of(&Secret::generate(&OsRandom)), kept);
 /// # Ok::<(), portcullis_adapters::secret::InvalidSecret>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,7 +61,7 @@ impl AccessTokenCodec for JwtCodec {
     }
 
     fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken> {
-        self.read(token, now).map(SignedClaims::vouch_for).ok_or(InvalidToken)
+        self.read(token, now).map(SignedClaims::assume_verified).ok_or(InvalidToken)
     }
 
     fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey> {

@@ -45,7 +45,7 @@ impl MacRefreshTokenCodec {
 }
 
 impl RefreshTokenCodec for MacRefreshTokenCodec {
-    fn seal(&self, claims: RefreshClaims) -> RefreshToken {
+    fn issue(&self, claims: RefreshClaims) -> RefreshToken {
         let body = body(claims);
         let tag = hmac::sign(&self.sealing, &body);
         let mut token = String::with_capacity(TOKEN_CHARS);
@@ -55,7 +55,7 @@ impl RefreshTokenCodec for MacRefreshTokenCodec {
         RefreshToken::new(token)
     }
 
-    fn open(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken> {
+    fn verify(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken> {
         let (body, tag) = decode(token.expose()).ok_or(InvalidToken)?;
         if self.opening.iter().any(|key| hmac::verify(key, &body, tag.as_ref()).is_ok()) {
             claims(&body).ok_or(InvalidToken)
@@ -136,12 +136,12 @@ mod tests {
     }
 
     fn open(codec: &MacRefreshTokenCodec, token: &str) -> Result<RefreshClaims, InvalidToken> {
-        codec.open(&RefreshToken::new(token.to_owned()))
+        codec.verify(&RefreshToken::new(token.to_owned()))
     }
 
     #[test]
     fn tokens_are_what_they_were_in_every_version() {
-        assert_eq!(codec().seal(seventh()).expose(), TOKEN);
+        assert_eq!(codec().issue(seventh()).expose(), TOKEN);
         assert_eq!(open(&codec(), TOKEN), Ok(seventh()));
     }
 
@@ -149,7 +149,7 @@ mod tests {
     fn accepted_secrets_open_and_do_not_seal() {
         let replaced = MacRefreshTokenCodec::new(&Secrets::new(secret("new"), [secret(SECRET)]));
         assert_eq!(open(&replaced, TOKEN), Ok(seventh()));
-        let successor = replaced.seal(seventh());
+        let successor = replaced.issue(seventh());
         assert_eq!(open(&codec(), successor.expose()), Err(InvalidToken));
         let done = MacRefreshTokenCodec::new(&Secrets::new(secret("new"), []));
         assert_eq!(open(&done, successor.expose()), Ok(seventh()));
@@ -211,9 +211,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_sealed_opens(claims in any_claims()) {
-            let token = codec().seal(claims);
+            let token = codec().issue(claims);
             prop_assert_eq!(token.expose().len(), TOKEN_CHARS);
-            prop_assert_eq!(codec().open(&token), Ok(claims));
+            prop_assert_eq!(codec().verify(&token), Ok(claims));
         }
 
         /// One bit of the 424, and any one of the 75 characters.
@@ -225,7 +225,7 @@ mod tests {
             other in "[A-Za-z0-9_.=-]|\\PC|\\p{Cc}",
         ) {
             let codec = codec();
-            let token = codec.seal(claims);
+            let token = codec.issue(claims);
             let token = token.expose();
             let mut bytes = URL_SAFE_NO_PAD.decode(&token[4..]).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);

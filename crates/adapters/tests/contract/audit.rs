@@ -7,12 +7,12 @@ use diesel::{QueryableByName, RunQueryDsl};
 use portcullis_adapters::audit::{AuditError, AuditKey, AuditKeys, Fault, Link, Sealer, Verified};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
 use portcullis_adapters::secret::{Secret, Secrets};
-use portcullis_domain::audit::{EventKind, EventLog, SecurityEvent};
+use portcullis_domain::audit::{AuditLog, EventKind, SecurityEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
-use portcullis_domain::session::{Ending, SessionStore};
+use portcullis_domain::session::{EndOutcome, SessionStore};
 use portcullis_domain::time::UnixTime;
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::fixtures::{NOW, event};
 use portcullis_testkit::postgres::ThrowawayPostgres;
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ struct Rig {
     keys: Arc<AuditKeys>,
     direct: Direct,
     dialect: Dialect,
-    entropy: SeededEntropy,
+    random: SeededRandom,
     _folder: Option<TempDir>,
 }
 
@@ -58,7 +58,7 @@ impl Rig {
         let database = Arc::new(Database::new(url.clone(), PoolConfig::default()));
         Self {
             keys: keys(OLD, &[]),
-            entropy: SeededEntropy::new(5),
+            random: SeededRandom::new(5),
             direct: {
                 prepare(&database, &keys(OLD, &[]));
                 Direct::connect(&url).unwrap()
@@ -81,7 +81,7 @@ impl Rig {
     }
 
     fn record(&mut self, at: UnixTime) -> EventId {
-        let event = event(EventKind::LoginSucceeded, at, &self.entropy)
+        let event = event(EventKind::LoginSucceeded, at, &self.random)
             .of_user(UserId::from_uuid(Uuid::from_u128(7)))
             .in_session(SessionId::from_uuid(Uuid::from_u128(8)));
         self.database.record(&event).unwrap();
@@ -193,14 +193,14 @@ impl Rig {
 }
 
 fn prepare(database: &Database, keys: &AuditKeys) {
-    let entropy = SeededEntropy::new(99);
+    let random = SeededRandom::new(99);
     // Another event each time.
     let event = |time| SecurityEvent {
         id: EventId::from_uuid(Uuid::from_u128(
-            event(EventKind::SecretReplaced, time, &entropy).id.as_uuid().as_u128()
+            event(EventKind::SecretReplaced, time, &random).id.as_uuid().as_u128()
                 ^ u128::from(time.as_micros().unsigned_abs() % 1_000),
         )),
-        ..event(EventKind::SecretReplaced, time, &entropy)
+        ..event(EventKind::SecretReplaced, time, &random)
     };
     database.prepare_with(keys, event).unwrap();
 }
@@ -340,7 +340,7 @@ fn a_forged_row_is_found(dialect: Dialect) {
     for n in 0..2 {
         other.record(NOW + Duration::from_millis(n));
     }
-    let forged = event(EventKind::UserRegistered, NOW + Duration::from_secs(1), &SeededEntropy::new(6));
+    let forged = event(EventKind::UserRegistered, NOW + Duration::from_secs(1), &SeededRandom::new(6));
     other.database.record(&forged).unwrap();
     other.seal();
     let hash = other.hash_at(3);
@@ -552,9 +552,9 @@ fn an_adopted_secret_vouches_for_what_it_found_and_no_older_key(dialect: Dialect
     let (adopted, secret) = (keys(NEW, &[]), secret(NEW));
     let key = AuditKey::of(&secret);
     let check = portcullis_adapters::keys::SecretFingerprint::of(&secret);
-    let entropy = SeededEntropy::new(8);
+    let random = SeededRandom::new(8);
     rig.database
-        .replace_compromised(check, &key, |time| event(EventKind::SecretAdopted, time, &entropy))
+        .replace_compromised(check, &key, |time| event(EventKind::SecretAdopted, time, &random))
         .unwrap();
     prepare(&rig.database, &adopted);
     finish(&mut rig.sealer(&adopted, None));
@@ -719,8 +719,8 @@ fn no_login_waits_for_the_chain() {
     );
     let session = open_session(&rig.database, NOW);
     rig.record(NOW);
-    let logged_out = event(EventKind::SessionEnded, NOW, &rig.entropy);
-    assert_eq!(rig.database.end(session.id, None, &logged_out).unwrap(), Ending::Ended);
+    let logged_out = event(EventKind::SessionEnded, NOW, &rig.random);
+    assert_eq!(rig.database.end(session.id, None, &logged_out).unwrap(), EndOutcome::Ended);
     let blocked = rig.sealer(&rig.keys, None).step().unwrap_err();
     assert_eq!(blocked.kind(), StoreErrorKind::Unavailable, "that was the test: {blocked:?}");
     rig.execute("ROLLBACK");

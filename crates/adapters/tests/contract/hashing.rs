@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use portcullis_adapters::hashing::{BcryptCost, HashScheme, SchemeHasher};
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::password_hasher;
 
 fn hasher(scheme: HashScheme) -> SchemeHasher {
-    SchemeHasher::new(scheme, Arc::new(SeededEntropy::new(3)))
+    SchemeHasher::new(scheme, Arc::new(SeededRandom::new(3)))
 }
 
 fn bcrypt(cost: u32) -> SchemeHasher {

@@ -12,18 +12,21 @@ use diesel::row::NamedRow;
 use diesel::sql_types::Text;
 use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 use portcullis_adapters::db::{Database, DatabaseUrl};
-use portcullis_domain::account::{CanonicalName, Confirmed, CredentialVersion, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog, LoginFailure};
+use portcullis_domain::account::{CanonicalName, CredentialVersion, Reauthentication, UserStore};
+use portcullis_domain::audit::{AuditLog, EventKind, LoginFailure};
 use portcullis_domain::id::SessionId;
-use portcullis_domain::maintenance::Sweep;
+use portcullis_domain::maintenance::PurgeRequest;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::session::{Ending, Generation, NewSession, Presentation, Rotation, SessionStore};
+use portcullis_domain::session::{
+    EndOutcome, Generation, NewSession, RotateOutcome, RotateRequest, SessionStore,
+};
 use portcullis_domain::throttle::{
-    Attempt, AttemptStore, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt, SCHEDULE,
+    AccountKey, AttemptDecision, AttemptStore, KNOWN_FOR, KnownNetwork, LoginAttempt, SCHEDULE,
+    SuccessfulAttempt,
 };
 use portcullis_domain::time::UnixTime;
-use portcullis_testkit::SeededEntropy;
-use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, right_attempt};
+use portcullis_testkit::SeededRandom;
+use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, successful_attempt};
 
 use super::population::{self, Population, session_id, user_id};
 
@@ -45,13 +48,13 @@ pub(crate) fn hot_statements(
     let has_enough = population.users >= USED_UP && population.sessions_per_user > 0;
     is_as_planned(has_enough, "there are too few users and sessions")?;
     let now = population.now;
-    let entropy = SeededEntropy::new(population.users);
-    let event = |kind| event(kind, now, &entropy);
+    let random = SeededRandom::new(population.users);
+    let event = |kind| event(kind, now, &random);
     let name = CanonicalName::of(&population::username(1));
     let hash = PasswordHash::new(population.password_hash.clone());
     let session_of =
-        |user: u64| NewSession { max_per_user: NonZeroU32::MIN, ..new_session(user_id(user), now, &entropy) };
-    let first_token_of = |session: u64, at: UnixTime| Presentation {
+        |user: u64| NewSession { max_per_user: NonZeroU32::MIN, ..new_session(user_id(user), now, &random) };
+    let first_token_of = |session: u64, at: UnixTime| RotateRequest {
         session: session_id(session),
         generation: Generation::FIRST,
         now: at,
@@ -61,32 +64,33 @@ pub(crate) fn hot_statements(
     let reused = event(EventKind::RefreshTokenReused);
     let mut seen = Seen::default();
 
-    let new = new_user("new", &entropy);
+    let new = new_user("new", &random);
     seen.during("register", || database.insert(&new, &event(EventKind::UserRegistered)))?;
     seen.during("find user by name", || database.find_by_name(&name))?.ok_or("user 1 is missing")?;
     seen.during("find user by id", || UserStore::find(database, user_id(1)))?.ok_or("user 1 is missing")?;
     let upgraded = event(EventKind::HashUpgraded);
     seen.during("upgrade hash", || database.upgrade_hash(user_id(1), &hash, &hash, &upgraded))?;
 
-    let [counter, here] = [1, 2].map(|n| Pseudonym::from_bytes([n; 32]));
+    let [counter, here] = [1, 2].map(|n| AccountKey::from_bytes([n; 32]));
     let begun = event(EventKind::ThrottlingBegun);
-    let attempt = Attempt { counter, user: Some(user_id(1)), now, begun };
-    let reserved = seen.during("reserve attempt", || database.reserve(&attempt))?;
-    is_as_planned(reserved == Reservation::Granted { attempts: 1 }, "it is not the first attempt")?;
+    let attempt = LoginAttempt { counter, user: Some(user_id(1)), now, begun };
+    let reserved = seen.during("reserve attempt", || database.begin(&attempt))?;
+    is_as_planned(reserved == AttemptDecision::Granted { attempts: 1 }, "it is not the first attempt")?;
     for _ in 1..SCHEDULE.free {
-        seen.during("reserve attempt", || database.reserve(&attempt))?;
+        seen.during("reserve attempt", || database.begin(&attempt))?;
     }
-    let reserved = seen.during("refuse attempt", || database.reserve(&attempt))?;
-    is_as_planned(matches!(reserved, Reservation::Refused { .. }), "it is not refused")?;
+    let reserved = seen.during("refuse attempt", || database.begin(&attempt))?;
+    is_as_planned(matches!(reserved, AttemptDecision::Refused { .. }), "it is not refused")?;
     let known = Some(KnownNetwork { counter: here, until: now + KNOWN_FOR });
-    let attempt = RightAttempt { counter, known, ..right_attempt(user_id(1), now, &entropy) };
+    let attempt = SuccessfulAttempt { counter, known, ..successful_attempt(user_id(1), now, &random) };
     let session = NewSession { attempt, ..session_of(1) };
     let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(event);
     let ended = seen.during("open session", || database.open(&session, &opened, &evicted))?;
     is_as_planned(AttemptStore::find(database, counter)?.is_none(), "nothing was forgiven")?;
     seen.during("find counter", || AttemptStore::find(database, here))?.ok_or("no network is known")?;
     let forgotten = event(EventKind::ThrottlingEnded { attempts: 0 });
-    let forgotten = seen.during("forget attempts", || database.forget(now + KNOWN_FOR, 100, &forgotten))?;
+    let forgotten =
+        seen.during("forget attempts", || database.purge_counters(now + KNOWN_FOR, 100, &forgotten))?;
     is_as_planned(forgotten > 0, "nothing was forgotten")?;
     is_as_planned(ended.contains(&session_id(1)), "nothing was evicted")?;
 
@@ -94,17 +98,17 @@ pub(crate) fn hot_statements(
         .ok_or("session 2 is missing")?;
     let rotation = seen.during("rotate", || database.rotate(&first_token_of(2, now), &reused))?;
     let later = now + Duration::from_secs(1);
-    is_as_planned(matches!(rotation, Rotation::Successor { .. }), "nothing was rotated")?;
+    is_as_planned(matches!(rotation, RotateOutcome::Successor { .. }), "nothing was rotated")?;
     let rotation = seen.during("rotate a copy", || database.rotate(&first_token_of(2, later), &reused))?;
-    is_as_planned(rotation == Rotation::Reused, "a copy was not noticed")?;
+    is_as_planned(rotation == RotateOutcome::Reused, "a copy was not noticed")?;
     let rotation =
         seen.during("rotate what ended", || database.rotate(&first_token_of(2, later), &reused))?;
-    is_as_planned(rotation == Rotation::Gone, "the session did not end")?;
+    is_as_planned(rotation == RotateOutcome::Gone, "the session did not end")?;
 
     let logged_out = event(EventKind::SessionEnded);
     seen.during("end session", || database.end(session_id(3), Some(user_id(3)), &logged_out))?;
     let again = seen.during("end what ended", || database.end(session_id(3), None, &logged_out))?;
-    is_as_planned(again == Ending::WasOver, "the session did not end")?;
+    is_as_planned(again == EndOutcome::AlreadyEnded, "the session did not end")?;
     seen.during("list sessions", || database.list(user_id(4), now))?;
     let ended_all = event(EventKind::UserSessionsEnded);
     seen.during("end sessions", || database.end_all(user_id(4), Some(session_id(4)), &ended_all))?;
@@ -118,10 +122,10 @@ pub(crate) fn hot_statements(
     seen.during("disable user", || database.disable(user_id(6), &disabled))?;
     let enabled = event(EventKind::UserEnabled);
     seen.during("enable user", || database.enable(user_id(6), &enabled))?;
-    let confirmed = Confirmed {
+    let confirmed = Reauthentication {
         session: session_id(7),
         credential_version: CredentialVersion::FIRST,
-        attempt: right_attempt(user_id(7), now, &entropy),
+        attempt: successful_attempt(user_id(7), now, &random),
     };
     let deleted = event(EventKind::AccountDeleted);
     seen.during("delete user", || database.delete(user_id(7), Some(confirmed), &deleted))?;
@@ -130,8 +134,8 @@ pub(crate) fn hot_statements(
         database.record(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))
     })?;
     seen.during("events of a user", || database.of_user(user_id(1), None, 51))?;
-    seen.during("news", || database.news(now, MOST_NEWS))?;
-    seen.during("sweep step", || database.sweep(&sweep_of_nothing(now, &entropy)))?;
+    seen.during("news", || database.changes(now, MOST_NEWS))?;
+    seen.during("sweep step", || database.purge(&sweep_of_nothing(now, &random)))?;
     Ok(seen.0)
 }
 
@@ -163,9 +167,9 @@ fn is_as_planned(holds: bool, otherwise: &str) -> Result<(), Box<dyn Error + Sen
 }
 
 /// A step through the oldest sessions, of which none is over for long.
-fn sweep_of_nothing(now: UnixTime, entropy: &SeededEntropy) -> Sweep {
-    Sweep {
-        instance: SessionId::new(now, entropy).as_uuid(),
+fn sweep_of_nothing(now: UnixTime, random: &SeededRandom) -> PurgeRequest {
+    PurgeRequest {
+        instance: SessionId::new(now, random).as_uuid(),
         now,
         turn: Duration::ZERO,
         over_before: UnixTime::EPOCH,

@@ -8,11 +8,11 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
 use portcullis_domain::account::{CanonicalName, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog};
+use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
 use portcullis_domain::session::SessionStore;
 use portcullis_domain::time::UnixTime;
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::Stores;
 use portcullis_testkit::fixtures::{NOW, event, new_user};
 use portcullis_testkit::postgres::{PgBouncer, ThrowawayPostgres};
@@ -191,7 +191,7 @@ fn the_time_is_that_of_the_clock_found_first() {
     server.execute(&url, "GRANT CREATE ON SCHEMA other TO PUBLIC");
     database.prepare(KEY, &[]).unwrap();
     assert_eq!(database.check().unwrap().time.unwrap().now, NOW);
-    assert_eq!(database.news(NOW, 1).unwrap().time.unwrap().now, NOW);
+    assert_eq!(database.changes(NOW, 1).unwrap().time.unwrap().now, NOW);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn news_comes_again_when_the_server_does() {
     let server = ThrowawayPostgres::start();
     let database = database(&server.create_database());
     database.prepare(KEY, &[]).unwrap();
-    let news = || database.news(NOW, 1);
+    let news = || database.changes(NOW, 1);
     news().unwrap();
     server.crash();
     for _ in 0..2 {
@@ -306,7 +306,7 @@ fn a_pooler_in_session_mode_is_used() {
     let instances = [(); 2].map(|()| Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config));
     for instance in &instances {
         instance.prepare(KEY, &[]).unwrap();
-        instance.news(NOW, 1).unwrap();
+        instance.changes(NOW, 1).unwrap();
         instance.check_writes().unwrap();
         assert!(!instance.is_pooled());
     }
@@ -324,7 +324,7 @@ fn pooler_in_session_mode_without_reset_query_is_used() {
         // What the pooler keeps would stop the preparation of other instances.
         let locks = server.execute(&url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
         assert_eq!(locks[0][0].as_deref(), Some("0"));
-        instance.news(NOW, 1).unwrap();
+        instance.changes(NOW, 1).unwrap();
         instance.check_writes().unwrap();
     }
 }
@@ -371,13 +371,13 @@ fn a_pooler_put_before_the_database_later_is_noticed() {
     let config = PoolConfig { size: 2, ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
     database.prepare(KEY, &[]).unwrap();
-    database.news(NOW, 1).unwrap();
+    database.changes(NOW, 1).unwrap();
     bouncer.change_mode("transaction", 8);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !database.is_pooled() {
         assert!(Instant::now() < deadline, "the pooler is not noticed");
         let _ = database.check();
-        let _ = database.news(NOW, 1);
+        let _ = database.changes(NOW, 1);
         let _ = database.check_writes();
         let _ = database.find_by_name(&CanonicalName::of("alice"));
     }
@@ -413,8 +413,8 @@ fn a_read_only_database_fails_the_check_of_changes() {
 
     server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
     wait_until_check(&database, |checked| checked.is_ok());
-    let entropy = SeededEntropy::new(1);
-    let events: Vec<_> = (0..32).map(|_| event(EventKind::UserRegistered, NOW, &entropy)).collect();
+    let random = SeededRandom::new(1);
+    let events: Vec<_> = (0..32).map(|_| event(EventKind::UserRegistered, NOW, &random)).collect();
     std::thread::scope(|scope| {
         let writes: Vec<_> = events.iter().map(|event| scope.spawn(|| database.record(event))).collect();
         for write in writes {
@@ -429,11 +429,11 @@ fn a_connection_that_may_only_read_is_replaced_without_an_error() {
     server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
     server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
-    let entropy = SeededEntropy::new(1);
+    let random = SeededRandom::new(1);
     for n in 0..16 {
-        database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
-        let user = new_user(&format!("user{n}"), &entropy);
-        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
+        let user = new_user(&format!("user{n}"), &random);
+        let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
         database.insert(&user, &registered).unwrap();
     }
 }
@@ -481,8 +481,8 @@ fn changes_that_a_trigger_refuses_fail_the_check() {
          CREATE TRIGGER refused BEFORE INSERT ON security_events FOR EACH ROW EXECUTE FUNCTION refuse()",
     );
     database.check_writes().unwrap();
-    let entropy = SeededEntropy::new(1);
-    database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap_err();
+    let random = SeededRandom::new(1);
+    database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap_err();
     for _ in 0..3 {
         assert!(reason(&database.check_writes().unwrap_err()).contains("refused"));
     }
@@ -501,14 +501,14 @@ fn a_commit_that_waits_for_a_standby_fails_the_check() {
     };
     server.execute("postgres", "CHECKPOINT");
     set("nowhere");
-    let entropy = SeededEntropy::new(1);
+    let random = SeededRandom::new(1);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let is_over = &is_over;
         let held_up = scope.spawn(|| {
             // The server heeds the setting a moment later.
             while !is_over.load(Ordering::SeqCst) {
-                database.record(&event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
+                database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
             }
         });
         wait_until_check(&database, |checked| {
@@ -559,11 +559,11 @@ fn conflicts_are_repeated_a_few_times() {
             ),
         );
     };
-    let entropy = SeededEntropy::new(1);
-    let record = || database.record(&event(EventKind::UserRegistered, NOW, &entropy));
+    let random = SeededRandom::new(1);
+    let record = || database.record(&event(EventKind::UserRegistered, NOW, &random));
     let register = |name: &str| {
-        let user = new_user(name, &entropy);
-        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        let user = new_user(name, &random);
+        let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
         database.insert(&user, &registered)
     };
     for (n, code) in ["40001", "40P01"].iter().enumerate() {
@@ -581,7 +581,7 @@ fn conflicts_are_repeated_a_few_times() {
 #[test]
 fn connections_ended_by_the_server_fail_no_transaction() {
     let (server, url, _, database) = prepared();
-    let entropy = SeededEntropy::new(1);
+    let random = SeededRandom::new(1);
     for n in 0..5 {
         race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
         server.execute(
@@ -589,8 +589,8 @@ fn connections_ended_by_the_server_fail_no_transaction() {
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
               WHERE datname = current_database() AND pid <> pg_backend_pid()",
         );
-        let user = new_user(&format!("user{n}"), &entropy);
-        let registered = event(EventKind::UserRegistered, NOW, &entropy).of_user(user.id);
+        let user = new_user(&format!("user{n}"), &random);
+        let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
         database.insert(&user, &registered).unwrap();
     }
 }

@@ -10,9 +10,9 @@ use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::ports::Clock;
 use portcullis_domain::session::{LogoutToken, SessionStore};
 use portcullis_domain::token::{AccessToken, Authentication, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
-use portcullis_testkit::{FixedClock, MemoryStore, SeededEntropy};
+use portcullis_testkit::{FixedClock, MemoryStore, SeededRandom};
 
 /// A service over fakes with genuine access tokens, of which it remembers some.
 struct World {
@@ -33,8 +33,8 @@ impl World {
             clock: clock.clone(),
             ..portcullis_testkit::ports_over(&store)
         };
-        let service = AuthService::new(ports, Rules::default());
-        service.catch_up().unwrap();
+        let service = AuthService::new(ports, AuthConfig::default());
+        service.sync().unwrap();
         let world = Self { service, store, clock };
         world.service.register(&fixtures::alice(), &fixtures::client()).unwrap();
         world
@@ -60,7 +60,7 @@ impl World {
 
     fn wait(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
-        self.service.catch_up().unwrap();
+        self.service.sync().unwrap();
     }
 }
 
@@ -106,9 +106,9 @@ fn a_remembered_token_from_before_the_floor_is_refused() {
         let tokens = world.login();
         world.wait(2);
         assert!(world.is_live(&tokens), "{codec:?}");
-        let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededEntropy::new(7));
-        world.store.raise_floor(&event).unwrap();
-        world.service.catch_up().unwrap();
+        let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededRandom::new(7));
+        world.store.invalidate_all(&event).unwrap();
+        world.service.sync().unwrap();
         assert!(!world.is_live(&tokens), "{codec:?}");
         world.wait(1);
         world.login();

@@ -14,13 +14,13 @@ use portcullis_adapters::db::Database;
 use portcullis_domain::account::{ChangeUserError, UserStore};
 use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::maintenance::{Sweep, Swept};
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
+use portcullis_domain::ports::SecureRandom;
 use portcullis_domain::session::{
-    Ending, Generation, NewSession, OpenSessionError, Presentation, Rotation, SessionStore,
+    EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
 
 const THREADS: u64 = 8;
@@ -102,15 +102,15 @@ enum What {
         opened: Option<SessionId>,
         evicted: Vec<SessionId>,
     },
-    Presented {
+    ReuseCheck {
         session: SessionId,
         generation: u32,
         grace: Duration,
-        rotation: Rotation,
+        rotation: RotateOutcome,
     },
     Ended {
         session: SessionId,
-        ending: Ending,
+        ending: EndOutcome,
     },
     Found {
         session: SessionId,
@@ -130,17 +130,17 @@ enum What {
     Enabled {
         user: UserId,
     },
-    Swept {
+    PurgeOutcome {
         deleted: usize,
     },
 }
 
 impl<'a> Schedule<'a> {
     fn new(instances: [&'a Database; 2]) -> Self {
-        let entropy = SeededEntropy::new(0);
+        let random = SeededRandom::new(0);
         let users = (0..USERS).map(|n| {
-            let user = new_user(&format!("user{n}"), &entropy);
-            instances[0].insert(&user, &event(EventKind::UserRegistered, NOW, &entropy)).unwrap();
+            let user = new_user(&format!("user{n}"), &random);
+            instances[0].insert(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
             user.id
         });
         Self {
@@ -155,8 +155,8 @@ impl<'a> Schedule<'a> {
 
     fn run(&self, thread: u64) -> Vec<Call> {
         // The seeds lie so far apart that no two threads make the same ids.
-        let entropy = SeededEntropy::new((thread + 1) << 48);
-        let actor = Actor { schedule: self, database: self.instances[usize::from(thread % 2 == 1)], entropy };
+        let random = SeededRandom::new((thread + 1) << 48);
+        let actor = Actor { schedule: self, database: self.instances[usize::from(thread % 2 == 1)], random };
         let calls = (0..CALLS).take_while(|_| self.begun.elapsed() < DURATION);
         calls.flat_map(|_| actor.act()).collect()
     }
@@ -166,7 +166,7 @@ impl<'a> Schedule<'a> {
 struct Actor<'a> {
     schedule: &'a Schedule<'a>,
     database: &'a Database,
-    entropy: SeededEntropy,
+    random: SeededRandom,
 }
 
 impl Actor<'_> {
@@ -178,7 +178,7 @@ impl Actor<'_> {
             86..92 => self.with_a_session(|session, _| vec![self.find(session)]),
             92..94 => vec![self.change_password()],
             94..96 => self.disable_for_a_while(),
-            _ => vec![self.sweep()],
+            _ => vec![self.purge()],
         }
     }
 
@@ -199,7 +199,7 @@ impl Actor<'_> {
             _ => newest,
         };
         let grace = if self.below(4) == 0 { Duration::ZERO } else { GRACE };
-        let presented = Presentation {
+        let presented = RotateRequest {
             session,
             generation: Generation::new(generation),
             now: self.now(),
@@ -209,10 +209,10 @@ impl Actor<'_> {
         let reused = self.event(EventKind::RefreshTokenReused);
         self.call(|| {
             let rotation = self.database.rotate(&presented, &reused).unwrap();
-            if let Rotation::Successor { generation, .. } = rotation {
+            if let RotateOutcome::Successor { generation, .. } = rotation {
                 self.learn(session, generation.get());
             }
-            What::Presented { session, generation, grace, rotation }
+            What::ReuseCheck { session, generation, grace, rotation }
         })
     }
 
@@ -244,7 +244,7 @@ impl Actor<'_> {
     fn change_password(&self) -> Call {
         let session = self.session_of_a_user();
         let event = self.event(EventKind::PasswordChanged);
-        let hash = new_user("any", &self.entropy).password_hash;
+        let hash = new_user("any", &self.random).password_hash;
         let live = self.database.list(session.user, self.now()).unwrap();
         let acting = live.first().map_or(session.id, |live| live.id);
         self.call(|| {
@@ -271,18 +271,18 @@ impl Actor<'_> {
     }
 
     /// One step through what has been over for a moment, by whoever comes.
-    fn sweep(&self) -> Call {
-        let sweep = Sweep {
-            instance: SessionId::new(self.now(), &self.entropy).as_uuid(),
+    fn purge(&self) -> Call {
+        let sweep = PurgeRequest {
+            instance: SessionId::new(self.now(), &self.random).as_uuid(),
             now: self.now(),
             turn: Duration::ZERO,
             over_before: self.now() - Duration::from_millis(100),
             after: None,
             batch: 1_000,
         };
-        self.call(|| match self.database.sweep(&sweep).unwrap() {
-            Swept::NotOurTurn => What::Swept { deleted: 0 },
-            Swept::Step { deleted, .. } => What::Swept { deleted },
+        self.call(|| match self.database.purge(&sweep).unwrap() {
+            PurgeOutcome::NotThisInstance => What::PurgeOutcome { deleted: 0 },
+            PurgeOutcome::Step { deleted, .. } => What::PurgeOutcome { deleted },
         })
     }
 
@@ -299,7 +299,7 @@ impl Actor<'_> {
         NewSession {
             credential_version: user.credential_version,
             max_per_user: MAX_PER_USER.try_into().unwrap(),
-            ..new_session(user.id, self.now(), &self.entropy)
+            ..new_session(user.id, self.now(), &self.random)
         }
     }
 
@@ -331,7 +331,7 @@ impl Actor<'_> {
     }
 
     fn event(&self, kind: EventKind) -> SecurityEvent {
-        event(kind, self.now(), &self.entropy)
+        event(kind, self.now(), &self.random)
     }
 
     fn now(&self) -> UnixTime {
@@ -340,7 +340,7 @@ impl Actor<'_> {
 
     fn below(&self, bound: usize) -> usize {
         let mut random = [0; 4];
-        self.entropy.fill(&mut random);
+        self.random.fill(&mut random);
         u32::from_le_bytes(random) as usize % bound
     }
 }
@@ -368,18 +368,18 @@ impl Call {
             What::Opened { opened, evicted, .. } => ends(opened, evicted),
             What::PasswordChanged { opened, ended, .. } => ends(opened, ended),
             What::Disabled { ended, .. } => ends(&None, ended),
-            What::Presented { session, rotation, .. } => match rotation {
-                Rotation::Successor { .. } | Rotation::Ahead => vec![(*session, Sign::Lives)],
-                Rotation::Reused => vec![(*session, Sign::Ended)],
-                Rotation::Gone => vec![(*session, Sign::IsOver)],
+            What::ReuseCheck { session, rotation, .. } => match rotation {
+                RotateOutcome::Successor { .. } | RotateOutcome::Ahead => vec![(*session, Sign::Lives)],
+                RotateOutcome::Reused => vec![(*session, Sign::Ended)],
+                RotateOutcome::Gone => vec![(*session, Sign::IsOver)],
             },
-            What::Ended { session, ending: Ending::Ended } => vec![(*session, Sign::Ended)],
-            What::Ended { session, ending: Ending::WasOver | Ending::Unknown } => {
+            What::Ended { session, ending: EndOutcome::Ended } => vec![(*session, Sign::Ended)],
+            What::Ended { session, ending: EndOutcome::AlreadyEnded | EndOutcome::Unknown } => {
                 vec![(*session, Sign::IsOver)]
             }
             What::Found { session, is_live: true } => vec![(*session, Sign::Lives)],
             What::Found { session, is_live: false } => vec![(*session, Sign::IsOver)],
-            What::Enabled { .. } | What::Swept { .. } => Vec::new(),
+            What::Enabled { .. } | What::PurgeOutcome { .. } => Vec::new(),
         }
     }
 
@@ -421,14 +421,14 @@ impl History {
             assert!(count >= at_least, "{count} of {what} in {} calls", self.calls.len());
         };
         check("successors", 100, |what| {
-            matches!(what, What::Presented { rotation: Rotation::Successor { .. }, .. })
+            matches!(what, What::ReuseCheck { rotation: RotateOutcome::Successor { .. }, .. })
         });
-        check("thefts", 3, |what| matches!(what, What::Presented { rotation: Rotation::Reused, .. }));
-        check("ends", 10, |what| matches!(what, What::Ended { ending: Ending::Ended, .. }));
+        check("thefts", 3, |what| matches!(what, What::ReuseCheck { rotation: RotateOutcome::Reused, .. }));
+        check("ends", 10, |what| matches!(what, What::Ended { ending: EndOutcome::Ended, .. }));
         check("evictions", 3, |what| matches!(what, What::Opened { evicted, .. } if !evicted.is_empty()));
         check("new passwords", 3, |what| matches!(what, What::PasswordChanged { opened: Some(_), .. }));
         check("disabled users", 3, |what| matches!(what, What::Disabled { .. }));
-        check("sweeps", 1, |what| matches!(what, What::Swept { deleted: 1.., .. }));
+        check("sweeps", 1, |what| matches!(what, What::PurgeOutcome { deleted: 1.., .. }));
     }
 
     /// Whoever presents one token gets one successor, and nobody gets one whose own successor is out: there are never
@@ -440,17 +440,17 @@ impl History {
                 let is_out = |generation: u32| {
                     rotations.iter().any(|(other, presented, rotation)| {
                         *presented >= generation
-                            && matches!(rotation, Rotation::Successor { .. })
+                            && matches!(rotation, RotateOutcome::Successor { .. })
                             && other.is_before(call)
                     })
                 };
                 match rotation {
-                    Rotation::Successor { generation: successor, .. } => {
+                    RotateOutcome::Successor { generation: successor, .. } => {
                         assert_eq!(successor.get(), generation + 1, "{call:?}");
                         assert!(!is_out(generation + 1), "two branches: {call:?}");
                     }
-                    Rotation::Ahead => assert!(!is_out(generation.saturating_sub(1)), "{call:?}"),
-                    Rotation::Reused | Rotation::Gone => {}
+                    RotateOutcome::Ahead => assert!(!is_out(generation.saturating_sub(1)), "{call:?}"),
+                    RotateOutcome::Reused | RotateOutcome::Gone => {}
                 }
             }
         }
@@ -485,15 +485,15 @@ impl History {
         for session in self.sessions.keys() {
             let rotations = self.rotations(*session);
             for (call, generation, rotation) in &rotations {
-                let What::Presented { grace: GRACE, .. } = call.what else { continue };
+                let What::ReuseCheck { grace: GRACE, .. } = call.what else { continue };
                 let was_used = || {
                     rotations.iter().any(|(other, presented, rotation)| {
                         presented > generation
-                            && matches!(rotation, Rotation::Successor { .. })
+                            && matches!(rotation, RotateOutcome::Successor { .. })
                             && !call.is_before(other)
                     })
                 };
-                assert!(*rotation != Rotation::Reused || was_used(), "{call:?}");
+                assert!(*rotation != RotateOutcome::Reused || was_used(), "{call:?}");
             }
         }
     }
@@ -536,7 +536,7 @@ impl History {
             let rotated: BTreeSet<_> = self
                 .rotations(*session)
                 .into_iter()
-                .filter(|(_, _, rotation)| matches!(rotation, Rotation::Successor { .. }))
+                .filter(|(_, _, rotation)| matches!(rotation, RotateOutcome::Successor { .. }))
                 .map(|(_, generation, _)| i64::from(generation))
                 .collect();
             assert!(rotated.iter().copied().eq(0..row.generation), "{session}: {rotated:?}");
@@ -546,18 +546,18 @@ impl History {
         let swept: Vec<_> = opened.iter().filter(|session| !stored.contains_key(session)).collect();
         assert!(swept.iter().all(|session| has_ended(session)));
         let deleted = self.calls.iter().map(|call| match call.what {
-            What::Swept { deleted } => deleted,
+            What::PurgeOutcome { deleted } => deleted,
             _ => 0,
         });
         assert_eq!(swept.len(), deleted.sum::<usize>());
         assert_eq!(opened.len(), stored.len() + swept.len());
     }
 
-    fn rotations(&self, session: SessionId) -> Vec<(&Call, u32, Rotation)> {
+    fn rotations(&self, session: SessionId) -> Vec<(&Call, u32, RotateOutcome)> {
         let calls = self.sessions[&session].iter().map(|(n, _)| &self.calls[*n]);
         calls
             .filter_map(|call| match call.what {
-                What::Presented { generation, rotation, .. } => Some((call, generation, rotation)),
+                What::ReuseCheck { generation, rotation, .. } => Some((call, generation, rotation)),
                 _ => None,
             })
             .collect()

@@ -9,11 +9,11 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
 use portcullis_domain::account::{CanonicalName, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog};
+use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::id::SessionId;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{Generation, Presentation, Rotation, SessionStore};
-use portcullis_testkit::SeededEntropy;
+use portcullis_domain::session::{Generation, RotateOutcome, RotateRequest, SessionStore};
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::Stores;
 use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
 use tempfile::TempDir;
@@ -173,21 +173,21 @@ fn the_folder_and_its_files_are_their_owners_alone() {
 #[test]
 fn no_writer_starves() {
     let stores = stores();
-    let user = new_user("Alice", &*stores.entropy);
-    let registered = event(EventKind::UserRegistered, NOW, &*stores.entropy);
+    let user = new_user("Alice", &*stores.random);
+    let registered = event(EventKind::UserRegistered, NOW, &*stores.random);
     stores.users.insert(&user, &registered).unwrap();
     let rotate = |session: SessionId, generation: u32| {
         let generation = Generation::new(generation);
-        let presented = Presentation { session, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
-        let reused = event(EventKind::RefreshTokenReused, NOW, &*stores.entropy);
+        let presented = RotateRequest { session, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
+        let reused = event(EventKind::RefreshTokenReused, NOW, &*stores.random);
         let rotation = stores.sessions.rotate(&presented, &reused).unwrap();
-        assert!(matches!(rotation, Rotation::Successor { .. }), "{rotation:?}");
+        assert!(matches!(rotation, RotateOutcome::Successor { .. }), "{rotation:?}");
     };
     let is_over = AtomicBool::new(false);
     let work = || {
-        let session = new_session(user.id, NOW, &*stores.entropy);
+        let session = new_session(user.id, NOW, &*stores.random);
         let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted]
-            .map(|kind| event(kind, NOW, &*stores.entropy));
+            .map(|kind| event(kind, NOW, &*stores.random));
         stores.sessions.open(&session, &opened, &evicted).unwrap();
         let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
         let done = done.map(|generation| rotate(session.id, generation)).count();
@@ -281,15 +281,15 @@ fn nobody_who_reads_waits_for_a_write_that_waits_for_another_process() {
     database.prepare(KEY, &[]).unwrap();
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
-    let entropy = SeededEntropy::new(4);
-    let events = [(); 3].map(|()| event(EventKind::UserRegistered, NOW, &entropy));
+    let random = SeededRandom::new(4);
+    let events = [(); 3].map(|()| event(EventKind::UserRegistered, NOW, &random));
     std::thread::scope(|scope| {
         let database = &database;
         let writes = events.each_ref().map(|event| scope.spawn(|| database.record(event)));
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(200) {
             assert!(database.find_by_name(&CanonicalName::of("nobody")).unwrap().is_none());
-            assert!(database.news(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.changes(NOW, 10).unwrap().ended.is_empty());
         }
         assert!(writes.iter().all(|write| !write.is_finished()));
         other.batch_execute("ROLLBACK").unwrap();

@@ -11,14 +11,14 @@ use portcullis_adapters::db::{Database, PrepareError};
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secret;
 use portcullis_domain::account::{CanonicalName, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog};
+use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::maintenance::Sweep;
+use portcullis_domain::maintenance::PurgeRequest;
 use portcullis_domain::ports::{StoreErrorKind, StoreHealth};
-use portcullis_domain::session::revocation::{Revocations, Standing};
+use portcullis_domain::session::revocation::{Revocations, SessionStatus};
 use portcullis_domain::session::{NewSession, SessionStore};
 use portcullis_domain::time::UnixTime;
-use portcullis_testkit::SeededEntropy;
+use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::{RecordedEvent, Stores};
 use portcullis_testkit::fixtures::{NOW, event, new_session, new_user};
 
@@ -37,7 +37,7 @@ pub(crate) fn stores_over(
         events: Arc::clone(database) as _,
         health: Arc::clone(database) as _,
         recorded: Arc::new(move || rows().into_iter().map(RecordedEvent::from).collect()),
-        entropy: Arc::new(SeededEntropy::new(7)),
+        random: Arc::new(SeededRandom::new(7)),
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
     assert!(database.migrations().unwrap().iter().all(|state| state.applied));
     let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    let error = database.news(NOW, 1).unwrap_err();
+    let error = database.changes(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
     database.prepare(SecretFingerprint::from_bytes([9; 32]), &[]).unwrap();
 }
@@ -145,7 +145,7 @@ pub(crate) fn tells_the_time(database: &Database) {
     while time().now <= first.now {
         assert!(Instant::now() < deadline, "it stands still");
     }
-    assert!(database.news(first.now, 1).unwrap().time.unwrap().now > first.now);
+    assert!(database.changes(first.now, 1).unwrap().time.unwrap().now > first.now);
 }
 
 /// An end whose transaction stays open while others look for it twice. `sql` runs over a connection of its own,
@@ -161,15 +161,15 @@ pub(crate) fn finds_what_commits_late(
     let look = |seconds| {
         let (at, uptime) = (NOW + Duration::from_secs(seconds), Duration::from_secs(seconds));
         let look = revocations.begin(at, uptime).unwrap();
-        revocations.merge(&look, database.news(look.since(), revocations.most()).unwrap());
-        revocations.standing(session.id, session.opened_at, uptime)
+        revocations.merge(&look, database.changes(look.since(), revocations.most()).unwrap());
+        revocations.status(session.id, session.opened_at, uptime)
     };
-    assert_eq!(look(1), Standing::Live);
+    assert_eq!(look(1), SessionStatus::Live);
     sql("BEGIN");
     sql(&format!("UPDATE sessions SET ended_at = {}", moment(NOW + Duration::from_secs(2))));
-    assert_eq!([look(3), look(4)], [Standing::Live; 2]);
+    assert_eq!([look(3), look(4)], [SessionStatus::Live; 2]);
     sql("COMMIT");
-    assert_eq!(look(5), Standing::Ended);
+    assert_eq!(look(5), SessionStatus::Ended);
 }
 
 /// A database with one pooled connection, which waits for a lock that `sql` takes over a connection of its own.
@@ -191,7 +191,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
         }
         for _ in 0..3 {
             let asked = Instant::now();
-            assert!(database.news(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.changes(NOW, 10).unwrap().ended.is_empty());
             assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         }
         assert!(is_exhausted(), "that was the test");
@@ -204,18 +204,18 @@ pub(crate) fn looks_past_an_exhausted_pool(
 pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
     let [old, new, third] = [1, 2, 3].map(|n| SecretFingerprint::from_bytes([n; 32]));
     running.prepare(old, &[new]).unwrap();
-    let works = || (running.news(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
+    let works = || (running.changes(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
     assert_eq!(works(), (true, true, true));
     other.prepare(new, &[old]).unwrap();
     assert_eq!(works(), (true, true, true), "it accepts the new one");
 
     other.prepare(third, &[new]).unwrap();
     assert!(running.check().is_ok(), "before the next look");
-    let error = running.news(NOW, 1).unwrap_err();
+    let error = running.changes(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(error.source().unwrap().to_string(), "the secret of the database was replaced");
     assert_eq!(works(), (false, false, false));
-    let failed = running.record(&event(EventKind::UserRegistered, NOW, &SeededEntropy::new(3))).unwrap_err();
+    let failed = running.record(&event(EventKind::UserRegistered, NOW, &SeededRandom::new(3))).unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
     running.prepare(new, &[old]).unwrap_err();
     assert!(running.is_foreign());
@@ -226,10 +226,10 @@ pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
 pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     let [older, old, new, third, next] = [1, 2, 3, 4, 5].map(|n| SecretFingerprint::from_bytes([n; 32]));
     let [step_one, step_two, done, commands] = instances;
-    let entropy = SeededEntropy::new(3);
+    let random = SeededRandom::new(3);
     let key = audit_key();
     let adopt = |secret| {
-        commands.replace_compromised(secret, &key, |time| event(EventKind::SecretAdopted, time, &entropy))
+        commands.replace_compromised(secret, &key, |time| event(EventKind::SecretAdopted, time, &random))
     };
     let refuses = |current, accepted: &[SecretFingerprint]| {
         let result = done.prepare(current, accepted);
@@ -251,7 +251,7 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 
     adopt(new).unwrap();
     for running in [step_one, step_two, done] {
-        running.news(NOW, 1).unwrap_err();
+        running.changes(NOW, 1).unwrap_err();
         assert!(running.is_foreign());
     }
     for gone in [older, old] {
@@ -263,14 +263,14 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     done.prepare(new, &[]).unwrap();
     let result = adopt(old);
     assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
-    done.news(NOW, 1).unwrap();
+    done.changes(NOW, 1).unwrap();
 
     // A planned replacement goes on as ever, by a secret that was not refused.
     step_one.prepare(new, &[third]).unwrap();
     step_two.prepare(third, &[new]).unwrap();
     done.prepare(third, &[]).unwrap();
     for running in [step_one, step_two, done] {
-        running.news(NOW, 1).unwrap();
+        running.changes(NOW, 1).unwrap();
     }
 
     // One that was only ever accepted is as well known.
@@ -283,13 +283,13 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 
 /// Adopting a secret ends what was opened before and nothing that comes after.
 pub(crate) fn adopts_another_secret(database: &Database) {
-    let entropy = SeededEntropy::new(3);
+    let random = SeededRandom::new(3);
     let (adopted, key) = (SecretFingerprint::from_bytes([2; 32]), audit_key());
     let adopt = || {
         let mut told = UnixTime::EPOCH;
         let event = |time| {
             told = time;
-            event(EventKind::SecretAdopted, time, &entropy)
+            event(EventKind::SecretAdopted, time, &random)
         };
         database.replace_compromised(adopted, &key, event).map(|()| told)
     };
@@ -300,7 +300,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
 
     // All or nothing: this event is there already.
-    let known = event(EventKind::SecretAdopted, NOW, &entropy);
+    let known = event(EventKind::SecretAdopted, NOW, &random);
     database.record(&known).unwrap();
     database.replace_compromised(adopted, &key, |_| known).unwrap_err();
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
@@ -308,18 +308,18 @@ pub(crate) fn adopts_another_secret(database: &Database) {
 
     // The newest mark may lie ahead of the database's clock.
     let ahead = time().now + Duration::from_hours(1);
-    let sweep = Sweep {
-        instance: SessionId::new(NOW, &entropy).as_uuid(),
+    let sweep = PurgeRequest {
+        instance: SessionId::new(NOW, &random).as_uuid(),
         now: ahead,
         turn: Duration::ZERO,
         over_before: UnixTime::EPOCH,
         after: None,
         batch: 1,
     };
-    database.sweep(&sweep).unwrap();
+    database.purge(&sweep).unwrap();
     assert_eq!(adopt().unwrap(), ahead);
     database.prepare(adopted, &[]).unwrap();
-    let news = database.news(ahead, 10).unwrap();
+    let news = database.changes(ahead, 10).unwrap();
     assert_eq!(news.floor, ahead.next_second());
     assert_eq!(news.time.unwrap().newest, news.floor, "so that clocks show no time before the floor");
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_none());
@@ -381,12 +381,12 @@ pub(crate) fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<F
 
 /// A session of a new user.
 pub(crate) fn open_session(database: &Database, at: UnixTime) -> NewSession {
-    let entropy = SeededEntropy::new(u64::try_from(at.as_micros()).unwrap());
-    let user = new_user(&UserId::new(at, &entropy).to_string(), &entropy);
-    database.insert(&user, &event(EventKind::UserRegistered, at, &entropy)).unwrap();
-    let session = new_session(user.id, at, &entropy);
+    let random = SeededRandom::new(u64::try_from(at.as_micros()).unwrap());
+    let user = new_user(&UserId::new(at, &random).to_string(), &random);
+    database.insert(&user, &event(EventKind::UserRegistered, at, &random)).unwrap();
+    let session = new_session(user.id, at, &random);
     let [opened, evicted] =
-        [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| event(kind, at, &entropy));
+        [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| event(kind, at, &random));
     assert!(database.open(&session, &opened, &evicted).unwrap().is_empty());
     session
 }

@@ -1,7 +1,7 @@
 //! The machine's clock and randomness honour the contract.
 
-use portcullis_adapters::system::{OsEntropy, SystemClock};
-use portcullis_testkit::contract::{clock, entropy};
+use portcullis_adapters::system::{OsRandom, SystemClock};
+use portcullis_testkit::contract::{clock, random};
 
 #[test]
 fn clock_never_goes_backwards() {
@@ -20,10 +20,10 @@ fn clock_never_shows_a_time_before_the_newest_mark() {
 
 #[test]
 fn entropy_gives_different_bytes_each_time() {
-    entropy::gives_different_bytes_each_time(&OsEntropy);
+    random::gives_different_bytes_each_time(&OsRandom);
 }
 
 #[test]
 fn entropy_fills_buffers_of_any_length() {
-    entropy::fills_buffers_of_any_length(&OsEntropy);
+    random::fills_buffers_of_any_length(&OsRandom);
 }

@@ -12,8 +12,8 @@ use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::token::{AccessTokenCodec, Claims, PublicKey, VerificationKey};
-use portcullis_testkit::SeededEntropy;
-use portcullis_testkit::contract::{access_token_codec, pseudonyms, refresh_token_codec};
+use portcullis_testkit::SeededRandom;
+use portcullis_testkit::contract::{access_token_codec, account_keys, refresh_token_codec};
 use portcullis_testkit::fixtures::NOW;
 use serde_json::{Value, json};
 
@@ -108,18 +108,18 @@ fn refresh_refuses_tokens_of_another_key() {
 
 #[test]
 fn pseudonyms_are_the_same_each_time_and_for_every_spelling() {
-    pseudonyms::are_the_same_each_time_and_for_every_spelling(&MacAccountKeys::new(&secrets("ours")));
+    account_keys::are_the_same_each_time_and_for_every_spelling(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
 fn pseudonyms_differ_for_every_name_and_network() {
-    pseudonyms::differ_for_every_name_and_network(&MacAccountKeys::new(&secrets("ours")));
+    account_keys::differ_for_every_name_and_network(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
 fn pseudonyms_differ_for_another_key() {
     let [ours, theirs] = ["ours", "theirs"].map(|text| MacAccountKeys::new(&secrets(text)));
-    pseudonyms::differ_for_another_key(&ours, &theirs);
+    account_keys::differ_for_another_key(&ours, &theirs);
 }
 
 #[test]
@@ -139,11 +139,11 @@ where
     A::VerifyingKey: for<'a> TryFrom<&'a JsonWebKey<'a>, Error = JwkError>,
 {
     let codec = codec(ours, "ours", ISSUER, "portcullis");
-    let entropy = SeededEntropy::new(5);
+    let random = SeededRandom::new(5);
     let claims = Claims {
-        user: UserId::new(NOW, &entropy),
-        session: SessionId::new(NOW, &entropy),
-        token: TokenId::new(NOW, &entropy),
+        user: UserId::new(NOW, &random),
+        session: SessionId::new(NOW, &random),
+        token: TokenId::new(NOW, &random),
         opened_at: NOW - Duration::from_hours(1),
         issued_at: NOW,
         not_before: NOW,

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use crate::AuthService;
-use crate::account::{ChangeUserError, Confirmed};
+use crate::account::{ChangeUserError, Reauthentication};
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
-use crate::password::{ConfirmPasswordError, HashError, PasswordAttempt};
+use crate::password::{ConfirmPasswordError, HashError, PlaintextPassword};
 use crate::ports::StoreError;
-use crate::token::LiveClaims;
+use crate::token::VerifiedClaims;
 
 impl AuthService {
     /// Deletes the account of the user who holds the token and knows the password. All sessions end, and the name is
@@ -16,8 +16,8 @@ impl AuthService {
     /// [`DeleteAccountError`].
     pub fn delete_account(
         &self,
-        bearer: &LiveClaims,
-        current: &PasswordAttempt,
+        bearer: &VerifiedClaims,
+        current: &PlaintextPassword,
         client: &ClientInfo,
     ) -> Result<(), DeleteAccountError> {
         let user = self.ports.users.find(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
@@ -26,8 +26,8 @@ impl AuthService {
         let event = self.event(EventKind::AccountDeleted, now, client);
         let event = event.of_user(user.id).in_session(bearer.claims().session);
         let session = bearer.claims().session;
-        let attempt = self.right_attempt(&admitted, user.id, now, client);
-        let confirmed = Confirmed { session, credential_version: user.credential_version, attempt };
+        let attempt = self.successful_attempt(&admitted, user.id, now, client);
+        let confirmed = Reauthentication { session, credential_version: user.credential_version, attempt };
         let ended = self.ports.users.delete(user.id, Some(confirmed), &event)?;
         self.mark_ended(ended, now);
         Ok(())

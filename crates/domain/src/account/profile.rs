@@ -1,21 +1,21 @@
 use crate::AuthService;
 use crate::account::User;
 use crate::ports::StoreError;
-use crate::token::LiveClaims;
+use crate::token::VerifiedClaims;
 
 impl AuthService {
     /// The user who holds the token.
     ///
     /// # Errors
-    /// [`MeError`].
-    pub fn me(&self, bearer: &LiveClaims) -> Result<User, MeError> {
-        self.ports.users.find(bearer.claims().user)?.ok_or(MeError::Gone)
+    /// [`ProfileError`].
+    pub fn profile(&self, bearer: &VerifiedClaims) -> Result<User, ProfileError> {
+        self.ports.users.find(bearer.claims().user)?.ok_or(ProfileError::Gone)
     }
 }
 
 /// The user was not found.
 #[derive(Debug, thiserror::Error)]
-pub enum MeError {
+pub enum ProfileError {
     /// The user was deleted a moment ago.
     #[error("the user is gone")]
     Gone,

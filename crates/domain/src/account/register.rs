@@ -4,7 +4,7 @@ use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::id::UserId;
 use crate::password::policy::PasswordViolation;
-use crate::password::{HashError, PasswordAttempt};
+use crate::password::{HashError, PlaintextPassword};
 use crate::ports::StoreError;
 
 /// What somebody who registers typed.
@@ -13,7 +13,7 @@ pub struct Registration {
     /// The name wanted.
     pub username: String,
     /// The password wanted.
-    pub password: PasswordAttempt,
+    pub password: PlaintextPassword,
 }
 
 impl AuthService {
@@ -54,7 +54,7 @@ impl AuthService {
         };
         let password_hash = self.ports.hasher.hash(&password)?;
         let now = self.ports.clock.now();
-        let id = UserId::new(now, self.ports.entropy.as_ref());
+        let id = UserId::new(now, self.ports.random.as_ref());
         let user = NewUser { id, username, password_hash, created_at: now };
         let event = self.event(EventKind::UserRegistered, now, client).of_user(id);
         self.ports.users.insert(&user, &event)?;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::account::{CanonicalName, Confirmed, NewUser, User};
+use crate::account::{CanonicalName, NewUser, Reauthentication, User};
 use crate::audit::SecurityEvent;
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
@@ -93,7 +93,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
 
     /// Deletes a user, whose name is free then, ends the user's sessions at `event.at`, and forgives
-    /// [`Confirmed::attempt`]. Returns the sessions it ended. Their rows stay until they are swept out.
+    /// [`Reauthentication::attempt`]. Returns the sessions it ended. Their rows stay until they are swept out.
     ///
     /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it did
     /// not end and is the user's. An operator confirms nothing.
@@ -104,7 +104,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     fn delete(
         &self,
         id: UserId,
-        confirmed: Option<Confirmed>,
+        confirmed: Option<Reauthentication>,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError>;
 }

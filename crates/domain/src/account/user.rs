@@ -3,7 +3,7 @@
 use crate::account::Username;
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
-use crate::throttle::RightAttempt;
+use crate::throttle::SuccessfulAttempt;
 use crate::time::UnixTime;
 
 /// Somebody who may log in.
@@ -61,13 +61,13 @@ pub enum UserStatus {
 
 /// On what a user's own wish to delete the account stands: the session it came in, and the password confirmed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confirmed {
+pub struct Reauthentication {
     /// The session, live until then.
     pub session: SessionId,
     /// The user's version when the password was verified.
     pub credential_version: CredentialVersion,
     /// The password: its attempt is forgiven with the deletion.
-    pub attempt: RightAttempt,
+    pub attempt: SuccessfulAttempt,
 }
 
 /// How often a user's password was changed. A rehash of the same password does not count.

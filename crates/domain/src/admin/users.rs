@@ -5,7 +5,7 @@ use crate::account::{CanonicalName, ChangeUserError, User};
 use crate::audit::{EventKind, SecurityEvent};
 use crate::client::ClientInfo;
 use crate::password::policy::PasswordViolation;
-use crate::password::{HashError, PasswordAttempt};
+use crate::password::{HashError, PlaintextPassword};
 use crate::ports::StoreError;
 use crate::session::Session;
 
@@ -13,8 +13,8 @@ impl AuthService {
     /// Disables a user and ends all sessions of the user. Says how many.
     ///
     /// # Errors
-    /// [`OperatorError`].
-    pub fn disable_user(&self, username: &str) -> Result<usize, OperatorError> {
+    /// [`AdminError`].
+    pub fn disable_user(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDisabled, &user);
         let ended = self.ports.users.disable(user.id, &event)?;
@@ -25,8 +25,8 @@ impl AuthService {
     /// Lets a disabled user log in again.
     ///
     /// # Errors
-    /// [`OperatorError`].
-    pub fn enable_user(&self, username: &str) -> Result<(), OperatorError> {
+    /// [`AdminError`].
+    pub fn enable_user(&self, username: &str) -> Result<(), AdminError> {
         let user = self.user_named(username)?;
         Ok(self.ports.users.enable(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
     }
@@ -34,8 +34,8 @@ impl AuthService {
     /// Deletes a user and ends all sessions of the user. Says how many.
     ///
     /// # Errors
-    /// [`OperatorError`].
-    pub fn delete_user(&self, username: &str) -> Result<usize, OperatorError> {
+    /// [`AdminError`].
+    pub fn delete_user(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDeleted, &user);
         let ended = self.ports.users.delete(user.id, None, &event)?;
@@ -50,12 +50,12 @@ impl AuthService {
     ///
     /// # Errors
     /// [`SetPasswordError`].
-    pub fn set_password(&self, username: &str, new: &PasswordAttempt) -> Result<usize, SetPasswordError> {
+    pub fn set_password(&self, username: &str, new: &PlaintextPassword) -> Result<usize, SetPasswordError> {
         let user = self.user_named(username)?;
         let new = self.rules.password.accept(new, user.username.as_str());
         let new = self.ports.hasher.hash(&new.map_err(SetPasswordError::Rejected)?)?;
         let event = self.event_of(EventKind::PasswordSet, &user);
-        let ended = self.ports.users.set_password(user.id, &new, &event).map_err(OperatorError::from)?;
+        let ended = self.ports.users.set_password(user.id, &new, &event).map_err(AdminError::from)?;
         self.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
@@ -63,8 +63,8 @@ impl AuthService {
     /// The live sessions of a user, the latest opened first.
     ///
     /// # Errors
-    /// [`OperatorError`].
-    pub fn sessions_of(&self, username: &str) -> Result<Vec<Session>, OperatorError> {
+    /// [`AdminError`].
+    pub fn sessions_of(&self, username: &str) -> Result<Vec<Session>, AdminError> {
         let user = self.user_named(username)?;
         Ok(self.ports.sessions.list(user.id, self.ports.clock.now())?)
     }
@@ -72,8 +72,8 @@ impl AuthService {
     /// Ends all sessions of a user. Says how many.
     ///
     /// # Errors
-    /// [`OperatorError`].
-    pub fn end_sessions_of(&self, username: &str) -> Result<usize, OperatorError> {
+    /// [`AdminError`].
+    pub fn end_sessions_of(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserSessionsEnded, &user);
         let ended = self.ports.sessions.end_all(user.id, None, &event)?;
@@ -88,13 +88,13 @@ impl AuthService {
     pub fn end_all_sessions(&self) -> Result<(), StoreError> {
         let now = self.ports.clock.now();
         let event = self.event(EventKind::AllSessionsEnded, now, &ClientInfo::default());
-        self.revocations.raise_floor(self.ports.sessions.raise_floor(&event)?);
+        self.revocations.invalidate_all(self.ports.sessions.invalidate_all(&event)?);
         Ok(())
     }
 
-    fn user_named(&self, username: &str) -> Result<User, OperatorError> {
+    fn user_named(&self, username: &str) -> Result<User, AdminError> {
         let found = self.ports.users.find_by_name(&CanonicalName::of(username))?;
-        found.ok_or(OperatorError::NotFound)
+        found.ok_or(AdminError::NotFound)
     }
 
     fn event_of(&self, kind: EventKind, user: &User) -> SecurityEvent {
@@ -104,7 +104,7 @@ impl AuthService {
 
 /// Nothing was done to a user.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub enum AdminError {
     /// Nobody has that name.
     #[error("there is no such user")]
     NotFound,
@@ -113,7 +113,7 @@ pub enum OperatorError {
     Store(#[from] StoreError),
 }
 
-impl From<ChangeUserError> for OperatorError {
+impl From<ChangeUserError> for AdminError {
     fn from(error: ChangeUserError) -> Self {
         match error {
             ChangeUserError::NotFound => Self::NotFound,
@@ -127,7 +127,7 @@ impl From<ChangeUserError> for OperatorError {
 pub enum SetPasswordError {
     /// Not to this user.
     #[error(transparent)]
-    User(#[from] OperatorError),
+    User(#[from] AdminError),
     /// The password breaks rules.
     #[error("the password breaks a rule")]
     Rejected(Vec<PasswordViolation>),

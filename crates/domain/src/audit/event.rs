@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::client::ClientInfo;
 use crate::id::{EventId, SessionId, UserId};
-use crate::ports::Entropy;
-use crate::throttle::Pseudonym;
+use crate::ports::SecureRandom;
+use crate::throttle::AccountKey;
 use crate::time::UnixTime;
 
 /// One security event. It never holds a secret, nor a name typed for no account.
@@ -29,9 +29,9 @@ pub struct SecurityEvent {
 
 impl SecurityEvent {
     /// A new event that concerns nobody yet.
-    pub fn new(kind: EventKind, at: UnixTime, client: &ClientInfo, entropy: &dyn Entropy) -> Self {
+    pub fn new(kind: EventKind, at: UnixTime, client: &ClientInfo, random: &dyn SecureRandom) -> Self {
         Self {
-            id: EventId::new(at, entropy),
+            id: EventId::new(at, random),
             at,
             kind,
             user: None,
@@ -60,7 +60,7 @@ impl SecurityEvent {
 
     /// The same event of one of several counters of attempts, with an id of its own.
     #[must_use]
-    pub fn of_counter(&self, counter: Pseudonym) -> Self {
+    pub fn of_counter(&self, counter: AccountKey) -> Self {
         let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
         Self { id: self.id.of_each(Uuid::from_bytes(bits)), ..self.clone() }
     }
@@ -68,7 +68,7 @@ impl SecurityEvent {
 
 /// A security event as a store kept it. The words of its kind may be those of another version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastEvent {
+pub struct StoredEvent {
     /// Names the event.
     pub id: EventId,
     /// When it happened.
@@ -83,7 +83,7 @@ pub struct PastEvent {
     pub client: ClientInfo,
 }
 
-impl From<&SecurityEvent> for PastEvent {
+impl From<&SecurityEvent> for StoredEvent {
     fn from(event: &SecurityEvent) -> Self {
         Self {
             id: event.id,

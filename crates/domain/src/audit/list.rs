@@ -1,16 +1,16 @@
 use std::num::NonZeroU32;
 
 use crate::AuthService;
-use crate::audit::PastEvent;
+use crate::audit::StoredEvent;
 use crate::id::EventId;
 use crate::ports::StoreError;
-use crate::token::LiveClaims;
+use crate::token::VerifiedClaims;
 
 /// Some of what happened to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
     /// The events, the latest first.
-    pub events: Vec<PastEvent>,
+    pub events: Vec<StoredEvent>,
     /// Before which event to go on; `None` where there are no earlier ones.
     pub next: Option<EventId>,
 }
@@ -23,7 +23,7 @@ impl AuthService {
     /// [`StoreError`].
     pub fn activity(
         &self,
-        bearer: &LiveClaims,
+        bearer: &VerifiedClaims,
         before: Option<EventId>,
         most: NonZeroU32,
     ) -> Result<Activity, StoreError> {

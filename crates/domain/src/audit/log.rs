@@ -1,12 +1,12 @@
 use std::fmt;
 
-use crate::audit::{PastEvent, SecurityEvent};
+use crate::audit::{SecurityEvent, StoredEvent};
 use crate::id::{EventId, UserId};
 use crate::ports::StoreError;
 
 /// Stores security events that come with no other change, such as a failed login, and shows users their own.
 #[cfg_attr(feature = "mocks", mockall::automock)]
-pub trait EventLog: fmt::Debug + Send + Sync {
+pub trait AuditLog: fmt::Debug + Send + Sync {
     /// Stores `event`.
     ///
     /// # Errors
@@ -19,6 +19,10 @@ pub trait EventLog: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn of_user(&self, user: UserId, before: Option<EventId>, most: u32)
-    -> Result<Vec<PastEvent>, StoreError>;
+    fn of_user(
+        &self,
+        user: UserId,
+        before: Option<EventId>,
+        most: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 }

@@ -6,19 +6,19 @@ use crate::AuthService;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::id::{SessionId, uuid_v7};
-use crate::maintenance::{CatchUpError, SESSIONS_AFTER_THEIR_END, Sweep, Swept};
+use crate::maintenance::{PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
 use crate::ports::StoreError;
 use crate::time::UnixTime;
 
 /// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
 #[derive(Debug)]
-pub struct Sweeper {
+pub struct Purger {
     service: AuthService,
     instance: Uuid,
     after: Option<SessionId>,
 }
 
-impl Sweeper {
+impl Purger {
     /// How many sessions one step looks at, and how many counters it deletes: so few that nobody notices.
     pub const BATCH: u32 = 500;
 
@@ -34,10 +34,10 @@ impl Sweeper {
     /// Makes the next step, and says how long to wait before the one after.
     ///
     /// # Errors
-    /// [`CatchUpError`]: the step was not made, and no mark of a doubtful time was left.
-    pub fn step(&mut self) -> Result<Duration, CatchUpError> {
+    /// [`SyncError`]: the step was not made, and no mark of a doubtful time was left.
+    pub fn step(&mut self) -> Result<Duration, SyncError> {
         let now = self.service.trusted_time()?;
-        let sweep = Sweep {
+        let sweep = PurgeRequest {
             instance: self.instance,
             now,
             turn: Self::TURN,
@@ -45,12 +45,12 @@ impl Sweeper {
             after: self.after,
             batch: Self::BATCH,
         };
-        let forgot_all = match self.service.ports.sessions.sweep(&sweep)? {
-            Swept::NotOurTurn => {
+        let forgot_all = match self.service.ports.sessions.purge(&sweep)? {
+            PurgeOutcome::NotThisInstance => {
                 self.after = None;
                 true
             }
-            Swept::Step { next, .. } => {
+            PurgeOutcome::Step { next, .. } => {
                 self.after = next;
                 self.forget_attempts(now)?
             }
@@ -62,18 +62,18 @@ impl Sweeper {
     fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
         let kind = EventKind::ThrottlingEnded { attempts: 0 };
         let ended = self.service.event(kind, now, &ClientInfo::default());
-        let forgotten = self.service.ports.attempts.forget(now, Self::BATCH, &ended)?;
+        let forgotten = self.service.ports.attempts.purge_counters(now, Self::BATCH, &ended)?;
         Ok(forgotten < Self::BATCH as usize)
     }
 }
 
 impl AuthService {
     /// What is to be called in the background by every instance; one of them sweeps.
-    pub fn sweeper(&self) -> Sweeper {
-        let instance = uuid_v7(self.ports.clock.now(), self.ports.entropy.as_ref());
-        Sweeper { service: self.clone(), instance, after: None }
+    pub fn purger(&self) -> Purger {
+        let instance = uuid_v7(self.ports.clock.now(), self.ports.random.as_ref());
+        Purger { service: self.clone(), instance, after: None }
     }
 }
 
-/// How old the newest mark may be while an instance works: a [`Sweeper::PAUSE`], and what a step may take.
+/// How old the newest mark may be while an instance works: a [`Purger::PAUSE`], and what a step may take.
 pub(crate) const MARK_AGE: Duration = Duration::from_secs(30);

@@ -6,34 +6,34 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::id::SessionId;
-use crate::session::revocation::REMEMBERED;
+use crate::session::revocation::REVOCATION_RETENTION;
 use crate::throttle::{FORGOTTEN_AFTER, KNOWN_FOR};
 use crate::time::UnixTime;
 
 /// How long sessions that are over are kept: as long as every instance must remember them.
-pub const SESSIONS_AFTER_THEIR_END: Duration = REMEMBERED;
+pub const SESSIONS_AFTER_THEIR_END: Duration = REVOCATION_RETENTION;
 
 /// What a store keeps, and for how long.
-pub const KEPT: [(&str, Kept); 8] = [
-    ("users", Kept::UntilDeleted),
-    ("sessions", Kept::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
+pub const RETENTION: [(&str, Retention); 8] = [
+    ("users", Retention::UntilDeleted),
+    ("sessions", Retention::AfterTheirEnd(SESSIONS_AFTER_THEIR_END)),
     (
         "counters of attempts at passwords, by a keyed hash of the name",
-        Kept::AfterTheNextIsAllowed(FORGOTTEN_AFTER),
+        Retention::AfterTheNextIsAllowed(FORGOTTEN_AFTER),
     ),
     (
         "from which network somebody logged in to which account, by a keyed hash of both",
-        Kept::AfterTheLastTime(KNOWN_FOR),
+        Retention::AfterTheLastTime(KNOWN_FOR),
     ),
-    ("security events", Kept::BySetting("audit.retention")),
-    ("what seals them", Kept::BySetting("audit.retention")),
-    ("which key of the audit log came after which", Kept::ForEver),
-    ("what a deployment has in common, and the secrets it knows by one-way values", Kept::ForEver),
+    ("security events", Retention::BySetting("audit.retention")),
+    ("what seals them", Retention::BySetting("audit.retention")),
+    ("which key of the audit log came after which", Retention::ForEver),
+    ("what a deployment has in common, and the secrets it knows by one-way values", Retention::ForEver),
 ];
 
 /// How long a store keeps something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Retention {
     /// Until somebody deletes it.
     UntilDeleted,
     /// So long after it ended or expired. It is swept out within hours after that, how many depends on how many
@@ -49,7 +49,7 @@ pub enum Kept {
     ForEver,
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UntilDeleted => f.write_str("until they are deleted"),
@@ -71,7 +71,7 @@ impl fmt::Display for Kept {
 
 /// One step through the sessions in search of those that have been over for long.
 #[derive(Clone, Copy, Debug)]
-pub struct Sweep {
+pub struct PurgeRequest {
     /// The instance that sweeps: a name of its own, made at its start.
     pub instance: Uuid,
     /// When.
@@ -88,9 +88,9 @@ pub struct Sweep {
 
 /// What a step found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Swept {
+pub enum PurgeOutcome {
     /// Another instance sweeps. Nothing was done.
-    NotOurTurn,
+    NotThisInstance,
     /// The step was made.
     Step {
         /// How many sessions were deleted.

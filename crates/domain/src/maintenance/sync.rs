@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::AuthService;
 use crate::maintenance::MARK_AGE;
 use crate::ports::StoreError;
-use crate::session::{CLOCK_TOLERANCE, News};
+use crate::session::{CLOCK_TOLERANCE, SessionChanges};
 use crate::time::{UnixTime, micros};
 
 /// How far this instance's clock and the store's may lie apart before it gives out no more tokens.
@@ -16,9 +16,9 @@ impl AuthService {
     /// seconds without one, every token is looked up.
     ///
     /// # Errors
-    /// [`CatchUpError`]; the next call catches up.
-    pub fn catch_up(&self) -> Result<(), CatchUpError> {
-        if self.revocations.knows_nothing() {
+    /// [`SyncError`]; the next call catches up.
+    pub fn sync(&self) -> Result<(), SyncError> {
+        if self.revocations.is_unsynced() {
             // Until the clock is right nobody knows from when on to look; and one that is off at the start may have
             // been set back, so that what expired could revive.
             self.set_clock()?;
@@ -29,7 +29,7 @@ impl AuthService {
                 let news = self.ask(look.since(), self.revocations.most())?;
                 self.revocations.merge(&look, news);
             }
-            None => self.revocations.raise_floor(self.ask(now, 0)?.floor),
+            None => self.revocations.invalidate_all(self.ask(now, 0)?.floor),
         }
         self.trusted_time()?;
         Ok(())
@@ -38,16 +38,16 @@ impl AuthService {
     /// Sets the clock by the store's: all that a command needs that gives out no token.
     ///
     /// # Errors
-    /// [`CatchUpError`]; at [`CatchUpError::Clock`] it is set, as far as that goes.
-    pub fn set_clock(&self) -> Result<(), CatchUpError> {
+    /// [`SyncError`]; at [`SyncError::Clock`] it is set, as far as that goes.
+    pub fn set_clock(&self) -> Result<(), SyncError> {
         self.ask(self.ports.clock.now(), 0)?;
         self.trusted_time()?;
         Ok(())
     }
 
-    fn ask(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
+    fn ask(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let asked = self.ports.clock.uptime();
-        let news = self.ports.sessions.news(since, most)?;
+        let news = self.ports.sessions.changes(since, most)?;
         let ahead = news.time.map_or(0, |mut time| {
             let was_set_back = time.now + CLOCK_TOLERANCE < time.newest;
             if self.skew.ahead().is_none() && was_set_back {
@@ -117,7 +117,7 @@ pub enum ClockNotTrusted {
 
 /// This instance cannot work as it should.
 #[derive(Debug, thiserror::Error)]
-pub enum CatchUpError {
+pub enum SyncError {
     /// The clock is too far off: no token is given out, and none is accepted before it was right once. After that, this
     /// instance is up to date all the same.
     #[error(transparent)]

@@ -6,19 +6,19 @@ use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::maintenance::ClockNotTrusted;
 use crate::password::policy::PasswordViolation;
-use crate::password::{HashError, PasswordAttempt, Verdict};
+use crate::password::{HashError, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
 use crate::session::OpenSessionError;
 use crate::throttle::{Admitted, NotAdmitted};
-use crate::token::{LiveClaims, SignError, TokenSet};
+use crate::token::{SignError, TokenSet, VerifiedClaims};
 
 /// What somebody who changes the own password typed.
 #[derive(Debug)]
 pub struct PasswordChange {
     /// The password so far.
-    pub current: PasswordAttempt,
+    pub current: PlaintextPassword,
     /// The password wanted.
-    pub new: PasswordAttempt,
+    pub new: PlaintextPassword,
 }
 
 impl AuthService {
@@ -30,7 +30,7 @@ impl AuthService {
     /// counted attempt does. The attempt stays counted until one succeeds.
     pub fn change_password(
         &self,
-        bearer: &LiveClaims,
+        bearer: &VerifiedClaims,
         form: &PasswordChange,
         client: &ClientInfo,
     ) -> Result<TokenSet, ChangePasswordError> {
@@ -45,7 +45,7 @@ impl AuthService {
         }
         let new = self.ports.hasher.hash(&new)?;
         let now = self.trusted_time()?;
-        let attempt = self.right_attempt(&admitted, user.id, now, client);
+        let attempt = self.successful_attempt(&admitted, user.id, now, client);
         let session = self.new_session(&user, attempt, now, client);
         let event =
             self.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
@@ -59,14 +59,14 @@ impl AuthService {
     pub(crate) fn confirm_password(
         &self,
         user: &User,
-        bearer: &LiveClaims,
-        attempt: &PasswordAttempt,
+        bearer: &VerifiedClaims,
+        attempt: &PlaintextPassword,
         client: &ClientInfo,
     ) -> Result<Admitted, ConfirmPasswordError> {
-        let can_be_one = attempt.length().is_some_and(|length| length <= PasswordAttempt::MAX_LENGTH)
+        let can_be_one = attempt.length().is_some_and(|length| length <= PlaintextPassword::MAX_LENGTH)
             && !attempt.expose().contains('\0');
         if can_be_one {
-            let admitted = self.admit(user.username.canonical(), Some(user.id), client)?;
+            let admitted = self.begin_attempt(user.username.canonical(), Some(user.id), client)?;
             match self.verify(&admitted, attempt, user) {
                 Ok(Verdict::Mismatch) | Err(HashError::Unusable(_)) => {}
                 Ok(Verdict::Match | Verdict::MatchOutdated) => return Ok(admitted),

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use zeroize::Zeroizing;
 
-use crate::password::PasswordAttempt;
+use crate::password::PlaintextPassword;
 
 /// Passwords that an operator refuses beside those of the shipped list. Cheap to clone.
 ///
@@ -35,9 +35,10 @@ impl PasswordList {
 
     fn parse_at_most(most: usize, text: &str) -> Result<Self, TooManyPasswords> {
         let passwords = text.lines().filter(|line| !line.is_empty() && !line.starts_with("#!"));
-        let passwords = passwords.map(|line| PasswordAttempt::new(line.to_owned()));
-        let passwords = passwords
-            .filter(|password| password.length().is_some_and(|length| length <= PasswordAttempt::MAX_LENGTH));
+        let passwords = passwords.map(|line| PlaintextPassword::new(line.to_owned()));
+        let passwords = passwords.filter(|password| {
+            password.length().is_some_and(|length| length <= PlaintextPassword::MAX_LENGTH)
+        });
         let mut all = HashSet::new();
         for password in passwords {
             all.insert(password.to_hashable().expose().to_ascii_lowercase().into_boxed_str());
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_list_takes_lines_in_any_case_and_either_form_of_unicode() {
-        let long = "x".repeat(PasswordAttempt::MAX_LENGTH + 1);
+        let long = "x".repeat(PlaintextPassword::MAX_LENGTH + 1);
         let list =
             PasswordList::parse(&format!("#! ours\r\nAcme 1\r\n\r\ncafe\u{301}\n{long}\nacme 1")).unwrap();
         assert_eq!(list.len(), 2);

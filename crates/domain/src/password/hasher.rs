@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::id::UserId;
-use crate::password::{AcceptedPassword, PasswordAttempt, PasswordHash};
+use crate::password::{AcceptedPassword, PasswordHash, PlaintextPassword};
 
 /// Makes and verifies password hashes. Both take long on purpose.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -24,7 +24,7 @@ pub trait PasswordHasher: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`HashError`].
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError>;
+    fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError>;
 
     /// Reports to the operator that a user's stored hash is [`HashError::Unusable`], and the reason. The client gets no
     /// hint of it. Does nothing by default.

@@ -2,19 +2,19 @@
 
 use crate::account::CanonicalName;
 use crate::password::common::PasswordList;
-use crate::password::{AcceptedPassword, PasswordAttempt, common};
+use crate::password::{AcceptedPassword, PlaintextPassword, common};
 
 /// The rules for new passwords. They guard registration and password changes, never a login.
 ///
 /// ```
-/// use portcullis_domain::password::PasswordAttempt;
+/// use portcullis_domain::password::PlaintextPassword;
 /// use portcullis_domain::password::policy::{PasswordPolicy, PasswordViolation};
 ///
 /// let policy = PasswordPolicy::default();
-/// let good = PasswordAttempt::new("Tr0ub4dor&3x".to_owned());
+/// let good = PlaintextPassword::new("Tr0ub4dor&3x".to_owned());
 /// assert!(policy.accept(&good, "alice").is_ok());
 ///
-/// let poor = PasswordAttempt::new("alice".to_owned());
+/// let poor = PlaintextPassword::new("alice".to_owned());
 /// assert_eq!(policy.accept(&poor, "Alice").unwrap_err(), [
 ///     PasswordViolation::TooShort { min: 8 },
 ///     PasswordViolation::MissingUpper,
@@ -66,7 +66,7 @@ impl PasswordPolicy {
     /// Every rule that the password breaks; of one of many thousand bytes, only that it is too long.
     pub fn accept(
         &self,
-        attempt: &PasswordAttempt,
+        attempt: &PlaintextPassword,
         username: &str,
     ) -> Result<AcceptedPassword, Vec<PasswordViolation>> {
         let Some(length) = attempt.length() else {
@@ -78,7 +78,7 @@ impl PasswordPolicy {
         let name = CanonicalName::of(username);
         let broken = [
             (length < self.min_length, PasswordViolation::TooShort { min: self.min_length }),
-            (length > PasswordAttempt::MAX_LENGTH, PasswordViolation::TooLong),
+            (length > PlaintextPassword::MAX_LENGTH, PasswordViolation::TooLong),
             (self.require_upper && !has(char::is_uppercase), PasswordViolation::MissingUpper),
             (self.require_lower && !has(char::is_lowercase), PasswordViolation::MissingLower),
             (self.require_digit && !has(char::is_numeric), PasswordViolation::MissingDigit),
@@ -129,8 +129,8 @@ pub enum PasswordViolation {
         /// The policy's minimum.
         min: usize,
     },
-    /// More than [`PasswordAttempt::MAX_LENGTH`] code points.
-    #[error("must be at most {} characters long", PasswordAttempt::MAX_LENGTH)]
+    /// More than [`PlaintextPassword::MAX_LENGTH`] code points.
+    #[error("must be at most {} characters long", PlaintextPassword::MAX_LENGTH)]
     TooLong,
     /// No upper-case letter.
     #[error("must contain an upper-case letter")]
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn check(policy: &PasswordPolicy, password: &str, expected: &[PasswordViolation]) {
-        let attempt = PasswordAttempt::new(password.to_owned());
+        let attempt = PlaintextPassword::new(password.to_owned());
         let violations = policy.accept(&attempt, "Bob.K").err().unwrap_or_default();
         assert_eq!(violations, expected, "{password:?}");
     }
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn names_of_one_or_two_characters_are_part_of_nothing() {
-        let attempt = PasswordAttempt::new("Gr33n-tea".to_owned());
+        let attempt = PlaintextPassword::new("Gr33n-tea".to_owned());
         assert!(PasswordPolicy::default().accept(&attempt, "e").is_ok());
     }
 
@@ -270,7 +270,7 @@ mod tests {
     proptest! {
         #[test]
         fn rules_are_broken_one_by_one(policy in any_policy(), password in any_password(), name in "\\PC{0,4}|[a-cA-C]{3}") {
-            let attempt = PasswordAttempt::new(password.clone());
+            let attempt = PlaintextPassword::new(password.clone());
             let broken = |policy: &PasswordPolicy| policy.accept(&attempt, &name).err().unwrap_or_default();
             let rules = [
                 no_rule(),
@@ -304,7 +304,7 @@ mod tests {
             password in any_password(),
         ) {
             let judged = |password: String| {
-                let accepted = policy.accept(&PasswordAttempt::new(password), "abc");
+                let accepted = policy.accept(&PlaintextPassword::new(password), "abc");
                 accepted.map(|password| password.expose().to_owned())
             };
             prop_assert_eq!(judged(password.nfd().collect()), judged(password));
@@ -319,7 +319,7 @@ mod tests {
             upper in any::<bool>(),
         ) {
             let shown = if upper { name.to_ascii_uppercase() } else { name.to_ascii_lowercase() };
-            let attempt = PasswordAttempt::new(format!("{before}{shown}{after}"));
+            let attempt = PlaintextPassword::new(format!("{before}{shown}{after}"));
             let violations = policy.accept(&attempt, &name).err().unwrap_or_default();
             prop_assert!(violations.contains(&ContainsUsername), "{violations:?}");
         }

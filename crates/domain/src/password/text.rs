@@ -7,23 +7,23 @@ use crate::account::nfc;
 /// A password as somebody typed it; nothing is known about it yet. Wiped from memory on drop, and so is each clone.
 ///
 /// ```
-/// use portcullis_domain::password::PasswordAttempt;
+/// use portcullis_domain::password::PlaintextPassword;
 ///
-/// let attempt = PasswordAttempt::new("correct horse".to_owned());
+/// let attempt = PlaintextPassword::new("correct horse".to_owned());
 /// assert_eq!(format!("{attempt:?}"), "PasswordAttempt(..)");
 /// ```
 ///
 /// Secrets have no `==`:
 ///
 /// ```compile_fail
-/// # use portcullis_domain::password::PasswordAttempt;
-/// let (a, b) = (PasswordAttempt::new("x".to_owned()), PasswordAttempt::new("x".to_owned()));
+/// # use portcullis_domain::password::PlaintextPassword;
+/// let (a, b) = (PlaintextPassword::new("x".to_owned()), PlaintextPassword::new("x".to_owned()));
 /// let _ = a == b;
 /// ```
 #[derive(Clone)]
-pub struct PasswordAttempt(Zeroizing<String>);
+pub struct PlaintextPassword(Zeroizing<String>);
 
-impl PasswordAttempt {
+impl PlaintextPassword {
     /// The longest password looked at, in code points after NFC.
     pub const MAX_LENGTH: usize = 256;
 
@@ -59,7 +59,7 @@ impl PasswordAttempt {
     }
 }
 
-impl fmt::Debug for PasswordAttempt {
+impl fmt::Debug for PlaintextPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordAttempt(..)")
     }
@@ -77,7 +77,7 @@ impl AcceptedPassword {
     }
 
     /// Returns whether both are one password, after NFC. Takes a time that depends on them, so the caller must know both.
-    pub(crate) fn is_same_as(&self, attempt: &PasswordAttempt) -> bool {
+    pub(crate) fn is_same_as(&self, attempt: &PlaintextPassword) -> bool {
         *self.0 == *attempt.expose_nfc()
     }
 }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn nfc_joins_what_keyboards_tell_apart_and_nothing_else() {
-        let nfc = |raw: &str| PasswordAttempt::new(raw.to_owned()).expose_nfc().to_string();
+        let nfc = |raw: &str| PlaintextPassword::new(raw.to_owned()).expose_nfc().to_string();
         assert_eq!(nfc("e\u{301}"), nfc("é"));
         assert_ne!(nfc("\u{fb01}"), nfc("fi"), "compatibility variants stay different");
         assert_eq!(nfc(" a "), " a ");
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn passwords_equal_after_nfc_are_the_same() {
         let is_same = |accepted: &str, attempt: &str| {
-            let [accepted, attempt] = [accepted, attempt].map(|raw| PasswordAttempt::new(raw.to_owned()));
+            let [accepted, attempt] = [accepted, attempt].map(|raw| PlaintextPassword::new(raw.to_owned()));
             accepted.to_hashable().is_same_as(&attempt)
         };
         assert!(is_same("e\u{301}", "é") && is_same("é", "e\u{301}"));
@@ -139,19 +139,19 @@ mod tests {
     #[test]
     fn all_that_these_types_hold_is_wiped_on_drop() {
         fn is_wiped(_: &impl ZeroizeOnDrop) {}
-        let attempt = PasswordAttempt::new("hunter2hunter2".to_owned());
+        let attempt = PlaintextPassword::new("hunter2hunter2".to_owned());
         let AcceptedPassword(text) = attempt.to_hashable();
         is_wiped(&text);
         let PasswordHash(text) = PasswordHash::new("$2b$..".into());
         is_wiped(&text);
         is_wiped(&attempt.expose_nfc());
-        let PasswordAttempt(text) = attempt;
+        let PlaintextPassword(text) = attempt;
         is_wiped(&text);
     }
 
     #[test]
     fn debug_shows_nothing() {
-        let attempt = PasswordAttempt::new("hunter2hunter2".to_owned());
+        let attempt = PlaintextPassword::new("hunter2hunter2".to_owned());
         let text =
             format!("{attempt:?} {:?} {:?}", attempt.to_hashable(), PasswordHash::new("$2b$..".into()));
         assert_eq!(text, "PasswordAttempt(..) AcceptedPassword(..) PasswordHash(..)");

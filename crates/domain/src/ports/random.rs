@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Randomness.
 #[cfg_attr(feature = "mocks", mockall::automock)]
-pub trait Entropy: fmt::Debug + Send + Sync {
+pub trait SecureRandom: fmt::Debug + Send + Sync {
     /// Fills `buffer` with bytes from a cryptographically secure source. An adapter whose source fails panics:
     /// there is nothing safe to do without.
     ///

@@ -3,15 +3,15 @@ use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::id::SessionId;
 use crate::ports::StoreError;
-use crate::session::{Ending, Session};
-use crate::token::LiveClaims;
+use crate::session::{EndOutcome, Session};
+use crate::token::VerifiedClaims;
 
 impl AuthService {
     /// The live sessions of the user who holds the token, the latest opened first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn sessions(&self, bearer: &LiveClaims) -> Result<Vec<Session>, StoreError> {
+    pub fn sessions(&self, bearer: &VerifiedClaims) -> Result<Vec<Session>, StoreError> {
         self.ports.sessions.list(bearer.claims().user, self.ports.clock.now())
     }
 
@@ -22,18 +22,18 @@ impl AuthService {
     /// [`EndSessionError`].
     pub fn end_session(
         &self,
-        bearer: &LiveClaims,
+        bearer: &VerifiedClaims,
         session: SessionId,
         client: &ClientInfo,
     ) -> Result<(), EndSessionError> {
         let (now, user) = (self.ports.clock.now(), bearer.claims().user);
         let event = self.event(EventKind::SessionEnded, now, client).in_session(session);
         match self.ports.sessions.end(session, Some(user), &event)? {
-            Ending::Ended | Ending::WasOver => {
+            EndOutcome::Ended | EndOutcome::AlreadyEnded => {
                 self.mark_ended([session], now);
                 Ok(())
             }
-            Ending::Unknown => Err(EndSessionError::NotFound),
+            EndOutcome::Unknown => Err(EndSessionError::NotFound),
         }
     }
 }

@@ -6,10 +6,10 @@ use crate::audit::{EventKind, LoginFailure};
 use crate::client::{ClientInfo, NetworkStatus};
 use crate::maintenance::ClockNotTrusted;
 use crate::password::policy::PasswordViolation;
-use crate::password::{HashError, PasswordAttempt, Verdict};
+use crate::password::{HashError, PlaintextPassword, Verdict};
 use crate::ports::{StoreError, StoreErrorKind};
 use crate::session::OpenSessionError;
-use crate::throttle::{Admitted, NotAdmitted, RightAttempt};
+use crate::throttle::{Admitted, NotAdmitted, SuccessfulAttempt};
 use crate::time::UnixTime;
 use crate::token::{SignError, TokenSet};
 
@@ -20,7 +20,7 @@ pub struct Credentials {
     /// The name typed, in any case.
     pub username: String,
     /// The password typed.
-    pub password: PasswordAttempt,
+    pub password: PlaintextPassword,
 }
 
 impl AuthService {
@@ -42,7 +42,7 @@ impl AuthService {
             Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
             Err(error) => return Err(error.into()),
         };
-        let admitted = self.admit(&name, user.as_ref().map(|user| user.id), client)?;
+        let admitted = self.begin_attempt(&name, user.as_ref().map(|user| user.id), client)?;
         let Some(user) = user else {
             self.spend_a_hash(&admitted, &credentials.password)?;
             return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
@@ -82,7 +82,7 @@ impl AuthService {
     ) -> Result<NetworkStatus, LoginError> {
         check_size(credentials)?;
         self.trusted_time()?;
-        Ok(self.look_at_gate(&CanonicalName::of(&credentials.username), client)?)
+        Ok(self.retry_after(&CanonicalName::of(&credentials.username), client)?)
     }
 
     fn open_session(
@@ -92,9 +92,9 @@ impl AuthService {
         client: &ClientInfo,
     ) -> Result<TokenSet, LoginError> {
         let now = self.trusted_time()?;
-        let right = self.right_attempt(admitted, user.id, now, client);
+        let right = self.successful_attempt(admitted, user.id, now, client);
         let known = admitted.network(now);
-        let session = self.new_session(user, RightAttempt { known, ..right }, now, client);
+        let session = self.new_session(user, SuccessfulAttempt { known, ..right }, now, client);
         let event = |kind| self.event(kind, now, client).of_user(user.id);
         let opened = event(EventKind::LoginSucceeded).in_session(session.id);
         match self.ports.sessions.open(&session, &opened, &event(EventKind::SessionEvicted)) {
@@ -126,7 +126,7 @@ impl AuthService {
 
     /// Replaces an outdated hash. A failure costs nothing but the upgrade: the next login tries again, and a store
     /// that is down shows in opening the session.
-    fn upgrade_hash(&self, user: &User, attempt: &PasswordAttempt, client: &ClientInfo) {
+    fn upgrade_hash(&self, user: &User, attempt: &PlaintextPassword, client: &ClientInfo) {
         let now: UnixTime = self.ports.clock.now();
         let event = self.event(EventKind::HashUpgraded, now, client).of_user(user.id);
         if let Ok(new) = self.ports.hasher.hash(&attempt.to_hashable()) {
@@ -145,7 +145,7 @@ fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
     if credentials.username.contains('\0') {
         rejections.username.push(UsernameViolation::InvalidCharacter);
     }
-    if credentials.password.length().is_none_or(|length| length > PasswordAttempt::MAX_LENGTH) {
+    if credentials.password.length().is_none_or(|length| length > PlaintextPassword::MAX_LENGTH) {
         rejections.password.push(PasswordViolation::TooLong);
     }
     if credentials.password.expose().contains('\0') {

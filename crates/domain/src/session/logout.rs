@@ -3,8 +3,10 @@ use crate::audit::{EventKind, LogoutScope};
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
 use crate::ports::StoreError;
-use crate::session::Presented;
-use crate::token::{AccessToken, Authentication, ConfirmError, InvalidToken, RefreshToken, SignedClaims};
+use crate::session::ReuseCheck;
+use crate::token::{
+    AccessToken, Authentication, ConfirmSessionError, InvalidToken, RefreshToken, SignedClaims,
+};
 
 /// The tokens of a logout request.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl AuthService {
     }
 
     fn session_of_refresh(&self, refresh: &RefreshToken) -> Result<SessionId, LogoutError> {
-        let claims = self.ports.refresh_tokens.open(refresh);
+        let claims = self.ports.refresh_tokens.verify(refresh);
         claims.map(|claims| claims.session).map_err(|InvalidToken| LogoutError::InvalidRefreshToken)
     }
 
@@ -96,7 +98,7 @@ impl AuthService {
     fn holder_of_access(&self, access: &AccessToken) -> Result<(UserId, SessionId), LogoutError> {
         let live = match self.authenticate(access.expose()) {
             Authentication::Live(live) => live,
-            Authentication::AskStore(claims) => self.confirm(claims)?,
+            Authentication::NeedsLookup(claims) => self.confirm_session(claims)?,
             Authentication::Refused => return Err(LogoutError::InvalidAccessToken),
             Authentication::NotReady => return Err(LogoutError::NotReady),
         };
@@ -104,15 +106,15 @@ impl AuthService {
     }
 
     fn holder_of_refresh(&self, refresh: &RefreshToken) -> Result<(UserId, SessionId), LogoutError> {
-        let claims = self.ports.refresh_tokens.open(refresh);
+        let claims = self.ports.refresh_tokens.verify(refresh);
         let claims = claims.map_err(|InvalidToken| LogoutError::InvalidRefreshToken)?;
         let now = self.ports.clock.now();
         let session = self.ports.sessions.find(claims.session, now)?;
         let session = session.ok_or(LogoutError::InvalidRefreshToken)?;
         let grace = self.rules.lifetimes.refresh_grace;
-        match Presented::judge(claims.generation, session.newest, now, grace) {
-            Presented::Current | Presented::Repeated => Ok((session.user, session.id)),
-            Presented::Reused | Presented::Ahead => Err(LogoutError::InvalidRefreshToken),
+        match ReuseCheck::validate(claims.generation, session.newest, now, grace) {
+            ReuseCheck::Current | ReuseCheck::Repeated => Ok((session.user, session.id)),
+            ReuseCheck::Reused | ReuseCheck::Ahead => Err(LogoutError::InvalidRefreshToken),
         }
     }
 }
@@ -137,11 +139,11 @@ pub enum LogoutError {
     Store(#[from] StoreError),
 }
 
-impl From<ConfirmError> for LogoutError {
-    fn from(error: ConfirmError) -> Self {
+impl From<ConfirmSessionError> for LogoutError {
+    fn from(error: ConfirmSessionError) -> Self {
         match error {
-            ConfirmError::Refused => Self::InvalidAccessToken,
-            ConfirmError::Store(error) => Self::Store(error),
+            ConfirmSessionError::Refused => Self::InvalidAccessToken,
+            ConfirmSessionError::Store(error) => Self::Store(error),
         }
     }
 }

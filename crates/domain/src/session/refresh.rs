@@ -5,21 +5,21 @@ use crate::core::CarriedOn;
 use crate::id::SessionId;
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
-use crate::session::{Presentation, Rotation};
+use crate::session::{RotateOutcome, RotateRequest};
 use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
 
 impl AuthService {
     /// Carries a session on: gives out its next tokens.
     ///
     /// Presenting the newest token again within the grace gives the same successor again; presenting an older copy
-    /// ends the session ([`Presented`](crate::session::Presented)).
+    /// ends the session ([`ReuseCheck`](crate::session::ReuseCheck)).
     ///
     /// # Errors
     /// [`RefreshError`].
     pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
-        let claims = self.ports.refresh_tokens.open(token)?;
+        let claims = self.ports.refresh_tokens.verify(token)?;
         let now = self.trusted_time()?;
-        let presented = Presentation {
+        let presented = RotateRequest {
             session: claims.session,
             generation: claims.generation,
             now,
@@ -28,22 +28,22 @@ impl AuthService {
         };
         let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
         match self.ports.sessions.rotate(&presented, &on_reuse)? {
-            Rotation::Successor { user, generation, opened_at, expires_at } => {
+            RotateOutcome::Successor { user, generation, opened_at, expires_at } => {
                 let session = claims.session;
                 Ok(self.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
             }
-            Rotation::Reused => {
+            RotateOutcome::Reused => {
                 self.mark_ended([claims.session], now);
                 Err(RefreshError::Reused)
             }
-            Rotation::Ahead => Err(RefreshError::Ahead),
-            Rotation::Gone => Err(RefreshError::Invalid),
+            RotateOutcome::Ahead => Err(RefreshError::Ahead),
+            RotateOutcome::Gone => Err(RefreshError::Invalid),
         }
     }
 
     /// The session that a refresh token is of, be it live or not; `None` for what is no such token. Never blocks.
     pub fn refreshed_session(&self, token: &RefreshToken) -> Option<SessionId> {
-        self.ports.refresh_tokens.open(token).ok().map(|claims| claims.session)
+        self.ports.refresh_tokens.verify(token).ok().map(|claims| claims.session)
     }
 }
 

@@ -5,23 +5,23 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::id::SessionId;
-use crate::session::{CLOCK_TOLERANCE, MAX_ACCESS_LIFETIME, News};
+use crate::session::{CLOCK_TOLERANCE, MAX_ACCESS_LIFETIME, SessionChanges};
 use crate::time::{StoreTime, UnixTime, micros};
 
 /// How long an ended session is remembered, here and in the store: as long as any access token may last, and two
 /// minutes for clocks that differ and for changes that commit late.
-pub const REMEMBERED: Duration = Duration::from_secs(MAX_ACCESS_LIFETIME.as_secs() + 120);
+pub const REVOCATION_RETENTION: Duration = Duration::from_secs(MAX_ACCESS_LIFETIME.as_secs() + 120);
 
 /// How far back each look at the store goes. A transaction may commit well after the time it writes down, so the
 /// looks overlap instead of keeping a cursor; no transaction may last this long.
-pub const OVERLAP: Duration = Duration::from_mins(1);
+pub const POLL_OVERLAP: Duration = Duration::from_mins(1);
 
 /// After how long without a good look this instance no longer trusts its memory. It counts from the start of the
 /// look, and by a clock that nobody sets.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// How many ended sessions are remembered, which is some 13 MB: 67 ends a second. Where more end within
-/// [`REMEMBERED`], the store is asked for every token until they are fewer.
+/// [`REVOCATION_RETENTION`], the store is asked for every token until they are fewer.
 pub const CAPACITY: u32 = 250_000;
 
 /// How long the store is not asked for more than fits.
@@ -51,7 +51,7 @@ pub struct Revocations {
 struct Memory {
     ended: HashMap<SessionId, UnixTime>,
     floor: UnixTime,
-    last: LastLook,
+    last: LastPoll,
     /// Up to when what is too old was forgotten.
     forgotten: UnixTime,
     /// How often everything was given up, because it did not fit.
@@ -61,7 +61,7 @@ struct Memory {
 
 /// How the last look at the store went, by two clocks: the stores' and one that nobody sets.
 #[derive(Clone, Copy, Debug, Default)]
-enum LastLook {
+enum LastPoll {
     /// There was none yet.
     #[default]
     Never,
@@ -86,7 +86,7 @@ struct Clocks {
 
 /// A look at the store: from when on, and what it will mean.
 #[derive(Debug)]
-pub struct Look {
+pub struct PollWindow {
     since: UnixTime,
     /// From when on anything matters.
     all: UnixTime,
@@ -95,7 +95,7 @@ pub struct Look {
     given_up: u64,
 }
 
-impl Look {
+impl PollWindow {
     /// From when on the store is to be asked for ended sessions.
     pub const fn since(&self) -> UnixTime {
         self.since
@@ -108,7 +108,7 @@ impl Look {
 
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum SessionStatus {
     /// It had not ended when the store was last asked, a moment ago.
     Live,
     /// It ended.
@@ -126,7 +126,7 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// A memory that knows nothing and may grow to this many sessions: every session is [`Standing::NotReady`] until
+    /// A memory that knows nothing and may grow to this many sessions: every session is [`SessionStatus::NotReady`] until
     /// the first [`Self::merge`].
     pub fn with_capacity(capacity: u32) -> Self {
         Self { capacity, memory: RwLock::default() }
@@ -150,30 +150,30 @@ impl Revocations {
     }
 
     /// Takes every session opened before `floor` for ended, as this instance just told the store.
-    pub fn raise_floor(&self, floor: UnixTime) {
+    pub fn invalidate_all(&self, floor: UnixTime) {
         let mut memory = self.write();
         memory.floor = memory.floor.max(floor);
     }
 
-    /// Begins a look at `now`: back to everything remembered the first time, over the [`OVERLAP`] while looks succeed.
+    /// Begins a look at `now`: back to everything remembered the first time, over the [`POLL_OVERLAP`] while looks succeed.
     /// `None` while there is more than fits: not yet again.
-    pub fn begin(&self, now: UnixTime, uptime: Duration) -> Option<Look> {
+    pub fn begin(&self, now: UnixTime, uptime: Duration) -> Option<PollWindow> {
         let memory = self.read();
         let now_for_all = now.min(memory.clocks.store.unwrap_or(now));
-        let all = now_for_all - REMEMBERED;
+        let all = now_for_all - REVOCATION_RETENTION;
         let since = match memory.last {
-            LastLook::Good { started, .. } if !memory.clocks.ask_for_all(uptime) => {
-                all.max(started.min(now_for_all) - OVERLAP)
+            LastPoll::Good { started, .. } if !memory.clocks.ask_for_all(uptime) => {
+                all.max(started.min(now_for_all) - POLL_OVERLAP)
             }
-            LastLook::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => return None,
-            LastLook::Good { .. } | LastLook::Never | LastLook::TooMuch { .. } => all,
+            LastPoll::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => return None,
+            LastPoll::Good { .. } | LastPoll::Never | LastPoll::TooMuch { .. } => all,
         };
-        Some(Look { since, all, started: now, uptime, given_up: memory.given_up })
+        Some(PollWindow { since, all, started: now, uptime, given_up: memory.given_up })
     }
 
     /// Takes in what the store said to a look, and forgets what is too old to matter.
-    pub fn merge(&self, look: &Look, news: News) {
-        let Look { started, uptime, .. } = *look;
+    pub fn merge(&self, look: &PollWindow, news: SessionChanges) {
+        let PollWindow { started, uptime, .. } = *look;
         let fits = news.ended.len() <= self.capacity as usize;
         // Most of it was told before: what is new goes in under a short lock.
         let known = self.read();
@@ -188,7 +188,7 @@ impl Revocations {
             return;
         }
         if !fits {
-            memory.last = LastLook::TooMuch { uptime };
+            memory.last = LastPoll::TooMuch { uptime };
             return;
         }
         if started >= memory.forgotten + FORGET_EVERY {
@@ -197,30 +197,30 @@ impl Revocations {
         }
         memory.ended.extend(new);
         // Only now: whatever happens above, a memory without what is new never passes for a good look's.
-        memory.last = LastLook::Good { started, uptime };
+        memory.last = LastPoll::Good { started, uptime };
         memory.keep_within(self.capacity, uptime);
     }
 
     /// What is known of a session that was opened at `opened_at`.
-    pub fn standing(&self, session: SessionId, opened_at: UnixTime, uptime: Duration) -> Standing {
+    pub fn status(&self, session: SessionId, opened_at: UnixTime, uptime: Duration) -> SessionStatus {
         let memory = self.read();
         match memory.last {
-            _ if memory.ended.contains_key(&session) => Standing::Ended,
-            _ if opened_at < memory.floor => Standing::Ended,
-            LastLook::Never => Standing::NotReady,
-            LastLook::Good { uptime: then, .. } if uptime <= then + STALE_AFTER => Standing::Live,
-            LastLook::Good { .. } | LastLook::TooMuch { .. } => Standing::Unknown,
+            _ if memory.ended.contains_key(&session) => SessionStatus::Ended,
+            _ if opened_at < memory.floor => SessionStatus::Ended,
+            LastPoll::Never => SessionStatus::NotReady,
+            LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER => SessionStatus::Live,
+            LastPoll::Good { .. } | LastPoll::TooMuch { .. } => SessionStatus::Unknown,
         }
     }
 
     /// Whether the last good look is recent enough to answer without the store.
     pub fn is_fresh(&self, uptime: Duration) -> bool {
-        matches!(self.read().last, LastLook::Good { uptime: then, .. } if uptime <= then + STALE_AFTER)
+        matches!(self.read().last, LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER)
     }
 
     /// Whether the store was never asked.
-    pub fn knows_nothing(&self) -> bool {
-        matches!(self.read().last, LastLook::Never)
+    pub fn is_unsynced(&self) -> bool {
+        matches!(self.read().last, LastPoll::Never)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
@@ -238,8 +238,8 @@ impl Memory {
         if self.ended.len() > capacity as usize {
             self.ended = HashMap::new();
             self.given_up += 1;
-            if !matches!(self.last, LastLook::Never) {
-                self.last = LastLook::TooMuch { uptime };
+            if !matches!(self.last, LastPoll::Never) {
+                self.last = LastPoll::TooMuch { uptime };
             }
         }
     }
@@ -251,7 +251,7 @@ impl Clocks {
         uptime < self.wide_until && uptime >= self.wide_at + WIDE_EVERY
     }
 
-    fn note(&mut self, look: &Look, store: Option<StoreTime>) {
+    fn note(&mut self, look: &PollWindow, store: Option<StoreTime>) {
         if look.goes_all_the_way() {
             self.wide_at = look.uptime;
         }
@@ -283,16 +283,22 @@ mod tests {
         SessionId::from_uuid(Uuid::from_u128(n))
     }
 
-    fn ended(sessions: impl IntoIterator<Item = u128>, at: UnixTime) -> News {
-        News { ended: sessions.into_iter().map(|n| (sid(n), at)).collect(), ..News::default() }
+    fn ended(sessions: impl IntoIterator<Item = u128>, at: UnixTime) -> SessionChanges {
+        SessionChanges {
+            ended: sessions.into_iter().map(|n| (sid(n), at)).collect(),
+            ..SessionChanges::default()
+        }
     }
 
-    fn told_at(store: UnixTime) -> News {
-        News { time: Some(StoreTime { now: store, newest: UnixTime::EPOCH }), ..News::default() }
+    fn told_at(store: UnixTime) -> SessionChanges {
+        SessionChanges {
+            time: Some(StoreTime { now: store, newest: UnixTime::EPOCH }),
+            ..SessionChanges::default()
+        }
     }
 
     /// A look so long after [`T`], and what it says. Returns from when on it asked.
-    fn look(revocations: &Revocations, after: Duration, news: News) -> UnixTime {
+    fn look(revocations: &Revocations, after: Duration, news: SessionChanges) -> UnixTime {
         let look = revocations.begin(T + after, UP + after).expect("there is room");
         revocations.merge(&look, news);
         look.since()
@@ -303,26 +309,26 @@ mod tests {
     #[test]
     fn nothing_is_live_before_the_first_look_or_long_after_the_last() {
         let revocations = Revocations::default();
-        assert_eq!(revocations.standing(sid(1), T, UP), Standing::NotReady);
-        assert_eq!(look(&revocations, NO_TIME, News::default()), T - REMEMBERED);
-        assert_eq!(revocations.standing(sid(1), T, UP + STALE_AFTER), Standing::Live);
+        assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::NotReady);
+        assert_eq!(look(&revocations, NO_TIME, SessionChanges::default()), T - REVOCATION_RETENTION);
+        assert_eq!(revocations.status(sid(1), T, UP + STALE_AFTER), SessionStatus::Live);
 
         let later = STALE_AFTER + Duration::from_micros(1);
-        assert_eq!(revocations.standing(sid(1), T, UP + later), Standing::Unknown);
+        assert_eq!(revocations.status(sid(1), T, UP + later), SessionStatus::Unknown);
         assert_eq!(
-            look(&revocations, later, News::default()),
-            T - OVERLAP,
+            look(&revocations, later, SessionChanges::default()),
+            T - POLL_OVERLAP,
             "nothing between the looks is missed"
         );
-        let much_later = later + REMEMBERED * 2;
-        let from = look(&revocations, much_later, News::default());
-        assert_eq!(from, T + much_later - REMEMBERED, "nor is asked for what no longer matters");
+        let much_later = later + REVOCATION_RETENTION * 2;
+        let from = look(&revocations, much_later, SessionChanges::default());
+        assert_eq!(from, T + much_later - REVOCATION_RETENTION, "nor is asked for what no longer matters");
     }
 
     #[test]
     fn a_clock_that_stands_still_does_not_keep_the_memory_fresh() {
         let revocations = Revocations::default();
-        look(&revocations, NO_TIME, News::default());
+        look(&revocations, NO_TIME, SessionChanges::default());
         assert!(revocations.is_fresh(UP + STALE_AFTER));
         assert!(!revocations.is_fresh(UP + STALE_AFTER + Duration::from_micros(1)));
     }
@@ -331,24 +337,24 @@ mod tests {
     fn ended_sessions_are_remembered_while_a_token_may_live() {
         let revocations = Revocations::default();
         revocations.insert([sid(1)], T, UP);
-        assert_eq!(revocations.standing(sid(1), T, UP), Standing::Ended, "at once, before any look");
+        assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Ended, "at once, before any look");
 
-        look(&revocations, REMEMBERED, ended([2], T));
-        assert_eq!(revocations.standing(sid(2), T, UP + REMEMBERED), Standing::Ended);
+        look(&revocations, REVOCATION_RETENTION, ended([2], T));
+        assert_eq!(revocations.status(sid(2), T, UP + REVOCATION_RETENTION), SessionStatus::Ended);
 
-        let later = REMEMBERED + FORGET_EVERY;
-        look(&revocations, later, News::default());
-        assert_eq!(revocations.standing(sid(2), T, UP + later), Standing::Live, "every token has expired");
+        let later = REVOCATION_RETENTION + FORGET_EVERY;
+        look(&revocations, later, SessionChanges::default());
+        assert_eq!(revocations.status(sid(2), T, UP + later), SessionStatus::Live, "every token has expired");
         assert_eq!(revocations.read().ended.len(), 0);
     }
 
     #[test]
     fn tokens_from_before_the_floor_are_ended() {
         let revocations = Revocations::default();
-        look(&revocations, NO_TIME, News { floor: T, ..News::default() });
-        look(&revocations, NO_TIME, News::default());
-        assert_eq!(revocations.standing(sid(1), T - Duration::from_secs(1), UP), Standing::Ended);
-        assert_eq!(revocations.standing(sid(1), T, UP), Standing::Live);
+        look(&revocations, NO_TIME, SessionChanges { floor: T, ..SessionChanges::default() });
+        look(&revocations, NO_TIME, SessionChanges::default());
+        assert_eq!(revocations.status(sid(1), T - Duration::from_secs(1), UP), SessionStatus::Ended);
+        assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Live);
     }
 
     #[test]
@@ -356,26 +362,26 @@ mod tests {
         let revocations = Revocations::with_capacity(2);
         assert_eq!(revocations.most(), 3);
         look(&revocations, NO_TIME, ended([1, 2], T));
-        assert_eq!(revocations.standing(sid(9), T, UP), Standing::Live);
+        assert_eq!(revocations.status(sid(9), T, UP), SessionStatus::Live);
 
         revocations.insert([sid(3)], T, UP);
         for session in [1, 3, 9] {
-            assert_eq!(revocations.standing(sid(session), T, UP), Standing::Unknown);
+            assert_eq!(revocations.status(sid(session), T, UP), SessionStatus::Unknown);
         }
         revocations.insert([sid(4)], T, UP);
-        assert_eq!(revocations.standing(sid(4), T, UP), Standing::Ended, "what is known is still of use");
+        assert_eq!(revocations.status(sid(4), T, UP), SessionStatus::Ended, "what is known is still of use");
         assert!(!revocations.is_fresh(UP));
         assert!(revocations.begin(T, UP).is_none(), "the store is not asked at once again");
 
         let pause = PAUSE_WHEN_FULL;
-        assert_eq!(look(&revocations, pause, ended([1, 2, 3], T)), T + pause - REMEMBERED);
-        assert_eq!(revocations.standing(sid(1), T, UP + pause), Standing::Unknown, "still too many");
+        assert_eq!(look(&revocations, pause, ended([1, 2, 3], T)), T + pause - REVOCATION_RETENTION);
+        assert_eq!(revocations.status(sid(1), T, UP + pause), SessionStatus::Unknown, "still too many");
 
         look(&revocations, pause * 2, ended([3], T));
         for session in [3, 4] {
-            assert_eq!(revocations.standing(sid(session), T, UP + pause * 2), Standing::Ended);
+            assert_eq!(revocations.status(sid(session), T, UP + pause * 2), SessionStatus::Ended);
         }
-        assert_eq!(revocations.standing(sid(9), T, UP + pause * 2), Standing::Live);
+        assert_eq!(revocations.status(sid(9), T, UP + pause * 2), SessionStatus::Live);
     }
 
     #[test]
@@ -385,9 +391,9 @@ mod tests {
         let later = Duration::from_mins(10);
         let under_way = revocations.begin(T + later, UP + later).unwrap();
         revocations.insert([sid(3)], T + later, UP + later);
-        revocations.merge(&under_way, News::default());
+        revocations.merge(&under_way, SessionChanges::default());
         for session in [1, 3] {
-            assert_eq!(revocations.standing(sid(session), T, UP + later), Standing::Unknown);
+            assert_eq!(revocations.status(sid(session), T, UP + later), SessionStatus::Unknown);
         }
     }
 
@@ -400,7 +406,8 @@ mod tests {
         let second = Duration::from_secs(1);
         look(&revocations, second, told_at(T + second - hour));
         assert!(
-            look(&revocations, second * 2, told_at(T + second * 2 - hour)) <= T + second - hour - OVERLAP
+            look(&revocations, second * 2, told_at(T + second * 2 - hour))
+                <= T + second - hour - POLL_OVERLAP
         );
     }
 
@@ -409,11 +416,12 @@ mod tests {
         let revocations = Revocations::default();
         let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
         look(&revocations, NO_TIME, told_at(T - hour));
-        let told = News { ended: vec![(sid(1), T - hour - minute * 2)], ..told_at(T + minute - hour) };
+        let told =
+            SessionChanges { ended: vec![(sid(1), T - hour - minute * 2)], ..told_at(T + minute - hour) };
         look(&revocations, minute, told);
         for after in 2..10 {
             look(&revocations, minute * after, told_at(T + minute * after - hour));
-            assert_eq!(revocations.standing(sid(1), T, UP + minute * after), Standing::Ended, "{after}");
+            assert_eq!(revocations.status(sid(1), T, UP + minute * after), SessionStatus::Ended, "{after}");
         }
     }
 

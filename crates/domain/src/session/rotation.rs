@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::account::CredentialVersion;
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
-use crate::throttle::RightAttempt;
+use crate::throttle::SuccessfulAttempt;
 use crate::time::{StoreTime, UnixTime};
 
 /// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
@@ -36,7 +36,7 @@ pub struct NewSession {
     /// Who opened it.
     pub client: ClientInfo,
     /// The password that opens it: its attempt is forgiven with the opening.
-    pub attempt: RightAttempt,
+    pub attempt: SuccessfulAttempt,
 }
 
 /// A live session.
@@ -49,7 +49,7 @@ pub struct Session {
     /// When it was opened.
     pub opened_at: UnixTime,
     /// The newest of its refresh tokens, and since when: the last use of the session that the store knows of.
-    pub newest: Rotated,
+    pub newest: CurrentGeneration,
     /// When it ends unless it is refreshed before.
     pub expires_at: UnixTime,
     /// Who opened it.
@@ -58,11 +58,11 @@ pub struct Session {
 
 /// What became of a session that was to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndOutcome {
     /// This call ended it.
     Ended,
     /// It was over before.
-    WasOver,
+    AlreadyEnded,
     /// There is no such session, or it is somebody else's, or it has been over for so long that it is forgotten.
     Unknown,
 }
@@ -94,7 +94,7 @@ impl Generation {
 
 /// The newest generation that a session gave out, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotated {
+pub struct CurrentGeneration {
     /// The newest generation.
     pub generation: Generation,
     /// When it became the newest.
@@ -108,23 +108,23 @@ pub struct Rotated {
 /// the session was stolen (RFC 9700, section 4.14.2).
 ///
 /// ```
-/// use portcullis_domain::session::{Generation, Presented, Rotated};
+/// use portcullis_domain::session::{Generation, ReuseCheck, CurrentGeneration};
 /// use portcullis_domain::time::UnixTime;
 /// use std::time::Duration;
 ///
-/// let stored = Rotated { generation: Generation::new(7), at: UnixTime::from_secs(100) };
+/// let stored = CurrentGeneration { generation: Generation::new(7), at: UnixTime::from_secs(100) };
 /// let grace = Duration::from_secs(30);
 /// let meaning = |generation, now| {
-///     Presented::judge(Generation::new(generation), stored, UnixTime::from_secs(now), grace)
+///     ReuseCheck::validate(Generation::new(generation), stored, UnixTime::from_secs(now), grace)
 /// };
-/// assert_eq!(meaning(7, 500), Presented::Current);
-/// assert_eq!(meaning(6, 130), Presented::Repeated);
-/// assert_eq!(meaning(6, 131), Presented::Reused);
-/// assert_eq!(meaning(5, 101), Presented::Reused);
-/// assert_eq!(meaning(8, 101), Presented::Ahead);
+/// assert_eq!(meaning(7, 500), ReuseCheck::Current);
+/// assert_eq!(meaning(6, 130), ReuseCheck::Repeated);
+/// assert_eq!(meaning(6, 131), ReuseCheck::Reused);
+/// assert_eq!(meaning(5, 101), ReuseCheck::Reused);
+/// assert_eq!(meaning(8, 101), ReuseCheck::Ahead);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presented {
+pub enum ReuseCheck {
     /// The newest: rotate.
     Current,
     /// The one before, within the grace: the same successor again.
@@ -135,10 +135,15 @@ pub enum Presented {
     Ahead,
 }
 
-impl Presented {
+impl ReuseCheck {
     /// Judges a presented generation. The grace runs from [`CLOCK_TOLERANCE`] before the rotation, since the
     /// instance that rotated may have a clock a little ahead, to `grace` after it, both included.
-    pub fn judge(presented: Generation, newest: Rotated, now: UnixTime, grace: Duration) -> Self {
+    pub fn validate(
+        presented: Generation,
+        newest: CurrentGeneration,
+        now: UnixTime,
+        grace: Duration,
+    ) -> Self {
         let in_grace = now >= newest.at - CLOCK_TOLERANCE && now <= newest.at + grace;
         match presented {
             p if p > newest.generation => Self::Ahead,
@@ -151,7 +156,7 @@ impl Presented {
 
 /// A refresh token on its way to the store: proven genuine, not yet judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Presentation {
+pub struct RotateRequest {
     /// The session it names.
     pub session: SessionId,
     /// The generation it carries.
@@ -166,7 +171,7 @@ pub struct Presentation {
 
 /// What became of a presented refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotateOutcome {
     /// The session goes on with this generation, now or for the second time.
     Successor {
         /// Whose session it is.
@@ -188,7 +193,7 @@ pub enum Rotation {
 
 /// What an instance has to know of the others' doings, as the store tells it.
 #[derive(Clone, Debug, Default)]
-pub struct News {
+pub struct SessionChanges {
     /// The sessions that ended lately, and when.
     pub ended: Vec<(SessionId, UnixTime)>,
     /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
@@ -237,19 +242,19 @@ mod tests {
             for presented in 0..8_u32 {
                 for now in 980..1_050_i64 {
                     for grace in [0, 1, 30] {
-                        let got = Presented::judge(
+                        let got = ReuseCheck::validate(
                             Generation::new(presented),
-                            Rotated { generation: Generation::new(newest), at: rotated_at },
+                            CurrentGeneration { generation: Generation::new(newest), at: rotated_at },
                             UnixTime::from_secs(now),
                             Duration::from_secs(grace),
                         );
                         let one_behind = presented + 1 == newest;
                         let in_time = now >= 995 && now <= 1_000 + i64::try_from(grace).unwrap_or(0);
                         let expected = match () {
-                            () if presented == newest => Presented::Current,
-                            () if presented > newest => Presented::Ahead,
-                            () if one_behind && in_time => Presented::Repeated,
-                            () => Presented::Reused,
+                            () if presented == newest => ReuseCheck::Current,
+                            () if presented > newest => ReuseCheck::Ahead,
+                            () if one_behind && in_time => ReuseCheck::Repeated,
+                            () => ReuseCheck::Reused,
                         };
                         assert_eq!(got, expected, "{presented} of {newest} at {now}, grace {grace}");
                     }
@@ -258,10 +263,10 @@ mod tests {
         }
     }
 
-    fn judge(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> Presented {
-        Presented::judge(
+    fn validate(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> ReuseCheck {
+        ReuseCheck::validate(
             Generation::new(presented),
-            Rotated { generation: Generation::new(newest), at: UnixTime::from_micros(at) },
+            CurrentGeneration { generation: Generation::new(newest), at: UnixTime::from_micros(at) },
             UnixTime::from_micros(now),
             Duration::from_micros(grace),
         )
@@ -291,11 +296,11 @@ mod tests {
             now in any_time(),
             grace in any::<u64>(),
         ) {
-            let got = judge(presented, newest, at, now, grace);
-            prop_assert_eq!(got == Presented::Ahead, presented > newest);
-            prop_assert_eq!(got == Presented::Current, presented == newest);
+            let got = validate(presented, newest, at, now, grace);
+            prop_assert_eq!(got == ReuseCheck::Ahead, presented > newest);
+            prop_assert_eq!(got == ReuseCheck::Current, presented == newest);
             if presented < newest && newest - presented > 1 {
-                prop_assert_eq!(got, Presented::Reused);
+                prop_assert_eq!(got, ReuseCheck::Reused);
             }
         }
 
@@ -313,8 +318,8 @@ mod tests {
             let now = at.saturating_add(offset);
             let since = i128::from(now) - i128::from(at);
             let in_grace = since >= -5_000_000 && since <= i128::from(grace);
-            let expected = if in_grace { Presented::Repeated } else { Presented::Reused };
-            prop_assert_eq!(judge(newest - 1, newest, at, now, grace), expected);
+            let expected = if in_grace { ReuseCheck::Repeated } else { ReuseCheck::Reused };
+            prop_assert_eq!(validate(newest - 1, newest, at, now, grace), expected);
         }
     }
 }

@@ -2,9 +2,9 @@ use std::fmt;
 
 use crate::audit::SecurityEvent;
 use crate::id::{SessionId, UserId};
-use crate::maintenance::{Sweep, Swept};
+use crate::maintenance::{PurgeOutcome, PurgeRequest};
 use crate::ports::StoreError;
-use crate::session::{Ending, NewSession, News, Presentation, Rotation, Session};
+use crate::session::{EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionChanges};
 use crate::time::UnixTime;
 
 /// Stores sessions: one row each, however often it is refreshed. Every method happens completely, with its event,
@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Opens a session, under a lock on its user, and records `opened`. Forgives [`NewSession::attempt`]: deletes its
-    /// counter, records [`RightAttempt::event_after`](crate::throttle::RightAttempt::event_after) of it, and
+    /// counter, records [`SuccessfulAttempt::event_after`](crate::throttle::SuccessfulAttempt::event_after) of it, and
     /// keeps the network that is known now. Where the user has more live sessions then
     /// than [`NewSession::max_per_user`], the oldest end at `evicted.at`, and `evicted` is recorded
     /// [of each](SecurityEvent::of_each). Returns the sessions it ended.
@@ -34,7 +34,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         evicted: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError>;
 
-    /// Judges a presented refresh token as [`Presented::judge`](crate::session::Presented::judge) does, and acts on
+    /// Judges a presented refresh token as [`ReuseCheck::validate`](crate::session::ReuseCheck::validate) does, and acts on
     /// it, decided under the lock of the session's row.
     ///
     /// MUST rotate once when many callers present one token, and give all of them the same successor.
@@ -43,7 +43,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError>;
+    fn rotate(
+        &self,
+        presented: &RotateRequest,
+        on_reuse: &SecurityEvent,
+    ) -> Result<RotateOutcome, StoreError>;
 
     /// Ends a session at `event.at` and records `event` with the session's user. Ending what ended before, or was
     /// opened before the floor, changes nothing and records nothing; one that has expired ends too, for it may live by
@@ -56,7 +60,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         session: SessionId,
         owner: Option<UserId>,
         event: &SecurityEvent,
-    ) -> Result<Ending, StoreError>;
+    ) -> Result<EndOutcome, StoreError>;
 
     /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it
     /// ended: those that [`Self::end`] would.
@@ -77,7 +81,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
+    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
 
     /// Finds a session that is live at `now`; `None` for any other.
     ///
@@ -98,18 +102,18 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError>;
+    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
 
     /// Leaves `sweep.now` as a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)) and, unless it is another
     /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
     /// them was.
     ///
-    /// MUST delete nothing that is over since [`Sweep::over_before`] or later.
-    /// MUST be done by one instance at a time: for [`Sweep::turn`] after a step, nobody else's is made.
+    /// MUST delete nothing that is over since [`PurgeRequest::over_before`] or later.
+    /// MUST be done by one instance at a time: for [`PurgeRequest::turn`] after a step, nobody else's is made.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError>;
+    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError>;
 }
 
 /// A session was not opened.

@@ -2,18 +2,18 @@ use std::fmt;
 
 use crate::account::CanonicalName;
 use crate::client::Network;
-use crate::throttle::Pseudonym;
+use crate::throttle::AccountKey;
 
 /// Makes what stands for accounts where attempts are counted. A name that no account has gets one like any other.
 #[cfg_attr(feature = "mocks", mockall::automock)]
-pub trait Pseudonyms: fmt::Debug + Send + Sync {
+pub trait AccountKeys: fmt::Debug + Send + Sync {
     /// What stands for an account.
     ///
     /// MUST be the same each time, and another for another name.
-    fn account(&self, name: &CanonicalName) -> Pseudonym;
+    fn account(&self, name: &CanonicalName) -> AccountKey;
 
     /// What stands for an account at a network.
     ///
     /// MUST be the same each time, and another for another name or network; never that of an account.
-    fn account_at(&self, name: &CanonicalName, network: Network) -> Pseudonym;
+    fn account_at(&self, name: &CanonicalName, network: Network) -> AccountKey;
 }

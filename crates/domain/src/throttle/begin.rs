@@ -8,23 +8,25 @@ use crate::account::{CanonicalName, User};
 use crate::audit::EventKind;
 use crate::client::{ClientInfo, NetworkStatus};
 use crate::id::UserId;
-use crate::password::{HashError, PasswordAttempt, PasswordHash, Verdict};
+use crate::password::{HashError, PasswordHash, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
-use crate::throttle::{Attempt, Counter, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt};
+use crate::throttle::{
+    AccountKey, AttemptCounter, AttemptDecision, KNOWN_FOR, KnownNetwork, LoginAttempt, SuccessfulAttempt,
+};
 use crate::time::UnixTime;
 
 /// The proof that an attempt was counted. It is made here alone.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    counter: Pseudonym,
+    counter: AccountKey,
     /// The account at the caller's network.
-    here: Option<Pseudonym>,
+    here: Option<AccountKey>,
 }
 
 impl AuthService {
     /// Counts an attempt at the password of `name`, or says how long it has to wait. What was counted stays so unless the
     /// password turns out right: an attempt that comes to nothing gives no free guess.
-    pub(crate) fn admit(
+    pub(crate) fn begin_attempt(
         &self,
         name: &CanonicalName,
         user: Option<UserId>,
@@ -37,15 +39,15 @@ impl AuthService {
             Some(user) => begun.of_user(user),
             None => begun,
         };
-        match self.ports.attempts.reserve(&Attempt { counter, user, now, begun })? {
-            Reservation::Granted { attempts: _ } => Ok(Admitted { counter, here }),
-            Reservation::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
+        match self.ports.attempts.begin(&LoginAttempt { counter, user, now, begun })? {
+            AttemptDecision::Granted { attempts: _ } => Ok(Admitted { counter, here }),
+            AttemptDecision::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
         }
     }
 
     /// Fails if an attempt would have to wait now, and counts nothing. Returns whether the account knows the client's
     /// network.
-    pub(crate) fn look_at_gate(
+    pub(crate) fn retry_after(
         &self,
         name: &CanonicalName,
         client: &ClientInfo,
@@ -70,12 +72,12 @@ impl AuthService {
         client: &ClientInfo,
         now: UnixTime,
     ) -> Result<Place, StoreError> {
-        let here = client.network().map(|network| self.ports.pseudonyms.account_at(name, network));
+        let here = client.network().map(|network| self.ports.account_keys.account_at(name, network));
         let found = here.map(|here| self.ports.attempts.find(here)).transpose()?.flatten();
         let known = found.filter(|counter| counter.is_known(now));
         let counter = match (here, known) {
             (Some(here), Some(_)) => here,
-            _ => self.ports.pseudonyms.account(name),
+            _ => self.ports.account_keys.account(name),
         };
         Ok(Place { counter, here, known })
     }
@@ -84,7 +86,7 @@ impl AuthService {
     pub(crate) fn verify(
         &self,
         _counted: &Admitted,
-        attempt: &PasswordAttempt,
+        attempt: &PlaintextPassword,
         user: &User,
     ) -> Result<Verdict, HashError> {
         self.ports.hasher.verify(attempt, &user.password_hash).inspect_err(|error| {
@@ -98,31 +100,31 @@ impl AuthService {
     pub(crate) fn spend_a_hash(
         &self,
         _counted: &Admitted,
-        attempt: &PasswordAttempt,
+        attempt: &PlaintextPassword,
     ) -> Result<PasswordHash, HashError> {
         self.ports.hasher.hash(&attempt.to_hashable())
     }
 
     /// What an attempt with the right password is to a store.
-    pub(crate) fn right_attempt(
+    pub(crate) fn successful_attempt(
         &self,
         admitted: &Admitted,
         user: UserId,
         now: UnixTime,
         client: &ClientInfo,
-    ) -> RightAttempt {
+    ) -> SuccessfulAttempt {
         let ended = self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user);
-        RightAttempt { counter: admitted.counter, known: None, ended }
+        SuccessfulAttempt { counter: admitted.counter, known: None, ended }
     }
 }
 
 /// Where an attempt counts.
 struct Place {
-    counter: Pseudonym,
+    counter: AccountKey,
     /// The account at the caller's network.
-    here: Option<Pseudonym>,
+    here: Option<AccountKey>,
     /// What is counted there, where the network is known.
-    known: Option<Counter>,
+    known: Option<AttemptCounter>,
 }
 
 impl Admitted {

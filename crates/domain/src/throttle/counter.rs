@@ -71,11 +71,11 @@ impl Schedule {
 }
 
 /// What stands for an account, or for an account at a network, where attempts are counted: it tells nobody which, unless
-/// they have the secret. [`Pseudonyms`](crate::throttle::Pseudonyms) makes them.
+/// they have the secret. [`AccountKeys`](crate::throttle::AccountKeys) makes them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pseudonym([u8; 32]);
+pub struct AccountKey([u8; 32]);
 
-impl Pseudonym {
+impl AccountKey {
     /// Wraps what a keyed hash made or a store holds.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -87,7 +87,7 @@ impl Pseudonym {
     }
 }
 
-impl fmt::Debug for Pseudonym {
+impl fmt::Debug for AccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pseudonym(..)")
     }
@@ -95,7 +95,7 @@ impl fmt::Debug for Pseudonym {
 
 /// The attempts counted in a row, with none that was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counter {
+pub struct AttemptCounter {
     /// How many they are.
     pub attempts: u32,
     /// When the next one may be made.
@@ -104,9 +104,9 @@ pub struct Counter {
     pub known_until: Option<UnixTime>,
 }
 
-impl Counter {
+impl AttemptCounter {
     /// The counter after one more attempt at `now`; `None` where it has to wait. This is what
-    /// [`AttemptStore::reserve`](crate::throttle::AttemptStore::reserve) means.
+    /// [`AttemptStore::begin`](crate::throttle::AttemptStore::begin) means.
     #[must_use]
     pub fn after_an_attempt(counter: Option<Self>, now: UnixTime) -> Option<Self> {
         let known_until = counter.and_then(|counter| counter.known_until);
@@ -140,9 +140,9 @@ impl Counter {
 
 /// Somebody who wants to try a password.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct LoginAttempt {
     /// Where it counts.
-    pub counter: Pseudonym,
+    pub counter: AccountKey,
     /// Whose password it is, where there is such a user.
     pub user: Option<UserId>,
     /// When.
@@ -151,7 +151,7 @@ pub struct Attempt {
     pub begun: SecurityEvent,
 }
 
-impl Attempt {
+impl LoginAttempt {
     /// What to record when it is the last of so many in a row.
     pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
         let begins = SCHEDULE.throttles(attempts) && !SCHEDULE.throttles(attempts.saturating_sub(1));
@@ -161,7 +161,7 @@ impl Attempt {
 
 /// What became of the wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reservation {
+pub enum AttemptDecision {
     /// It was counted, and is the last of so many in a row: the password may be looked at.
     Granted {
         /// How many they are.
@@ -177,16 +177,16 @@ pub enum Reservation {
 /// An attempt that was counted and turned out right: what a store has to do in the transaction of the change that it
 /// allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RightAttempt {
+pub struct SuccessfulAttempt {
     /// The counter that begins anew.
-    pub counter: Pseudonym,
+    pub counter: AccountKey,
     /// The network that is known from now on.
     pub known: Option<KnownNetwork>,
     /// What to record where somebody had to wait. Stores fill in the count.
     pub ended: SecurityEvent,
 }
 
-impl RightAttempt {
+impl SuccessfulAttempt {
     /// What to record when its counter stood at so many attempts, this one included.
     pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
         SCHEDULE.throttles(attempts).then(|| self.ended.clone().counting(attempts.saturating_sub(1)))
@@ -197,13 +197,13 @@ impl RightAttempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownNetwork {
     /// The account at that network.
-    pub counter: Pseudonym,
+    pub counter: AccountKey,
     /// Until when, unless there is another login.
     pub until: UnixTime,
 }
 
 /// The event that the throttling ended by itself, of a counter that stood at so many attempts.
-pub fn end_of(counter: Pseudonym, attempts: u32, ended: &SecurityEvent) -> Option<SecurityEvent> {
+pub fn end_of(counter: AccountKey, attempts: u32, ended: &SecurityEvent) -> Option<SecurityEvent> {
     SCHEDULE.throttles(attempts).then(|| ended.of_counter(counter).counting(attempts))
 }
 
@@ -249,7 +249,8 @@ mod tests {
         let start = UnixTime::from_secs(1_800_000_000);
         let (mut counter, mut evaluated) = (None, 0);
         for n in 0..1_000 {
-            let next = Counter::after_an_attempt(counter, start + Duration::from_secs(n * DAY / 1_000));
+            let next =
+                AttemptCounter::after_an_attempt(counter, start + Duration::from_secs(n * DAY / 1_000));
             evaluated += u32::from(next.is_some());
             counter = next.or(counter);
         }
@@ -259,22 +260,23 @@ mod tests {
     #[test]
     fn a_counter_begins_anew_a_day_after_the_next_attempt_was_allowed() {
         let now = UnixTime::from_secs(1_800_000_000);
-        let counter = Counter { attempts: 40, next_at: now, known_until: None };
-        let after = |seconds| Counter::after_an_attempt(Some(counter), now + Duration::from_secs(seconds));
+        let counter = AttemptCounter { attempts: 40, next_at: now, known_until: None };
+        let after =
+            |seconds| AttemptCounter::after_an_attempt(Some(counter), now + Duration::from_secs(seconds));
         assert_eq!(after(DAY - 1).unwrap().attempts, 41);
         assert!(!counter.is_over(now + Duration::from_secs(DAY - 1)));
         assert_eq!(after(DAY).unwrap().attempts, 1);
         assert!(counter.is_over(now + Duration::from_secs(DAY)));
-        let early = Counter::after_an_attempt(Some(counter), now - Duration::from_micros(1));
+        let early = AttemptCounter::after_an_attempt(Some(counter), now - Duration::from_micros(1));
         assert_eq!(early, None);
     }
 
     #[test]
     fn what_is_free_waits_for_no_clock() {
         let now = UnixTime::from_secs(1_800_000_000);
-        let late = Some(Counter { attempts: SCHEDULE.free - 1, next_at: now, known_until: None });
+        let late = Some(AttemptCounter { attempts: SCHEDULE.free - 1, next_at: now, known_until: None });
         let earlier = now - Duration::from_secs(1);
-        let last = Counter::after_an_attempt(late, earlier).unwrap();
+        let last = AttemptCounter::after_an_attempt(late, earlier).unwrap();
         assert_eq!((last.attempts, last.next_at), (SCHEDULE.free, now));
         assert_eq!(last.wait(earlier), Some(SCHEDULE.first_wait));
         assert_eq!(last.wait(now), None);
@@ -282,6 +284,6 @@ mod tests {
 
     #[test]
     fn pseudonyms_are_not_shown() {
-        assert_eq!(format!("{:?}", Pseudonym::from_bytes([7; 32])), "Pseudonym(..)");
+        assert_eq!(format!("{:?}", AccountKey::from_bytes([7; 32])), "Pseudonym(..)");
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::audit::SecurityEvent;
 use crate::ports::StoreError;
-use crate::throttle::{Attempt, Counter, Pseudonym, Reservation};
+use crate::throttle::{AccountKey, AttemptCounter, AttemptDecision, LoginAttempt};
 use crate::time::UnixTime;
 
 /// Counts the attempts at passwords, so that guessing does not scale. Every method happens completely, with its event, or
@@ -17,24 +17,24 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError>;
+    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError>;
 
-    /// Counts an attempt, unless it comes too early, as [`Counter::after_an_attempt`] does, and commits by itself: no
-    /// rollback of what follows undoes it. Records [`Attempt::event_after`] with it.
+    /// Counts an attempt, unless it comes too early, as [`AttemptCounter::after_an_attempt`] does, and commits by itself: no
+    /// rollback of what follows undoes it. Records [`LoginAttempt::event_after`] with it.
     ///
     /// MUST grant no more than the schedule allows, also when callers race over several instances.
     /// MUST change nothing where it refuses.
     ///
     /// # Errors
     /// [`StoreError`]; the attempt may have been counted.
-    fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError>;
+    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError>;
 
-    /// Deletes at most `most` counters that are [over](Counter::is_over) at `now`, and records `ended` of each that made
+    /// Deletes at most `most` counters that are [over](AttemptCounter::is_over) at `now`, and records `ended` of each that made
     /// somebody wait, as [`end_of`](crate::throttle::end_of) says. Returns how many it deleted.
     ///
     /// MUST delete nothing that is not over, also when an attempt comes between.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn forget(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError>;
+    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError>;
 }

@@ -19,7 +19,7 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// MUST refuse a token of which any character was changed. A signature scheme in which a second signature can be
     /// computed from the first (ECDSA) is allowed: a token with it carries the same claims.
     /// MUST refuse a token that is not from this issuer for this audience.
-    /// MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::judge`]'s, with the domain's clock.
+    /// MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::validate`]'s, with the domain's clock.
     ///
     /// # Errors
     /// [`InvalidToken`], for whatever reason.

@@ -1,14 +1,14 @@
 use crate::AuthService;
 use crate::ports::StoreError;
-use crate::token::{Authentication, LiveClaims, UnconfirmedClaims};
+use crate::token::{Authentication, UnconfirmedClaims, VerifiedClaims};
 
 impl AuthService {
     /// Judges an access token. Never blocks: what only the store can tell comes back as
-    /// [`Authentication::AskStore`].
+    /// [`Authentication::NeedsLookup`].
     pub fn authenticate(&self, token: &str) -> Authentication {
         let now = self.ports.clock.now();
         match self.ports.access_tokens.verify(token, now) {
-            Ok(claims) => claims.judge(now, self.ports.clock.uptime(), &self.revocations),
+            Ok(claims) => claims.validate(now, self.ports.clock.uptime(), &self.revocations),
             Err(_) => Authentication::Refused,
         }
     }
@@ -16,19 +16,19 @@ impl AuthService {
     /// Asks the store whether the session of `claims` is live.
     ///
     /// # Errors
-    /// [`ConfirmError`].
-    pub fn confirm(&self, claims: UnconfirmedClaims) -> Result<LiveClaims, ConfirmError> {
+    /// [`ConfirmSessionError`].
+    pub fn confirm_session(&self, claims: UnconfirmedClaims) -> Result<VerifiedClaims, ConfirmSessionError> {
         let now = self.ports.clock.now();
         match self.ports.sessions.find(claims.session(), now)? {
             Some(_live) => Ok(claims.confirmed()),
-            None => Err(ConfirmError::Refused),
+            None => Err(ConfirmSessionError::Refused),
         }
     }
 }
 
 /// The session could not be confirmed.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfirmError {
+pub enum ConfirmSessionError {
     /// It ended or expired.
     #[error("the session is over")]
     Refused,

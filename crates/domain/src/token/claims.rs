@@ -6,11 +6,11 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::id::{SessionId, TokenId, UserId};
-use crate::session::revocation::{Revocations, Standing};
+use crate::session::revocation::{Revocations, SessionStatus};
 use crate::session::{CLOCK_TOLERANCE, Generation, MAX_ACCESS_LIFETIME};
 use crate::time::UnixTime;
 
-/// What an access token says about its bearer. Plain data: only [`LiveClaims`] proves anything.
+/// What an access token says about its bearer. Plain data: only [`VerifiedClaims`] proves anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The user (`sub`).
@@ -30,32 +30,32 @@ pub struct Claims {
 }
 
 /// Claims whose signature, issuer, audience and type were verified. Whether they still hold is open: the dates are
-/// judged by the domain's clock, in [`SignedClaims::judge`], and nowhere else.
+/// judged by the domain's clock, in [`SignedClaims::validate`], and nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedClaims(Claims);
 
 impl SignedClaims {
     /// Vouches for `claims`, on which everything else relies: for codecs alone, after they verified signature, issuer,
     /// audience and type.
-    pub const fn vouch_for(claims: Claims) -> Self {
+    pub const fn assume_verified(claims: Claims) -> Self {
         Self(claims)
     }
 
     /// Judges dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
     ///
     /// `uptime` is [`Clock::uptime`](crate::ports::Clock::uptime), by which `revocations` knows how old it is.
-    pub fn judge(self, now: UnixTime, uptime: Duration, revocations: &Revocations) -> Authentication {
+    pub fn validate(self, now: UnixTime, uptime: Duration, revocations: &Revocations) -> Authentication {
         let Self(claims) = self;
         let lifetime_allowed = claims.expires_at <= claims.issued_at + MAX_ACCESS_LIFETIME;
         let begun = claims.issued_at.max(claims.not_before) <= now + CLOCK_TOLERANCE;
         if now >= claims.expires_at || !begun || !lifetime_allowed {
             return Authentication::Refused;
         }
-        match revocations.standing(claims.session, claims.opened_at, uptime) {
-            Standing::Live => Authentication::Live(LiveClaims(claims)),
-            Standing::Ended => Authentication::Refused,
-            Standing::Unknown => Authentication::AskStore(UnconfirmedClaims(claims)),
-            Standing::NotReady => Authentication::NotReady,
+        match revocations.status(claims.session, claims.opened_at, uptime) {
+            SessionStatus::Live => Authentication::Live(VerifiedClaims(claims)),
+            SessionStatus::Ended => Authentication::Refused,
+            SessionStatus::Unknown => Authentication::NeedsLookup(UnconfirmedClaims(claims)),
+            SessionStatus::NotReady => Authentication::NotReady,
         }
     }
 
@@ -69,12 +69,12 @@ impl SignedClaims {
 #[derive(Clone, Copy, Debug)]
 pub enum Authentication {
     /// The token is good.
-    Live(LiveClaims),
+    Live(VerifiedClaims),
     /// It is not, for ever.
     Refused,
     /// It is genuine and in its time, but this instance cannot tell whether its session ended meanwhile: ask with
-    /// [`AuthService::confirm`](crate::AuthService::confirm), which blocks.
-    AskStore(UnconfirmedClaims),
+    /// [`AuthService::confirm_session`](crate::AuthService::confirm_session), which blocks.
+    NeedsLookup(UnconfirmedClaims),
     /// It is genuine and in its time, but this instance does not know yet which sessions ended: it has just started.
     NotReady,
 }
@@ -90,17 +90,17 @@ impl UnconfirmedClaims {
     }
 
     /// Vouches that the session is live.
-    pub(crate) const fn confirmed(self) -> LiveClaims {
-        LiveClaims(self.0)
+    pub(crate) const fn confirmed(self) -> VerifiedClaims {
+        VerifiedClaims(self.0)
     }
 }
 
 /// Proof that somebody holds a good access token of a live session, as far as the codec that
-/// [vouched](SignedClaims::vouch_for) for it is right.
+/// [vouched](SignedClaims::assume_verified) for it is right.
 #[derive(Clone, Copy, Debug)]
-pub struct LiveClaims(Claims);
+pub struct VerifiedClaims(Claims);
 
-impl LiveClaims {
+impl VerifiedClaims {
     /// What the token says.
     pub const fn claims(&self) -> &Claims {
         &self.0
@@ -192,7 +192,7 @@ mod tests {
     use zeroize::ZeroizeOnDrop;
 
     use super::*;
-    use crate::session::News;
+    use crate::session::SessionChanges;
 
     fn claims(issued_at: i64, expires_at: i64) -> Claims {
         Claims {
@@ -220,9 +220,9 @@ mod tests {
     fn dates_are_judged_to_the_microsecond() {
         let revocations = Revocations::default();
         let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
-        revocations.merge(&look, News::default());
+        revocations.merge(&look, SessionChanges::default());
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict = SignedClaims::vouch_for(claims).judge(now, Duration::ZERO, &revocations);
+            let verdict = SignedClaims::assume_verified(claims).validate(now, Duration::ZERO, &revocations);
             assert_eq!(
                 matches!(verdict, Authentication::Live(_)),
                 good,

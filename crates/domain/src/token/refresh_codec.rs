@@ -7,13 +7,13 @@ use crate::token::{InvalidToken, RefreshClaims, RefreshToken};
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait RefreshTokenCodec: fmt::Debug + Send + Sync {
     /// Makes the token that says `claims`: the same one each time.
-    fn seal(&self, claims: RefreshClaims) -> RefreshToken;
+    fn issue(&self, claims: RefreshClaims) -> RefreshToken;
 
-    /// Reads a token that [`Self::seal`] made.
+    /// Reads a token that [`Self::issue`] made.
     ///
     /// MUST refuse a token of which any character was changed, added or removed.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything else.
-    fn open(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken>;
+    fn verify(&self, token: &RefreshToken) -> Result<RefreshClaims, InvalidToken>;
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 use portcullis_domain::account::UserStore;
 use portcullis_domain::audit::LogoutScope;
 use portcullis_domain::session::{LogoutToken, SessionStore};
-use portcullis_domain::token::{AccessTokenCodec, Authentication, ConfirmError, RefreshToken, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::token::{
+    AccessTokenCodec, Authentication, ConfirmSessionError, RefreshToken, TokenSet,
+};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::PlainAccessTokens;
 
 use super::{World, client};
@@ -19,12 +21,12 @@ fn after_a_look_at_the_store_tokens_are_judged_without_it() {
     let world = World::new();
     let user = world.register("alice");
     let tokens = world.login("alice");
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
     assert_eq!((live.claims().user, live.claims().session), (user.id, tokens.session));
-    assert_eq!(world.service.me(&live).unwrap().username.as_str(), "alice");
+    assert_eq!(world.service.profile(&live).unwrap().username.as_str(), "alice");
 }
 
 #[test]
@@ -33,12 +35,12 @@ fn what_this_instance_cannot_know_is_asked_of_the_store() {
     world.register("alice");
     let tokens = world.login("alice");
     world.wait(6);
-    let Authentication::AskStore(open) = world.service.authenticate(tokens.access.expose()) else {
+    let Authentication::NeedsLookup(open) = world.service.authenticate(tokens.access.expose()) else {
         panic!("the last look was too long ago")
     };
-    assert_eq!(world.service.confirm(open).unwrap().claims().session, tokens.session);
+    assert_eq!(world.service.confirm_session(open).unwrap().claims().session, tokens.session);
     log_out(&world.other_instance(), &tokens);
-    assert!(matches!(world.service.confirm(open), Err(ConfirmError::Refused)));
+    assert!(matches!(world.service.confirm_session(open), Err(ConfirmSessionError::Refused)));
 }
 
 #[test]
@@ -47,10 +49,10 @@ fn the_end_of_a_session_reaches_other_instances_with_their_next_look() {
     world.register("alice");
     let tokens = world.login("alice");
     let other = world.other_instance();
-    other.catch_up().unwrap();
+    other.sync().unwrap();
     assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Live(_)));
     log_out(&world.service, &tokens);
-    other.catch_up().unwrap();
+    other.sync().unwrap();
     assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
@@ -70,7 +72,7 @@ fn tokens_of_another_issuer_and_rubbish_are_refused() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
@@ -86,7 +88,7 @@ fn a_token_of_a_disabled_user_is_refused_after_the_next_look() {
     let user = world.register("alice");
     let tokens = world.login("alice");
     world.disable(&user);
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
@@ -97,12 +99,12 @@ fn raising_the_floor_ends_every_token_from_before() {
     let old = world.login("alice");
     world.wait(2);
     let kind = portcullis_domain::audit::EventKind::AllSessionsEnded;
-    let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
-    world.store.raise_floor(&event).unwrap();
-    world.service.catch_up().unwrap();
+    let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::random());
+    world.store.invalidate_all(&event).unwrap();
+    world.service.sync().unwrap();
     assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused));
     world.wait(1);
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     let new = world.login("alice");
     assert!(matches!(world.service.authenticate(new.access.expose()), Authentication::Live(_)));
 }
@@ -115,8 +117,8 @@ fn a_user_who_is_gone_is_nobody() {
     let empty: Arc<dyn UserStore> = Arc::new(portcullis_testkit::MemoryStore::new());
     let ports =
         Ports { users: empty, clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
-    let service = AuthService::new(ports, Rules::default());
-    service.catch_up().unwrap();
+    let service = AuthService::new(ports, AuthConfig::default());
+    service.sync().unwrap();
     let Authentication::Live(live) = service.authenticate(tokens.access.expose()) else { panic!("live") };
-    assert!(service.me(&live).is_err());
+    assert!(service.profile(&live).is_err());
 }

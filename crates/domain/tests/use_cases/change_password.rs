@@ -6,8 +6,8 @@ use portcullis_domain::maintenance::ClockNotTrusted;
 use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::password::{ChangePasswordError, PasswordChange, PasswordHash};
 use portcullis_domain::session::{LoginError, OpenSessionError};
-use portcullis_domain::token::{Authentication, LiveClaims, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::token::{Authentication, TokenSet, VerifiedClaims};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{NOW, PASSWORD};
 
 use super::{World, client, password};
@@ -20,7 +20,7 @@ fn form(current: &str, new: &str) -> PasswordChange {
 
 fn change(
     world: &World,
-    bearer: &LiveClaims,
+    bearer: &VerifiedClaims,
     current: &str,
     new: &str,
 ) -> Result<TokenSet, ChangePasswordError> {
@@ -156,8 +156,8 @@ fn a_user_who_is_gone_or_changed_meanwhile_changes_nothing() {
     });
     users.expect_change_password().once().returning(|_, _, _, _| Err(OpenSessionError::UserChanged));
     let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&world.store) };
-    let service = AuthService::new(ports, Rules::default());
-    service.catch_up().unwrap();
+    let service = AuthService::new(ports, AuthConfig::default());
+    service.sync().unwrap();
     let result = service.change_password(&alices, &form(PASSWORD, NEW), &client());
     assert!(matches!(result, Err(ChangePasswordError::Gone)), "{result:?}");
     let verdict = service.authenticate(world.login("alice").access.expose());
@@ -183,7 +183,7 @@ fn a_hash_that_cannot_be_verified_confirms_nobody() {
     let user = world.register("alice");
     let bearer = world.live(&world.login("alice"));
     let damaged = PasswordHash::new("$2b$31$damaged".to_owned());
-    let event = portcullis_testkit::fixtures::event(EventKind::HashUpgraded, NOW, &*super::entropy());
+    let event = portcullis_testkit::fixtures::event(EventKind::HashUpgraded, NOW, &*super::random());
     assert!(world.store.upgrade_hash(user.id, &user.password_hash, &damaged, &event).unwrap());
     let result = change(&world, &bearer, PASSWORD, NEW);
     assert!(matches!(result, Err(ChangePasswordError::Incorrect)), "{result:?}");
@@ -195,7 +195,7 @@ fn an_instance_that_does_not_know_the_time_hashes_nothing() {
     world.register("alice");
     let bearer = world.live(&world.login("alice"));
     let ports = Ports { hasher: world.hasher.clone(), ..portcullis_testkit::ports_over(&world.store) };
-    let (work, fresh) = (world.hasher.work(), AuthService::new(ports, Rules::default()));
+    let (work, fresh) = (world.hasher.work(), AuthService::new(ports, AuthConfig::default()));
     let result = fresh.change_password(&bearer, &form(PASSWORD, NEW), &client());
     assert!(matches!(result, Err(ChangePasswordError::Clock(ClockNotTrusted::NotSet))), "{result:?}");
     assert_eq!(world.hasher.work(), work);

@@ -5,7 +5,7 @@ use portcullis_domain::account::{
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::session::LoginError;
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, client, password};
@@ -23,7 +23,7 @@ fn with_the_account_its_sessions_end_and_its_name_is_free() {
         world.assert_over(tokens);
     }
     world.live(&bobs);
-    assert!(world.service.me(&bearer).is_err());
+    assert!(world.service.profile(&bearer).is_err());
     assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
     assert!(world.store.find(user.id).unwrap().is_none());
     let event =
@@ -95,7 +95,7 @@ fn an_account_that_changed_since_the_password_was_verified_is_not_deleted() {
         })
         .returning(|_, _, _| Err(ChangeUserError::NotFound));
     let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&world.store) };
-    let service = AuthService::new(ports, Rules::default());
+    let service = AuthService::new(ports, AuthConfig::default());
     let result = service.delete_account(&bearer, &password(PASSWORD), &client());
     assert!(matches!(result, Err(DeleteAccountError::Gone)), "{result:?}");
 }

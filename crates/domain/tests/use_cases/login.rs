@@ -3,20 +3,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_domain::account::{MockUserStore, NewUser, UserStore};
-use portcullis_domain::audit::{EventKind, EventLog, LoginFailure, MockEventLog};
+use portcullis_domain::audit::{AuditLog, EventKind, LoginFailure, MockAuditLog};
 use portcullis_domain::password::{HashError, MockPasswordHasher, PasswordHash, Verdict};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{LoginError, OpenSessionError};
-use portcullis_domain::{Ports, Rules};
+use portcullis_domain::{AuthConfig, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{MemoryStore, PlainHasher};
 
-use super::{World, broken_store, entropy, mock_sessions};
+use super::{World, broken_store, mock_sessions, random};
 
 /// Stores a user as an import would: with any name and any hash.
 pub(super) fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
-    let user = NewUser { password_hash: hash, ..fixtures::new_user(name, &*entropy()) };
-    let event = fixtures::event(EventKind::UserRegistered, NOW, &*entropy());
+    let user = NewUser { password_hash: hash, ..fixtures::new_user(name, &*random()) };
+    let event = fixtures::event(EventKind::UserRegistered, NOW, &*random());
     store.insert(&user, &event).unwrap();
     user
 }
@@ -55,7 +55,7 @@ fn two_logins_are_two_sessions() {
 
 #[test]
 fn a_session_never_outlives_its_absolute_end_even_when_idle_is_longer() {
-    let mut rules = Rules::default();
+    let mut rules = AuthConfig::default();
     rules.lifetimes.refresh_absolute = Duration::from_hours(1);
     let world = World::with(rules, |ports| ports);
     world.register("alice");
@@ -147,7 +147,7 @@ fn a_failing_upgrade_does_not_fail_the_login() {
     users.expect_find_by_name().returning(move |_| Ok(found.clone()));
     users.expect_upgrade_hash().once().returning(|_, _, _, _| Err(broken_store()));
     let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&store) };
-    let world = World::with(Rules::default(), |_| ports);
+    let world = World::with(AuthConfig::default(), |_| ports);
     assert!(world.try_login("bob", "pw").is_ok());
 }
 
@@ -168,7 +168,7 @@ fn unusable_hash_is_reported_with_its_user() {
     hasher
         .expect_report_unusable()
         .returning(move |user, reason| reports.lock().unwrap().push((user, reason)));
-    let world = World::with(Rules::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
     let alice = world.register("alice");
     let result = world.try_login("alice", PASSWORD);
     assert!(matches!(result, Err(LoginError::InvalidCredentials)), "{result:?}");
@@ -181,7 +181,7 @@ fn a_corrupt_row_answers_like_an_unknown_name() {
     users
         .expect_find_by_name()
         .returning(|_| Err(StoreError::new(StoreErrorKind::Corrupt, "users.username")));
-    let world = World::with(Rules::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { users: Arc::new(users), ..ports });
     assert_refused(&world, "bob", "pw", LoginFailure::UnknownUser);
 }
 
@@ -189,14 +189,15 @@ fn a_corrupt_row_answers_like_an_unknown_name() {
 fn a_user_who_changes_during_the_login_gets_no_session() {
     let mut sessions = mock_sessions();
     sessions.expect_open().once().returning(|_, _, _| Err(OpenSessionError::UserChanged));
-    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
     world.register("alice");
     assert_refused(&world, "alice", PASSWORD, LoginFailure::UserChanged);
 }
 
 #[test]
 fn a_login_beyond_the_bound_ends_the_oldest_session_at_once() {
-    let rules = Rules { max_sessions_per_user: NonZeroU32::MIN.saturating_add(1), ..Rules::default() };
+    let rules =
+        AuthConfig { max_sessions_per_user: NonZeroU32::MIN.saturating_add(1), ..AuthConfig::default() };
     let world = World::with(rules, |ports| ports);
     let user = world.register("alice");
     let [oldest, old, new] = [(); 3].map(|()| {
@@ -217,10 +218,10 @@ fn a_login_beyond_the_bound_ends_the_oldest_session_at_once() {
 // ASVS 16.5.3
 #[test]
 fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
-    let mut events = MockEventLog::new();
+    let mut events = MockAuditLog::new();
     events.expect_record().once().returning(|_| Err(broken_store()));
-    let events: Arc<dyn EventLog> = Arc::new(events);
-    let world = World::with(Rules::default(), |ports| Ports { events, ..ports });
+    let events: Arc<dyn AuditLog> = Arc::new(events);
+    let world = World::with(AuthConfig::default(), |ports| Ports { events, ..ports });
     let result = world.try_login("nobody", PASSWORD);
     assert!(matches!(result, Err(LoginError::Store(_))), "{result:?}");
 }
@@ -233,7 +234,7 @@ fn a_hasher_that_fails_lets_nobody_in() {
     hasher
         .expect_verify()
         .returning(|_, _| -> Result<Verdict, _> { Err(HashError::Failed("no memory".into())) });
-    let world = World::with(Rules::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
     world.register("alice");
     let result = world.try_login("alice", PASSWORD);
     assert!(matches!(result, Err(LoginError::Hash(HashError::Failed(_)))), "{result:?}");

@@ -6,19 +6,19 @@
 )]
 
 mod activity;
+mod admin;
 mod authenticate;
-mod catch_up;
 mod change_password;
 mod delete_account;
 mod login;
 mod logout;
 mod model;
-mod operator;
+mod purge;
 mod readiness;
 mod refresh;
 mod register;
 mod sessions;
-mod sweep;
+mod sync;
 mod throttle;
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use std::time::Duration;
 use portcullis_domain::account::{Registration, User, UserStore};
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::password::{PasswordAttempt, PasswordHasher};
+use portcullis_domain::password::{PasswordHasher, PlaintextPassword};
 use portcullis_domain::ports::{Clock, StoreError, StoreErrorKind};
-use portcullis_domain::session::{LoginError, MockSessionStore, News, RefreshError};
+use portcullis_domain::session::{LoginError, MockSessionStore, RefreshError, SessionChanges};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::token::{Authentication, LiveClaims, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::token::{Authentication, TokenSet, VerifiedClaims};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
 
@@ -46,18 +46,18 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(Rules::default(), |ports| ports)
+        Self::with(AuthConfig::default(), |ports| ports)
     }
 
     /// A world with other rules, and with some ports swapped.
-    fn with(rules: Rules, swap: impl FnOnce(Ports) -> Ports) -> Self {
+    fn with(rules: AuthConfig, swap: impl FnOnce(Ports) -> Ports) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(FixedClock::at(fixtures::NOW));
         let hasher = Arc::new(PlainHasher::new());
         let ports =
             Ports { clock: clock.clone(), hasher: hasher.clone(), ..portcullis_testkit::ports_over(&store) };
         let service = AuthService::new(swap(ports), rules);
-        service.catch_up().expect("the store answers");
+        service.sync().expect("the store answers");
         Self { service, store, clock, hasher }
     }
 
@@ -96,8 +96,8 @@ impl World {
     }
 
     /// The proof that a token is live on this instance.
-    fn live(&self, tokens: &TokenSet) -> LiveClaims {
-        self.service.catch_up().expect("the store answers");
+    fn live(&self, tokens: &TokenSet) -> VerifiedClaims {
+        self.service.sync().expect("the store answers");
         match self.service.authenticate(tokens.access.expose()) {
             Authentication::Live(live) => live,
             other => panic!("{other:?}"),
@@ -107,7 +107,7 @@ impl World {
     /// Asserts that nothing of a session works on any instance: at once here, after the next look elsewhere.
     fn assert_over(&self, tokens: &TokenSet) {
         let other = self.other_instance();
-        other.catch_up().expect("the store answers");
+        other.sync().expect("the store answers");
         for service in [&self.service, &other] {
             assert_refused(service, tokens);
             let refreshed = service.refresh(&tokens.refresh, &client());
@@ -126,7 +126,7 @@ impl World {
     }
 
     fn disable(&self, user: &User) {
-        let event = fixtures::event(EventKind::UserDisabled, self.now(), &*entropy()).of_user(user.id);
+        let event = fixtures::event(EventKind::UserDisabled, self.now(), &*random()).of_user(user.id);
         self.store.disable(user.id, &event).expect("the user is there");
     }
 }
@@ -136,8 +136,8 @@ fn assert_refused(service: &AuthService, tokens: &TokenSet) {
     assert!(matches!(verdict, Authentication::Refused), "{verdict:?}");
 }
 
-fn password(text: &str) -> PasswordAttempt {
-    PasswordAttempt::new(text.to_owned())
+fn password(text: &str) -> PlaintextPassword {
+    PlaintextPassword::new(text.to_owned())
 }
 
 fn registration(username: &str, password: &str) -> Registration {
@@ -148,14 +148,14 @@ fn client() -> ClientInfo {
     fixtures::client()
 }
 
-fn entropy() -> Arc<dyn portcullis_domain::ports::Entropy> {
-    Arc::new(portcullis_testkit::SeededEntropy::new(99))
+fn random() -> Arc<dyn portcullis_domain::ports::SecureRandom> {
+    Arc::new(portcullis_testkit::SeededRandom::new(99))
 }
 
 /// Sessions that fail where they are told to, but have no news.
 fn mock_sessions() -> MockSessionStore {
     let mut sessions = MockSessionStore::new();
-    sessions.expect_news().returning(|_, _| Ok(News::default()));
+    sessions.expect_changes().returning(|_, _| Ok(SessionChanges::default()));
     sessions
 }
 

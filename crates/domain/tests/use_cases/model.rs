@@ -35,14 +35,14 @@ use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::SessionId;
 use portcullis_domain::ports::Clock;
 use portcullis_domain::session::{
-    Generation, LogoutToken, Presentation, RefreshError, Rotation, Session, SessionStore,
+    Generation, LogoutToken, RefreshError, RotateOutcome, RotateRequest, Session, SessionStore,
 };
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{self, NOW};
 use portcullis_testkit::{Backup, FixedClock, MemoryStore, PlainRefreshTokens};
 
-use super::{client, entropy};
+use super::{client, random};
 
 #[test]
 fn the_rules_hold_in_every_state_by_one_clock() {
@@ -223,10 +223,10 @@ impl Machine {
         let store = Arc::new(MemoryStore::new());
         store.restore(&start.store);
         let clocks = start.clocks_ahead.map(|ahead| Arc::new(FixedClock::at(NOW + ahead)));
-        let entropy = entropy();
+        let random = random();
         let ports = [0, 1].map(|n| Ports {
             clock: clocks[n].clone(),
-            entropy: entropy.clone(),
+            random: random.clone(),
             ..portcullis_testkit::ports_over(&store)
         });
         let mut machine = Self {
@@ -247,7 +247,7 @@ impl Machine {
             left_a_trace: false,
         };
         for instance in [0, 1] {
-            machine.catch_up(instance);
+            machine.sync(instance);
         }
         machine
     }
@@ -288,7 +288,7 @@ impl Machine {
             }
             Action::Copy => self.holders[THIEF].take(self.holders[CLIENT].newest),
             Action::LogOut { instance } => self.log_out(instance),
-            Action::CatchUp { instance } => self.catch_up(instance),
+            Action::CatchUp { instance } => self.sync(instance),
             Action::Restart { instance } => self.instances[instance] = Instance::new(&self.ports[instance]),
             Action::Wait => self.wait(WAIT),
             Action::Expire => {
@@ -316,7 +316,7 @@ impl Machine {
         let is_within_grace = |(at, _)| self.elapsed - at <= WAIT && presented + 1 == newest;
         match result {
             Ok(tokens) => {
-                let successor = self.codec.open(&tokens.refresh).unwrap().generation.get();
+                let successor = self.codec.verify(&tokens.refresh).unwrap().generation.get();
                 self.ensure(self.is_live(), "what is over does not go on");
                 self.ensure(presented == newest || used.is_some_and(is_within_grace), "a copy is found out");
                 self.ensure(successor == presented + 1, "there is one branch");
@@ -369,10 +369,10 @@ impl Machine {
         self.end(instance);
     }
 
-    fn catch_up(&mut self, instance: usize) {
+    fn sync(&mut self, instance: usize) {
         self.left_a_trace = true;
         let instance = &mut self.instances[instance];
-        instance.service.catch_up().unwrap();
+        instance.service.sync().unwrap();
         instance.looked = Some(self.elapsed);
         instance.knows_the_end |= self.told.has_ended;
     }
@@ -412,9 +412,9 @@ impl Machine {
                 let cannot_know = just_looked && !instance.knows_the_end;
                 self.ensure(self.is_live() || (cannot_know && !self.has_expired), "an end is an end");
             }
-            Authentication::AskStore(claims) => {
+            Authentication::NeedsLookup(claims) => {
                 self.ensure(!just_looked && instance.looked.is_some(), "who looked need not ask");
-                let confirmed = instance.service.confirm(claims);
+                let confirmed = instance.service.confirm_session(claims);
                 self.ensure(confirmed.is_ok() == self.is_live(), "the store knows");
             }
             Authentication::Refused => {
@@ -432,8 +432,8 @@ impl Machine {
         let (mut rotated, mut accepted) = (0, 0);
         for generation in (0..=ahead).map(Generation::new) {
             let now = clock.now();
-            let lifetimes = Rules::default().lifetimes;
-            let presentation = Presentation {
+            let lifetimes = AuthConfig::default().lifetimes;
+            let presentation = RotateRequest {
                 session: self.id,
                 generation,
                 now,
@@ -441,8 +441,8 @@ impl Machine {
                 idle: lifetimes.refresh_idle,
             };
             let before = self.row();
-            let on_reuse = fixtures::event(EventKind::RefreshTokenReused, now, &*entropy());
-            if let Rotation::Successor { generation: successor, .. } =
+            let on_reuse = fixtures::event(EventKind::RefreshTokenReused, now, &*random());
+            if let RotateOutcome::Successor { generation: successor, .. } =
                 self.store.rotate(&presentation, &on_reuse).unwrap()
             {
                 accepted += 1;
@@ -470,7 +470,7 @@ impl Machine {
 
     fn sealed(&self, generation: u32) -> RefreshToken {
         let generation = Generation::new(generation);
-        self.codec.seal(RefreshClaims { session: self.id, generation })
+        self.codec.issue(RefreshClaims { session: self.id, generation })
     }
 
     fn ensure(&self, holds: bool, rule: &str) {
@@ -484,7 +484,7 @@ impl Machine {
             let instance = &self.instances[n];
             let verdict = match instance.service.authenticate(self.access.last().unwrap()) {
                 Authentication::Live(_) => "live",
-                Authentication::AskStore(_) => "ask the store",
+                Authentication::NeedsLookup(_) => "ask the store",
                 Authentication::Refused => "refused",
                 Authentication::NotReady => "not ready",
             };
@@ -548,7 +548,7 @@ struct Key {
 impl Instance {
     /// An instance that has just started.
     fn new(ports: &Ports) -> Self {
-        let service = AuthService::new(ports.clone(), Rules::default());
+        let service = AuthService::new(ports.clone(), AuthConfig::default());
         Self { service, looked: None, knows_the_end: false }
     }
 }

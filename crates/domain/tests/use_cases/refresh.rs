@@ -3,9 +3,9 @@ use std::thread;
 use std::time::Duration;
 
 use portcullis_domain::audit::EventKind;
-use portcullis_domain::session::{Generation, RefreshError, Rotation};
+use portcullis_domain::session::{Generation, RefreshError, RotateOutcome};
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec, TokenSet};
-use portcullis_domain::{Ports, Rules};
+use portcullis_domain::{AuthConfig, Ports};
 use portcullis_testkit::PlainRefreshTokens;
 
 use super::{World, broken_store, client, mock_sessions};
@@ -24,7 +24,7 @@ fn a_refresh_gives_the_next_tokens_of_the_session() {
     assert_eq!(second.session, first.session);
     assert_ne!(second.refresh.expose(), first.refresh.expose());
     assert_ne!(second.access.expose(), first.access.expose());
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     assert!(matches!(world.service.authenticate(second.access.expose()), Authentication::Live(_)));
     assert_eq!(world.events().len(), 2, "successful refreshes are no events");
 }
@@ -100,7 +100,7 @@ fn endless_refreshing_stops_at_the_absolute_end() {
 
 #[test]
 fn no_access_token_outlives_its_session() {
-    let mut rules = Rules::default();
+    let mut rules = AuthConfig::default();
     rules.lifetimes.refresh_idle = Duration::from_mins(10);
     rules.lifetimes.refresh_absolute = Duration::from_mins(25);
     let world = World::with(rules, |ports| ports);
@@ -142,10 +142,10 @@ fn disabling_the_user_ends_the_session() {
 fn a_token_that_is_not_ours_never_reaches_the_store() {
     let mut sessions = mock_sessions();
     sessions.expect_rotate().never();
-    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
-    let session = portcullis_domain::id::SessionId::new(world.now(), &*super::entropy());
+    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    let session = portcullis_domain::id::SessionId::new(world.now(), &*super::random());
     let claims = RefreshClaims { session, generation: Generation::FIRST };
-    for forged in [PlainRefreshTokens::new("other key").seal(claims), RefreshToken::new(String::new())] {
+    for forged in [PlainRefreshTokens::new("other key").issue(claims), RefreshToken::new(String::new())] {
         let result = world.service.refresh(&forged, &client());
         assert!(matches!(result, Err(RefreshError::Invalid)), "{result:?}");
     }
@@ -157,7 +157,7 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
     world.register("alice");
     let tokens = world.login("alice");
     let ahead = RefreshClaims { session: tokens.session, generation: Generation::new(5) };
-    let result = world.service.refresh(&PlainRefreshTokens::new("fake").seal(ahead), &client());
+    let result = world.service.refresh(&PlainRefreshTokens::new("fake").issue(ahead), &client());
     assert!(matches!(result, Err(RefreshError::Ahead)), "{result:?}");
     assert!(refresh(&world, &tokens).is_ok());
 }
@@ -166,8 +166,8 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
 fn a_store_that_fails_is_reported_as_such() {
     let mut sessions = mock_sessions();
     sessions.expect_open().returning(|_, _, _| Ok(vec![]));
-    sessions.expect_rotate().once().returning(|_, _| -> Result<Rotation, _> { Err(broken_store()) });
-    let world = World::with(Rules::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    sessions.expect_rotate().once().returning(|_, _| -> Result<RotateOutcome, _> { Err(broken_store()) });
+    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
     world.register("alice");
     let tokens = world.login("alice");
     assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Store(_))));

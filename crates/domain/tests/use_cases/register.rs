@@ -5,7 +5,7 @@ use portcullis_domain::account::{
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::{Ports, Rules};
+use portcullis_domain::{AuthConfig, Ports};
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, broken_store, client, registration};
@@ -65,7 +65,8 @@ fn a_taken_name_is_refused_in_any_case() {
 
 #[test]
 fn closed_registration_is_closed_but_for_the_operator() {
-    let world = World::with(Rules { registration_enabled: false, ..Rules::default() }, |ports| ports);
+    let world =
+        World::with(AuthConfig { registration_enabled: false, ..AuthConfig::default() }, |ports| ports);
     let result = world.service.register(&registration("alice", PASSWORD), &client());
     assert!(matches!(result, Err(RegisterError::Closed)), "{result:?}");
     assert!(
@@ -80,7 +81,7 @@ fn closed_registration_is_closed_but_for_the_operator() {
 fn a_store_that_fails_is_reported_as_such() {
     let mut users = MockUserStore::new();
     users.expect_insert().once().returning(|_, _| Err(InsertUserError::Store(broken_store())));
-    let world = World::with(Rules::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { users: Arc::new(users), ..ports });
     let result = world.service.register(&registration("alice", PASSWORD), &client());
     assert!(matches!(result, Err(RegisterError::Store(_))), "{result:?}");
 }

@@ -1,8 +1,8 @@
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::session::{EndSessionError, Generation, Rotated};
+use portcullis_domain::session::{CurrentGeneration, EndSessionError, Generation};
 
-use super::{World, client, entropy};
+use super::{World, client, random};
 
 #[test]
 fn own_sessions_are_listed_the_latest_opened_first() {
@@ -19,7 +19,7 @@ fn own_sessions_are_listed_the_latest_opened_first() {
     assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [second.session, first.session]);
     let of_first = &listed[1];
     assert_eq!((of_first.user, &of_first.client), (user.id, &client()));
-    assert_eq!(of_first.newest, Rotated { generation: Generation::new(1), at: world.now() });
+    assert_eq!(of_first.newest, CurrentGeneration { generation: Generation::new(1), at: world.now() });
     assert_eq!(of_first.expires_at, world.now() + first.refresh_expires_in);
 }
 
@@ -53,7 +53,7 @@ fn sessions_of_others_are_as_unknown_as_those_that_never_were() {
     let (alices, bobs) = (world.login("alice"), world.login("bob"));
     let bearer = world.live(&bobs);
     let before = world.events();
-    for session in [alices.session, SessionId::new(world.now(), &*entropy())] {
+    for session in [alices.session, SessionId::new(world.now(), &*random())] {
         let result = world.service.end_session(&bearer, session, &client());
         assert!(matches!(result, Err(EndSessionError::NotFound)), "{result:?}");
     }

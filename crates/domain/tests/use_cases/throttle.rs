@@ -14,7 +14,7 @@ use portcullis_domain::password::{
 use portcullis_domain::session::LoginError;
 use portcullis_domain::throttle::{FORGOTTEN_AFTER, KNOWN_FOR, SCHEDULE};
 use portcullis_domain::token::TokenSet;
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::PlainHasher;
 use portcullis_testkit::fixtures::{self, PASSWORD};
 
@@ -77,7 +77,7 @@ fn a_thousand_guesses_in_a_day_are_at_most_a_hundred_hashes_however_the_name_is_
             0 => world.service.clone(),
             _ => {
                 let other = world.other_instance_with(Arc::clone(&world.hasher) as _);
-                other.catch_up().unwrap();
+                other.sync().unwrap();
                 other
             }
         };
@@ -305,7 +305,7 @@ fn an_attempt_that_came_to_nothing_stays_counted() {
     let mut hasher = MockPasswordHasher::new();
     hasher.expect_hash().returning(|_| Ok(PasswordHash::new("x".to_owned())));
     hasher.expect_verify().times(5).returning(|_, _| -> Result<Verdict, _> { Err(HashError::Overloaded) });
-    let world = World::with(Rules::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
     world.register("alice");
     for _ in 0..SCHEDULE.free {
         let result = log_in(&world.service, ELSEWHERE, "alice", PASSWORD);
@@ -333,19 +333,19 @@ fn what_is_over_is_swept_out_with_an_event_of_what_ended() {
     use_up(&world, ELSEWHERE, "alice");
     log_in(&world.service, ELSEWHERE, "nobody", WRONG).unwrap_err();
     assert_eq!(world.store.counter_rows(), 3);
-    let mut sweeper = world.service.sweeper();
+    let mut purger = world.service.purger();
     world.clock.advance(FORGOTTEN_AFTER);
-    sweeper.step().unwrap();
+    purger.step().unwrap();
     assert_eq!(world.store.counter_rows(), 2, "Alice's has to wait a second longer");
     world.wait(1);
-    sweeper.step().unwrap();
+    purger.step().unwrap();
     assert_eq!(world.store.counter_rows(), 1, "the known network");
     let event = world.store.events().pop().unwrap();
     assert_eq!((event.kind, event.user), (EventKind::ThrottlingEnded { attempts: 5 }, Some(user.id)));
     assert_eq!(event.client, ClientInfo::default());
 
     world.clock.advance(KNOWN_FOR);
-    sweeper.step().unwrap();
+    purger.step().unwrap();
     assert_eq!(world.store.counter_rows(), 0);
     assert_eq!(world.count(EventKind::ThrottlingEnded { attempts: 5 }), 1);
 }
@@ -353,15 +353,15 @@ fn what_is_over_is_swept_out_with_an_event_of_what_ended() {
 #[test]
 fn many_counters_are_swept_out_in_steps() {
     let world = World::new();
-    let batch = portcullis_domain::maintenance::Sweeper::BATCH;
+    let batch = portcullis_domain::maintenance::Purger::BATCH;
     for n in 0..batch + 3 {
         log_in(&world.service, ELSEWHERE, &format!("nobody-{n}"), WRONG).unwrap_err();
     }
     world.clock.advance(FORGOTTEN_AFTER);
-    let mut sweeper = world.service.sweeper();
-    assert_eq!(sweeper.step().unwrap(), portcullis_domain::maintenance::Sweeper::STEP);
+    let mut purger = world.service.purger();
+    assert_eq!(purger.step().unwrap(), portcullis_domain::maintenance::Purger::STEP);
     assert_eq!(world.store.counter_rows(), 3);
-    assert_eq!(sweeper.step().unwrap(), portcullis_domain::maintenance::Sweeper::PAUSE);
+    assert_eq!(purger.step().unwrap(), portcullis_domain::maintenance::Purger::PAUSE);
     assert_eq!(world.store.counter_rows(), 0);
 }
 
@@ -380,7 +380,7 @@ fn every_path_to_a_password_or_a_token_is_listed() {
     assert_eq!(callers_of("hasher.verify("), ["throttle/begin.rs"]);
     assert_eq!(callers_of("Admitted {"), ["throttle/begin.rs"]);
     assert_eq!(callers_of("access_tokens.sign("), ["core.rs"]);
-    assert_eq!(callers_of("refresh_tokens.seal("), ["core.rs"]);
+    assert_eq!(callers_of("refresh_tokens.issue("), ["core.rs"]);
     // The first tokens of a session are for whoever the gate let in. The next ones are for the holder of the last, which
     // nobody guesses.
     assert_eq!(callers_of("self.first_tokens("), ["password/change.rs", "session/login.rs"]);

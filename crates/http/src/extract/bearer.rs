@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, dev};
-use portcullis_domain::token::{AccessToken, Authentication, LiveClaims};
+use portcullis_domain::token::{AccessToken, Authentication, VerifiedClaims};
 
 use crate::api::Api;
 use crate::blocking::Pool;
@@ -17,7 +17,7 @@ use crate::respond::problem::Problem;
 
 /// Proof that the request comes with a good access token of a live session.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bearer(pub(crate) LiveClaims);
+pub(crate) struct Bearer(pub(crate) VerifiedClaims);
 
 impl FromRequest for Bearer {
     type Error = Problem;
@@ -33,10 +33,10 @@ impl FromRequest for Bearer {
                 Authentication::Live(claims) => Ok(Self(claims)),
                 Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
                 Authentication::NotReady => Err(ProblemCode::NotReady.into()),
-                Authentication::AskStore(claims) => {
+                Authentication::NeedsLookup(claims) => {
                     let api = Data::clone(api);
                     return Verdict::Asked(Box::pin(async move {
-                        Ok(Self(api.blocking(Pool::Data, move |auth| auth.confirm(claims)).await??))
+                        Ok(Self(api.blocking(Pool::Data, move |auth| auth.confirm_session(claims)).await??))
                     }));
                 }
             },

@@ -17,7 +17,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes};
 use actix_web::{FromRequest, HttpRequest, dev};
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -100,12 +100,12 @@ impl Fields {
     }
 
     /// Takes a password that must be there.
-    pub(crate) fn password(&mut self, name: &'static str) -> Option<PasswordAttempt> {
-        self.text(name).map(PasswordAttempt::new)
+    pub(crate) fn password(&mut self, name: &'static str) -> Option<PlaintextPassword> {
+        self.text(name).map(PlaintextPassword::new)
     }
 
     /// Takes the name and the password that must be there.
-    pub(crate) fn credentials(&mut self) -> Option<(String, PasswordAttempt)> {
+    pub(crate) fn credentials(&mut self) -> Option<(String, PlaintextPassword)> {
         let username = self.text("username");
         let password = self.password("password");
         username.zip(password)

@@ -139,7 +139,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_testkit::SeededEntropy;
+    use portcullis_testkit::SeededRandom;
     use portcullis_testkit::fixtures::NOW;
 
     use super::*;
@@ -169,7 +169,7 @@ mod tests {
             };
             assert_eq!(admitted((0..9).map(login)), MOST_PER_ACCOUNT, "{network:?}");
         }
-        let user = UserId::new(NOW, &SeededEntropy::new(1));
+        let user = UserId::new(NOW, &SeededRandom::new(1));
         let change = |n: usize| Caller::user(user, &from(&format!("192.0.{n}.1")));
         assert_eq!(admitted((0..9).map(change)), MOST_PER_ACCOUNT);
     }
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(login(NetworkStatus::Known), Class::Recognized);
         assert_eq!(login(NetworkStatus::Unknown), Class::Anonymous);
         assert_eq!(Caller::registering(&client).class(), Class::Anonymous);
-        let user = UserId::new(NOW, &SeededEntropy::new(1));
+        let user = UserId::new(NOW, &SeededRandom::new(1));
         assert_eq!(Caller::user(user, &client).class(), Class::Recognized);
     }
 

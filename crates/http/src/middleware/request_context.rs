@@ -32,7 +32,7 @@ where
     type Future = Ready<Result<InRequestContext<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let ids = RequestIds::new(self.0.entropy.as_ref());
+        let ids = RequestIds::new(self.0.random.as_ref());
         ready(Ok(InRequestContext { service, api: Arc::clone(&self.0), ids }))
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use portcullis_domain::account::{DeleteAccountError, MeError, RegisterError, Rejections};
+use portcullis_domain::account::{DeleteAccountError, ProfileError, RegisterError, Rejections};
 use portcullis_domain::maintenance::ClockNotTrusted;
 use portcullis_domain::password::{ChangePasswordError, HashError};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{EndSessionError, LoginError, LogoutError, RefreshError};
-use portcullis_domain::token::{ConfirmError, SignError};
+use portcullis_domain::token::{ConfirmSessionError, SignError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -215,20 +215,20 @@ impl From<LogoutError> for Problem {
     }
 }
 
-impl From<ConfirmError> for Problem {
-    fn from(error: ConfirmError) -> Self {
+impl From<ConfirmSessionError> for Problem {
+    fn from(error: ConfirmSessionError) -> Self {
         match error {
-            ConfirmError::Refused => ProblemCode::InvalidToken.into(),
-            ConfirmError::Store(error) => error.into(),
+            ConfirmSessionError::Refused => ProblemCode::InvalidToken.into(),
+            ConfirmSessionError::Store(error) => error.into(),
         }
     }
 }
 
-impl From<MeError> for Problem {
-    fn from(error: MeError) -> Self {
+impl From<ProfileError> for Problem {
+    fn from(error: ProfileError) -> Self {
         match error {
-            MeError::Gone => ProblemCode::InvalidToken.into(),
-            MeError::Store(error) => error.into(),
+            ProfileError::Gone => ProblemCode::InvalidToken.into(),
+            ProfileError::Store(error) => error.into(),
         }
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use actix_web::test::TestRequest;
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, Confirmed, InsertUserError, NewUser, User, UserStore,
+    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStore,
 };
-use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
+use portcullis_domain::audit::{AuditLog, SecurityEvent, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
-use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted, Sweep, Swept};
+use portcullis_domain::maintenance::{ClockNotTrusted, PurgeOutcome, PurgeRequest, SyncError};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{
-    Ending, NewSession, News, OpenSessionError, Presentation, Rotation, Session, SessionStore,
+    EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
+    SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{
@@ -89,7 +90,7 @@ impl UserStore for Failing {
     fn delete(
         &self,
         _: UserId,
-        _: Option<Confirmed>,
+        _: Option<Reauthentication>,
         _: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         Err(failure(self.0).into())
@@ -106,11 +107,11 @@ impl SessionStore for Failing {
         Err(failure(self.0).into())
     }
 
-    fn rotate(&self, _: &Presentation, _: &SecurityEvent) -> Result<Rotation, StoreError> {
+    fn rotate(&self, _: &RotateRequest, _: &SecurityEvent) -> Result<RotateOutcome, StoreError> {
         Err(failure(self.0))
     }
 
-    fn end(&self, _: SessionId, _: Option<UserId>, _: &SecurityEvent) -> Result<Ending, StoreError> {
+    fn end(&self, _: SessionId, _: Option<UserId>, _: &SecurityEvent) -> Result<EndOutcome, StoreError> {
         Err(failure(self.0))
     }
 
@@ -123,7 +124,7 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn raise_floor(&self, _: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_all(&self, _: &SecurityEvent) -> Result<UnixTime, StoreError> {
         Err(failure(self.0))
     }
 
@@ -135,22 +136,22 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn news(&self, _: UnixTime, _: u32) -> Result<News, StoreError> {
-        Ok(News::default())
+    fn changes(&self, _: UnixTime, _: u32) -> Result<SessionChanges, StoreError> {
+        Ok(SessionChanges::default())
     }
 
-    fn sweep(&self, _: &Sweep) -> Result<Swept, StoreError> {
+    fn purge(&self, _: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         Err(failure(self.0))
     }
 }
 
-impl EventLog for Failing {
+impl AuditLog for Failing {
     /// The other stores are what fails.
     fn record(&self, _: &SecurityEvent) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn of_user(&self, _: UserId, _: Option<EventId>, _: u32) -> Result<Vec<PastEvent>, StoreError> {
+    fn of_user(&self, _: UserId, _: Option<EventId>, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
         Err(failure(self.0))
     }
 }
@@ -237,11 +238,11 @@ async fn no_token_is_given_out_before_the_clock_is_set_or_while_it_is_far_off() 
     let tokens = TestApp::new().await.alice().await;
     check(&app, &tokens).await;
 
-    app.auth.catch_up().unwrap();
+    app.auth.sync().unwrap();
     let tokens = app.login("alice", PASSWORD).await.tokens();
     app.store.set_time(NOW + Duration::from_secs(61));
-    let result = app.auth.catch_up();
-    assert!(matches!(result, Err(CatchUpError::Clock(ClockNotTrusted::Behind(61)))), "{result:?}");
+    let result = app.auth.sync();
+    assert!(matches!(result, Err(SyncError::Clock(ClockNotTrusted::Behind(61)))), "{result:?}");
     check(&app, &tokens).await;
     let change = app.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await;
     change.check_problem(ProblemCode::NotReady);
@@ -366,7 +367,7 @@ impl UserStore for LoggingUsers {
     fn delete(
         &self,
         id: UserId,
-        confirmed: Option<Confirmed>,
+        confirmed: Option<Reauthentication>,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         self.0.delete(id, confirmed, event)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 use portcullis_testkit::PlainHasher;
 
@@ -43,7 +43,7 @@ impl PasswordHasher for HoldableHasher {
         self.plain.hash(password)
     }
 
-    fn verify(&self, attempt: &PasswordAttempt, hash: &PasswordHash) -> Result<Verdict, HashError> {
+    fn verify(&self, attempt: &PlaintextPassword, hash: &PasswordHash) -> Result<Verdict, HashError> {
         self.wait();
         self.plain.verify(attempt, hash)
     }

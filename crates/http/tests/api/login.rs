@@ -51,7 +51,7 @@ async fn unknown_wrong_and_disabled_get_one_answer_after_one_hash() {
     app.register("Alice", PASSWORD).await;
     app.register("Mallory", PASSWORD).await;
     let mallory = app.store.events().pop().unwrap().user.unwrap();
-    let event = fixtures::event(EventKind::UserDisabled, fixtures::NOW, app.ports.entropy.as_ref());
+    let event = fixtures::event(EventKind::UserDisabled, fixtures::NOW, app.ports.random.as_ref());
     app.store.disable(mallory, &event).unwrap();
 
     let mut answers = Vec::new();
@@ -78,8 +78,8 @@ async fn unknown_wrong_and_disabled_get_one_answer_after_one_hash() {
 #[actix_web::test]
 async fn imported_names_log_in() {
     let app = TestApp::new().await;
-    let user = fixtures::new_user("Bob@Example.com", app.ports.entropy.as_ref());
-    let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.entropy.as_ref());
+    let user = fixtures::new_user("Bob@Example.com", app.ports.random.as_ref());
+    let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.random.as_ref());
     app.store.insert(&user, &event).unwrap();
     assert_eq!(app.login("bob@example.com", PASSWORD).await.status, 200);
 }
@@ -100,11 +100,11 @@ async fn what_no_account_can_have_is_refused_unhashed() {
 async fn an_unusable_hash_is_a_wrong_password() {
     let app = TestApp::new().await;
     let user = NewUser {
-        id: UserId::new(fixtures::NOW, app.ports.entropy.as_ref()),
+        id: UserId::new(fixtures::NOW, app.ports.random.as_ref()),
         password_hash: PasswordHash::new("$2b$31$garbage".to_owned()),
-        ..fixtures::new_user("carol", app.ports.entropy.as_ref())
+        ..fixtures::new_user("carol", app.ports.random.as_ref())
     };
-    let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.entropy.as_ref());
+    let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.random.as_ref());
     app.store.insert(&user, &event).unwrap();
     app.login("carol", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
 }

@@ -26,11 +26,11 @@ async fn the_holder_of_a_token_is_shown() {
 #[actix_web::test]
 async fn the_token_of_a_user_who_is_gone_is_refused() {
     let app = TestApp::new().await;
-    let entropy = app.ports.entropy.as_ref();
+    let random = app.ports.random.as_ref();
     let claims = Claims {
-        user: UserId::new(NOW, entropy),
-        session: SessionId::new(NOW, entropy),
-        token: TokenId::new(NOW, entropy),
+        user: UserId::new(NOW, random),
+        session: SessionId::new(NOW, random),
+        token: TokenId::new(NOW, random),
         opened_at: NOW,
         issued_at: NOW,
         not_before: NOW,
@@ -154,7 +154,7 @@ async fn who_was_disabled_meanwhile_is_not_deleted() {
     let app = TestApp::new().await;
     let tokens = app.alice().await;
     let alice = app.store.events()[0].user.unwrap();
-    let event = fixtures::event(EventKind::UserDisabled, NOW, app.ports.entropy.as_ref());
+    let event = fixtures::event(EventKind::UserDisabled, NOW, app.ports.random.as_ref());
     // On another instance: this one does not know of it yet.
     app.ports.users.disable(alice, &event).unwrap();
     app.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::InvalidToken);
@@ -195,8 +195,8 @@ async fn what_looks_like_markup_is_shown_as_it_is() {
         "{{7*7}} ${7*7} %s",
         "'; DROP TABLE users --",
     ] {
-        let user = fixtures::new_user(text, app.ports.entropy.as_ref());
-        let event = fixtures::event(EventKind::UserRegistered, NOW, app.ports.entropy.as_ref());
+        let user = fixtures::new_user(text, app.ports.random.as_ref());
+        let event = fixtures::event(EventKind::UserRegistered, NOW, app.ports.random.as_ref());
         app.ports.users.insert(&user, &event).unwrap();
         let login = post("/login", json!({"username": text, "password": PASSWORD}));
         let token = app.send(login.insert_header(("user-agent", text))).await.tokens().access;

@@ -176,7 +176,7 @@ async fn what_another_instance_ended_is_not_listed() {
     let app = TestApp::new().await;
     let (tokens, other) = (app.alice().await, app.login("alice", PASSWORD).await.tokens());
     let kind = EventKind::LoggedOut(LogoutScope::Current);
-    let event = fixtures::event(kind, NOW, app.ports.entropy.as_ref());
+    let event = fixtures::event(kind, NOW, app.ports.random.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
     app.ports.sessions.end(session, None, &event).unwrap();
     assert_eq!(listed(&app, &tokens.access).await, [tokens.session]);

@@ -1,4 +1,4 @@
-use portcullis_domain::Rules;
+use portcullis_domain::AuthConfig;
 use portcullis_domain::password::policy::PasswordPolicy;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn the_rules_are_shown() {
 #[actix_web::test]
 async fn the_rules_are_those_of_the_settings() {
     let password = PasswordPolicy { forbid_common: false, ..PasswordPolicy::nist() };
-    let rules = Rules { password, ..Rules::default() };
+    let rules = AuthConfig { password, ..AuthConfig::default() };
     let answer = Setup { rules, ..Setup::new() }.start().await.get("/password-policy").await;
     answer.check(
         200,

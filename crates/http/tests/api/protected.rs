@@ -52,7 +52,7 @@ async fn refusals_carry_no_gateway_headers() {
     let app = TestApp::new().await;
     let tokens = app.alice().await;
     app.wait(16 * 60);
-    app.auth.catch_up().unwrap();
+    app.auth.sync().unwrap();
     for answer in [
         app.get("/protected").await,
         app.get_as("/protected", "x").await,
@@ -142,9 +142,9 @@ async fn a_token_is_good_from_its_first_to_its_last_moment() {
     let second = NOW.as_secs();
     let sign = |issued_at: i64, expires_at: i64| {
         let claims = Claims {
-            user: UserId::new(NOW, app.ports.entropy.as_ref()),
-            session: SessionId::new(NOW, app.ports.entropy.as_ref()),
-            token: TokenId::new(NOW, app.ports.entropy.as_ref()),
+            user: UserId::new(NOW, app.ports.random.as_ref()),
+            session: SessionId::new(NOW, app.ports.random.as_ref()),
+            token: TokenId::new(NOW, app.ports.random.as_ref()),
             opened_at: UnixTime::from_secs(second + issued_at),
             issued_at: UnixTime::from_secs(second + issued_at),
             not_before: UnixTime::from_secs(second + issued_at),
@@ -185,7 +185,7 @@ async fn an_instance_that_knows_nothing_yet_is_not_ready() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     app.get_as("/protected", "x").await.check_problem(ProblemCode::InvalidToken);
 
-    app.auth.catch_up().unwrap();
+    app.auth.sync().unwrap();
     assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200);
 }
 
@@ -196,7 +196,7 @@ async fn an_instance_that_is_out_of_date_asks_the_store() {
     let tokens = app.alice().await;
     let other = app.login("alice", PASSWORD).await.tokens();
     let kind = EventKind::LoggedOut(LogoutScope::Current);
-    let event = fixtures::event(kind, NOW, app.ports.entropy.as_ref());
+    let event = fixtures::event(kind, NOW, app.ports.random.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
     app.ports.sessions.end(session, None, &event).unwrap();
     assert_eq!(app.get_as("/protected", &other.access).await.status, 200, "as far as it knows");

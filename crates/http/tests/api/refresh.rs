@@ -95,7 +95,7 @@ async fn a_token_newer_than_the_store_is_refused_and_logged() {
     let tokens = app.alice().await;
     let session = SessionId::from_uuid(tokens.session.parse().unwrap());
     let ahead = RefreshClaims { session, generation: Generation::new(9) };
-    let ahead = PlainRefreshTokens::new("fake").seal(ahead);
+    let ahead = PlainRefreshTokens::new("fake").issue(ahead);
     let body = json!({"refresh_token": ahead.expose()});
     let request = post("/refresh", body).insert_header(("x-request-id", "ahead-of-the-store"));
     let answer = app.send(request).await;

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use portcullis_domain::Rules;
+use portcullis_domain::AuthConfig;
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 use portcullis_http::ProblemCode;
 use portcullis_testkit::fixtures::PASSWORD;
@@ -61,7 +61,7 @@ async fn a_name_is_taken_in_every_case() {
 #[actix_web::test]
 async fn closed_registration_is_forbidden() {
     let setup = Setup::new();
-    let rules = Rules { registration_enabled: false, ..Rules::default() };
+    let rules = AuthConfig { registration_enabled: false, ..AuthConfig::default() };
     let app = Setup { rules, ..setup }.start().await;
     app.register("Alice", PASSWORD).await.check_problem(ProblemCode::RegistrationClosed);
 }
@@ -151,7 +151,7 @@ async fn a_broken_hasher_is_nobodys_business() {
             Err(HashError::Failed("the secret cause".into()))
         }
 
-        fn verify(&self, _: &PasswordAttempt, _: &PasswordHash) -> Result<Verdict, HashError> {
+        fn verify(&self, _: &PlaintextPassword, _: &PasswordHash) -> Result<Verdict, HashError> {
             Err(HashError::Failed("the secret cause".into()))
         }
     }

@@ -12,7 +12,7 @@ use actix_web::dev::Service;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_http::{Api, HttpConfig, LimitsConfig, ProblemCode};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
@@ -26,7 +26,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) hasher: Arc<PlainHasher>,
     pub(crate) ports: Ports,
-    pub(crate) rules: Rules,
+    pub(crate) rules: AuthConfig,
     pub(crate) config: HttpConfig,
     pub(crate) knows_revocations: bool,
 }
@@ -42,7 +42,7 @@ impl Setup {
             hasher: Arc::clone(&hasher) as _,
             ..portcullis_testkit::ports_over(&store)
         };
-        let rules = Rules::default();
+        let rules = AuthConfig::default();
         // Tests call more often than clients may; those of the limits switch them on again.
         let limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
         let config = HttpConfig { limits, ..HttpConfig::default() };
@@ -52,13 +52,13 @@ impl Setup {
     pub(crate) async fn start(self) -> TestApp {
         let auth = AuthService::new(self.ports.clone(), self.rules.clone());
         if self.knows_revocations {
-            auth.catch_up().unwrap();
+            auth.sync().unwrap();
         }
         // `/ready` reports the outcome.
         let _checked = auth.check_writes();
-        let (clock, entropy) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.entropy));
+        let (clock, random) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.random));
         let is_https = self.config.public_url.starts_with("https");
-        let api = Arc::new(Api::new(auth.clone(), self.config.clone(), clock, entropy).unwrap());
+        let api = Arc::new(Api::new(auth.clone(), self.config.clone(), clock, random).unwrap());
         let service = Rc::new(init_service(portcullis_http::app(&api)).await);
         let call: Call = Box::new(move |request| {
             let service = Rc::clone(&service);

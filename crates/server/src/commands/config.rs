@@ -1,5 +1,5 @@
 use clap::Subcommand;
-use portcullis_domain::maintenance::KEPT;
+use portcullis_domain::maintenance::RETENTION;
 
 use crate::cli_error::CliError;
 use crate::console::print;
@@ -23,5 +23,5 @@ fn check(sources: &Sources) -> Result<(), CliError> {
     let settings = describe(sources)?;
     print([format!("# environment: {}", sources.environment.name())])?;
     print(settings)?;
-    print(KEPT.map(|(what, kept)| format!("# kept: {what}: {kept}")))
+    print(RETENTION.map(|(what, kept)| format!("# kept: {what}: {kept}")))
 }

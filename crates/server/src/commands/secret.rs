@@ -1,6 +1,6 @@
 use clap::Subcommand;
 use portcullis_adapters::secret::Secret;
-use portcullis_adapters::system::OsEntropy;
+use portcullis_adapters::system::OsRandom;
 
 use crate::bootstrap::{Instance, Purpose};
 use crate::cli_error::CliError;
@@ -34,7 +34,7 @@ pub(crate) fn run(
 
 /// Prints a new secret.
 fn generate() -> Result<(), CliError> {
-    print([Secret::generate(&OsEntropy).expose()])
+    print([Secret::generate(&OsRandom).expose()])
 }
 
 /// Puts the configured secret in the place of the one that the database is used with, refuses all others that it knows,

@@ -60,7 +60,7 @@ async fn serve(
         instance.service.clone(),
         http_config(settings),
         Arc::clone(&instance.ports.clock),
-        Arc::clone(&instance.ports.entropy),
+        Arc::clone(&instance.ports.random),
     );
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
     let address = settings.server.listen;

@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::password::policy::PasswordViolation;
 use tempfile::TempDir;
 
@@ -37,7 +37,7 @@ fn the_binary_runs_alone() {
     assert_eq!(settings.server.public_url, "http://localhost:8080");
     assert_eq!(settings.tokens.issuer.as_str(), "http://localhost:8080");
     assert_eq!(settings.database.to_string(), "sqlite://data/portcullis.db");
-    assert_eq!(settings.rules, Rules::default());
+    assert_eq!(settings.rules, AuthConfig::default());
     assert_eq!(settings.limits, LimitsConfig::default());
     assert_eq!(settings.hashing, HashScheme::default());
     assert!(settings.secret.is_none());
@@ -220,7 +220,7 @@ fn an_operator_names_more_common_passwords() {
             load(None, &[&variables[..], &[("PORTCULLIS_PASSWORD__PRESET", preset)]].concat()).unwrap();
         let policy = settings.rules.password;
         assert!(policy.forbids_common(), "{preset}");
-        let attempt = PasswordAttempt::new("aCME-rocks-2026!".to_owned());
+        let attempt = PlaintextPassword::new("aCME-rocks-2026!".to_owned());
         assert_eq!(policy.accept(&attempt, "alice").unwrap_err(), [PasswordViolation::Common], "{preset}");
     }
     let refused = |reason: &str| {

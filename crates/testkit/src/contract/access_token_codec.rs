@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use portcullis_domain::id::{SessionId, TokenId, UserId};
 use portcullis_domain::session::revocation::Revocations;
-use portcullis_domain::session::{MAX_ACCESS_LIFETIME, News};
+use portcullis_domain::session::{MAX_ACCESS_LIFETIME, SessionChanges};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{AccessToken, AccessTokenCodec, Authentication, Claims, InvalidToken};
 
 use super::changes::{one_added, one_changed, one_removed};
-use crate::SeededEntropy;
+use crate::SeededRandom;
 use crate::fixtures::NOW;
 
 /// What went in comes out, its dates cut to whole seconds.
 pub fn verifies_what_it_signed(codec: &dyn AccessTokenCodec) {
     let claims = claims();
     let token = sign(codec, &claims);
-    let Authentication::Live(live) = judge(codec, token.expose(), NOW).expect("its own token") else {
+    let Authentication::Live(live) = validate(codec, token.expose(), NOW).expect("its own token") else {
         panic!("not live");
     };
     let cut = |time: UnixTime| UnixTime::from_secs(time.as_secs());
@@ -63,17 +63,17 @@ pub fn refuses_tokens_that_are_not_from_here_or_not_for_here(
     }
 }
 
-/// An expired token and one that has not begun are genuine; [`SignedClaims::judge`] says that they are not good.
+/// An expired token and one that has not begun are genuine; [`SignedClaims::validate`] says that they are not good.
 ///
-/// [`SignedClaims::judge`]: portcullis_domain::token::SignedClaims::judge
+/// [`SignedClaims::validate`]: portcullis_domain::token::SignedClaims::validate
 pub fn does_not_judge_dates(codec: &dyn AccessTokenCodec) {
     let token = sign(codec, &claims());
     let later = NOW + MAX_ACCESS_LIFETIME;
-    assert!(matches!(judge(codec, token.expose(), later), Ok(Authentication::Refused)), "expired");
+    assert!(matches!(validate(codec, token.expose(), later), Ok(Authentication::Refused)), "expired");
 
     let hour = Duration::from_hours(1);
     let early = sign(codec, &Claims { not_before: NOW + hour, expires_at: NOW + 2 * hour, ..claims() });
-    assert!(matches!(judge(codec, early.expose(), NOW), Ok(Authentication::Refused)), "not begun");
+    assert!(matches!(validate(codec, early.expose(), NOW), Ok(Authentication::Refused)), "not begun");
 }
 
 /// An expired token still names its session: logging out works with it.
@@ -99,19 +99,23 @@ fn sign(codec: &dyn AccessTokenCodec, claims: &Claims) -> AccessToken {
 }
 
 /// Verifies and judges, with nothing revoked.
-fn judge(codec: &dyn AccessTokenCodec, token: &str, now: UnixTime) -> Result<Authentication, InvalidToken> {
+fn validate(
+    codec: &dyn AccessTokenCodec,
+    token: &str,
+    now: UnixTime,
+) -> Result<Authentication, InvalidToken> {
     let revocations = Revocations::default();
     let look = revocations.begin(now, Duration::ZERO).expect("nothing is known yet");
-    revocations.merge(&look, News::default());
-    codec.verify(token, now).map(|claims| claims.judge(now, Duration::ZERO, &revocations))
+    revocations.merge(&look, SessionChanges::default());
+    codec.verify(token, now).map(|claims| claims.validate(now, Duration::ZERO, &revocations))
 }
 
 fn claims() -> Claims {
-    let entropy = SeededEntropy::new(13);
+    let random = SeededRandom::new(13);
     Claims {
-        user: UserId::new(NOW, &entropy),
-        session: SessionId::new(NOW, &entropy),
-        token: TokenId::new(NOW, &entropy),
+        user: UserId::new(NOW, &random),
+        session: SessionId::new(NOW, &random),
+        token: TokenId::new(NOW, &random),
         opened_at: NOW - Duration::from_hours(2),
         issued_at: NOW,
         not_before: NOW,

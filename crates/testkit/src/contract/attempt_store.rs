@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use portcullis_domain::account::{Confirmed, CredentialVersion};
+use portcullis_domain::account::{CredentialVersion, Reauthentication};
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::ports::Entropy as _;
+use portcullis_domain::ports::SecureRandom as _;
 use portcullis_domain::session::{NewSession, OpenSessionError};
 use portcullis_domain::throttle::{
-    Attempt, Counter, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, Pseudonym, Reservation, RightAttempt,
-    SCHEDULE,
+    AccountKey, AttemptCounter, AttemptDecision, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, LoginAttempt,
+    SCHEDULE, SuccessfulAttempt,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -26,13 +26,13 @@ pub fn reserve_means_what_the_domain_says(stores: &Stores) {
     let counter = some_counter(stores);
     let (mut now, mut expected) = (NOW, None);
     for attempts in 1..=SCHEDULE.tolerated + 10 {
-        expected = Counter::after_an_attempt(expected, now);
-        assert_eq!(reserve(stores, counter, now), Reservation::Granted { attempts });
+        expected = AttemptCounter::after_an_attempt(expected, now);
+        assert_eq!(begin(stores, counter, now), AttemptDecision::Granted { attempts });
         assert_eq!(find(stores, counter), expected, "{attempts}");
         let until = now + SCHEDULE.wait_after(attempts);
         if until > now {
             for early in [now, until - MICROSECOND] {
-                assert_eq!(reserve(stores, counter, early), Reservation::Refused { until }, "{attempts}");
+                assert_eq!(begin(stores, counter, early), AttemptDecision::Refused { until }, "{attempts}");
             }
         }
         // Half of them come later than they might.
@@ -45,10 +45,10 @@ pub fn reserve_counts_every_counter_by_itself(stores: &Stores) {
     let counters = [(); 3].map(|()| some_counter(stores));
     for attempts in 1..=SCHEDULE.free {
         for counter in counters {
-            assert_eq!(reserve(stores, counter, NOW), Reservation::Granted { attempts });
+            assert_eq!(begin(stores, counter, NOW), AttemptDecision::Granted { attempts });
         }
     }
-    assert_eq!(reserve(stores, some_counter(stores), NOW), Reservation::Granted { attempts: 1 });
+    assert_eq!(begin(stores, some_counter(stores), NOW), AttemptDecision::Granted { attempts: 1 });
 }
 
 /// What is free may come in any order: who took the time first may be the last to arrive, and clocks differ by a little.
@@ -56,11 +56,11 @@ pub fn reserve_grants_what_is_free_by_any_clock(stores: &Stores) {
     let counter = some_counter(stores);
     for attempts in 1..=SCHEDULE.free {
         let earlier = NOW - SECOND * attempts;
-        assert_eq!(reserve(stores, counter, earlier), Reservation::Granted { attempts });
+        assert_eq!(begin(stores, counter, earlier), AttemptDecision::Granted { attempts });
     }
     let until = NOW - SECOND * SCHEDULE.free + SCHEDULE.first_wait;
-    let refused = reserve(stores, counter, until - MICROSECOND);
-    assert_eq!(refused, Reservation::Refused { until });
+    let refused = begin(stores, counter, until - MICROSECOND);
+    assert_eq!(refused, AttemptDecision::Refused { until });
 }
 
 /// A day after the next one was allowed, an attempt is the first again; just before it is one more.
@@ -70,10 +70,10 @@ pub fn reserve_begins_anew_after_a_day(stores: &Stores) {
             let counter = some_counter(stores);
             (counter, make_attempts(stores, counter, attempts) + FORGOTTEN_AFTER)
         });
-        let one_more = Reservation::Granted { attempts: attempts + 1 };
-        assert_eq!(reserve(stores, in_time.0, in_time.1 - MICROSECOND), one_more);
-        assert_eq!(reserve(stores, late.0, late.1), Reservation::Granted { attempts: 1 });
-        let anew = Counter { attempts: 1, next_at: late.1, known_until: None };
+        let one_more = AttemptDecision::Granted { attempts: attempts + 1 };
+        assert_eq!(begin(stores, in_time.0, in_time.1 - MICROSECOND), one_more);
+        assert_eq!(begin(stores, late.0, late.1), AttemptDecision::Granted { attempts: 1 });
+        let anew = AttemptCounter { attempts: 1, next_at: late.1, known_until: None };
         assert_eq!(find(stores, late.0), Some(anew));
     }
 }
@@ -81,7 +81,7 @@ pub fn reserve_begins_anew_after_a_day(stores: &Stores) {
 /// Two hundred at once are as many as are free, each counted once.
 pub fn reserve_grants_what_is_free_when_callers_race(stores: &Stores) {
     let counter = some_counter(stores);
-    let results = race(200, |n| reserve(stores, counter, NOW + MICROSECOND * [0, 5, 2][n % 3]));
+    let results = race(200, |n| begin(stores, counter, NOW + MICROSECOND * [0, 5, 2][n % 3]));
     assert_eq!(granted(&results), (1..=SCHEDULE.free).collect::<Vec<_>>());
 }
 
@@ -90,7 +90,7 @@ pub fn reserve_grants_one_of_many_after_a_wait(stores: &Stores) {
     let counter = some_counter(stores);
     let mut now = make_attempts(stores, counter, SCHEDULE.free);
     for attempts in SCHEDULE.free + 1..SCHEDULE.free + 4 {
-        let results = race(20, |_| reserve(stores, counter, now));
+        let results = race(20, |_| begin(stores, counter, now));
         assert_eq!(granted(&results), [attempts]);
         now = now + SCHEDULE.wait_after(attempts);
     }
@@ -102,7 +102,7 @@ pub fn reserve_changes_nothing_where_it_refuses(stores: &Stores) {
     make_attempts(stores, counter, SCHEDULE.free);
     let (before, events) = (find(stores, counter), (stores.recorded)());
     for _ in 0..10 {
-        assert!(matches!(reserve(stores, counter, NOW), Reservation::Refused { .. }));
+        assert!(matches!(begin(stores, counter, NOW), AttemptDecision::Refused { .. }));
     }
     assert_eq!((find(stores, counter), (stores.recorded)()), (before, events));
 }
@@ -113,9 +113,9 @@ pub fn reserve_records_the_beginning_once(stores: &Stores) {
     let mut begun = Vec::new();
     let mut now = NOW;
     for attempts in 1..=SCHEDULE.free + 5 {
-        let attempt = Attempt { user: Some(user), ..attempt(stores, counter, now) };
-        let attempt = Attempt { begun: attempt.begun.clone().of_user(user), ..attempt };
-        stores.attempts.reserve(&attempt).expect("the store answers");
+        let attempt = LoginAttempt { user: Some(user), ..attempt(stores, counter, now) };
+        let attempt = LoginAttempt { begun: attempt.begun.clone().of_user(user), ..attempt };
+        stores.attempts.begin(&attempt).expect("the store answers");
         if attempts == SCHEDULE.free {
             begun.push(RecordedEvent::from(&attempt.begun));
         }
@@ -142,7 +142,7 @@ pub fn open_that_is_refused_forgives_nothing(stores: &Stores) {
     let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
     let session = NewSession {
         credential_version: CredentialVersion::FIRST.next(),
-        attempt: RightAttempt { known, ..right.clone() },
+        attempt: SuccessfulAttempt { known, ..right.clone() },
         ..stores.new_session(user, NOW)
     };
     let refused = stores.try_open(&session);
@@ -160,20 +160,20 @@ pub fn open_makes_the_network_known(stores: &Stores) {
     let log_in = |counter, at: UnixTime| {
         let known = Some(KnownNetwork { counter: here, until: at + KNOWN_FOR });
         let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, at).of_user(user);
-        let attempt = RightAttempt { counter, known, ended };
+        let attempt = SuccessfulAttempt { counter, known, ended };
         stores.open(&NewSession { attempt, ..stores.new_session(user, at) });
     };
     let known_at =
-        |at: UnixTime| Some(Counter { attempts: 0, next_at: at, known_until: Some(at + KNOWN_FOR) });
+        |at: UnixTime| Some(AttemptCounter { attempts: 0, next_at: at, known_until: Some(at + KNOWN_FOR) });
     make_attempts(stores, account, 2);
     log_in(account, NOW);
     assert_eq!((find(stores, account), find(stores, here)), (None, known_at(NOW)));
 
     make_attempts(stores, account, 3);
     for attempts in 1..=3 {
-        assert_eq!(reserve(stores, here, NOW), Reservation::Granted { attempts });
+        assert_eq!(begin(stores, here, NOW), AttemptDecision::Granted { attempts });
     }
-    let counted = Counter { attempts: 3, next_at: NOW, known_until: Some(NOW + KNOWN_FOR) };
+    let counted = AttemptCounter { attempts: 3, next_at: NOW, known_until: Some(NOW + KNOWN_FOR) };
     assert_eq!(find(stores, here), Some(counted), "it stays known");
     let later = NOW + KNOWN_FOR / 2;
     log_in(here, later);
@@ -190,19 +190,20 @@ pub fn open_racing_reserve_leaves_a_counter_that_counts(stores: &Stores) {
         make_attempts(stores, counter, 1);
         let known = Some(KnownNetwork { counter, until: NOW + KNOWN_FOR });
         let session =
-            NewSession { attempt: RightAttempt { known, ..right }, ..stores.new_session(user, NOW) };
+            NewSession { attempt: SuccessfulAttempt { known, ..right }, ..stores.new_session(user, NOW) };
         let results = race(4, |n| match n {
             0 => {
                 stores.open(&session);
                 None
             }
-            _ => Some(reserve(stores, counter, NOW)),
+            _ => Some(begin(stores, counter, NOW)),
         });
         let results: Vec<_> = results.into_iter().flatten().collect();
         let left = find(stores, counter).expect("a known network").attempts;
         assert!(left <= 3, "{left} of {results:?}");
         assert_eq!(granted(&results).len(), 3, "{results:?}");
-        let after = (0..=left).filter(|n| results.contains(&Reservation::Granted { attempts: *n })).count();
+        let after =
+            (0..=left).filter(|n| results.contains(&AttemptDecision::Granted { attempts: *n })).count();
         assert_eq!(after, left as usize, "those after it are counted from one on: {results:?}");
     }
 }
@@ -223,13 +224,13 @@ pub fn delete_forgives_its_attempt(stores: &Stores) {
     forgives(stores, &|stores, user, attempt| {
         let session = stores.session(user).id;
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user);
-        let confirmed = Confirmed { session, credential_version: CredentialVersion::FIRST, attempt };
+        let confirmed = Reauthentication { session, credential_version: CredentialVersion::FIRST, attempt };
         stores.users.delete(user, Some(confirmed), &event).expect("the user did not change");
     });
 }
 
 /// Makes `change` with right attempts after few and after many others.
-fn forgives(stores: &Stores, change: &dyn Fn(&Stores, UserId, RightAttempt)) {
+fn forgives(stores: &Stores, change: &dyn Fn(&Stores, UserId, SuccessfulAttempt)) {
     let mut ends = Vec::new();
     for attempts in [1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 7] {
         let user = stores.user(&format!("Alice{attempts}")).id;
@@ -255,7 +256,7 @@ pub fn an_end_is_recorded_once_when_right_attempts_race(stores: &Stores) {
     let counter = some_counter(stores);
     make_attempts(stores, counter, SCHEDULE.free + 3);
     let sessions = [(); 4].map(|()| {
-        let attempt = RightAttempt { counter, ..some_right_attempt(stores, user) };
+        let attempt = SuccessfulAttempt { counter, ..some_right_attempt(stores, user) };
         NewSession { attempt, ..stores.new_session(user, NOW) }
     });
     race(sessions.len(), |n| stores.open(&sessions[n]));
@@ -269,7 +270,7 @@ pub fn forget_deletes_what_is_over_alone(stores: &Stores) {
     let known = some_counter(stores);
     let right = some_right_attempt(stores, user);
     let network = Some(KnownNetwork { counter: known, until: NOW + KNOWN_FOR });
-    let attempt = RightAttempt { known: network, ..right };
+    let attempt = SuccessfulAttempt { known: network, ..right };
     stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
     let mut ends = vec![(known, NOW + KNOWN_FOR)];
     for attempts in [1, SCHEDULE.free + 2, SCHEDULE.tolerated] {
@@ -278,9 +279,9 @@ pub fn forget_deletes_what_is_over_alone(stores: &Stores) {
     }
     ends.sort_by_key(|(_, end)| *end);
     for (counter, end) in ends {
-        assert_eq!(forget(stores, end - MICROSECOND, 100), 0);
+        assert_eq!(purge_counters(stores, end - MICROSECOND, 100), 0);
         assert!(find(stores, counter).is_some());
-        assert_eq!(forget(stores, end, 100), 1);
+        assert_eq!(purge_counters(stores, end, 100), 1);
         assert_eq!(find(stores, counter), None);
     }
 }
@@ -291,11 +292,11 @@ pub fn forget_deletes_no_more_than_asked_for(stores: &Stores) {
     for _ in 0..5 {
         make_attempts(stores, some_counter(stores), 1);
         let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
-        let attempt = RightAttempt { known, ..some_right_attempt(stores, user) };
+        let attempt = SuccessfulAttempt { known, ..some_right_attempt(stores, user) };
         stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
     }
     let late = NOW + KNOWN_FOR;
-    let steps = [(); 5].map(|()| forget(stores, late, 3));
+    let steps = [(); 5].map(|()| purge_counters(stores, late, 3));
     assert_eq!(steps, [3, 3, 3, 1, 0]);
 }
 
@@ -309,9 +310,9 @@ pub fn forget_records_the_ends(stores: &Stores) {
         let counter = some_counter(stores);
         for n in 1..=attempts {
             let at = find(stores, counter).map_or(NOW, |counter| counter.next_at);
-            let attempt = Attempt { user, ..attempt(stores, counter, at) };
-            let reservation = stores.attempts.reserve(&attempt).expect("the store answers");
-            assert_eq!(reservation, Reservation::Granted { attempts: n });
+            let attempt = LoginAttempt { user, ..attempt(stores, counter, at) };
+            let reservation = stores.attempts.begin(&attempt).expect("the store answers");
+            assert_eq!(reservation, AttemptDecision::Granted { attempts: n });
         }
         if attempts >= SCHEDULE.free {
             let kind = EventKind::ThrottlingEnded { attempts };
@@ -319,7 +320,7 @@ pub fn forget_records_the_ends(stores: &Stores) {
         }
     }
     let late = NOW + FORGOTTEN_AFTER * 20;
-    assert_eq!(stores.attempts.forget(late, 100, &ended).expect("the store answers"), counts.len());
+    assert_eq!(stores.attempts.purge_counters(late, 100, &ended).expect("the store answers"), counts.len());
     let recorded = of_kind(stores, ended.kind);
     assert!(recorded.iter().all(|event| event.at == ended.at), "{recorded:?}");
     let details = recorded.iter().map(|event| event.detail.clone());
@@ -334,54 +335,54 @@ pub fn forget_racing_reserve_loses_no_attempt(stores: &Stores) {
         let counter = some_counter(stores);
         let late = make_attempts(stores, counter, SCHEDULE.free + 1) + FORGOTTEN_AFTER;
         race(3, |n| match n {
-            0 => assert_eq!(reserve(stores, counter, late), Reservation::Granted { attempts: 1 }),
-            _ => assert!(forget(stores, late, 100) <= 1),
+            0 => assert_eq!(begin(stores, counter, late), AttemptDecision::Granted { attempts: 1 }),
+            _ => assert!(purge_counters(stores, late, 100) <= 1),
         });
         assert_eq!(find(stores, counter).map(|counter| counter.attempts), Some(1));
     }
 }
 
-fn some_counter(stores: &Stores) -> Pseudonym {
+fn some_counter(stores: &Stores) -> AccountKey {
     let mut bytes = [0; 32];
-    stores.entropy.fill(&mut bytes);
-    Pseudonym::from_bytes(bytes)
+    stores.random.fill(&mut bytes);
+    AccountKey::from_bytes(bytes)
 }
 
 /// An attempt of a user that will be right, and makes no network known.
-fn some_right_attempt(stores: &Stores, user: UserId) -> RightAttempt {
-    crate::fixtures::right_attempt(user, NOW, &*stores.entropy)
+fn some_right_attempt(stores: &Stores, user: UserId) -> SuccessfulAttempt {
+    crate::fixtures::successful_attempt(user, NOW, &*stores.random)
 }
 
-fn attempt(stores: &Stores, counter: Pseudonym, now: UnixTime) -> Attempt {
-    Attempt { counter, user: None, now, begun: stores.event(EventKind::ThrottlingBegun, now) }
+fn attempt(stores: &Stores, counter: AccountKey, now: UnixTime) -> LoginAttempt {
+    LoginAttempt { counter, user: None, now, begun: stores.event(EventKind::ThrottlingBegun, now) }
 }
 
-fn reserve(stores: &Stores, counter: Pseudonym, now: UnixTime) -> Reservation {
-    stores.attempts.reserve(&attempt(stores, counter, now)).expect("the store answers")
+fn begin(stores: &Stores, counter: AccountKey, now: UnixTime) -> AttemptDecision {
+    stores.attempts.begin(&attempt(stores, counter, now)).expect("the store answers")
 }
 
 /// Makes so many attempts from [`NOW`] on, each as soon as it is allowed. Returns when the next one is.
-fn make_attempts(stores: &Stores, counter: Pseudonym, attempts: u32) -> UnixTime {
+fn make_attempts(stores: &Stores, counter: AccountKey, attempts: u32) -> UnixTime {
     (1..=attempts).fold(NOW, |now, attempts| {
-        assert_eq!(reserve(stores, counter, now), Reservation::Granted { attempts });
+        assert_eq!(begin(stores, counter, now), AttemptDecision::Granted { attempts });
         now + SCHEDULE.wait_after(attempts)
     })
 }
 
-fn find(stores: &Stores, counter: Pseudonym) -> Option<Counter> {
+fn find(stores: &Stores, counter: AccountKey) -> Option<AttemptCounter> {
     stores.attempts.find(counter).expect("the store answers")
 }
 
-fn forget(stores: &Stores, now: UnixTime, most: u32) -> usize {
+fn purge_counters(stores: &Stores, now: UnixTime, most: u32) -> usize {
     let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, now);
-    stores.attempts.forget(now, most, &ended).expect("the store answers")
+    stores.attempts.purge_counters(now, most, &ended).expect("the store answers")
 }
 
 /// The numbers that were granted, in order.
-fn granted(results: &[Reservation]) -> Vec<u32> {
+fn granted(results: &[AttemptDecision]) -> Vec<u32> {
     sorted(results.iter().filter_map(|result| match result {
-        Reservation::Granted { attempts } => Some(*attempts),
-        Reservation::Refused { .. } => None,
+        AttemptDecision::Granted { attempts } => Some(*attempts),
+        AttemptDecision::Refused { .. } => None,
     }))
 }
 

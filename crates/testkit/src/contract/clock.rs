@@ -3,22 +3,22 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use portcullis_domain::ports::{Clock, Entropy};
+use portcullis_domain::ports::{Clock, SecureRandom};
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use super::race;
-use crate::SeededEntropy;
+use crate::SeededRandom;
 
 /// Whatever one thread was told is in no other thread's future, whatever the store says meanwhile.
 pub fn never_goes_backwards(clock: &dyn Clock) {
-    let entropy = SeededEntropy::new(17);
+    let random = SeededRandom::new(17);
     let latest = AtomicI64::new(i64::MIN);
     let is_over = AtomicBool::new(false);
     align(clock, clock.now(), UnixTime::EPOCH);
     race(5, |n| match n {
         0 => {
             while !is_over.load(Ordering::SeqCst) {
-                let [now, newest] = [0, 1].map(|_| somewhere_near(clock.now(), &entropy));
+                let [now, newest] = [0, 1].map(|_| somewhere_near(clock.now(), &random));
                 align(clock, now, newest);
             }
         }
@@ -68,9 +68,9 @@ fn align(clock: &dyn Clock, now: UnixTime, newest: UnixTime) {
 }
 
 /// Up to two seconds before or after.
-fn somewhere_near(time: UnixTime, entropy: &SeededEntropy) -> UnixTime {
-    let mut random = [0; 4];
-    entropy.fill(&mut random);
-    let offset = i64::from(u32::from_le_bytes(random) % 4_000_000) - 2_000_000;
+fn somewhere_near(time: UnixTime, random: &SeededRandom) -> UnixTime {
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes);
+    let offset = i64::from(u32::from_le_bytes(bytes) % 4_000_000) - 2_000_000;
     UnixTime::from_micros(time.as_micros() + offset)
 }

@@ -2,7 +2,7 @@
 
 use portcullis_domain::password::policy::PasswordPolicy;
 use portcullis_domain::password::{
-    AcceptedPassword, HashError, PasswordAttempt, PasswordHash, PasswordHasher, Verdict,
+    AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 
 /// A hash is of its own password and of no other, and not outdated when it was just made.
@@ -32,15 +32,15 @@ pub fn salts(hasher: &dyn PasswordHasher) {
 /// around the 72nd byte, where bcrypt alone would stop looking, and at the end.
 pub fn tells_every_character_apart(hasher: &dyn PasswordHasher) {
     for letter in ["x", "\u{1f980}"] {
-        let password = letter.repeat(PasswordAttempt::MAX_LENGTH);
+        let password = letter.repeat(PlaintextPassword::MAX_LENGTH);
         let hash = hash(hasher, &password);
         assert_eq!(verify(hasher, &password, &hash), Verdict::Match);
         for at in [0, 17, 18, 55, 70, 71, 72, 73, 254, 255] {
             let other: String =
-                (0..PasswordAttempt::MAX_LENGTH).map(|n| if n == at { "y" } else { letter }).collect();
+                (0..PlaintextPassword::MAX_LENGTH).map(|n| if n == at { "y" } else { letter }).collect();
             assert_eq!(verify(hasher, &other, &hash), Verdict::Mismatch, "{letter} {at}");
         }
-        let shorter = letter.repeat(PasswordAttempt::MAX_LENGTH - 1);
+        let shorter = letter.repeat(PlaintextPassword::MAX_LENGTH - 1);
         assert_eq!(verify(hasher, &shorter, &hash), Verdict::Mismatch, "{letter}");
     }
 }
@@ -94,8 +94,8 @@ fn verify(hasher: &dyn PasswordHasher, password: &str, hash: &PasswordHash) -> V
     hasher.verify(&attempt(password), hash).expect("its own hashes are usable")
 }
 
-fn attempt(password: &str) -> PasswordAttempt {
-    PasswordAttempt::new(password.to_owned())
+fn attempt(password: &str) -> PlaintextPassword {
+    PlaintextPassword::new(password.to_owned())
 }
 
 fn accepted(password: &str) -> AcceptedPassword {

@@ -12,7 +12,8 @@ use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::StoreErrorKind;
 use portcullis_domain::session::revocation::STALE_AFTER;
 use portcullis_domain::session::{
-    Ending, Generation, NewSession, OpenSessionError, Presented, Rotated, Rotation, Session,
+    CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, ReuseCheck, RotateOutcome,
+    Session,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -53,7 +54,7 @@ pub fn open_after_a_password_change_is_refused(stores: &Stores) {
 
 /// Nobody has no sessions.
 pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
-    refuses_to_open(stores, UserId::new(NOW, &*stores.entropy), CredentialVersion::FIRST);
+    refuses_to_open(stores, UserId::new(NOW, &*stores.random), CredentialVersion::FIRST);
 }
 
 /// Whether a login commits before a disable or after it, no session is left.
@@ -120,7 +121,7 @@ pub fn open_ends_the_oldest_beyond_the_bound(stores: &Stores) {
     assert!(stores.is_live(bobs.id, NOW + SECOND * 4), "of others, nothing ends");
 
     let ends = [(first, NOW + SECOND * 3), (second, NOW + SECOND * 4), (third, NOW + SECOND * 4)];
-    assert_eq!(stores.news(NOW).ended, sorted(ends));
+    assert_eq!(stores.changes(NOW).ended, sorted(ends));
     for (session, at) in ends {
         let event = stores.event(EventKind::SessionEvicted, at).of_user(alice.id).in_session(session);
         let event = RecordedEvent::from(&event);
@@ -205,7 +206,7 @@ pub fn rotate_racing_raise_floor_leaves_nothing_live(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
     rotate_racing(stores, session.id, &|| {
-        stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+        stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     });
 }
 
@@ -214,16 +215,19 @@ fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
         0 => end(),
         _ => {
             let rotation = stores.present(session, 0, NOW);
-            assert!(matches!(rotation, Rotation::Successor { .. } | Rotation::Gone), "{rotation:?}");
+            assert!(
+                matches!(rotation, RotateOutcome::Successor { .. } | RotateOutcome::Gone),
+                "{rotation:?}"
+            );
         }
     });
     assert!(!stores.is_live(session, NOW));
     for generation in 0..2 {
-        assert_eq!(stores.present(session, generation, NOW), Rotation::Gone);
+        assert_eq!(stores.present(session, generation, NOW), RotateOutcome::Gone);
     }
 }
 
-/// Every small case is judged as [`Presented::judge`] judges it, to the microsecond of the grace.
+/// Every small case is judged as [`ReuseCheck::validate`] judges it, to the microsecond of the grace.
 pub fn rotate_means_what_the_domain_says(stores: &Stores) {
     let user = stores.user("Alice");
     let grace = Duration::from_secs(30);
@@ -243,30 +247,36 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                 for generation in 0..newest {
                     let at = if generation + 1 == newest { rotated_at } else { NOW + SECOND };
                     let successor = stores.present(session.id, generation, at);
-                    assert!(matches!(successor, Rotation::Successor { .. }), "{successor:?}");
+                    assert!(matches!(successor, RotateOutcome::Successor { .. }), "{successor:?}");
                 }
                 let since = if newest == 0 { NOW } else { rotated_at };
-                let rotated = Rotated { generation: Generation::new(newest), at: since };
-                let judged = Presented::judge(Generation::new(presented), rotated, now, grace);
+                let rotated = CurrentGeneration { generation: Generation::new(newest), at: since };
+                let judged = ReuseCheck::validate(Generation::new(presented), rotated, now, grace);
                 let idle_from = match judged {
-                    Presented::Current => now,
+                    ReuseCheck::Current => now,
                     _ => since,
                 };
                 let expires_at = session.absolute_expires_at.min(idle_from + IDLE);
                 let (next, same) = (Generation::new(newest + 1), Generation::new(newest));
                 let expected = match judged {
-                    Presented::Current => {
-                        Rotation::Successor { user: user.id, generation: next, opened_at: NOW, expires_at }
-                    }
-                    Presented::Repeated => {
-                        Rotation::Successor { user: user.id, generation: same, opened_at: NOW, expires_at }
-                    }
-                    Presented::Reused => Rotation::Reused,
-                    Presented::Ahead => Rotation::Ahead,
+                    ReuseCheck::Current => RotateOutcome::Successor {
+                        user: user.id,
+                        generation: next,
+                        opened_at: NOW,
+                        expires_at,
+                    },
+                    ReuseCheck::Repeated => RotateOutcome::Successor {
+                        user: user.id,
+                        generation: same,
+                        opened_at: NOW,
+                        expires_at,
+                    },
+                    ReuseCheck::Reused => RotateOutcome::Reused,
+                    ReuseCheck::Ahead => RotateOutcome::Ahead,
                 };
                 let case = format!("{presented} of {newest} at {now:?}");
                 assert_eq!(stores.present(session.id, presented, now), expected, "{case}");
-                assert_eq!(stores.is_live(session.id, now), judged != Presented::Reused, "{case}");
+                assert_eq!(stores.is_live(session.id, now), judged != ReuseCheck::Reused, "{case}");
             }
         }
     }
@@ -285,11 +295,11 @@ pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
         let next = Generation::new(generation + 1);
         let same = results
             .iter()
-            .all(|r| matches!(r, Rotation::Successor { generation, .. } if *generation == next));
+            .all(|r| matches!(r, RotateOutcome::Successor { generation, .. } if *generation == next));
         assert!(same, "{results:?}");
     }
     let ahead = stores.present(session.id, 4, NOW + SECOND * 4);
-    assert_eq!(ahead, Rotation::Ahead, "three rounds, three generations");
+    assert_eq!(ahead, RotateOutcome::Ahead, "three rounds, three generations");
 }
 
 /// A copy of an old token ends the session; the event is recorded with the session's user.
@@ -300,10 +310,10 @@ pub fn rotate_ends_the_session_on_a_reused_token(stores: &Stores) {
     stores.present(session.id, 1, NOW + SECOND * 2);
     let theft = NOW + SECOND * 3;
 
-    assert_eq!(stores.present(session.id, 0, theft), Rotation::Reused);
+    assert_eq!(stores.present(session.id, 0, theft), RotateOutcome::Reused);
     assert!(!stores.is_live(session.id, theft));
-    assert_eq!(stores.present(session.id, 2, theft), Rotation::Gone, "the newest token is dead too");
-    assert_eq!(stores.news(theft).ended, [(session.id, theft)]);
+    assert_eq!(stores.present(session.id, 2, theft), RotateOutcome::Gone, "the newest token is dead too");
+    assert_eq!(stores.changes(theft).ended, [(session.id, theft)]);
     let expected = stores.event(EventKind::RefreshTokenReused, theft).in_session(session.id).of_user(user.id);
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
 }
@@ -315,8 +325,8 @@ pub fn rotate_reports_one_theft_once(stores: &Stores) {
     stores.present(session.id, 0, NOW + SECOND);
     stores.present(session.id, 1, NOW + SECOND * 2);
     let results = race(8, |_| stores.present(session.id, 0, NOW + SECOND * 3));
-    assert_eq!(results.iter().filter(|result| **result == Rotation::Reused).count(), 1, "{results:?}");
-    assert_eq!(results.iter().filter(|result| **result == Rotation::Gone).count(), 7, "{results:?}");
+    assert_eq!(results.iter().filter(|result| **result == RotateOutcome::Reused).count(), 1, "{results:?}");
+    assert_eq!(results.iter().filter(|result| **result == RotateOutcome::Gone).count(), 7, "{results:?}");
     let reports = stores.recorded_names().iter().filter(|name| *name == "refresh_token_reused").count();
     assert_eq!(reports, 1);
 }
@@ -329,12 +339,15 @@ pub fn rotate_changes_nothing_where_no_session_lives(stores: &Stores) {
     let before = (stores.recorded)();
     let late = NOW + IDLE;
     for generation in 0..3 {
-        assert_eq!(stores.present(SessionId::new(NOW, &*stores.entropy), generation, NOW), Rotation::Gone);
-        assert_eq!(stores.present(ended.id, generation, NOW), Rotation::Gone);
-        assert_eq!(stores.present(expired.id, generation, late), Rotation::Gone);
+        assert_eq!(
+            stores.present(SessionId::new(NOW, &*stores.random), generation, NOW),
+            RotateOutcome::Gone
+        );
+        assert_eq!(stores.present(ended.id, generation, NOW), RotateOutcome::Gone);
+        assert_eq!(stores.present(expired.id, generation, late), RotateOutcome::Gone);
     }
     assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.news(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
+    assert_eq!(stores.changes(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
 }
 
 /// Each rotation moves the end to an hour later, but not beyond the absolute one.
@@ -349,12 +362,12 @@ pub fn rotate_extends_the_session_up_to_its_absolute_end(stores: &Stores) {
         let now = NOW + elapsed;
         let expected = session.absolute_expires_at.min(now + IDLE);
         match stores.present(session.id, generation, now) {
-            Rotation::Successor { expires_at, .. } => assert_eq!(expires_at, expected),
+            RotateOutcome::Successor { expires_at, .. } => assert_eq!(expires_at, expected),
             other => panic!("{other:?} after {elapsed:?}"),
         }
         generation += 1;
     }
-    assert_eq!(stores.present(session.id, generation, NOW + ABSOLUTE), Rotation::Gone);
+    assert_eq!(stores.present(session.id, generation, NOW + ABSOLUTE), RotateOutcome::Gone);
 }
 
 /// The first end is acknowledged and recorded with the user; the next finds nothing to do.
@@ -370,9 +383,9 @@ pub fn end_is_acknowledged_once(stores: &Stores) {
 
     let before = (stores.recorded)();
     assert!(!stores.end(session.id, at + SECOND));
-    assert!(!stores.end(SessionId::new(NOW, &*stores.entropy), at));
+    assert!(!stores.end(SessionId::new(NOW, &*stores.random), at));
     assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.news(NOW).ended, [(session.id, at)], "the first end counts");
+    assert_eq!(stores.changes(NOW).ended, [(session.id, at)], "the first end counts");
 }
 
 /// A session that has expired by one clock may live by another: told to end, it ends for all of them.
@@ -386,7 +399,7 @@ pub fn end_ends_expired_sessions_too(stores: &Stores) {
     assert_eq!(sorted(ended), sorted([one, other]));
     for session in [alone, one, other] {
         assert!(!stores.is_live(session, NOW));
-        assert_eq!(stores.present(session, 0, NOW), Rotation::Gone);
+        assert_eq!(stores.present(session, 0, NOW), RotateOutcome::Gone);
     }
 }
 
@@ -395,24 +408,24 @@ pub fn end_ends_expired_sessions_too(stores: &Stores) {
 pub fn end_is_for_the_owner_alone(stores: &Stores) {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let session = stores.session(alice.id);
-    let never_was = SessionId::new(NOW, &*stores.entropy);
+    let never_was = SessionId::new(NOW, &*stores.random);
     let before = (stores.recorded)();
     for owner in [None, Some(alice.id), Some(bob.id)] {
-        assert_eq!(stores.end_of(owner, never_was, NOW), Ending::Unknown);
+        assert_eq!(stores.end_of(owner, never_was, NOW), EndOutcome::Unknown);
     }
-    let nobody = UserId::new(NOW, &*stores.entropy);
+    let nobody = UserId::new(NOW, &*stores.random);
     for foreigner in [bob.id, nobody] {
-        assert_eq!(stores.end_of(Some(foreigner), session.id, NOW), Ending::Unknown);
+        assert_eq!(stores.end_of(Some(foreigner), session.id, NOW), EndOutcome::Unknown);
     }
     assert_eq!((stores.recorded)(), before);
     assert!(stores.is_live(session.id, NOW));
 
-    assert_eq!(stores.end_of(Some(alice.id), session.id, NOW), Ending::Ended);
+    assert_eq!(stores.end_of(Some(alice.id), session.id, NOW), EndOutcome::Ended);
     assert_eq!((stores.recorded)().len(), before.len() + 1);
     for owner in [None, Some(alice.id)] {
-        assert_eq!(stores.end_of(owner, session.id, NOW), Ending::WasOver);
+        assert_eq!(stores.end_of(owner, session.id, NOW), EndOutcome::AlreadyEnded);
     }
-    assert_eq!(stores.end_of(Some(bob.id), session.id, NOW), Ending::Unknown, "nor that it was");
+    assert_eq!(stores.end_of(Some(bob.id), session.id, NOW), EndOutcome::Unknown, "nor that it was");
     assert_eq!((stores.recorded)().len(), before.len() + 1);
 }
 
@@ -428,13 +441,13 @@ pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
     assert_eq!(sorted(stores.sessions.end_all(alice.id, None, &event).unwrap()), sessions);
     assert_eq!(stores.list(alice.id, at), []);
     assert!(stores.is_live(bobs.id, at));
-    assert_eq!(stores.news(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
+    assert_eq!(stores.changes(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
 
     let again = stores.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
     assert_eq!(stores.sessions.end_all(alice.id, None, &again).unwrap(), []);
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&again)));
-    assert_eq!(stores.news(at + SECOND).ended, [], "the first end counts");
+    assert_eq!(stores.changes(at + SECOND).ended, [], "the first end counts");
 }
 
 /// One session may be spared; to spare somebody else's spares nothing.
@@ -459,7 +472,7 @@ pub fn live_ends_to_the_microsecond(stores: &Stores) {
     let session = stores.session(user.id);
     assert!(stores.is_live(session.id, NOW + IDLE - MICROSECOND));
     assert!(!stores.is_live(session.id, NOW + IDLE));
-    assert!(!stores.is_live(SessionId::new(NOW, &*stores.entropy), NOW), "an unknown session is not live");
+    assert!(!stores.is_live(SessionId::new(NOW, &*stores.random), NOW), "an unknown session is not live");
 }
 
 /// A session comes back as it was opened, and as its last rotation left it.
@@ -474,7 +487,7 @@ pub fn find_tells_what_a_session_is(stores: &Stores) {
             id: opened.id,
             user: user.id,
             opened_at: NOW,
-            newest: Rotated { generation: Generation::FIRST, at: NOW },
+            newest: CurrentGeneration { generation: Generation::FIRST, at: NOW },
             expires_at: opened.expires_at,
             client: opened.client.clone(),
         };
@@ -482,7 +495,7 @@ pub fn find_tells_what_a_session_is(stores: &Stores) {
 
         let later = NOW + SECOND;
         stores.present(opened.id, 0, later);
-        let newest = Rotated { generation: Generation::new(1), at: later };
+        let newest = CurrentGeneration { generation: Generation::new(1), at: later };
         let rotated = Session { newest, expires_at: later + IDLE, ..expected };
         assert_eq!(stores.find(opened.id, later), Some(rotated.clone()));
         stores.present(opened.id, 0, later + SECOND);
@@ -510,7 +523,7 @@ pub fn list_tells_the_live_sessions_latest_first(stores: &Stores) {
     assert_eq!(listed, found);
     assert_eq!(listed.len(), 3);
     assert_eq!(stores.list(bob.id, now), [bobs]);
-    assert_eq!(stores.list(UserId::new(NOW, &*stores.entropy), now), []);
+    assert_eq!(stores.list(UserId::new(NOW, &*stores.random), now), []);
 }
 
 /// Ends from `since` on are listed, expiries are not, and there is no floor yet.
@@ -521,10 +534,10 @@ pub fn news_lists_ends_and_no_expiries(stores: &Stores) {
     stores.end(late.id, NOW + SECOND * 2);
     let mut both = vec![(early.id, NOW + SECOND), (late.id, NOW + SECOND * 2)];
     both.sort();
-    assert_eq!(stores.news(NOW + SECOND).ended, both);
-    assert_eq!(stores.news(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
-    assert_eq!(stores.news(NOW + SECOND * 3).ended, []);
-    assert_eq!(stores.news(NOW).floor, UnixTime::EPOCH);
+    assert_eq!(stores.changes(NOW + SECOND).ended, both);
+    assert_eq!(stores.changes(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
+    assert_eq!(stores.changes(NOW + SECOND * 3).ended, []);
+    assert_eq!(stores.changes(NOW).floor, UnixTime::EPOCH);
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
@@ -535,7 +548,7 @@ pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
         stores.end(*session, NOW);
     }
     for most in 1..5 {
-        let told = stores.sessions.news(NOW, most).unwrap().ended;
+        let told = stores.sessions.changes(NOW, most).unwrap().ended;
         assert_eq!(told.len(), ended.len().min(most as usize));
         assert!(told.iter().all(|(session, at)| ended.contains(session) && *at == NOW), "{told:?}");
     }
@@ -549,7 +562,7 @@ pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
         0 => {
             for _ in 0..20 {
                 let asked = Instant::now();
-                stores.sessions.news(NOW, 100).expect("the store answers");
+                stores.sessions.changes(NOW, 100).expect("the store answers");
                 assert!(asked.elapsed() < STALE_AFTER, "{:?}", asked.elapsed());
             }
             is_over.store(true, Ordering::SeqCst);
@@ -569,19 +582,19 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
     let floor = (NOW + SECOND).next_second();
-    let raise = |at| stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+    let raise = |at| stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
     assert_eq!(raise(NOW + SECOND), floor);
     assert_eq!(raise(NOW), floor);
     let at_floor = stores.new_session(user.id, floor);
     stores.open(&at_floor);
 
-    assert_eq!(stores.news(NOW).floor, floor);
+    assert_eq!(stores.changes(NOW).floor, floor);
     assert!(!stores.is_live(old.id, floor));
-    assert_eq!(stores.present(old.id, 0, floor), Rotation::Gone);
+    assert_eq!(stores.present(old.id, 0, floor), RotateOutcome::Gone);
     assert!(!stores.end(old.id, floor));
     assert_eq!(stores.list(user.id, floor), [at_floor.id]);
     assert!(stores.is_live(at_floor.id, floor));
-    assert!(matches!(stores.present(at_floor.id, 0, floor), Rotation::Successor { .. }));
+    assert!(matches!(stores.present(at_floor.id, 0, floor), RotateOutcome::Successor { .. }));
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
 }
 
@@ -590,8 +603,8 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
 pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
     let whole = NOW.next_second();
     for (at, floor) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
-        stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
-        let news = stores.news(NOW);
+        stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+        let news = stores.changes(NOW);
         assert_eq!(news.floor, floor);
         assert!(news.time.is_none_or(|time| time.newest == news.floor), "{news:?}");
     }
@@ -602,16 +615,16 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
     let user = stores.user("Alice");
     let ahead = stores.new_session(user.id, NOW + SECOND * 40);
     stores.open(&ahead);
-    let floor = stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let floor = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     assert_eq!(floor, ahead.opened_at.next_second());
     assert!(!stores.is_live(ahead.id, ahead.opened_at));
-    assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), Rotation::Gone);
+    assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
 }
 
 /// A session that would be over at once is not opened, whether by a login or by a new password.
 pub fn open_before_the_floor_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
-    stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     let before = (stores.recorded)();
     let dead = stores.new_session(user.id, NOW);
     match stores.try_open(&dead) {

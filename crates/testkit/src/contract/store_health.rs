@@ -21,7 +21,7 @@ pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
     }
     assert_eq!(stores.recorded_names(), recorded);
     assert_eq!(stores.list(user.id, NOW), [session.id]);
-    let swept = stores.attempts.forget(
+    let swept = stores.attempts.purge_counters(
         NOW + std::time::Duration::from_secs(1_000_000),
         10,
         &stores.event(EventKind::ThrottlingEnded { attempts: 0 }, NOW),
@@ -32,7 +32,7 @@ pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
 /// A refused call does not count against other changes.
 pub fn a_refused_call_does_not_count_against_the_store(stores: &Stores) {
     let user = stores.user("alice");
-    let same_name = fixtures::new_user("alice", &*stores.entropy);
+    let same_name = fixtures::new_user("alice", &*stores.random);
     let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
     let refused = stores.users.insert(&same_name, &event);
     assert!(matches!(refused, Err(InsertUserError::UsernameTaken)), "{refused:?}");

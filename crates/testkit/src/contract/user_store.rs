@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, Confirmed, CredentialVersion, InsertUserError, UserStatus,
+    CanonicalName, ChangeUserError, CredentialVersion, InsertUserError, Reauthentication, UserStatus,
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::session::{Ending, NewSession, OpenSessionError};
+use portcullis_domain::session::{EndOutcome, NewSession, OpenSessionError};
 use portcullis_domain::time::UnixTime;
 
 use super::{RecordedEvent, Stores, race, sorted};
@@ -18,7 +18,7 @@ use crate::fixtures::{self, NOW};
 pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
     stores.user("Alice");
     for name in ["Alice", "alice", "ALICE"] {
-        let user = fixtures::new_user(name, &*stores.entropy);
+        let user = fixtures::new_user(name, &*stores.random);
         let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
         let result = stores.users.insert(&user, &event);
         assert!(matches!(result, Err(InsertUserError::UsernameTaken)), "{name}: {result:?}");
@@ -32,7 +32,7 @@ pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
 pub fn insert_lets_exactly_one_racer_win(stores: &Stores) {
     let results = race(32, |n| {
         let name = if n % 2 == 0 { "Racer" } else { "rACER" };
-        let user = fixtures::new_user(name, &*stores.entropy);
+        let user = fixtures::new_user(name, &*stores.random);
         let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
         stores.users.insert(&user, &event)
     });
@@ -66,7 +66,7 @@ pub fn finds_nothing_where_nothing_is(stores: &Stores) {
     for name in ["", "bob", "alic", "alice ", "' OR 1=1 --", "%", "al_ce", "\u{1f980}"] {
         assert!(stores.users.find_by_name(&CanonicalName::of(name)).unwrap().is_none(), "{name:?}");
     }
-    assert!(stores.users.find(UserId::new(NOW, &*stores.entropy)).unwrap().is_none());
+    assert!(stores.users.find(UserId::new(NOW, &*stores.random)).unwrap().is_none());
 }
 
 /// Names that registration would refuse are stored, shown as they are, and found without regard to case.
@@ -135,7 +135,7 @@ pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores)
 /// Of all sessions the new one is left; the version is raised, and the event is recorded whole.
 pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
     let session =
-        NewSession { id: SessionId::new(NOW, &*stores.entropy), ..stores.new_session(nobody(stores), NOW) };
+        NewSession { id: SessionId::new(NOW, &*stores.random), ..stores.new_session(nobody(stores), NOW) };
     let change = |user: UserId, at| {
         let session = NewSession { user, opened_at: at, ..session.clone() };
         let event = stores.event(EventKind::PasswordChanged, at).of_user(user).in_session(session.id);
@@ -175,7 +175,7 @@ pub fn change_password_after_a_change_is_refused(stores: &Stores) {
     }
     assert_eq!((stores.recorded)(), before);
     assert_eq!(stores.list(changed, NOW), [other.id]);
-    assert_eq!(stores.news(NOW).ended, []);
+    assert_eq!(stores.changes(NOW).ended, []);
 }
 
 /// Nor does one whose own session is over, or not one's own, however well the password is known.
@@ -184,7 +184,7 @@ pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
     let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
     stores.end(over.id, NOW);
     let before = (stores.recorded)();
-    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.entropy)] {
+    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.random)] {
         let session = stores.new_session(user.id, NOW);
         let result = change_password(stores, acting, "new", &session);
         assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
@@ -306,7 +306,7 @@ pub fn delete_ends_the_sessions(stores: &Stores) {
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         for session in ended.iter().flatten() {
             for owner in [None, Some(user)] {
-                assert_eq!(stores.end_of(owner, *session, at), Ending::WasOver);
+                assert_eq!(stores.end_of(owner, *session, at), EndOutcome::AlreadyEnded);
             }
         }
         assert_eq!(stores.list(user, at), []);
@@ -330,7 +330,7 @@ pub fn delete_frees_the_name(stores: &Stores) {
     let found = stores.users.find_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
     assert_eq!(found.id, new.id);
     assert_eq!(stores.list(new.id, NOW), []);
-    assert_eq!(stores.end_of(Some(new.id), session.id, NOW), Ending::Unknown);
+    assert_eq!(stores.end_of(Some(new.id), session.id, NOW), EndOutcome::Unknown);
     assert!(stores.users.find(old.id).unwrap().is_none());
 }
 
@@ -354,7 +354,7 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
     }
     assert_eq!((stores.recorded)(), before);
     assert!(stores.is_live(session.id, NOW));
-    assert_eq!(stores.news(NOW).ended, []);
+    assert_eq!(stores.changes(NOW).ended, []);
 
     for user in [changed, disabled] {
         stores.users.delete(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
@@ -368,7 +368,7 @@ pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
     let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
     stores.end(over.id, NOW);
     let before = (stores.recorded)();
-    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.entropy)] {
+    for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.random)] {
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user.id);
         let result = stores.users.delete(user.id, Some(confirmed_in(stores, acting)), &event);
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
@@ -402,11 +402,7 @@ pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
         stores.users.enable(nobody, &event).map(|()| vec![]),
         stores.users.set_password(nobody, &hash("new"), &event),
         stores.users.delete(nobody, None, &event),
-        stores.users.delete(
-            nobody,
-            Some(confirmed_in(stores, SessionId::new(NOW, &*stores.entropy))),
-            &event,
-        ),
+        stores.users.delete(nobody, Some(confirmed_in(stores, SessionId::new(NOW, &*stores.random))), &event),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
     assert!(!stores.users.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
@@ -414,13 +410,13 @@ pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
 }
 
 fn nobody(stores: &Stores) -> UserId {
-    UserId::new(NOW, &*stores.entropy)
+    UserId::new(NOW, &*stores.random)
 }
 
 /// The password was confirmed before it was ever changed.
-fn confirmed_in(stores: &Stores, session: SessionId) -> Confirmed {
-    let attempt = fixtures::right_attempt(nobody(stores), NOW, &*stores.entropy);
-    Confirmed { session, credential_version: CredentialVersion::FIRST, attempt }
+fn confirmed_in(stores: &Stores, session: SessionId) -> Reauthentication {
+    let attempt = fixtures::successful_attempt(nobody(stores), NOW, &*stores.random);
+    Reauthentication { session, credential_version: CredentialVersion::FIRST, attempt }
 }
 
 fn hash(password: &str) -> PasswordHash {
@@ -455,7 +451,7 @@ fn ends_the_sessions(
     assert_eq!(ended, expected, "the live ones");
     assert!([first.id, second.id].iter().all(|id| !stores.is_live(*id, later)));
     assert!(stores.is_live(bobs.id, later));
-    let told = stores.news(later);
+    let told = stores.changes(later);
     assert_eq!(told.ended, expected.iter().map(|id| (*id, later)).collect::<Vec<_>>());
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == event_name).count(), 1);
     alice.id

@@ -1,28 +1,30 @@
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::ports::StoreError;
-use portcullis_domain::throttle::{Attempt, AttemptStore, Counter, Pseudonym, Reservation, end_of};
+use portcullis_domain::throttle::{
+    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt, end_of,
+};
 use portcullis_domain::time::UnixTime;
 
 use super::{MemoryStore, StoredCounter};
 
 impl AttemptStore for MemoryStore {
-    fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
         Ok(self.lock().counters.get(&counter).map(|stored| stored.counter))
     }
 
-    fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError> {
+    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
         let mut state = self.lock();
         let before = state.counters.get(&attempt.counter).map(|stored| stored.counter);
-        let Some(counter) = Counter::after_an_attempt(before, attempt.now) else {
+        let Some(counter) = AttemptCounter::after_an_attempt(before, attempt.now) else {
             let until = before.map_or(attempt.now, |counter| counter.next_at);
-            return Ok(Reservation::Refused { until });
+            return Ok(AttemptDecision::Refused { until });
         };
         state.record_all(attempt.event_after(counter.attempts).into_iter().collect())?;
         state.counters.insert(attempt.counter, StoredCounter { counter, user: attempt.user });
-        Ok(Reservation::Granted { attempts: counter.attempts })
+        Ok(AttemptDecision::Granted { attempts: counter.attempts })
     }
 
-    fn forget(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
         let mut state = self.lock();
         let over = state.counters.iter().filter(|(_, stored)| stored.counter.is_over(now));
         let over: Vec<_> = over.take(most as usize).map(|(key, stored)| (*key, *stored)).collect();

@@ -1,10 +1,10 @@
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::maintenance::{Sweep, Swept};
+use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    Ending, NewSession, News, OpenSessionError, Presentation, Presented, Rotated, Rotation, Session,
-    SessionStore,
+    CurrentGeneration, EndOutcome, NewSession, OpenSessionError, ReuseCheck, RotateOutcome, RotateRequest,
+    Session, SessionChanges, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -36,27 +36,31 @@ impl SessionStore for MemoryStore {
         Ok(too_many)
     }
 
-    fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError> {
+    fn rotate(
+        &self,
+        presented: &RotateRequest,
+        on_reuse: &SecurityEvent,
+    ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.lock();
         let now = presented.now;
         let Some(session) = state.live_session(presented.session, now) else {
-            return Ok(Rotation::Gone);
+            return Ok(RotateOutcome::Gone);
         };
         let user = session.opened.user;
-        match Presented::judge(presented.generation, session.newest, now, presented.grace) {
-            Presented::Current => {
-                session.newest = Rotated { generation: session.newest.generation.next(), at: now };
+        match ReuseCheck::validate(presented.generation, session.newest, now, presented.grace) {
+            ReuseCheck::Current => {
+                session.newest = CurrentGeneration { generation: session.newest.generation.next(), at: now };
                 session.expires_at = session.opened.absolute_expires_at.min(now + presented.idle);
             }
-            Presented::Repeated => {}
-            Presented::Ahead => return Ok(Rotation::Ahead),
-            Presented::Reused => {
+            ReuseCheck::Repeated => {}
+            ReuseCheck::Ahead => return Ok(RotateOutcome::Ahead),
+            ReuseCheck::Reused => {
                 state.record(on_reuse.clone().of_user(user))?;
                 state.end(presented.session, now);
-                return Ok(Rotation::Reused);
+                return Ok(RotateOutcome::Reused);
             }
         }
-        Ok(Rotation::Successor {
+        Ok(RotateOutcome::Successor {
             user,
             generation: session.newest.generation,
             opened_at: session.opened.opened_at,
@@ -69,21 +73,21 @@ impl SessionStore for MemoryStore {
         session: SessionId,
         owner: Option<UserId>,
         event: &SecurityEvent,
-    ) -> Result<Ending, StoreError> {
+    ) -> Result<EndOutcome, StoreError> {
         let mut state = self.lock();
         let Some(stored) = state.sessions.get(&session) else {
-            return Ok(Ending::Unknown);
+            return Ok(EndOutcome::Unknown);
         };
         let user = stored.opened.user;
         if owner.is_some_and(|owner| owner != user) {
-            return Ok(Ending::Unknown);
+            return Ok(EndOutcome::Unknown);
         }
         if !stored.may_end(state.floor) {
-            return Ok(Ending::WasOver);
+            return Ok(EndOutcome::AlreadyEnded);
         }
         state.record(event.clone().of_user(user))?;
         state.end(session, event.at);
-        Ok(Ending::Ended)
+        Ok(EndOutcome::Ended)
     }
 
     fn end_all(
@@ -97,7 +101,7 @@ impl SessionStore for MemoryStore {
         Ok(state.end_sessions_of(user, except, event.at))
     }
 
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
         let newest = state.sessions.values().map(|session| session.opened.opened_at).max();
@@ -118,21 +122,21 @@ impl SessionStore for MemoryStore {
         Ok(live)
     }
 
-    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
+    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let state = self.lock();
         let ended = state.sessions.values().filter_map(|s| Some((s.opened.id, s.ended_at?)));
         let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
-        Ok(News { ended: ended.collect(), floor: state.floor, time: state.store_time() })
+        Ok(SessionChanges { ended: ended.collect(), floor: state.floor, time: state.store_time() })
     }
 
-    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         let mut state = self.lock();
         state.newest = state.newest.max(sweep.now);
-        match state.sweeper {
+        match state.purger {
             Some((other, until)) if other != sweep.instance && sweep.now < until => {
-                return Ok(Swept::NotOurTurn);
+                return Ok(PurgeOutcome::NotThisInstance);
             }
-            _ => state.sweeper = Some((sweep.instance, sweep.now + sweep.turn)),
+            _ => state.purger = Some((sweep.instance, sweep.now + sweep.turn)),
         }
         let floor = Some(state.floor).filter(|floor| *floor < sweep.over_before).unwrap_or_default();
         let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
@@ -146,6 +150,6 @@ impl SessionStore for MemoryStore {
         }
         let is_full = step.len() == sweep.batch as usize;
         let next = step.last().filter(|_| is_full).map(|(id, _)| *id);
-        Ok(Swept::Step { deleted: over.len(), next })
+        Ok(PurgeOutcome::Step { deleted: over.len(), next })
     }
 }

@@ -1,5 +1,5 @@
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, Confirmed, InsertUserError, NewUser, User, UserStatus, UserStore,
+    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStatus, UserStore,
 };
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
@@ -94,7 +94,7 @@ impl UserStore for MemoryStore {
     fn delete(
         &self,
         id: UserId,
-        confirmed: Option<Confirmed>,
+        confirmed: Option<Reauthentication>,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         let mut state = self.lock();

@@ -22,7 +22,7 @@ pub(crate) const MEASUREMENT: Measurement = Measurement {
 #[derive(Clone, Copy, Debug)]
 enum Side {
     Refresh,
-    Rotation,
+    RotateOutcome,
     Me,
     Select,
 }
@@ -34,13 +34,13 @@ fn run(bench: &Bench) -> Result<Vec<Row>> {
     postgres.execute(SESSIONS_OF_PGBENCH)?;
     let mut rates: [Vec<f64>; 4] = Default::default();
     for round in bench.progress.rounds() {
-        for side in round.order(&[Side::Refresh, Side::Rotation, Side::Me, Side::Select]) {
+        for side in round.order(&[Side::Refresh, Side::RotateOutcome, Side::Me, Side::Select]) {
             postgres.checkpoint()?;
             let pgbench = |script: &str| postgres.pgbench(folder.path(), script, CONNECTIONS, bench.length);
             rates[side as usize].push(match side {
                 Side::Refresh => refresh(bench, &start(bench, &postgres, folder.path())?)?,
                 Side::Me => me(bench, &start(bench, &postgres, folder.path())?)?,
-                Side::Rotation => pgbench(&script(A_SESSION, ROTATION))?,
+                Side::RotateOutcome => pgbench(&script(A_SESSION, ROTATION))?,
                 Side::Select => pgbench(&script(A_USER, SELECT))?,
             });
         }

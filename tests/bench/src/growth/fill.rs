@@ -10,9 +10,9 @@ use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, RunQueryDsl};
 use portcullis_adapters::db::DatabaseUrl;
 use portcullis_adapters::hashing::{BcryptCost, HashScheme, SchemeHasher};
-use portcullis_adapters::system::{OsEntropy, SystemClock};
+use portcullis_adapters::system::{OsRandom, SystemClock};
 use portcullis_domain::password::policy::PasswordPolicy;
-use portcullis_domain::password::{PasswordAttempt, PasswordHasher as _};
+use portcullis_domain::password::{PasswordHasher as _, PlaintextPassword};
 use portcullis_domain::ports::Clock as _;
 
 use super::plans::Direct;
@@ -103,8 +103,8 @@ pub(crate) fn cheapest() -> Result<HashScheme> {
 }
 
 fn hash(scheme: HashScheme) -> Result<String> {
-    let hasher = SchemeHasher::new(scheme, Arc::new(OsEntropy));
-    let attempt = PasswordAttempt::new(PASSWORD.to_owned());
+    let hasher = SchemeHasher::new(scheme, Arc::new(OsRandom));
+    let attempt = PlaintextPassword::new(PASSWORD.to_owned());
     let accepted = PasswordPolicy::default().accept(&attempt, "");
     let accepted = accepted.map_err(|broken| anyhow!("the password breaks {broken:?}"))?;
     Ok(hasher.hash(&accepted)?.expose().to_owned())

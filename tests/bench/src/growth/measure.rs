@@ -132,7 +132,7 @@ impl Side {
                 let number = spread(self.refreshes, self.users);
                 self.refreshes += 1;
                 let claims = RefreshClaims { session: session_id(number), generation: Generation::FIRST };
-                let token = self.tokens.seal(claims);
+                let token = self.tokens.issue(claims);
                 let body = json!({"refresh_token": token.expose()}).to_string();
                 let (took, answer) = self.timed(call, &post(self.address, "/refresh", &body))?;
                 let answer: Value = serde_json::from_slice(&answer.body)?;

@@ -9,8 +9,8 @@ use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::UserId;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::throttle::{
-    Attempt, AttemptStore, Counter, FORGOTTEN_AFTER, KnownNetwork, Pseudonym, Reservation, RightAttempt,
-    SCHEDULE, end_of,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, KnownNetwork, LoginAttempt,
+    SCHEDULE, SuccessfulAttempt, end_of,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -23,47 +23,47 @@ use crate::db::schema::sql_types::{Id, Moment};
 use crate::db::types::{DbId, DbTime};
 
 impl AttemptStore for Database {
-    fn find(&self, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
         self.read(|connection| find(connection, counter))
     }
 
     /// Most attempts are one statement and one round trip. What it leaves out is looked at again by a transaction: the
     /// attempt that is recorded, and those that come too early.
-    fn reserve(&self, attempt: &Attempt) -> Result<Reservation, StoreError> {
+    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
         let begun = Instant::now();
         let of_statement = attempt.clone();
         if let Some(attempts) =
-            self.statement(move |connection| reserve(connection, &of_statement, Scope::Unrecorded))?
+            self.statement(move |connection| begin(connection, &of_statement, Scope::Unrecorded))?
         {
-            return Ok(Reservation::Granted { attempts });
+            return Ok(AttemptDecision::Granted { attempts });
         }
-        self.transaction_since(begun, |connection| match reserve(connection, attempt, Scope::All)? {
+        self.transaction_since(begun, |connection| match begin(connection, attempt, Scope::All)? {
             Some(attempts) => {
                 if let Some(event) = attempt.event_after(attempts) {
                     insert_event(connection, &event)?;
                 }
-                Ok(Reservation::Granted { attempts })
+                Ok(AttemptDecision::Granted { attempts })
             }
             None => {
                 let counter = find(connection, attempt.counter)?;
                 // Where it was forgiven this moment, it may come again at once.
                 let until = counter.map_or(attempt.now, |counter| counter.next_at.max(attempt.now));
-                Ok(Reservation::Refused { until })
+                Ok(AttemptDecision::Refused { until })
             }
         })
     }
 
-    fn forget(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
         self.transaction(|connection| {
             let mut over = lock_forgotten(connection, now, most.into()).map_err(store_error)?;
             let room = i64::from(most).saturating_sub_unsigned(over.len() as u64);
             over.extend(lock_unknown(connection, now, room).map_err(store_error)?);
-            let pseudonyms = over.iter().map(|row| row.pseudonym.as_slice());
-            diesel::delete(attempt_counters::table.filter(attempt_counters::pseudonym.eq_any(pseudonyms)))
+            let account_keys = over.iter().map(|row| row.pseudonym.as_slice());
+            diesel::delete(attempt_counters::table.filter(attempt_counters::pseudonym.eq_any(account_keys)))
                 .execute(connection)
                 .map_err(store_error)?;
             for row in &over {
-                let counter = row.pseudonym.as_slice().try_into().map(Pseudonym::from_bytes);
+                let counter = row.pseudonym.as_slice().try_into().map(AccountKey::from_bytes);
                 let event = counter.ok().and_then(|counter| end_of(counter, number(row.attempts), ended));
                 if let Some(event) = event {
                     let user = row.user_id.map(|DbId(user)| UserId::from_uuid(user));
@@ -78,7 +78,7 @@ impl AttemptStore for Database {
 /// Begins a counter anew in the transaction of what the right password allows.
 pub(in crate::db) fn forgive(
     connection: &mut AnyConnection,
-    attempt: &RightAttempt,
+    attempt: &SuccessfulAttempt,
 ) -> Result<(), StoreError> {
     let counter = attempt_counters::table.find(attempt.counter.as_bytes().as_slice());
     let attempts: Option<i64> = diesel::delete(counter)
@@ -95,14 +95,14 @@ pub(in crate::db) fn forgive(
     }
 }
 
-fn find(connection: &mut AnyConnection, counter: Pseudonym) -> Result<Option<Counter>, StoreError> {
+fn find(connection: &mut AnyConnection, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
     let row: Option<(i64, DbTime, Option<DbTime>)> = attempt_counters::table
         .find(counter.as_bytes().as_slice())
         .select((attempt_counters::attempts, attempt_counters::next_at, attempt_counters::known_until))
         .first(connection)
         .optional()
         .map_err(store_error)?;
-    Ok(row.map(|(attempts, DbTime(next_at), known_until)| Counter {
+    Ok(row.map(|(attempts, DbTime(next_at), known_until)| AttemptCounter {
         attempts: number(attempts),
         next_at,
         known_until: known_until.map(|DbTime(until)| until),
@@ -161,10 +161,10 @@ enum Scope {
 }
 
 /// Counts an attempt and says the how manieth it is, decided under the row's lock: in SQL what
-/// [`Counter::after_an_attempt`] says. `None` where it is not counted.
-fn reserve(
+/// [`AttemptCounter::after_an_attempt`] says. `None` where it is not counted.
+fn begin(
     connection: &mut AnyConnection,
-    attempt: &Attempt,
+    attempt: &LoginAttempt,
     scope: Scope,
 ) -> Result<Option<u32>, StoreError> {
     let reserve = Reserve {
@@ -189,7 +189,7 @@ const _: () = assert!(SCHEDULE.free > 1, "the first attempt would begin the wait
 /// One statement. Diesel has no `ON CONFLICT` for both databases at once, and would prepare it anew every time.
 struct Reserve {
     scope: Scope,
-    counter: Pseudonym,
+    counter: AccountKey,
     user: Option<DbId>,
     now: DbTime,
     /// What was allowed then is forgotten now.
@@ -254,7 +254,11 @@ impl QueryId for Reserve {
 impl<Connection> RunQueryDsl<Connection> for Reserve {}
 
 /// Keeps a network from which somebody just logged in, with a counter at zero.
-fn know(connection: &mut AnyConnection, known: &KnownNetwork, attempt: &RightAttempt) -> QueryResult<()> {
+fn know(
+    connection: &mut AnyConnection,
+    known: &KnownNetwork,
+    attempt: &SuccessfulAttempt,
+) -> QueryResult<()> {
     let know = Know {
         counter: known.counter,
         user: attempt.ended.user.map(|user| DbId(user.as_uuid())),
@@ -270,7 +274,7 @@ fn know(connection: &mut AnyConnection, known: &KnownNetwork, attempt: &RightAtt
 
 /// One statement, as [`Reserve`] is.
 struct Know {
-    counter: Pseudonym,
+    counter: AccountKey,
     user: Option<DbId>,
     now: DbTime,
     until: DbTime,

@@ -1,5 +1,5 @@
 use diesel::prelude::*;
-use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
+use portcullis_domain::audit::{AuditLog, SecurityEvent, StoredEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::ports::StoreError;
@@ -11,7 +11,7 @@ use crate::db::error::{CorruptRow, store_error};
 use crate::db::schema::security_events;
 use crate::db::types::{DbId, DbTime};
 
-impl EventLog for Database {
+impl AuditLog for Database {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         let event = event.clone();
         self.statement(move |connection| insert_event(connection, &event))
@@ -22,7 +22,7 @@ impl EventLog for Database {
         user: UserId,
         before: Option<EventId>,
         most: u32,
-    ) -> Result<Vec<PastEvent>, StoreError> {
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         // No id of an event is the last of all.
         let before = before.map_or(Uuid::max(), EventId::as_uuid);
         self.read(|connection| {
@@ -34,7 +34,7 @@ impl EventLog for Database {
                 .select(PastEventRow::as_select())
                 .load(connection)
                 .map_err(store_error)?;
-            found.into_iter().map(PastEvent::try_from).collect()
+            found.into_iter().map(StoredEvent::try_from).collect()
         })
     }
 }
@@ -51,7 +51,7 @@ struct PastEventRow {
     agent: Option<String>,
 }
 
-impl TryFrom<PastEventRow> for PastEvent {
+impl TryFrom<PastEventRow> for StoredEvent {
     type Error = StoreError;
 
     fn try_from(row: PastEventRow) -> Result<Self, StoreError> {

@@ -6,11 +6,11 @@ use diesel::sql_types::Bool;
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::maintenance::{Sweep, Swept};
+use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    CLOCK_TOLERANCE, Ending, Generation, NewSession, News, OpenSessionError, Presentation, Rotated, Rotation,
-    Session, SessionStore,
+    CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome,
+    RotateRequest, Session, SessionChanges, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
@@ -49,7 +49,11 @@ impl SessionStore for Database {
 
     /// The good cases are one statement and one round trip. What it does not match is looked at again by
     /// `end_reused`, one statement under the same lock too; a rotation in between only makes an old token older.
-    fn rotate(&self, presented: &Presentation, on_reuse: &SecurityEvent) -> Result<Rotation, StoreError> {
+    fn rotate(
+        &self,
+        presented: &RotateRequest,
+        on_reuse: &SecurityEvent,
+    ) -> Result<RotateOutcome, StoreError> {
         let begun = Instant::now();
         let of_statement = *presented;
         match self.statement(move |connection| succeed(connection, &of_statement))? {
@@ -57,11 +61,11 @@ impl SessionStore for Database {
             None => self.transaction_since(begun, |connection| match end_reused(connection, presented)? {
                 Some(user) => {
                     insert_event(connection, &on_reuse.clone().of_user(user))?;
-                    Ok(Rotation::Reused)
+                    Ok(RotateOutcome::Reused)
                 }
                 None => match find_live(connection, presented.session, presented.now)? {
-                    Some(_live) => Ok(Rotation::Ahead),
-                    None => Ok(Rotation::Gone),
+                    Some(_live) => Ok(RotateOutcome::Ahead),
+                    None => Ok(RotateOutcome::Gone),
                 },
             }),
         }
@@ -72,7 +76,7 @@ impl SessionStore for Database {
         session: SessionId,
         owner: Option<UserId>,
         event: &SecurityEvent,
-    ) -> Result<Ending, StoreError> {
+    ) -> Result<EndOutcome, StoreError> {
         self.transaction(|connection| {
             let is_theirs = || {
                 let owner = owner.map(|owner| DbId(owner.as_uuid()));
@@ -87,11 +91,11 @@ impl SessionStore for Database {
                 .map_err(store_error)?;
             if let Some(DbId(user)) = ended {
                 insert_event(connection, &event.clone().of_user(UserId::from_uuid(user)))?;
-                return Ok(Ending::Ended);
+                return Ok(EndOutcome::Ended);
             }
             let over: Option<DbId> =
                 theirs().select(sessions::id).first(connection).optional().map_err(store_error)?;
-            Ok(over.map_or(Ending::Unknown, |_id| Ending::WasOver))
+            Ok(over.map_or(EndOutcome::Unknown, |_id| EndOutcome::AlreadyEnded))
         })
     }
 
@@ -109,9 +113,9 @@ impl SessionStore for Database {
         })
     }
 
-    fn raise_floor(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.transaction(|connection| {
-            let floor = shared::raise_floor(connection, event.at).map_err(store_error)?;
+            let floor = shared::invalidate_all(connection, event.at).map_err(store_error)?;
             insert_event(connection, event)?;
             Ok(floor)
         })
@@ -134,7 +138,7 @@ impl SessionStore for Database {
         })
     }
 
-    fn news(&self, since: UnixTime, most: u32) -> Result<News, StoreError> {
+    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         self.watch(|connection, seen| {
             let ended: Vec<(DbId, Option<DbTime>)> = sessions::table
                 .filter(sessions::ended_at.ge(DbTime(since)))
@@ -147,16 +151,16 @@ impl SessionStore for Database {
                 .map_err(store_error)?;
             let ended =
                 ended.into_iter().filter_map(|(DbId(id), at)| Some((SessionId::from_uuid(id), at?.0)));
-            Ok(News { ended: ended.collect(), floor: seen.floor, time: Some(seen.time) })
+            Ok(SessionChanges { ended: ended.collect(), floor: seen.floor, time: Some(seen.time) })
         })
     }
 
-    fn sweep(&self, sweep: &Sweep) -> Result<Swept, StoreError> {
+    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         self.transaction(|connection| {
             let is_our_turn = shared::take_turn(connection, sweep).map_err(store_error)?;
             shared::leave_mark(connection, sweep.now).map_err(store_error)?;
             if !is_our_turn {
-                return Ok(Swept::NotOurTurn);
+                return Ok(PurgeOutcome::NotThisInstance);
             }
             // Whatever was opened before it has been over as long as the floor is old.
             let floor = shared::floor(connection).map_err(store_error)?;
@@ -171,7 +175,7 @@ impl SessionStore for Database {
                 .load(connection)
                 .map_err(store_error)?;
             let Some(&last) = step.last() else {
-                return Ok(Swept::Step { deleted: 0, next: None });
+                return Ok(PurgeOutcome::Step { deleted: 0, next: None });
             };
             let over = sessions::table.filter(sessions::id.gt(after)).filter(sessions::id.le(last)).filter(
                 coalesce(sessions::ended_at, sessions::expires_at)
@@ -180,7 +184,7 @@ impl SessionStore for Database {
             );
             let deleted = diesel::delete(over).execute(connection).map_err(store_error)?;
             let is_full = step.len() == sweep.batch as usize;
-            Ok(Swept::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
+            Ok(PurgeOutcome::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
         })
     }
 }
@@ -289,11 +293,11 @@ fn session_ids(ids: Vec<DbId>) -> Vec<SessionId> {
 struct RotationStatement;
 
 /// Gives the successor where the presented generation is current, or the one before within the grace: in SQL what
-/// [`Presented::judge`](portcullis_domain::session::Presented::judge) says, decided under the row's lock. Either way
+/// [`ReuseCheck::validate`](portcullis_domain::session::ReuseCheck::validate) says, decided under the row's lock. Either way
 /// the newest generation is then the one after the presented one.
 fn succeed(
     connection: &mut AnyConnection,
-    presented: &Presentation,
+    presented: &RotateRequest,
 ) -> Result<Option<SuccessorRow>, StoreError> {
     let (current, successor) = generations(presented);
     let is_current = || sessions::generation.eq(current);
@@ -323,7 +327,7 @@ fn succeed(
 /// Ends the session where the presented generation is a copy: older than the newest and not in the grace.
 fn end_reused(
     connection: &mut AnyConnection,
-    presented: &Presentation,
+    presented: &RotateRequest,
 ) -> Result<Option<UserId>, StoreError> {
     let (_, successor) = generations(presented);
     let reused = sessions::table
@@ -349,7 +353,7 @@ fn find_live(
     live.select(SessionRow::as_select()).first(connection).optional().map_err(store_error)
 }
 
-fn generations(presented: &Presentation) -> (i64, i64) {
+fn generations(presented: &RotateRequest) -> (i64, i64) {
     let current = i64::from(presented.generation.get());
     (current, current + 1)
 }
@@ -373,7 +377,7 @@ fn may_end() -> _ {
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]
-fn in_grace(presented: &Presentation) -> _ {
+fn in_grace(presented: &RotateRequest) -> _ {
     let earliest: DbTime = DbTime(presented.now - presented.grace);
     let latest: DbTime = DbTime(presented.now + CLOCK_TOLERANCE);
     sessions::rotated_at.between(earliest, latest)
@@ -394,8 +398,8 @@ struct SuccessorRow {
 }
 
 impl SuccessorRow {
-    fn into_successor(self, session: SessionId) -> Result<Rotation, StoreError> {
-        Ok(Rotation::Successor {
+    fn into_successor(self, session: SessionId) -> Result<RotateOutcome, StoreError> {
+        Ok(RotateOutcome::Successor {
             user: UserId::from_uuid(self.user_id.0),
             generation: generation(self.generation, session.as_uuid())?,
             opened_at: self.opened_at.0,
@@ -428,7 +432,7 @@ impl TryFrom<SessionRow> for Session {
             id: SessionId::from_uuid(id),
             user: UserId::from_uuid(row.user_id.0),
             opened_at: row.opened_at.0,
-            newest: Rotated { generation: generation(row.generation, id)?, at: row.rotated_at.0 },
+            newest: CurrentGeneration { generation: generation(row.generation, id)?, at: row.rotated_at.0 },
             expires_at: row.expires_at.0,
             client: ClientInfo::new(address, row.agent.as_deref()),
         })

@@ -1,8 +1,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, Confirmed, CredentialVersion, InsertUserError, NewUser, User, UserStatus,
-    UserStore, Username,
+    CanonicalName, ChangeUserError, CredentialVersion, InsertUserError, NewUser, Reauthentication, User,
+    UserStatus, UserStore, Username,
 };
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
@@ -138,7 +138,7 @@ impl UserStore for Database {
     fn delete(
         &self,
         id: UserId,
-        confirmed: Option<Confirmed>,
+        confirmed: Option<Reauthentication>,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         self.transaction(|connection| {

@@ -51,7 +51,7 @@ pub fn holds(body: &[u8]) {
 /// As a login is, and with something that may be missing.
 struct Form {
     username: String,
-    password: PasswordAttempt,
+    password: PlaintextPassword,
     note: Option<String>,
 }
 

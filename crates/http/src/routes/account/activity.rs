@@ -10,7 +10,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, PastEvent};
+use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId};
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
@@ -88,8 +88,8 @@ pub(crate) struct EventBody<'a> {
     user_agent: Option<&'a str>,
 }
 
-impl<'a> From<&'a PastEvent> for EventBody<'a> {
-    fn from(event: &'a PastEvent) -> Self {
+impl<'a> From<&'a StoredEvent> for EventBody<'a> {
+    fn from(event: &'a StoredEvent) -> Self {
         Self {
             id: event.id,
             kind: &event.kind,

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
-use portcullis_domain::password::{PasswordAttempt, PasswordChange};
+use portcullis_domain::password::{PasswordChange, PlaintextPassword};
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -47,11 +47,11 @@ pub(crate) struct ChangePasswordRequest {
     /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
-    current_password: PasswordAttempt,
+    current_password: PlaintextPassword,
     /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "An0ther-horse battery")]
-    new_password: PasswordAttempt,
+    new_password: PlaintextPassword,
 }
 
 impl FromFields for ChangePasswordRequest {

@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -63,7 +63,7 @@ pub(crate) struct DeleteAccountRequest {
     /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
-    current_password: PasswordAttempt,
+    current_password: PlaintextPassword,
 }
 
 impl FromFields for DeleteAccountRequest {

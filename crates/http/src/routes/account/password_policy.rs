@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::password::policy::PasswordPolicy;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -58,7 +58,7 @@ impl From<&PasswordPolicy> for PasswordPolicyResponse {
         let always = [ViolationCode::ContainsUsername, ViolationCode::InvalidCharacter];
         Self {
             min_length: policy.min_length,
-            max_length: PasswordAttempt::MAX_LENGTH,
+            max_length: PlaintextPassword::MAX_LENGTH,
             require: RequiredCharacters {
                 upper: policy.require_upper,
                 lower: policy.require_lower,

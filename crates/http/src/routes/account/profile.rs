@@ -18,7 +18,7 @@ use crate::routes::HandlerResult;
     security(("access_token" = [])),
 )]
 pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> HandlerResult {
-    let user = api.blocking(Pool::Data, move |auth| auth.me(&bearer.0)).await??;
+    let user = api.blocking(Pool::Data, move |auth| auth.profile(&bearer.0)).await??;
     Ok(json::json(StatusCode::OK, &UserBody::from(&user)))
 }
 

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::account::Registration;
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -45,7 +45,7 @@ pub(crate) struct RegisterRequest {
     /// `GET /password-policy` returns the further rules. The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
-    password: PasswordAttempt,
+    password: PlaintextPassword,
 }
 
 impl FromFields for RegisterRequest {

@@ -131,9 +131,9 @@ mod tests {
             health: Arc::new(gate),
             ..portcullis_testkit::ports()
         };
-        let (time, entropy) = (Arc::clone(&ports.clock), Arc::clone(&ports.entropy));
-        let auth = AuthService::new(ports, portcullis_domain::Rules::default());
-        let api = Api::new(auth, HttpConfig::default(), time, entropy).unwrap();
+        let (time, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
+        let auth = AuthService::new(ports, portcullis_domain::AuthConfig::default());
+        let api = Api::new(auth, HttpConfig::default(), time, random).unwrap();
         Fixture { api, clock, checks, has_started, open }
     }
 

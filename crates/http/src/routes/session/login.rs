@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
-use portcullis_domain::password::PasswordAttempt;
+use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::session::Credentials;
 use utoipa::ToSchema;
 
@@ -50,7 +50,7 @@ pub(crate) struct LoginRequest {
     /// The length is counted in code points after Unicode NFC.
     #[schema(value_type = String, format = Password, max_length = 256, pattern = "^[^\\u0000]*$",
         example = "Corr3ct-horse battery")]
-    password: PasswordAttempt,
+    password: PlaintextPassword,
 }
 
 impl FromFields for LoginRequest {

@@ -1,14 +1,14 @@
-//! Promises of [`EventLog`](portcullis_domain::audit::EventLog).
+//! Promises of [`AuditLog`](portcullis_domain::audit::AuditLog).
 
 use std::num::NonZeroU32;
 
 use portcullis_domain::account::{ChangeUserError, CredentialVersion, InsertUserError, UserStatus};
-use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, PastEvent, SecurityEvent};
+use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, SecurityEvent, StoredEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::session::{Generation, NewSession, OpenSessionError, Presentation, Rotation};
-use portcullis_domain::throttle::{Attempt, Pseudonym, SCHEDULE};
+use portcullis_domain::session::{Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest};
+use portcullis_domain::throttle::{AccountKey, LoginAttempt, SCHEDULE};
 use portcullis_domain::time::UnixTime;
 
 use super::{RecordedEvent, Stores};
@@ -17,8 +17,8 @@ use crate::fixtures::{self, IDLE, NOW};
 /// Every field comes back as it was recorded.
 // ASVS 16.2.1
 pub fn record_keeps_everything(stores: &Stores) {
-    let user = UserId::new(NOW, &*stores.entropy);
-    let session = SessionId::new(NOW, &*stores.entropy);
+    let user = UserId::new(NOW, &*stores.random);
+    let session = SessionId::new(NOW, &*stores.random);
     let kind = EventKind::LoginFailed(LoginFailure::WrongPassword);
     let event = stores.event(kind, NOW).of_user(user).in_session(session);
     stores.events.record(&event).unwrap();
@@ -39,19 +39,19 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
 
 /// A user is told the own events alone, with all that they hold, the latest first; as many as asked for.
 pub fn of_user_tells_no_event_of_others(stores: &Stores) {
-    let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*stores.entropy));
-    let session = SessionId::new(NOW, &*stores.entropy);
+    let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*stores.random));
+    let session = SessionId::new(NOW, &*stores.random);
     let failed = EventKind::LoginFailed(LoginFailure::WrongPassword);
     let (mut hers, mut his) = (Vec::new(), Vec::new());
     for n in 0..4 {
         let at = NOW + std::time::Duration::from_millis(n);
         let event = stores.event(failed, at).of_user(alice).in_session(session);
         stores.events.record(&event).unwrap();
-        hers.push(PastEvent::from(&event));
+        hers.push(StoredEvent::from(&event));
         let event =
             SecurityEvent { client: ClientInfo::default(), ..stores.event(EventKind::HashUpgraded, at) };
         stores.events.record(&event.clone().of_user(bob)).unwrap();
-        his.push(PastEvent::from(&event));
+        his.push(StoredEvent::from(&event));
         stores.events.record(&stores.event(EventKind::LoginFailed(LoginFailure::UnknownUser), at)).unwrap();
     }
     hers.reverse();
@@ -97,7 +97,7 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let again = stores.events.record(&event);
     assert!(again.is_err(), "{again:?}");
 
-    let bob = fixtures::new_user("Bob", &*stores.entropy);
+    let bob = fixtures::new_user("Bob", &*stores.random);
     let inserted = stores.users.insert(&bob, &event);
     assert!(matches!(inserted, Err(InsertUserError::Store(_))), "{inserted:?}");
     let new = PasswordHash::new("plain:1:new".to_owned());
@@ -120,12 +120,12 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
     let changed = stores.users.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
-    let counter = Pseudonym::from_bytes([7; 32]);
-    let attempt = Attempt { counter, user: Some(user.id), now: NOW, begun: event.clone() };
+    let counter = AccountKey::from_bytes([7; 32]);
+    let attempt = LoginAttempt { counter, user: Some(user.id), now: NOW, begun: event.clone() };
     for _ in 1..SCHEDULE.free {
-        stores.attempts.reserve(&attempt).unwrap();
+        stores.attempts.begin(&attempt).unwrap();
     }
-    let reserved = stores.attempts.reserve(&attempt);
+    let reserved = stores.attempts.begin(&attempt);
     assert!(reserved.is_err(), "{reserved:?}");
     let left = stores.attempts.find(counter).unwrap().map(|counter| counter.attempts);
     assert_eq!(left, Some(SCHEDULE.free - 1), "the attempt that begins the waiting is not counted");
@@ -134,9 +134,9 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert!(all_ended.is_err(), "{all_ended:?}");
     let ended = stores.sessions.end(session.id, None, &event);
     assert!(ended.is_err(), "{ended:?}");
-    let raised = stores.sessions.raise_floor(&event);
+    let raised = stores.sessions.invalidate_all(&event);
     assert!(raised.is_err(), "{raised:?}");
-    let copy = Presentation {
+    let copy = RotateRequest {
         session: session.id,
         generation: Generation::FIRST,
         now: event.at,
@@ -154,8 +154,8 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let found = stores.users.find(disabled_user.id).unwrap().expect("stored");
     assert_eq!(found.status, UserStatus::Disabled);
     assert_eq!(stores.list(user.id, NOW), [session.id, older.id]);
-    let told = stores.news(UnixTime::EPOCH);
+    let told = stores.changes(UnixTime::EPOCH);
     assert_eq!((told.ended, told.floor), (vec![], UnixTime::EPOCH));
     let next = stores.present(session.id, 3, event.at);
-    assert!(matches!(next, Rotation::Successor { .. }), "{next:?}");
+    assert!(matches!(next, RotateOutcome::Successor { .. }), "{next:?}");
 }

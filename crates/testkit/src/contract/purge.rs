@@ -1,11 +1,11 @@
-//! Promises of [`SessionStore::sweep`](portcullis_domain::session::SessionStore::sweep).
+//! Promises of [`SessionStore::purge`](portcullis_domain::session::SessionStore::purge).
 
 use std::time::Duration;
 
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, uuid_v7};
-use portcullis_domain::maintenance::{Sweep, Swept};
-use portcullis_domain::session::Ending;
+use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
+use portcullis_domain::session::EndOutcome;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ const TURN: Duration = Duration::from_mins(2);
 
 /// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
 // ASVS 14.2.4 14.2.7
-pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
+pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
     let user = stores.user("Alice");
     let over_before = NOW + IDLE * 2;
     let ended = |at| {
@@ -37,11 +37,11 @@ pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
     let kept = [ended(over_before), expired(over_before), ended(over_before + SECOND)];
     let live = stores.new_session(user.id, over_before);
     stores.open(&live);
-    let (told, events) = (stores.news(over_before), (stores.recorded)());
+    let (told, events) = (stores.changes(over_before), (stores.recorded)());
 
-    let sweep = Sweep { now: over_before + SECOND, over_before, ..sweep(stores) };
+    let sweep = PurgeRequest { now: over_before + SECOND, over_before, ..purge(stores) };
     assert_eq!(walk(stores, sweep), gone.len());
-    assert_eq!(stores.news(over_before).ended, told.ended);
+    assert_eq!(stores.changes(over_before).ended, told.ended);
     assert_eq!((stores.recorded)(), events, "events stay, and sweeping is none");
     assert_eq!(walk(stores, sweep), 0, "nothing is deleted twice");
     assert!(stores.is_live(live.id, over_before));
@@ -51,21 +51,21 @@ pub fn sweep_deletes_only_what_has_been_over_for_long(stores: &Stores) {
 
 /// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
 /// long.
-pub fn sweep_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
+pub fn purge_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
-    let floor = stores.sessions.raise_floor(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let floor = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     let new = stores.new_session(user.id, floor);
     stores.open(&new);
-    let sweep = Sweep { now: floor + IDLE / 2, ..sweep(stores) };
-    assert_eq!(walk(stores, Sweep { over_before: floor, ..sweep }), 0, "the floor is not old enough");
-    assert_eq!(walk(stores, Sweep { over_before: floor + MICROSECOND, ..sweep }), 1);
+    let sweep = PurgeRequest { now: floor + IDLE / 2, ..purge(stores) };
+    assert_eq!(walk(stores, PurgeRequest { over_before: floor, ..sweep }), 0, "the floor is not old enough");
+    assert_eq!(walk(stores, PurgeRequest { over_before: floor + MICROSECOND, ..sweep }), 1);
     assert!(is_forgotten(stores, old.id));
     assert!(stores.is_live(new.id, floor));
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
-pub fn sweep_walks_to_the_end_and_begins_anew(stores: &Stores) {
+pub fn purge_walks_to_the_end_and_begins_anew(stores: &Stores) {
     let user = stores.user("Alice");
     for round in 0..3 {
         for n in 0..7 {
@@ -75,52 +75,52 @@ pub fn sweep_walks_to_the_end_and_begins_anew(stores: &Stores) {
                 stores.end(session.id, NOW);
             }
         }
-        let sweep = Sweep { now: NOW + SECOND * (round + 1), ..sweep(stores) };
-        assert_eq!(walk(stores, Sweep { batch: 2, ..sweep }), 5, "{round}");
+        let sweep = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(stores) };
+        assert_eq!(walk(stores, PurgeRequest { batch: 2, ..sweep }), 5, "{round}");
     }
     assert_eq!(stores.list(user.id, NOW).len(), 3 * 2);
 }
 
 /// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.
-pub fn sweep_is_done_by_one_instance_at_a_time(stores: &Stores) {
+pub fn purge_is_done_by_one_instance_at_a_time(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
     stores.end(session.id, NOW - SECOND);
-    let (one, other) = (sweep(stores), sweep(stores));
-    let nothing_over = |now| Sweep { now, over_before: UnixTime::EPOCH, ..one };
+    let (one, other) = (purge(stores), purge(stores));
+    let nothing_over = |now| PurgeRequest { now, over_before: UnixTime::EPOCH, ..one };
     assert!(is_step(step(stores, nothing_over(NOW))));
     assert!(is_step(step(stores, nothing_over(NOW + SECOND))), "it goes on");
 
     let until = NOW + SECOND + TURN;
     for now in [NOW, NOW + SECOND, until - MICROSECOND] {
-        assert_eq!(step(stores, Sweep { now, ..other }), Swept::NotOurTurn, "{now:?}");
+        assert_eq!(step(stores, PurgeRequest { now, ..other }), PurgeOutcome::NotThisInstance, "{now:?}");
         assert!(!is_forgotten(stores, session.id));
     }
-    let taken_over = step(stores, Sweep { now: until + MICROSECOND, ..other });
-    assert!(matches!(taken_over, Swept::Step { deleted: 1, .. }), "{taken_over:?}");
-    assert_eq!(step(stores, Sweep { now: until + SECOND, ..one }), Swept::NotOurTurn);
+    let taken_over = step(stores, PurgeRequest { now: until + MICROSECOND, ..other });
+    assert!(matches!(taken_over, PurgeOutcome::Step { deleted: 1, .. }), "{taken_over:?}");
+    assert_eq!(step(stores, PurgeRequest { now: until + SECOND, ..one }), PurgeOutcome::NotThisInstance);
 }
 
 /// Whether nobody swept before or a turn has just lapsed: of four instances that try at once, one makes the step.
-pub fn sweep_lets_exactly_one_racer_step(stores: &Stores) {
+pub fn purge_lets_exactly_one_racer_step(stores: &Stores) {
     for round in 0..5 {
         let now = NOW + (TURN + SECOND) * round;
-        let results = race(4, |_| step(stores, Sweep { now, ..sweep(stores) }));
+        let results = race(4, |_| step(stores, PurgeRequest { now, ..purge(stores) }));
         let steps = results.iter().filter(|swept| is_step(**swept)).count();
         assert_eq!(steps, 1, "{results:?}");
     }
 }
 
 /// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
-pub fn sweep_leaves_its_time_as_a_mark(stores: &Stores) {
-    let newest = || stores.news(NOW).time.map(|time| time.newest);
+pub fn purge_leaves_its_time_as_a_mark(stores: &Stores) {
+    let newest = || stores.changes(NOW).time.map(|time| time.newest);
     let Some(before) = newest() else { return };
-    let (one, other) = (sweep(stores), sweep(stores));
+    let (one, other) = (purge(stores), purge(stores));
     for (sweep, expected) in [
-        (Sweep { now: NOW + SECOND, ..one }, NOW + SECOND),
-        (Sweep { now: NOW, ..one }, NOW + SECOND),
-        (Sweep { now: NOW + SECOND * 2, ..other }, NOW + SECOND * 2),
-        (Sweep { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
+        (PurgeRequest { now: NOW + SECOND, ..one }, NOW + SECOND),
+        (PurgeRequest { now: NOW, ..one }, NOW + SECOND),
+        (PurgeRequest { now: NOW + SECOND * 2, ..other }, NOW + SECOND * 2),
+        (PurgeRequest { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
     ] {
         step(stores, sweep);
         assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
@@ -130,8 +130,8 @@ pub fn sweep_leaves_its_time_as_a_mark(stores: &Stores) {
 }
 
 /// A first step at [`NOW`] of an instance that nobody knows yet, to which everything is over that ended by now.
-fn sweep(stores: &Stores) -> Sweep {
-    Sweep {
+fn purge(stores: &Stores) -> PurgeRequest {
+    PurgeRequest {
         instance: instance(stores),
         now: NOW,
         turn: TURN,
@@ -142,23 +142,23 @@ fn sweep(stores: &Stores) -> Sweep {
 }
 
 fn instance(stores: &Stores) -> Uuid {
-    uuid_v7(NOW, &*stores.entropy)
+    uuid_v7(NOW, &*stores.random)
 }
 
-fn step(stores: &Stores, sweep: Sweep) -> Swept {
-    stores.sessions.sweep(&sweep).expect("the store answers")
+fn step(stores: &Stores, sweep: PurgeRequest) -> PurgeOutcome {
+    stores.sessions.purge(&sweep).expect("the store answers")
 }
 
-fn is_step(swept: Swept) -> bool {
-    matches!(swept, Swept::Step { .. })
+fn is_step(swept: PurgeOutcome) -> bool {
+    matches!(swept, PurgeOutcome::Step { .. })
 }
 
 /// Steps to the end, in a turn that is over right after, and counts what was deleted.
-fn walk(stores: &Stores, first: Sweep) -> usize {
-    let mut sweep = Sweep { turn: Duration::ZERO, ..first };
+fn walk(stores: &Stores, first: PurgeRequest) -> usize {
+    let mut sweep = PurgeRequest { turn: Duration::ZERO, ..first };
     let mut all = 0;
     for _ in 0..100 {
-        let Swept::Step { deleted, next } = step(stores, sweep) else { panic!("nobody else sweeps") };
+        let PurgeOutcome::Step { deleted, next } = step(stores, sweep) else { panic!("nobody else sweeps") };
         assert!(deleted <= sweep.batch as usize, "{deleted}");
         all += deleted;
         match next {
@@ -171,5 +171,5 @@ fn walk(stores: &Stores, first: Sweep) -> usize {
 
 /// Whether the store knows nothing of a session, not even that it is over.
 fn is_forgotten(stores: &Stores, session: SessionId) -> bool {
-    stores.end_of(None, session, NOW + Duration::from_hours(48)) == Ending::Unknown
+    stores.end_of(None, session, NOW + Duration::from_hours(48)) == EndOutcome::Unknown
 }

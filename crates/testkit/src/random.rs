@@ -1,19 +1,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_domain::ports::Entropy;
+use portcullis_domain::ports::SecureRandom;
 
 /// Bytes that look random and are the same in every run: `SplitMix64` from a seed. Not for anything secret.
 #[derive(Debug)]
-pub struct SeededEntropy(AtomicU64);
+pub struct SeededRandom(AtomicU64);
 
-impl SeededEntropy {
+impl SeededRandom {
     /// The sequence of this seed.
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 }
 
-impl Entropy for SeededEntropy {
+impl SecureRandom for SeededRandom {
     fn fill(&self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
             let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);

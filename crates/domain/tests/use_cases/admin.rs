@@ -1,4 +1,4 @@
-use portcullis_domain::admin::{OperatorError, SetPasswordError};
+use portcullis_domain::admin::{AdminError, SetPasswordError};
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::session::LoginError;
@@ -87,7 +87,7 @@ fn all_sessions_of_everybody_end_and_new_ones_live() {
     for tokens in &old {
         world.assert_over(tokens);
     }
-    world.service.catch_up().unwrap();
+    world.service.sync().unwrap();
     let new = world.login("alice");
     assert_eq!(world.live(&new).claims().opened_at, old_second.next_second(), "in no second of old");
 }
@@ -99,12 +99,12 @@ fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
     let old = world.login("alice");
     world.wait(1);
     let kind = EventKind::AllSessionsEnded;
-    let raised = portcullis_testkit::fixtures::event(kind, world.now(), &*super::entropy());
+    let raised = portcullis_testkit::fixtures::event(kind, world.now(), &*super::random());
     world.wait(3);
     // The rotation commits first, with a later time than the raising of the floor that commits after it.
     let renewed = world.service.refresh(&old.refresh, &super::client()).unwrap();
-    portcullis_domain::session::SessionStore::raise_floor(&*world.store, &raised).unwrap();
-    world.service.catch_up().unwrap();
+    portcullis_domain::session::SessionStore::invalidate_all(&*world.store, &raised).unwrap();
+    world.service.sync().unwrap();
     assert_refused(&world.service, &renewed);
     world.assert_over(&renewed);
 }
@@ -121,8 +121,8 @@ fn nobody_of_that_name_is_said_to_be_nobody() {
         service.sessions_of("nobody").map(drop),
         service.end_sessions_of("nobody").map(drop),
     ];
-    assert!(results.iter().all(|result| matches!(result, Err(OperatorError::NotFound))), "{results:?}");
+    assert!(results.iter().all(|result| matches!(result, Err(AdminError::NotFound))), "{results:?}");
     let result = service.set_password("nobody", &password(PASSWORD));
-    assert!(matches!(result, Err(SetPasswordError::User(OperatorError::NotFound))), "{result:?}");
+    assert!(matches!(result, Err(SetPasswordError::User(AdminError::NotFound))), "{result:?}");
     assert_eq!(world.events(), before);
 }

@@ -1,16 +1,16 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use portcullis_domain::Rules;
-use portcullis_domain::maintenance::{CatchUpError, ClockNotTrusted, Sweeper};
+use portcullis_domain::AuthConfig;
+use portcullis_domain::maintenance::{ClockNotTrusted, Purger, SyncError};
 use portcullis_domain::ports::StoreHealth;
-use portcullis_domain::session::revocation::REMEMBERED;
+use portcullis_domain::session::revocation::REVOCATION_RETENTION;
 
 use super::World;
 
 /// Alice logged in so often that all sessions but one ended to make room.
 fn world_with_ended_sessions(ended: u32) -> World {
-    let rules = Rules { max_sessions_per_user: NonZeroU32::MIN, ..Rules::default() };
+    let rules = AuthConfig { max_sessions_per_user: NonZeroU32::MIN, ..AuthConfig::default() };
     let world = World::with(rules, |ports| ports);
     world.register("alice");
     for _ in 0..=ended {
@@ -21,18 +21,18 @@ fn world_with_ended_sessions(ended: u32) -> World {
 
 #[test]
 fn what_is_over_is_swept_out_step_by_step_when_no_token_of_it_can_be_left() {
-    let world = world_with_ended_sessions(Sweeper::BATCH + 10);
+    let world = world_with_ended_sessions(Purger::BATCH + 10);
     let all = world.store.session_rows();
-    let mut sweeper = world.service.sweeper();
-    world.clock.advance(REMEMBERED);
-    assert_eq!(sweeper.step().unwrap(), Sweeper::STEP);
-    assert_eq!(sweeper.step().unwrap(), Sweeper::PAUSE);
+    let mut purger = world.service.purger();
+    world.clock.advance(REVOCATION_RETENTION);
+    assert_eq!(purger.step().unwrap(), Purger::STEP);
+    assert_eq!(purger.step().unwrap(), Purger::PAUSE);
     assert_eq!(world.store.session_rows(), all, "a microsecond too early");
 
     world.clock.advance(Duration::from_micros(1));
-    assert_eq!(sweeper.step().unwrap(), Sweeper::STEP, "it begins anew");
+    assert_eq!(purger.step().unwrap(), Purger::STEP, "it begins anew");
     assert!(world.store.session_rows() > 1);
-    assert_eq!(sweeper.step().unwrap(), Sweeper::PAUSE);
+    assert_eq!(purger.step().unwrap(), Purger::PAUSE);
     assert_eq!(world.store.session_rows(), 1, "the live one");
 }
 
@@ -40,13 +40,13 @@ fn what_is_over_is_swept_out_step_by_step_when_no_token_of_it_can_be_left() {
 fn one_instance_sweeps_until_it_is_gone() {
     let world = world_with_ended_sessions(1);
     let other = world.other_instance();
-    other.catch_up().unwrap();
-    let (mut first, mut second) = (world.service.sweeper(), other.sweeper());
+    other.sync().unwrap();
+    let (mut first, mut second) = (world.service.purger(), other.purger());
     first.step().unwrap();
-    world.clock.advance(REMEMBERED);
+    world.clock.advance(REVOCATION_RETENTION);
     first.step().unwrap();
     world.wait(59);
-    assert_eq!(second.step().unwrap(), Sweeper::PAUSE);
+    assert_eq!(second.step().unwrap(), Purger::PAUSE);
     assert_eq!(world.store.session_rows(), 2, "it was not its turn");
     world.wait(1);
     second.step().unwrap();
@@ -57,7 +57,7 @@ fn one_instance_sweeps_until_it_is_gone() {
 fn a_step_leaves_a_mark_of_the_time() {
     let world = World::new();
     world.store.set_time(world.now());
-    world.service.sweeper().step().unwrap();
+    world.service.purger().step().unwrap();
     assert_eq!(world.store.check().unwrap().time.unwrap().newest, world.now());
 }
 
@@ -65,11 +65,11 @@ fn a_step_leaves_a_mark_of_the_time() {
 fn an_instance_that_does_not_know_the_time_sweeps_nothing() {
     let world = World::new();
     world.store.set_time(world.now() - Duration::from_secs(61));
-    let before_the_first_look = world.other_instance().sweeper().step();
-    assert!(matches!(before_the_first_look, Err(CatchUpError::Clock(ClockNotTrusted::NotSet))));
-    assert!(world.service.catch_up().is_err());
-    let far_ahead = world.service.sweeper().step();
-    assert!(matches!(far_ahead, Err(CatchUpError::Clock(ClockNotTrusted::Ahead(61)))), "{far_ahead:?}");
+    let before_the_first_look = world.other_instance().purger().step();
+    assert!(matches!(before_the_first_look, Err(SyncError::Clock(ClockNotTrusted::NotSet))));
+    assert!(world.service.sync().is_err());
+    let far_ahead = world.service.purger().step();
+    assert!(matches!(far_ahead, Err(SyncError::Clock(ClockNotTrusted::Ahead(61)))), "{far_ahead:?}");
     let newest = world.store.check().unwrap().time.unwrap().newest;
     assert!(newest < world.now(), "nor leaves it a mark");
 }

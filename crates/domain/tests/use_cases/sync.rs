@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use portcullis_domain::audit::LogoutScope;
 use portcullis_domain::id::SessionId;
-use portcullis_domain::maintenance::{CatchUpError, Check, ClockNotTrusted};
+use portcullis_domain::maintenance::{Check, ClockNotTrusted, SyncError};
 use portcullis_domain::ports::StoreHealth;
-use portcullis_domain::session::{LoginError, LogoutToken, MockSessionStore, News, RefreshError};
+use portcullis_domain::session::{LoginError, LogoutToken, MockSessionStore, RefreshError, SessionChanges};
 use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
-use portcullis_domain::{AuthService, Ports, Rules};
+use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ fn by_refresh(tokens: &TokenSet) -> LogoutToken {
 /// Another instance, by a clock of its own.
 fn instance(store: &Arc<MemoryStore>, clock: &Arc<FixedClock>) -> AuthService {
     let ports = Ports { clock: clock.clone(), ..portcullis_testkit::ports_over(store) };
-    AuthService::new(ports, Rules::default())
+    AuthService::new(ports, AuthConfig::default())
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn before_the_first_look_nothing_is_given_out_or_accepted() {
     assert_eq!(world.hasher.work(), work, "nothing is hashed in vain");
     assert_eq!(world.service.sessions(&world.live(&tokens)).unwrap()[0].newest.at, NOW, "nor rotated");
 
-    fresh.catch_up().unwrap();
+    fresh.sync().unwrap();
     assert!(matches!(authenticate(&fresh, &tokens), Authentication::Live(_)));
     assert!(fresh.refresh(&tokens.refresh, &client()).is_ok());
 }
@@ -60,7 +60,7 @@ fn the_first_look_goes_back_as_far_as_any_token_may_live() {
     world.service.end_sessions_of("alice").unwrap();
     world.wait(14 * 60);
     let fresh = world.other_instance();
-    fresh.catch_up().unwrap();
+    fresh.sync().unwrap();
     assert_refused(&fresh, &tokens);
 }
 
@@ -76,8 +76,8 @@ fn a_clock_that_is_a_minute_off_gives_out_nothing_but_verifies() {
         let ended = world.login("alice");
         world.other_instance().logout(&by_refresh(&ended), LogoutScope::Current, &client()).unwrap();
         world.store.set_time(store);
-        let result = world.service.catch_up();
-        assert!(matches!(result, Err(CatchUpError::Clock(off)) if off == far_off), "{result:?}");
+        let result = world.service.sync();
+        assert!(matches!(result, Err(SyncError::Clock(off)) if off == far_off), "{result:?}");
         let result = login(&world.service);
         assert!(matches!(result, Err(LoginError::Clock(off)) if off == far_off), "{result:?}");
         let result = world.service.refresh(&tokens.refresh, &client());
@@ -87,7 +87,7 @@ fn a_clock_that_is_a_minute_off_gives_out_nothing_but_verifies() {
         assert_refused(&world.service, &ended);
 
         world.store.set_time(NOW + Duration::from_mins(1));
-        world.service.catch_up().unwrap();
+        world.service.sync().unwrap();
         assert!(world.service.refresh(&tokens.refresh, &client()).is_ok(), "up to a minute is bearable");
     }
 }
@@ -98,8 +98,8 @@ fn marked_an_hour_ahead() -> Arc<MemoryStore> {
     let ahead = NOW + Duration::from_hours(1);
     store.set_time(ahead);
     let service = instance(&store, &Arc::new(FixedClock::at(ahead)));
-    service.catch_up().unwrap();
-    service.sweeper().step().unwrap();
+    service.sync().unwrap();
+    service.purger().step().unwrap();
     assert_eq!(store.check().unwrap().time.unwrap().newest, ahead);
     store
 }
@@ -110,15 +110,15 @@ fn an_instance_does_not_start_with_a_mark_that_lies_in_the_future() {
     let service = instance(&store, &Arc::new(FixedClock::at(NOW)));
     store.set_time(NOW);
     for _ in 0..2 {
-        let result = service.catch_up();
+        let result = service.sync();
         let expected = ClockNotTrusted::Ahead(3_630);
-        assert!(matches!(result, Err(CatchUpError::Clock(off)) if off == expected), "{result:?}");
+        assert!(matches!(result, Err(SyncError::Clock(off)) if off == expected), "{result:?}");
         assert!(matches!(login(&service), Err(LoginError::Clock(_))));
         assert_eq!(service.readiness().revocations, Check::Failing);
     }
 
     store.set_time(NOW + Duration::from_hours(1));
-    service.catch_up().unwrap();
+    service.sync().unwrap();
     assert_eq!(service.readiness().revocations, Check::Ok);
 }
 
@@ -130,15 +130,15 @@ fn no_expired_session_comes_back_when_the_clock_is_set_back_across_a_restart() {
     let tokens = world.login("alice");
     world.clock.advance(Duration::from_hours(24 * 30));
     world.store.set_time(world.now());
-    world.service.catch_up().unwrap();
-    world.service.sweeper().step().unwrap();
+    world.service.sync().unwrap();
+    world.service.purger().step().unwrap();
     assert!(matches!(world.service.refresh(&tokens.refresh, &client()), Err(RefreshError::Invalid)));
 
     // An hour back it would be live again, and so would its access token at the hour of the login.
     for back in [NOW, world.now() - Duration::from_hours(1), world.now() - Duration::from_secs(30)] {
         world.store.set_time(back);
         let restarted = instance(&world.store, &Arc::new(FixedClock::at(back)));
-        let _may_be_refused = restarted.catch_up();
+        let _may_be_refused = restarted.sync();
         assert!(!matches!(authenticate(&restarted, &tokens), Authentication::Live(_)));
         let result = restarted.refresh(&tokens.refresh, &client());
         assert!(matches!(result, Err(RefreshError::Invalid | RefreshError::Clock(_))), "{result:?}");
@@ -155,8 +155,8 @@ fn what_expired_after_the_newest_mark_does_not_revive_when_its_time_comes_round(
     let tokens = world.login("alice");
     world.clock.advance(Duration::from_secs(15 * 60 - 20));
     world.store.set_time(world.now());
-    world.service.catch_up().unwrap();
-    world.service.sweeper().step().unwrap();
+    world.service.sync().unwrap();
+    world.service.purger().step().unwrap();
     world.clock.advance(Duration::from_secs(25));
     assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
 
@@ -165,7 +165,7 @@ fn what_expired_after_the_newest_mark_does_not_revive_when_its_time_comes_round(
     let set_back = world.now() - Duration::from_hours(1);
     for second in 0..3_700 {
         world.store.set_time(set_back + Duration::from_secs(second));
-        let _may_be_refused = restarted.catch_up();
+        let _may_be_refused = restarted.sync();
         assert!(!matches!(authenticate(&restarted, &tokens), Authentication::Live(_)));
         back.advance(Duration::from_secs(1));
     }
@@ -178,11 +178,11 @@ fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
     world.register("alice");
     let tokens = world.login("alice");
     let mut sessions = MockSessionStore::new();
-    sessions.expect_news().returning({
+    sessions.expect_changes().returning({
         let is_broken = is_broken.clone();
         move |_, _| match is_broken.load(Ordering::SeqCst) {
             true => Err(broken_store()),
-            false => Ok(News::default()),
+            false => Ok(SessionChanges::default()),
         }
     });
     let ports = Ports {
@@ -190,17 +190,17 @@ fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
         clock: world.clock.clone(),
         ..portcullis_testkit::ports_over(&world.store)
     };
-    let service = AuthService::new(ports, Rules::default());
-    service.catch_up().unwrap();
+    let service = AuthService::new(ports, AuthConfig::default());
+    service.sync().unwrap();
     is_broken.store(true, Ordering::SeqCst);
     world.wait(5);
-    assert!(matches!(service.catch_up(), Err(CatchUpError::Store(_))));
+    assert!(matches!(service.sync(), Err(SyncError::Store(_))));
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
     world.clock.advance(Duration::from_micros(1));
-    assert!(matches!(authenticate(&service, &tokens), Authentication::AskStore(_)));
+    assert!(matches!(authenticate(&service, &tokens), Authentication::NeedsLookup(_)));
 
     is_broken.store(false, Ordering::SeqCst);
-    service.catch_up().unwrap();
+    service.sync().unwrap();
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
 }
 
@@ -211,12 +211,12 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
     let tokens = world.login("alice");
     let mut sessions = MockSessionStore::new();
     let is_too_much = Arc::new(AtomicBool::new(true));
-    sessions.expect_news().returning({
+    sessions.expect_changes().returning({
         let is_too_much = is_too_much.clone();
         move |_, most| {
             let ended = if is_too_much.load(Ordering::SeqCst) { most } else { 0 };
             let ended = (0..u128::from(ended)).map(|n| (SessionId::from_uuid(Uuid::from_u128(n)), NOW));
-            Ok(News { ended: ended.collect(), ..News::default() })
+            Ok(SessionChanges { ended: ended.collect(), ..SessionChanges::default() })
         }
     });
     let ports = Ports {
@@ -224,15 +224,15 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
         clock: world.clock.clone(),
         ..portcullis_testkit::ports_over(&world.store)
     };
-    let service = AuthService::new(ports, Rules::default());
+    let service = AuthService::new(ports, AuthConfig::default());
     for _ in 0..3 {
-        service.catch_up().unwrap();
-        assert!(matches!(authenticate(&service, &tokens), Authentication::AskStore(_)));
+        service.sync().unwrap();
+        assert!(matches!(authenticate(&service, &tokens), Authentication::NeedsLookup(_)));
         assert_eq!(service.readiness().revocations, Check::Failing);
         world.wait(9);
     }
     is_too_much.store(false, Ordering::SeqCst);
     world.wait(3);
-    service.catch_up().unwrap();
+    service.sync().unwrap();
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
 }

@@ -1,10 +1,10 @@
-use portcullis_domain::audit::{EventLog, PastEvent, SecurityEvent};
+use portcullis_domain::audit::{AuditLog, SecurityEvent, StoredEvent};
 use portcullis_domain::id::{EventId, UserId};
 use portcullis_domain::ports::StoreError;
 
 use super::MemoryStore;
 
-impl EventLog for MemoryStore {
+impl AuditLog for MemoryStore {
     fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         self.lock().record(event.clone())
     }
@@ -14,12 +14,12 @@ impl EventLog for MemoryStore {
         user: UserId,
         before: Option<EventId>,
         most: u32,
-    ) -> Result<Vec<PastEvent>, StoreError> {
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let state = self.lock();
         let theirs = state.events.iter().filter(|event| event.user == Some(user));
         let mut found: Vec<_> = theirs
             .filter(|event| before.is_none_or(|before| event.id < before))
-            .map(PastEvent::from)
+            .map(StoredEvent::from)
             .collect();
         found.sort_by_key(|event| std::cmp::Reverse(event.id));
         found.truncate(most as usize);

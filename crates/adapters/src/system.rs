@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn an_aligned_clock_runs_on_from_the_time_of_the_store() {
         let clock = SystemClock::new();
-        let store = StoreTime { now: UnixTime::from_secs(1_000), newest: UnixTime::EPOCH };
+        let store = StoreTime { now: UnixTime::from_secs(1_000), high_water_mark: UnixTime::EPOCH };
         clock.align(store, clock.uptime());
         let (first, aligned) = (clock.now(), clock.uptime());
         while clock.uptime() < aligned + Duration::from_micros(2) {

@@ -85,7 +85,7 @@ pub struct StoreTime {
     /// What its clock shows.
     pub now: UnixTime,
     /// The newest moment that an instance left in it as a mark: no time before this comes back.
-    pub newest: UnixTime,
+    pub high_water_mark: UnixTime,
 }
 
 /// A duration in microseconds, as databases and the arithmetic above count; saturates.

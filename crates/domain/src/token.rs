@@ -3,6 +3,7 @@
 mod access_codec;
 mod authenticate;
 mod claims;
+pub mod danger;
 mod refresh_codec;
 
 #[cfg(feature = "mocks")]

@@ -37,6 +37,6 @@ impl Clock for FixedClock {
     }
 
     fn align(&self, store: StoreTime, _asked: Duration) {
-        self.newest.fetch_max(store.newest.as_micros(), Ordering::SeqCst);
+        self.newest.fetch_max(store.high_water_mark.as_micros(), Ordering::SeqCst);
     }
 }

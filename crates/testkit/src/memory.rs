@@ -36,7 +36,7 @@ struct State {
     events: Vec<SecurityEvent>,
     /// The ids of the events.
     recorded: HashSet<EventId>,
-    floor: UnixTime,
+    valid_from: UnixTime,
     /// What time its clock shows, if it has one.
     time: Option<UnixTime>,
     /// The newest mark that a sweep left.
@@ -119,8 +119,8 @@ impl State {
     }
 
     fn live_session(&mut self, id: SessionId, now: UnixTime) -> Option<&mut StoredSession> {
-        let floor = self.floor;
-        self.sessions.get_mut(&id).filter(|session| session.is_live(now, floor))
+        let valid_from = self.valid_from;
+        self.sessions.get_mut(&id).filter(|session| session.is_live(now, valid_from))
     }
 
     fn end(&mut self, session: SessionId, at: UnixTime) {
@@ -134,7 +134,7 @@ impl State {
         let ended: Vec<_> = self
             .sessions
             .values()
-            .filter(|session| session.opened.user == user && session.may_end(self.floor))
+            .filter(|session| session.opened.user == user && session.may_end(self.valid_from))
             .map(|session| session.opened.id)
             .filter(|session| Some(*session) != except)
             .collect();
@@ -149,7 +149,7 @@ impl State {
         let mut live: Vec<_> = self
             .sessions
             .values()
-            .filter(|session| session.opened.user == user && session.is_live(now, self.floor))
+            .filter(|session| session.opened.user == user && session.is_live(now, self.valid_from))
             .collect();
         live.sort_by_key(|session| (session.opened.opened_at, session.opened.id));
         live.into_iter()
@@ -164,12 +164,12 @@ impl State {
     /// Whether a session is one of the user's that did not end.
     fn may_act(&self, session: SessionId, user: UserId) -> bool {
         let session = self.sessions.get(&session);
-        session.is_some_and(|session| session.opened.user == user && session.may_end(self.floor))
+        session.is_some_and(|session| session.opened.user == user && session.may_end(self.valid_from))
     }
 
     /// Refuses a session that would be over at once.
     fn is_after_floor(&self, session: &NewSession) -> Result<(), StoreError> {
-        match session.opened_at >= self.floor {
+        match session.opened_at >= self.valid_from {
             true => Ok(()),
             false => Err(StoreError::new(StoreErrorKind::Unavailable, "all sessions are being ended")),
         }
@@ -201,21 +201,21 @@ impl State {
     }
 
     fn store_time(&self) -> Option<StoreTime> {
-        self.time.map(|now| StoreTime { now, newest: self.newest })
+        self.time.map(|now| StoreTime { now, high_water_mark: self.newest })
     }
 }
 
 impl StoredSession {
-    fn is_live(&self, now: UnixTime, floor: UnixTime) -> bool {
-        self.may_end(floor) && now < self.expires_at
+    fn is_live(&self, now: UnixTime, valid_from: UnixTime) -> bool {
+        self.may_end(valid_from) && now < self.expires_at
     }
 
-    fn is_over_since(&self, time: UnixTime, floor: UnixTime) -> bool {
-        self.ended_at.unwrap_or(self.expires_at) < time || self.opened.opened_at < floor
+    fn is_over_since(&self, time: UnixTime, valid_from: UnixTime) -> bool {
+        self.ended_at.unwrap_or(self.expires_at) < time || self.opened.opened_at < valid_from
     }
 
-    fn may_end(&self, floor: UnixTime) -> bool {
-        self.ended_at.is_none() && self.opened.opened_at >= floor
+    fn may_end(&self, valid_from: UnixTime) -> bool {
+        self.ended_at.is_none() && self.opened.opened_at >= valid_from
     }
 
     fn to_session(&self) -> Session {

@@ -15,7 +15,7 @@ use super::types::{DbId, DbTime};
 /// What an instance wants to know of it a few times a second.
 pub(super) struct Shared {
     /// Sessions opened before this are ended.
-    pub(super) floor: UnixTime,
+    pub(super) valid_from: UnixTime,
     /// The fingerprint of the secret in use, as it is stored.
     pub(super) key_check: Option<Vec<u8>>,
     /// How often a secret was adopted.
@@ -41,7 +41,7 @@ pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
         AnyConnection::Postgres(_) => "pg_backend_pid()",
         AnyConnection::Sqlite(_) => "0",
     });
-    let (DbTime(floor), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
+    let (DbTime(valid_from), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
         .select((
             deployment::session_floor,
             deployment::key_check,
@@ -51,7 +51,7 @@ pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
             process,
         ))
         .first(connection)?;
-    Ok(Shared { floor, key_check, adoptions, time: StoreTime { now, newest }, process })
+    Ok(Shared { valid_from, key_check, adoptions, time: StoreTime { now, high_water_mark: newest }, process })
 }
 
 /// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves
@@ -66,7 +66,7 @@ pub(super) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> Qu
         .first(connection)
         .optional()?;
     let newest = newest.map_or(at, |DbTime(opened_at)| opened_at.max(at));
-    let raised = floor(connection)?.max(newest.next_second());
+    let raised = valid_from(connection)?.max(newest.next_second());
     diesel::update(deployment::table)
         .set(deployment::session_floor.eq(DbTime(raised)))
         .execute(connection)?;
@@ -74,9 +74,9 @@ pub(super) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> Qu
     Ok(raised)
 }
 
-pub(super) fn floor(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
-    let DbTime(floor) = deployment::table.select(deployment::session_floor).first(connection)?;
-    Ok(floor)
+pub(super) fn valid_from(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
+    let DbTime(valid_from) = deployment::table.select(deployment::session_floor).first(connection)?;
+    Ok(valid_from)
 }
 
 /// Takes or keeps the turn to sweep, unless another instance has it.

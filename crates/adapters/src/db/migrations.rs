@@ -150,7 +150,7 @@ mod tests {
         assert!(states(url, &mut connection).unwrap().iter().all(|state| !state.applied));
         run(&mut connection).unwrap();
         let look = super::super::deployment::look(&mut connection).unwrap();
-        assert_eq!((look.floor, look.time.newest), (UnixTime::EPOCH, UnixTime::EPOCH));
+        assert_eq!((look.valid_from, look.time.high_water_mark), (UnixTime::EPOCH, UnixTime::EPOCH));
     }
 
     /// A secret that a database had before it wrote down all of them can be refused like any other.

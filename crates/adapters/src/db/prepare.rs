@@ -202,7 +202,7 @@ fn hand_over(
     old: &[u8],
 ) -> Result<(), StoreError> {
     let time = deployment::look(connection).map_err(store_error)?.time;
-    let event = (replacing.event)(time.now.max(time.newest));
+    let event = (replacing.event)(time.now.max(time.high_water_mark));
     if let Some(old) = replacing.keys.accepted(old) {
         chain::hand_over(connection, &replacing.keys.current, old, event.at)?;
     }
@@ -226,7 +226,7 @@ pub(super) fn replace_compromised(
         known.learn(connection, &fingerprints).map_err(store_error)?;
         secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
         let time = deployment::look(connection).map_err(store_error)?.time;
-        let event = event(time.now.max(time.newest));
+        let event = event(time.now.max(time.high_water_mark));
         deployment::invalidate_all(connection, event.at).map_err(store_error)?;
         chain::adoption(connection, key, event.at)?;
         insert_event(connection, &event)

@@ -32,7 +32,7 @@ impl Alignment {
     /// Takes in what time it was for the store at some moment between the uptimes `asked` and `answered`.
     pub(super) fn align(&self, store: StoreTime, asked: Duration, answered: Duration) {
         let mut doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        self.latest.fetch_max(store.newest.as_micros(), Ordering::SeqCst);
+        self.latest.fetch_max(store.high_water_mark.as_micros(), Ordering::SeqCst);
         let Some(ahead) = self.ahead() else {
             self.ahead.store(store.now.as_micros().saturating_sub(micros(answered)), Ordering::SeqCst);
             return;
@@ -151,7 +151,7 @@ mod tests {
             let rig =
                 Self { alignment: Alignment::default(), uptime: Cell::new(uptime), set_by: Cell::new(0) };
             let newest = UnixTime::from_secs(START + newest);
-            rig.alignment.align(StoreTime { now: rig.store(), newest }, uptime, uptime);
+            rig.alignment.align(StoreTime { now: rig.store(), high_water_mark: newest }, uptime, uptime);
             rig
         }
 
@@ -165,7 +165,7 @@ mod tests {
             for _ in 0..seconds {
                 let before = self.shown();
                 self.uptime.set(self.uptime.get() + Duration::from_secs(1));
-                let store = StoreTime { now: self.store(), newest: UnixTime::EPOCH };
+                let store = StoreTime { now: self.store(), high_water_mark: UnixTime::EPOCH };
                 self.alignment.align(store, self.uptime.get(), self.uptime.get());
                 assert!(self.shown() >= before, "{before} s, then {} s", self.shown());
             }
@@ -217,7 +217,7 @@ mod tests {
         let rig = Rig::new();
         let uptime = rig.uptime.get();
         let newest = UnixTime::from_secs(START + 100);
-        rig.alignment.align(StoreTime { now: rig.store(), newest }, uptime, uptime);
+        rig.alignment.align(StoreTime { now: rig.store(), high_water_mark: newest }, uptime, uptime);
         assert_eq!(rig.shown(), 100);
         rig.pass(101);
         assert_eq!(rig.shown(), 101);
@@ -295,7 +295,7 @@ mod tests {
             for look in 0..10_000_i64 {
                 let uptime = Duration::from_millis(250 * u64::try_from(look).unwrap());
                 let now = UnixTime::from_micros(START * 1_000_000 + look * (250_000 + drift));
-                alignment.align(StoreTime { now, newest: UnixTime::EPOCH }, uptime, uptime);
+                alignment.align(StoreTime { now, high_water_mark: UnixTime::EPOCH }, uptime, uptime);
                 let before = shown;
                 shown = alignment.time_at(uptime).unwrap().as_micros();
                 assert!(shown >= before);
@@ -309,7 +309,7 @@ mod tests {
     fn what_an_answer_takes_is_no_deviation() {
         let check = |store: i64, expected: i64| {
             let alignment = Alignment::default();
-            let at = |now| StoreTime { now: UnixTime::from_secs(now), newest: UnixTime::EPOCH };
+            let at = |now| StoreTime { now: UnixTime::from_secs(now), high_water_mark: UnixTime::EPOCH };
             let secs = Duration::from_secs;
             alignment.align(at(1_000), secs(10), secs(10));
             // Asked at 1,010 and answered at 1,013.
@@ -329,7 +329,7 @@ mod tests {
         for now in [i64::MAX, i64::MIN, 0, i64::MIN + 1, i64::MAX] {
             for uptime in [Duration::ZERO, Duration::MAX] {
                 let now = UnixTime::from_micros(now);
-                alignment.align(StoreTime { now, newest: UnixTime::EPOCH }, uptime, uptime);
+                alignment.align(StoreTime { now, high_water_mark: UnixTime::EPOCH }, uptime, uptime);
                 let _shown = alignment.time_at(uptime);
             }
         }

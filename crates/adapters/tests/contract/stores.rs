@@ -140,7 +140,7 @@ pub(crate) fn tells_the_time(database: &Database) {
     let time = || database.check().unwrap().time.unwrap();
     let first = time();
     assert!(first.now.as_secs() > 1_700_000_000, "{first:?}");
-    assert_eq!(first.newest, UnixTime::EPOCH, "no mark yet");
+    assert_eq!(first.high_water_mark, UnixTime::EPOCH, "no mark yet");
     let deadline = Instant::now() + Duration::from_secs(5);
     while time().now <= first.now {
         assert!(Instant::now() < deadline, "it stands still");
@@ -296,7 +296,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     let time = || database.check().unwrap().time.unwrap();
 
     database.prepare(KEY, &[]).unwrap();
-    let old = open_session(database, time().now.max(time().newest));
+    let old = open_session(database, time().now.max(time().high_water_mark));
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
 
     // All or nothing: this event is there already.
@@ -320,10 +320,14 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     assert_eq!(adopt().unwrap(), ahead);
     database.prepare(adopted, &[]).unwrap();
     let news = database.changes(ahead, 10).unwrap();
-    assert_eq!(news.floor, ahead.next_second());
-    assert_eq!(news.time.unwrap().newest, news.floor, "so that clocks show no time before the floor");
+    assert_eq!(news.valid_from, ahead.next_second());
+    assert_eq!(
+        news.time.unwrap().high_water_mark,
+        news.valid_from,
+        "so that clocks show no time before the floor"
+    );
     assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_none());
-    let new = open_session(database, news.floor);
+    let new = open_session(database, news.valid_from);
     assert!(SessionStore::find(database, new.id, new.opened_at).unwrap().is_some());
 }
 

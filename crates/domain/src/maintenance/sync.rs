@@ -29,7 +29,7 @@ impl AuthService {
                 let news = self.ask(look.since(), self.revocations.most())?;
                 self.revocations.merge(&look, news);
             }
-            None => self.revocations.invalidate_all(self.ask(now, 0)?.floor),
+            None => self.revocations.invalidate_all(self.ask(now, 0)?.valid_from),
         }
         self.trusted_time()?;
         Ok(())
@@ -49,10 +49,10 @@ impl AuthService {
         let asked = self.ports.clock.uptime();
         let news = self.ports.sessions.changes(since, most)?;
         let ahead = news.time.map_or(0, |mut time| {
-            let was_set_back = time.now + CLOCK_TOLERANCE < time.newest;
+            let was_set_back = time.now + CLOCK_TOLERANCE < time.high_water_mark;
             if self.skew.ahead().is_none() && was_set_back {
                 // Somebody worked on after the newest mark: what expired until then stays so.
-                time.newest = time.newest + MARK_AGE;
+                time.high_water_mark = time.high_water_mark + MARK_AGE;
             }
             self.ports.clock.align(time, asked);
             self.ports.clock.now().as_micros().saturating_sub(time.now.as_micros())

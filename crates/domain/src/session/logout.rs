@@ -112,7 +112,7 @@ impl AuthService {
         let session = self.ports.sessions.find(claims.session, now)?;
         let session = session.ok_or(LogoutError::InvalidRefreshToken)?;
         let grace = self.rules.lifetimes.refresh_grace;
-        match ReuseCheck::validate(claims.generation, session.newest, now, grace) {
+        match ReuseCheck::of(claims.generation, session.newest, now, grace) {
             ReuseCheck::Current | ReuseCheck::Repeated => Ok((session.user, session.id)),
             ReuseCheck::Reused | ReuseCheck::Ahead => Err(LogoutError::InvalidRefreshToken),
         }

@@ -50,7 +50,7 @@ pub struct Revocations {
 #[derive(Debug, Default)]
 struct Memory {
     ended: HashMap<SessionId, UnixTime>,
-    floor: UnixTime,
+    valid_from: UnixTime,
     last: LastPoll,
     /// Up to when what is too old was forgotten.
     forgotten: UnixTime,
@@ -149,10 +149,10 @@ impl Revocations {
         memory.keep_within(self.capacity, uptime);
     }
 
-    /// Takes every session opened before `floor` for ended, as this instance just told the store.
-    pub fn invalidate_all(&self, floor: UnixTime) {
+    /// Takes every session opened before `valid_from` for ended, as this instance just told the store.
+    pub fn invalidate_all(&self, valid_from: UnixTime) {
         let mut memory = self.write();
-        memory.floor = memory.floor.max(floor);
+        memory.valid_from = memory.valid_from.max(valid_from);
     }
 
     /// Begins a look at `now`: back to everything remembered the first time, over the [`POLL_OVERLAP`] while looks succeed.
@@ -181,7 +181,7 @@ impl Revocations {
             news.ended.into_iter().filter(|(session, _)| !known.ended.contains_key(session)).collect();
         drop(known);
         let mut memory = self.write();
-        memory.floor = memory.floor.max(news.floor);
+        memory.valid_from = memory.valid_from.max(news.valid_from);
         memory.clocks.note(look, news.time);
         // What was asked for may be too little by now: everything else was given up meanwhile.
         if look.given_up != memory.given_up {
@@ -206,7 +206,7 @@ impl Revocations {
         let memory = self.read();
         match memory.last {
             _ if memory.ended.contains_key(&session) => SessionStatus::Ended,
-            _ if opened_at < memory.floor => SessionStatus::Ended,
+            _ if opened_at < memory.valid_from => SessionStatus::Ended,
             LastPoll::Never => SessionStatus::NotReady,
             LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER => SessionStatus::Live,
             LastPoll::Good { .. } | LastPoll::TooMuch { .. } => SessionStatus::Unknown,
@@ -292,7 +292,7 @@ mod tests {
 
     fn told_at(store: UnixTime) -> SessionChanges {
         SessionChanges {
-            time: Some(StoreTime { now: store, newest: UnixTime::EPOCH }),
+            time: Some(StoreTime { now: store, high_water_mark: UnixTime::EPOCH }),
             ..SessionChanges::default()
         }
     }
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn tokens_from_before_the_floor_are_ended() {
         let revocations = Revocations::default();
-        look(&revocations, NO_TIME, SessionChanges { floor: T, ..SessionChanges::default() });
+        look(&revocations, NO_TIME, SessionChanges { valid_from: T, ..SessionChanges::default() });
         look(&revocations, NO_TIME, SessionChanges::default());
         assert_eq!(revocations.status(sid(1), T - Duration::from_secs(1), UP), SessionStatus::Ended);
         assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Live);

@@ -115,7 +115,7 @@ pub struct CurrentGeneration {
 /// let stored = CurrentGeneration { generation: Generation::new(7), at: UnixTime::from_secs(100) };
 /// let grace = Duration::from_secs(30);
 /// let meaning = |generation, now| {
-///     ReuseCheck::validate(Generation::new(generation), stored, UnixTime::from_secs(now), grace)
+///     ReuseCheck::of(Generation::new(generation), stored, UnixTime::from_secs(now), grace)
 /// };
 /// assert_eq!(meaning(7, 500), ReuseCheck::Current);
 /// assert_eq!(meaning(6, 130), ReuseCheck::Repeated);
@@ -138,12 +138,7 @@ pub enum ReuseCheck {
 impl ReuseCheck {
     /// Judges a presented generation. The grace runs from [`CLOCK_TOLERANCE`] before the rotation, since the
     /// instance that rotated may have a clock a little ahead, to `grace` after it, both included.
-    pub fn validate(
-        presented: Generation,
-        newest: CurrentGeneration,
-        now: UnixTime,
-        grace: Duration,
-    ) -> Self {
+    pub fn of(presented: Generation, newest: CurrentGeneration, now: UnixTime, grace: Duration) -> Self {
         let in_grace = now >= newest.at - CLOCK_TOLERANCE && now <= newest.at + grace;
         match presented {
             p if p > newest.generation => Self::Ahead,
@@ -197,7 +192,7 @@ pub struct SessionChanges {
     /// The sessions that ended lately, and when.
     pub ended: Vec<(SessionId, UnixTime)>,
     /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
-    pub floor: UnixTime,
+    pub valid_from: UnixTime,
     /// What time it is for the store, when it has a clock.
     pub time: Option<StoreTime>,
 }
@@ -242,7 +237,7 @@ mod tests {
             for presented in 0..8_u32 {
                 for now in 980..1_050_i64 {
                     for grace in [0, 1, 30] {
-                        let got = ReuseCheck::validate(
+                        let got = ReuseCheck::of(
                             Generation::new(presented),
                             CurrentGeneration { generation: Generation::new(newest), at: rotated_at },
                             UnixTime::from_secs(now),
@@ -263,8 +258,8 @@ mod tests {
         }
     }
 
-    fn validate(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> ReuseCheck {
-        ReuseCheck::validate(
+    fn reuse_check(presented: u32, newest: u32, at: i64, now: i64, grace: u64) -> ReuseCheck {
+        ReuseCheck::of(
             Generation::new(presented),
             CurrentGeneration { generation: Generation::new(newest), at: UnixTime::from_micros(at) },
             UnixTime::from_micros(now),
@@ -296,7 +291,7 @@ mod tests {
             now in any_time(),
             grace in any::<u64>(),
         ) {
-            let got = validate(presented, newest, at, now, grace);
+            let got = reuse_check(presented, newest, at, now, grace);
             prop_assert_eq!(got == ReuseCheck::Ahead, presented > newest);
             prop_assert_eq!(got == ReuseCheck::Current, presented == newest);
             if presented < newest && newest - presented > 1 {
@@ -319,7 +314,7 @@ mod tests {
             let since = i128::from(now) - i128::from(at);
             let in_grace = since >= -5_000_000 && since <= i128::from(grace);
             let expected = if in_grace { ReuseCheck::Repeated } else { ReuseCheck::Reused };
-            prop_assert_eq!(validate(newest - 1, newest, at, now, grace), expected);
+            prop_assert_eq!(reuse_check(newest - 1, newest, at, now, grace), expected);
         }
     }
 }

@@ -34,7 +34,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         evicted: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError>;
 
-    /// Judges a presented refresh token as [`ReuseCheck::validate`](crate::session::ReuseCheck::validate) does, and acts on
+    /// Judges a presented refresh token as [`ReuseCheck::of`](crate::session::ReuseCheck::of) does, and acts on
     /// it, decided under the lock of the session's row.
     ///
     /// MUST rotate once when many callers present one token, and give all of them the same successor.
@@ -77,7 +77,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Ends every session opened so far by raising the floor, which never sinks, and returns it: the
     /// [next whole second](UnixTime::next_second) after `event.at`, or after the newest session where that was opened
     /// by a clock further ahead. (Tokens tell their session's opening in whole seconds.) The floor is also left as a
-    /// mark ([`StoreTime::newest`](crate::time::StoreTime::newest)), so that no clock opens sessions before it.
+    /// mark ([`StoreTime::high_water_mark`](crate::time::StoreTime::high_water_mark)), so that no clock opens sessions before it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -104,7 +104,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
 
-    /// Leaves `sweep.now` as a mark ([`StoreTime::newest`](crate::time::StoreTime::newest)) and, unless it is another
+    /// Leaves `sweep.now` as a mark ([`StoreTime::high_water_mark`](crate::time::StoreTime::high_water_mark)) and, unless it is another
     /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
     /// them was.
     ///

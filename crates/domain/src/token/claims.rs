@@ -32,15 +32,9 @@ pub struct Claims {
 /// Claims whose signature, issuer, audience and type were verified. Whether they still hold is open: the dates are
 /// judged by the domain's clock, in [`SignedClaims::validate`], and nowhere else.
 #[derive(Clone, Copy, Debug)]
-pub struct SignedClaims(Claims);
+pub struct SignedClaims(pub(super) Claims);
 
 impl SignedClaims {
-    /// Vouches for `claims`, on which everything else relies: for codecs alone, after they verified signature, issuer,
-    /// audience and type.
-    pub const fn assume_verified(claims: Claims) -> Self {
-        Self(claims)
-    }
-
     /// Judges dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
     ///
     /// `uptime` is [`Clock::uptime`](crate::ports::Clock::uptime), by which `revocations` knows how old it is.
@@ -96,7 +90,7 @@ impl UnconfirmedClaims {
 }
 
 /// Proof that somebody holds a good access token of a live session, as far as the codec that
-/// [vouched](SignedClaims::assume_verified) for it is right.
+/// [verified](super::danger::assume_verified) it is right.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedClaims(Claims);
 
@@ -188,6 +182,7 @@ pub enum PublicKey {
 
 #[cfg(test)]
 mod tests {
+
     use uuid::Uuid;
     use zeroize::ZeroizeOnDrop;
 
@@ -222,7 +217,8 @@ mod tests {
         let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
         revocations.merge(&look, SessionChanges::default());
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict = SignedClaims::assume_verified(claims).validate(now, Duration::ZERO, &revocations);
+            let verdict =
+                crate::token::danger::assume_verified(claims).validate(now, Duration::ZERO, &revocations);
             assert_eq!(
                 matches!(verdict, Authentication::Live(_)),
                 good,

@@ -58,7 +58,7 @@ fn a_step_leaves_a_mark_of_the_time() {
     let world = World::new();
     world.store.set_time(world.now());
     world.service.purger().step().unwrap();
-    assert_eq!(world.store.check().unwrap().time.unwrap().newest, world.now());
+    assert_eq!(world.store.check().unwrap().time.unwrap().high_water_mark, world.now());
 }
 
 #[test]
@@ -70,6 +70,6 @@ fn an_instance_that_does_not_know_the_time_sweeps_nothing() {
     assert!(world.service.sync().is_err());
     let far_ahead = world.service.purger().step();
     assert!(matches!(far_ahead, Err(SyncError::Clock(ClockNotTrusted::Ahead(61)))), "{far_ahead:?}");
-    let newest = world.store.check().unwrap().time.unwrap().newest;
+    let newest = world.store.check().unwrap().time.unwrap().high_water_mark;
     assert!(newest < world.now(), "nor leaves it a mark");
 }

@@ -51,7 +51,7 @@ fn pending_migrations_are_not_ready() {
 fn clocks_may_differ_by_five_seconds() {
     for (skew, expected) in [(5, Check::Ok), (6, Check::Failing)] {
         for now in [NOW + Duration::from_secs(skew), NOW - Duration::from_secs(skew)] {
-            let time = Some(StoreTime { now, newest: UnixTime::EPOCH });
+            let time = Some(StoreTime { now, high_water_mark: UnixTime::EPOCH });
             let readiness = world(move || Ok(StoreStatus { migrated: true, time })).service.readiness();
             assert_eq!(readiness.clock, expected, "{skew}");
         }

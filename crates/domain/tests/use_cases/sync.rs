@@ -100,7 +100,7 @@ fn marked_an_hour_ahead() -> Arc<MemoryStore> {
     let service = instance(&store, &Arc::new(FixedClock::at(ahead)));
     service.sync().unwrap();
     service.purger().step().unwrap();
-    assert_eq!(store.check().unwrap().time.unwrap().newest, ahead);
+    assert_eq!(store.check().unwrap().time.unwrap().high_water_mark, ahead);
     store
 }
 

@@ -48,7 +48,7 @@ async fn the_checks_that_fail_are_named() {
     }
 
     let status = |migrated, now: Option<_>| {
-        let time = now.map(|now| StoreTime { now, newest: NOW });
+        let time = now.map(|now| StoreTime { now, high_water_mark: NOW });
         move || Ok(StoreStatus { migrated, time })
     };
     let down = || Err(StoreError::new(StoreErrorKind::Unavailable, "postgres://user:hunter2@db refused"));

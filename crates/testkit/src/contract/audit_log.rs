@@ -155,7 +155,7 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert_eq!(found.status, UserStatus::Disabled);
     assert_eq!(stores.list(user.id, NOW), [session.id, older.id]);
     let told = stores.changes(UnixTime::EPOCH);
-    assert_eq!((told.ended, told.floor), (vec![], UnixTime::EPOCH));
+    assert_eq!((told.ended, told.valid_from), (vec![], UnixTime::EPOCH));
     let next = stores.present(session.id, 3, event.at);
     assert!(matches!(next, RotateOutcome::Successor { .. }), "{next:?}");
 }

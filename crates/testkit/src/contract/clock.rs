@@ -64,7 +64,7 @@ pub fn never_shows_a_time_before_the_newest_mark(clock: &dyn Clock) {
 }
 
 fn align(clock: &dyn Clock, now: UnixTime, newest: UnixTime) {
-    clock.align(StoreTime { now, newest }, clock.uptime());
+    clock.align(StoreTime { now, high_water_mark: newest }, clock.uptime());
 }
 
 /// Up to two seconds before or after.

@@ -54,14 +54,18 @@ pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
 pub fn purge_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
-    let floor = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
-    let new = stores.new_session(user.id, floor);
+    let valid_from = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let new = stores.new_session(user.id, valid_from);
     stores.open(&new);
-    let sweep = PurgeRequest { now: floor + IDLE / 2, ..purge(stores) };
-    assert_eq!(walk(stores, PurgeRequest { over_before: floor, ..sweep }), 0, "the floor is not old enough");
-    assert_eq!(walk(stores, PurgeRequest { over_before: floor + MICROSECOND, ..sweep }), 1);
+    let sweep = PurgeRequest { now: valid_from + IDLE / 2, ..purge(stores) };
+    assert_eq!(
+        walk(stores, PurgeRequest { over_before: valid_from, ..sweep }),
+        0,
+        "the valid_from is not old enough"
+    );
+    assert_eq!(walk(stores, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep }), 1);
     assert!(is_forgotten(stores, old.id));
-    assert!(stores.is_live(new.id, floor));
+    assert!(stores.is_live(new.id, valid_from));
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
@@ -113,7 +117,7 @@ pub fn purge_lets_exactly_one_racer_step(stores: &Stores) {
 
 /// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
 pub fn purge_leaves_its_time_as_a_mark(stores: &Stores) {
-    let newest = || stores.changes(NOW).time.map(|time| time.newest);
+    let newest = || stores.changes(NOW).time.map(|time| time.high_water_mark);
     let Some(before) = newest() else { return };
     let (one, other) = (purge(stores), purge(stores));
     for (sweep, expected) in [
@@ -125,7 +129,7 @@ pub fn purge_leaves_its_time_as_a_mark(stores: &Stores) {
         step(stores, sweep);
         assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
         let status = stores.health.check().unwrap();
-        assert_eq!(status.time.map(|time| time.newest), newest());
+        assert_eq!(status.time.map(|time| time.high_water_mark), newest());
     }
 }
 

@@ -227,7 +227,7 @@ fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
     }
 }
 
-/// Every small case is judged as [`ReuseCheck::validate`] judges it, to the microsecond of the grace.
+/// Every small case is judged as [`ReuseCheck::of`] judges it, to the microsecond of the grace.
 pub fn rotate_means_what_the_domain_says(stores: &Stores) {
     let user = stores.user("Alice");
     let grace = Duration::from_secs(30);
@@ -251,7 +251,7 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                 }
                 let since = if newest == 0 { NOW } else { rotated_at };
                 let rotated = CurrentGeneration { generation: Generation::new(newest), at: since };
-                let judged = ReuseCheck::validate(Generation::new(presented), rotated, now, grace);
+                let judged = ReuseCheck::of(Generation::new(presented), rotated, now, grace);
                 let idle_from = match judged {
                     ReuseCheck::Current => now,
                     _ => since,
@@ -537,7 +537,7 @@ pub fn news_lists_ends_and_no_expiries(stores: &Stores) {
     assert_eq!(stores.changes(NOW + SECOND).ended, both);
     assert_eq!(stores.changes(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
     assert_eq!(stores.changes(NOW + SECOND * 3).ended, []);
-    assert_eq!(stores.changes(NOW).floor, UnixTime::EPOCH);
+    assert_eq!(stores.changes(NOW).valid_from, UnixTime::EPOCH);
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
@@ -581,20 +581,20 @@ pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
 pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
-    let floor = (NOW + SECOND).next_second();
+    let valid_from = (NOW + SECOND).next_second();
     let raise = |at| stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
-    assert_eq!(raise(NOW + SECOND), floor);
-    assert_eq!(raise(NOW), floor);
-    let at_floor = stores.new_session(user.id, floor);
+    assert_eq!(raise(NOW + SECOND), valid_from);
+    assert_eq!(raise(NOW), valid_from);
+    let at_floor = stores.new_session(user.id, valid_from);
     stores.open(&at_floor);
 
-    assert_eq!(stores.changes(NOW).floor, floor);
-    assert!(!stores.is_live(old.id, floor));
-    assert_eq!(stores.present(old.id, 0, floor), RotateOutcome::Gone);
-    assert!(!stores.end(old.id, floor));
-    assert_eq!(stores.list(user.id, floor), [at_floor.id]);
-    assert!(stores.is_live(at_floor.id, floor));
-    assert!(matches!(stores.present(at_floor.id, 0, floor), RotateOutcome::Successor { .. }));
+    assert_eq!(stores.changes(NOW).valid_from, valid_from);
+    assert!(!stores.is_live(old.id, valid_from));
+    assert_eq!(stores.present(old.id, 0, valid_from), RotateOutcome::Gone);
+    assert!(!stores.end(old.id, valid_from));
+    assert_eq!(stores.list(user.id, valid_from), [at_floor.id]);
+    assert!(stores.is_live(at_floor.id, valid_from));
+    assert!(matches!(stores.present(at_floor.id, 0, valid_from), RotateOutcome::Successor { .. }));
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
 }
 
@@ -602,11 +602,11 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
 pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
     let whole = NOW.next_second();
-    for (at, floor) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
+    for (at, valid_from) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
         stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
         let news = stores.changes(NOW);
-        assert_eq!(news.floor, floor);
-        assert!(news.time.is_none_or(|time| time.newest == news.floor), "{news:?}");
+        assert_eq!(news.valid_from, valid_from);
+        assert!(news.time.is_none_or(|time| time.high_water_mark == news.valid_from), "{news:?}");
     }
 }
 
@@ -615,8 +615,8 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
     let user = stores.user("Alice");
     let ahead = stores.new_session(user.id, NOW + SECOND * 40);
     stores.open(&ahead);
-    let floor = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
-    assert_eq!(floor, ahead.opened_at.next_second());
+    let valid_from = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    assert_eq!(valid_from, ahead.opened_at.next_second());
     assert!(!stores.is_live(ahead.id, ahead.opened_at));
     assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
 }

@@ -47,7 +47,7 @@ impl SessionStore for MemoryStore {
             return Ok(RotateOutcome::Gone);
         };
         let user = session.opened.user;
-        match ReuseCheck::validate(presented.generation, session.newest, now, presented.grace) {
+        match ReuseCheck::of(presented.generation, session.newest, now, presented.grace) {
             ReuseCheck::Current => {
                 session.newest = CurrentGeneration { generation: session.newest.generation.next(), at: now };
                 session.expires_at = session.opened.absolute_expires_at.min(now + presented.idle);
@@ -82,7 +82,7 @@ impl SessionStore for MemoryStore {
         if owner.is_some_and(|owner| owner != user) {
             return Ok(EndOutcome::Unknown);
         }
-        if !stored.may_end(state.floor) {
+        if !stored.may_end(state.valid_from) {
             return Ok(EndOutcome::AlreadyEnded);
         }
         state.record(event.clone().of_user(user))?;
@@ -106,9 +106,9 @@ impl SessionStore for MemoryStore {
         state.record(event.clone())?;
         let newest = state.sessions.values().map(|session| session.opened.opened_at).max();
         let newest = newest.unwrap_or(event.at).max(event.at);
-        state.floor = state.floor.max(newest.next_second());
-        state.newest = state.newest.max(state.floor);
-        Ok(state.floor)
+        state.valid_from = state.valid_from.max(newest.next_second());
+        state.newest = state.newest.max(state.valid_from);
+        Ok(state.valid_from)
     }
 
     fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
@@ -126,7 +126,7 @@ impl SessionStore for MemoryStore {
         let state = self.lock();
         let ended = state.sessions.values().filter_map(|s| Some((s.opened.id, s.ended_at?)));
         let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
-        Ok(SessionChanges { ended: ended.collect(), floor: state.floor, time: state.store_time() })
+        Ok(SessionChanges { ended: ended.collect(), valid_from: state.valid_from, time: state.store_time() })
     }
 
     fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
@@ -138,11 +138,12 @@ impl SessionStore for MemoryStore {
             }
             _ => state.purger = Some((sweep.instance, sweep.now + sweep.turn)),
         }
-        let floor = Some(state.floor).filter(|floor| *floor < sweep.over_before).unwrap_or_default();
+        let valid_from =
+            Some(state.valid_from).filter(|valid_from| *valid_from < sweep.over_before).unwrap_or_default();
         let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
         let step: Vec<_> = rest
             .take(sweep.batch as usize)
-            .map(|(id, session)| (*id, session.is_over_since(sweep.over_before, floor)))
+            .map(|(id, session)| (*id, session.is_over_since(sweep.over_before, valid_from)))
             .collect();
         let over: Vec<_> = step.iter().filter(|(_, is_over)| *is_over).map(|(id, _)| *id).collect();
         for id in &over {

@@ -115,9 +115,9 @@ impl SessionStore for Database {
 
     fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.transaction(|connection| {
-            let floor = shared::invalidate_all(connection, event.at).map_err(store_error)?;
+            let valid_from = shared::invalidate_all(connection, event.at).map_err(store_error)?;
             insert_event(connection, event)?;
-            Ok(floor)
+            Ok(valid_from)
         })
     }
 
@@ -151,7 +151,7 @@ impl SessionStore for Database {
                 .map_err(store_error)?;
             let ended =
                 ended.into_iter().filter_map(|(DbId(id), at)| Some((SessionId::from_uuid(id), at?.0)));
-            Ok(SessionChanges { ended: ended.collect(), floor: seen.floor, time: Some(seen.time) })
+            Ok(SessionChanges { ended: ended.collect(), valid_from: seen.valid_from, time: Some(seen.time) })
         })
     }
 
@@ -163,8 +163,8 @@ impl SessionStore for Database {
                 return Ok(PurgeOutcome::NotThisInstance);
             }
             // Whatever was opened before it has been over as long as the floor is old.
-            let floor = shared::floor(connection).map_err(store_error)?;
-            let floor = if floor < sweep.over_before { floor } else { UnixTime::EPOCH };
+            let valid_from = shared::valid_from(connection).map_err(store_error)?;
+            let valid_from = if valid_from < sweep.over_before { valid_from } else { UnixTime::EPOCH };
             // No session has the nil id.
             let after = DbId(sweep.after.map_or(Uuid::nil(), SessionId::as_uuid));
             let step: Vec<DbId> = sessions::table
@@ -180,7 +180,7 @@ impl SessionStore for Database {
             let over = sessions::table.filter(sessions::id.gt(after)).filter(sessions::id.le(last)).filter(
                 coalesce(sessions::ended_at, sessions::expires_at)
                     .lt(DbTime(sweep.over_before))
-                    .or(sessions::opened_at.lt(DbTime(floor))),
+                    .or(sessions::opened_at.lt(DbTime(valid_from))),
             );
             let deleted = diesel::delete(over).execute(connection).map_err(store_error)?;
             let is_full = step.len() == sweep.batch as usize;
@@ -221,14 +221,14 @@ fn evict(
     now: UnixTime,
 ) -> Result<Vec<SessionId>, StoreError> {
     let live = diesel::alias!(sessions as live);
-    let floor = deployment::table.select(deployment::session_floor).single_value();
+    let valid_from = deployment::table.select(deployment::session_floor).single_value();
     let user = DbId(session.user.as_uuid());
     let others = session.max_per_user.get() - 1;
     let beyond_the_newest = live
         .filter(live.field(sessions::user_id).eq(user))
         .filter(live.field(sessions::ended_at).is_null())
         .filter(live.field(sessions::expires_at).gt(DbTime(now)))
-        .filter(live.field(sessions::opened_at).nullable().ge(floor))
+        .filter(live.field(sessions::opened_at).nullable().ge(valid_from))
         .order((live.field(sessions::opened_at).desc(), live.field(sessions::id).desc()))
         .limit(i64::MAX)
         .offset(others.into())
@@ -248,7 +248,7 @@ pub(in crate::db) fn insert_session(
     session: &NewSession,
 ) -> Result<(), StoreError> {
     // It would be over at once. By the next try the clock shows a later time.
-    if session.opened_at < shared::floor(connection).map_err(store_error)? {
+    if session.opened_at < shared::valid_from(connection).map_err(store_error)? {
         return Err(unavailable("all sessions are being ended"));
     }
     let row = (
@@ -293,7 +293,7 @@ fn session_ids(ids: Vec<DbId>) -> Vec<SessionId> {
 struct RotationStatement;
 
 /// Gives the successor where the presented generation is current, or the one before within the grace: in SQL what
-/// [`ReuseCheck::validate`](portcullis_domain::session::ReuseCheck::validate) says, decided under the row's lock. Either way
+/// [`ReuseCheck::of`](portcullis_domain::session::ReuseCheck::of) says, decided under the row's lock. Either way
 /// the newest generation is then the one after the presented one.
 fn succeed(
     connection: &mut AnyConnection,
@@ -361,19 +361,19 @@ fn generations(presented: &RotateRequest) -> (i64, i64) {
 /// A session that may be used: one that may end and has not expired.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn is_live(now: UnixTime) -> _ {
-    let floor = deployment::table.select(deployment::session_floor).single_value();
+    let valid_from = deployment::table.select(deployment::session_floor).single_value();
     let now: DbTime = DbTime(now);
     sessions::ended_at
         .is_null()
         .and(sessions::expires_at.gt(now))
-        .and(sessions::opened_at.nullable().ge(floor))
+        .and(sessions::opened_at.nullable().ge(valid_from))
 }
 
 /// A session that has not ended and was not opened before the floor.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn may_end() -> _ {
-    let floor = deployment::table.select(deployment::session_floor).single_value();
-    sessions::ended_at.is_null().and(sessions::opened_at.nullable().ge(floor))
+    let valid_from = deployment::table.select(deployment::session_floor).single_value();
+    sessions::ended_at.is_null().and(sessions::opened_at.nullable().ge(valid_from))
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]

@@ -104,7 +104,7 @@ mod tests {
             self.checks.fetch_add(1, Ordering::SeqCst);
             self.started.send(()).unwrap();
             self.opened.lock().unwrap().recv().unwrap();
-            Ok(StoreStatus { migrated: true, time: Some(StoreTime { now: NOW, newest: NOW }) })
+            Ok(StoreStatus { migrated: true, time: Some(StoreTime { now: NOW, high_water_mark: NOW }) })
         }
 
         fn check_writes(&self) -> Result<(), StoreError> {

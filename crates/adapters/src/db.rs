@@ -590,8 +590,12 @@ mod tests {
             })
         }));
         assert!(panicked.is_err());
-        database.record(&event).unwrap();
-        assert_eq!(database.record(&event).unwrap_err().kind(), StoreErrorKind::Internal, "it is there now");
+        database.record_event(&event).unwrap();
+        assert_eq!(
+            database.record_event(&event).unwrap_err().kind(),
+            StoreErrorKind::Internal,
+            "it is there now"
+        );
     }
 
     #[test]

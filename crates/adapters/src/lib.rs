@@ -22,11 +22,7 @@
 //! database.prepare(SecretFingerprint::of(&Secret::generate(&OsRandom)), &[])?;
 //!
 //! let ports = Ports {
-//!     users: database.clone(),
-//!     sessions: database.clone(),
-//!     attempts: database.clone(),
-//!     events: database.clone(),
-//!     health: database,
+//!     store: database,
 //!     clock: Arc::new(SystemClock::new()),
 //!     random: Arc::new(OsRandom),
 //!     // Hashes and tokens are fakes here; `hashing`, `token` and `account_keys` have the real ones.

@@ -46,16 +46,8 @@ use crate::token::{AccessTokenCodec, RefreshTokenCodec};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// Who may log in.
-    pub users: Arc<dyn UserStore>,
-    /// Who is logged in where.
-    pub sessions: Arc<dyn SessionStore>,
-    /// How often passwords were tried.
-    pub attempts: Arc<dyn AttemptStore>,
-    /// What happened, where nothing else changed.
-    pub events: Arc<dyn AuditLog>,
-    /// Whether the stores answer.
-    pub health: Arc<dyn StoreHealth>,
+    /// Users, sessions, attempts and events, of one backend: its methods share transactions.
+    pub store: Arc<dyn Store>,
     /// How passwords become hashes.
     pub hasher: Arc<dyn PasswordHasher>,
     /// How access tokens are signed and verified.
@@ -69,3 +61,12 @@ pub struct Ports {
     /// Randomness.
     pub random: Arc<dyn SecureRandom>,
 }
+
+/// One backend that stores everything.
+///
+/// A backend is specified and tested trait by trait, and implements this trait by implementing all of them. The methods
+/// share transactions, such as the login that opens a session and resets the counter of attempts, so the parts of two
+/// backends cannot be combined. A test that needs one method to fail wraps a whole store.
+pub trait Store: UserStore + SessionStore + AttemptStore + AuditLog + StoreHealth {}
+
+impl<T: UserStore + SessionStore + AttemptStore + AuditLog + StoreHealth + ?Sized> Store for T {}

@@ -70,11 +70,7 @@ impl Instance {
             JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone())
                 .remembering(settings.tokens.cache);
         let ports = Ports {
-            users: database.clone(),
-            sessions: database.clone(),
-            attempts: database.clone(),
-            events: database.clone(),
-            health: database.clone(),
+            store: database.clone(),
             hasher: Arc::new(hash_threads(settings, random.clone())?),
             access_tokens: Arc::new(access_tokens),
             refresh_tokens: Arc::new(MacRefreshTokenCodec::new(&secrets)),

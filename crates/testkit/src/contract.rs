@@ -30,15 +30,14 @@ use std::borrow::Cow;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use portcullis_domain::account::{NewUser, UserStore};
-use portcullis_domain::audit::{AuditLog, EventKind, LogoutScope, SecurityEvent};
+use portcullis_domain::account::NewUser;
+use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
-use portcullis_domain::ports::StoreHealth;
+use portcullis_domain::ports::Store;
 use portcullis_domain::session::{
     EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session,
-    SessionChanges, SessionStore,
+    SessionChanges,
 };
-use portcullis_domain::throttle::AttemptStore;
 use portcullis_domain::time::UnixTime;
 
 use crate::fixtures::{self, IDLE, NOW};
@@ -48,16 +47,8 @@ use crate::{MemoryStore, SeededRandom};
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Stores {
-    /// The users.
-    pub users: Arc<dyn UserStore>,
-    /// The sessions.
-    pub sessions: Arc<dyn SessionStore>,
-    /// The attempts at passwords.
-    pub attempts: Arc<dyn AttemptStore>,
-    /// The events.
-    pub events: Arc<dyn AuditLog>,
-    /// Whether it works.
-    pub health: Arc<dyn StoreHealth>,
+    /// The store.
+    pub store: Arc<dyn Store>,
     /// Reads every recorded event, in the order of their ids.
     pub recorded: Arc<dyn Fn() -> Vec<RecordedEvent> + Send + Sync>,
     /// Where the contract's ids come from.
@@ -100,22 +91,13 @@ impl From<&SecurityEvent> for RecordedEvent {
 impl Stores {
     /// The stores of a [`MemoryStore`].
     pub fn of(store: Arc<MemoryStore>) -> Self {
-        let (users, sessions, attempts) = (store.clone(), store.clone(), store.clone());
-        let (events, health) = (store.clone(), store.clone());
+        let all: Arc<dyn Store> = store.clone();
         let recorded = move || {
             let mut events = store.events();
             events.sort_by_key(|event| event.id);
             events.iter().map(RecordedEvent::from).collect()
         };
-        Self {
-            users,
-            sessions,
-            attempts,
-            events,
-            health,
-            recorded: Arc::new(recorded),
-            random: Arc::new(SeededRandom::new(7)),
-        }
+        Self { store: all, recorded: Arc::new(recorded), random: Arc::new(SeededRandom::new(7)) }
     }
 
     fn event(&self, kind: EventKind, at: UnixTime) -> SecurityEvent {
@@ -126,7 +108,7 @@ impl Stores {
     fn user(&self, name: &str) -> NewUser {
         let user = fixtures::new_user(name, &*self.random);
         let event = self.event(EventKind::UserRegistered, NOW).of_user(user.id);
-        self.users.insert(&user, &event).expect("a new name");
+        self.store.insert_user(&user, &event).expect("a new name");
         user
     }
 
@@ -147,7 +129,7 @@ impl Stores {
 
     fn try_open(&self, session: &NewSession) -> Result<Vec<SessionId>, OpenSessionError> {
         let evicted = self.event(EventKind::SessionEvicted, session.opened_at).of_user(session.user);
-        self.sessions.open(session, &self.opening_of(session), &evicted)
+        self.store.open_session(session, &self.opening_of(session), &evicted)
     }
 
     fn opening_of(&self, session: &NewSession) -> SecurityEvent {
@@ -164,7 +146,7 @@ impl Stores {
             idle: IDLE,
         };
         let on_reuse = self.event(EventKind::RefreshTokenReused, now).in_session(session);
-        self.sessions.rotate(&presented, &on_reuse).expect("the store answers")
+        self.store.rotate(&presented, &on_reuse).expect("the store answers")
     }
 
     /// Ends a session and says whether it was live.
@@ -174,7 +156,7 @@ impl Stores {
 
     fn end_of(&self, owner: Option<UserId>, session: SessionId, at: UnixTime) -> EndOutcome {
         let event = self.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session);
-        self.sessions.end(session, owner, &event).expect("the store answers")
+        self.store.end_session(session, owner, &event).expect("the store answers")
     }
 
     fn is_live(&self, session: SessionId, now: UnixTime) -> bool {
@@ -182,17 +164,17 @@ impl Stores {
     }
 
     fn find(&self, session: SessionId, now: UnixTime) -> Option<Session> {
-        self.sessions.find(session, now).expect("the store answers")
+        self.store.find_session(session, now).expect("the store answers")
     }
 
     /// The ids of a user's live sessions, in the store's order.
     fn list(&self, user: UserId, now: UnixTime) -> Vec<SessionId> {
-        let live = self.sessions.list(user, now).expect("the store answers");
+        let live = self.store.list_sessions(user, now).expect("the store answers");
         live.into_iter().map(|session| session.id).collect()
     }
 
     fn changes(&self, since: UnixTime) -> SessionChanges {
-        let mut news = self.sessions.changes(since, u32::MAX).expect("the store answers");
+        let mut news = self.store.session_changes(since, u32::MAX).expect("the store answers");
         news.ended.sort();
         news
     }

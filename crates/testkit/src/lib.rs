@@ -10,6 +10,7 @@
 mod account_keys;
 mod clock;
 pub mod contract;
+mod faulty;
 pub mod fixtures;
 mod hasher;
 mod memory;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 pub use account_keys::PlainAccountKeys;
 pub use clock::FixedClock;
+pub use faulty::FaultyStore;
 pub use hasher::PlainHasher;
 pub use memory::{Backup, MemoryStore};
 use portcullis_domain::Ports;
@@ -39,11 +41,7 @@ pub fn ports() -> Ports {
 /// The same over a store that the caller keeps, to look into it.
 pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
     Ports {
-        users: Arc::clone(store) as _,
-        sessions: Arc::clone(store) as _,
-        attempts: Arc::clone(store) as _,
-        events: Arc::clone(store) as _,
-        health: Arc::clone(store) as _,
+        store: Arc::clone(store) as _,
         hasher: Arc::new(PlainHasher::new()),
         access_tokens: Arc::new(PlainAccessTokens::new("fake")),
         refresh_tokens: Arc::new(PlainRefreshTokens::new("fake")),

@@ -130,12 +130,12 @@ fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
     database.prepare(SecretFingerprint::from_bytes([1; 32]), &[]).unwrap();
     let random = SeededRandom::new(1);
     let user = new_user("alice", &random);
-    database.insert(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
+    database.insert_user(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
     let session = new_session(user.id, NOW, &random);
     let [opened, evicted, reused] =
         [EventKind::LoginSucceeded, EventKind::SessionEvicted, EventKind::RefreshTokenReused]
             .map(|kind| event(kind, NOW, &random));
-    database.open(&session, &opened, &evicted).unwrap();
+    database.open_session(&session, &opened, &evicted).unwrap();
     let next = Cell::new(0);
     bencher.bench_local(|| {
         let generation = Generation::new(next.replace(next.get() + 1));

@@ -84,7 +84,7 @@ impl Rig {
         let event = event(EventKind::LoginSucceeded, at, &self.random)
             .of_user(UserId::from_uuid(Uuid::from_u128(7)))
             .in_session(SessionId::from_uuid(Uuid::from_u128(8)));
-        self.database.record(&event).unwrap();
+        self.database.record_event(&event).unwrap();
         event.id
     }
 
@@ -341,12 +341,12 @@ fn a_forged_row_is_found(dialect: Dialect) {
         other.record(NOW + Duration::from_millis(n));
     }
     let forged = event(EventKind::UserRegistered, NOW + Duration::from_secs(1), &SeededRandom::new(6));
-    other.database.record(&forged).unwrap();
+    other.database.record_event(&forged).unwrap();
     other.seal();
     let hash = other.hash_at(3);
     let mut rig = Rig::sealed(dialect);
     assert_eq!(rig.hash_at(2), other.hash_at(2), "the same events have the same hashes");
-    rig.database.record(&forged).unwrap();
+    rig.database.record_event(&forged).unwrap();
     let (id, hash) = (rig.id(forged.id.as_uuid()), rig.bytes(&hash));
     rig.shift(3, 1);
     rig.execute(&format!("INSERT INTO audit_chain VALUES (3, {id}, {hash})"));
@@ -720,7 +720,7 @@ fn no_login_waits_for_the_chain() {
     let session = open_session(&rig.database, NOW);
     rig.record(NOW);
     let logged_out = event(EventKind::SessionEnded, NOW, &rig.random);
-    assert_eq!(rig.database.end(session.id, None, &logged_out).unwrap(), EndOutcome::Ended);
+    assert_eq!(rig.database.end_session(session.id, None, &logged_out).unwrap(), EndOutcome::Ended);
     let blocked = rig.sealer(&rig.keys, None).step().unwrap_err();
     assert_eq!(blocked.kind(), StoreErrorKind::Unavailable, "that was the test: {blocked:?}");
     rig.execute("ROLLBACK");

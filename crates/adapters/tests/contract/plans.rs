@@ -65,36 +65,38 @@ pub(crate) fn hot_statements(
     let mut seen = Seen::default();
 
     let new = new_user("new", &random);
-    seen.during("register", || database.insert(&new, &event(EventKind::UserRegistered)))?;
-    seen.during("find user by name", || database.find_by_name(&name))?.ok_or("user 1 is missing")?;
-    seen.during("find user by id", || UserStore::find(database, user_id(1)))?.ok_or("user 1 is missing")?;
+    seen.during("register", || database.insert_user(&new, &event(EventKind::UserRegistered)))?;
+    seen.during("find user by name", || database.find_user_by_name(&name))?.ok_or("user 1 is missing")?;
+    seen.during("find user by id", || UserStore::find_user(database, user_id(1)))?
+        .ok_or("user 1 is missing")?;
     let upgraded = event(EventKind::HashUpgraded);
     seen.during("upgrade hash", || database.upgrade_hash(user_id(1), &hash, &hash, &upgraded))?;
 
     let [counter, here] = [1, 2].map(|n| AccountKey::from_bytes([n; 32]));
     let begun = event(EventKind::ThrottlingBegun);
     let attempt = LoginAttempt { counter, user: Some(user_id(1)), now, begun };
-    let reserved = seen.during("reserve attempt", || database.begin(&attempt))?;
+    let reserved = seen.during("reserve attempt", || database.begin_attempt(&attempt))?;
     is_as_planned(reserved == AttemptDecision::Granted { attempts: 1 }, "it is not the first attempt")?;
     for _ in 1..SCHEDULE.free {
-        seen.during("reserve attempt", || database.begin(&attempt))?;
+        seen.during("reserve attempt", || database.begin_attempt(&attempt))?;
     }
-    let reserved = seen.during("refuse attempt", || database.begin(&attempt))?;
+    let reserved = seen.during("refuse attempt", || database.begin_attempt(&attempt))?;
     is_as_planned(matches!(reserved, AttemptDecision::Refused { .. }), "it is not refused")?;
     let known = Some(KnownNetwork { counter: here, until: now + KNOWN_FOR });
     let attempt = SuccessfulAttempt { counter, known, ..successful_attempt(user_id(1), now, &random) };
     let session = NewSession { attempt, ..session_of(1) };
     let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(event);
-    let ended = seen.during("open session", || database.open(&session, &opened, &evicted))?;
-    is_as_planned(AttemptStore::find(database, counter)?.is_none(), "nothing was forgiven")?;
-    seen.during("find counter", || AttemptStore::find(database, here))?.ok_or("no network is known")?;
+    let ended = seen.during("open session", || database.open_session(&session, &opened, &evicted))?;
+    is_as_planned(AttemptStore::find_counter(database, counter)?.is_none(), "nothing was forgiven")?;
+    seen.during("find counter", || AttemptStore::find_counter(database, here))?
+        .ok_or("no network is known")?;
     let forgotten = event(EventKind::ThrottlingEnded { attempts: 0 });
     let forgotten =
         seen.during("forget attempts", || database.purge_counters(now + KNOWN_FOR, 100, &forgotten))?;
     is_as_planned(forgotten > 0, "nothing was forgotten")?;
     is_as_planned(ended.contains(&session_id(1)), "nothing was evicted")?;
 
-    seen.during("find session", || SessionStore::find(database, session_id(2), now))?
+    seen.during("find session", || SessionStore::find_session(database, session_id(2), now))?
         .ok_or("session 2 is missing")?;
     let rotation = seen.during("rotate", || database.rotate(&first_token_of(2, now), &reused))?;
     let later = now + Duration::from_secs(1);
@@ -106,12 +108,12 @@ pub(crate) fn hot_statements(
     is_as_planned(rotation == RotateOutcome::Gone, "the session did not end")?;
 
     let logged_out = event(EventKind::SessionEnded);
-    seen.during("end session", || database.end(session_id(3), Some(user_id(3)), &logged_out))?;
-    let again = seen.during("end what ended", || database.end(session_id(3), None, &logged_out))?;
+    seen.during("end session", || database.end_session(session_id(3), Some(user_id(3)), &logged_out))?;
+    let again = seen.during("end what ended", || database.end_session(session_id(3), None, &logged_out))?;
     is_as_planned(again == EndOutcome::AlreadyEnded, "the session did not end")?;
-    seen.during("list sessions", || database.list(user_id(4), now))?;
+    seen.during("list sessions", || database.list_sessions(user_id(4), now))?;
     let ended_all = event(EventKind::UserSessionsEnded);
-    seen.during("end sessions", || database.end_all(user_id(4), Some(session_id(4)), &ended_all))?;
+    seen.during("end sessions", || database.end_sessions(user_id(4), Some(session_id(4)), &ended_all))?;
     let changed = event(EventKind::PasswordChanged);
     seen.during("change password", || {
         database.change_password(session_id(5), &hash, &session_of(5), &changed)
@@ -119,23 +121,23 @@ pub(crate) fn hot_statements(
     let set = event(EventKind::PasswordSet);
     seen.during("set password", || database.set_password(user_id(6), &hash, &set))?;
     let disabled = event(EventKind::UserDisabled);
-    seen.during("disable user", || database.disable(user_id(6), &disabled))?;
+    seen.during("disable user", || database.disable_user(user_id(6), &disabled))?;
     let enabled = event(EventKind::UserEnabled);
-    seen.during("enable user", || database.enable(user_id(6), &enabled))?;
+    seen.during("enable user", || database.enable_user(user_id(6), &enabled))?;
     let confirmed = Reauthentication {
         session: session_id(7),
         credential_version: CredentialVersion::FIRST,
         attempt: successful_attempt(user_id(7), now, &random),
     };
     let deleted = event(EventKind::AccountDeleted);
-    seen.during("delete user", || database.delete(user_id(7), Some(confirmed), &deleted))?;
+    seen.during("delete user", || database.delete_user(user_id(7), Some(confirmed), &deleted))?;
 
     seen.during("record event", || {
-        database.record(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))
+        database.record_event(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))
     })?;
-    seen.during("events of a user", || database.of_user(user_id(1), None, 51))?;
-    seen.during("news", || database.changes(now, MOST_NEWS))?;
-    seen.during("sweep step", || database.purge(&sweep_of_nothing(now, &random)))?;
+    seen.during("events of a user", || database.list_events(user_id(1), None, 51))?;
+    seen.during("news", || database.session_changes(now, MOST_NEWS))?;
+    seen.during("sweep step", || database.purge_sessions(&sweep_of_nothing(now, &random)))?;
     Ok(seen.0)
 }
 

@@ -123,7 +123,7 @@ fn a_server_that_comes_back_is_used_again() {
     let server = ThrowawayPostgres::start();
     let database = database(&server.create_database());
     database.prepare(KEY, &[]).unwrap();
-    let find = || database.find_by_name(&CanonicalName::of("alice"));
+    let find = || database.find_user_by_name(&CanonicalName::of("alice"));
     assert!(find().unwrap().is_none());
 
     server.crash();
@@ -155,7 +155,7 @@ fn an_exhausted_pool_answers_in_time() {
     diesel::sql_query("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").execute(&mut holder).unwrap();
     std::thread::scope(|scope| {
         let results: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| database.find_by_name(&CanonicalName::of("alice"))))
+            .map(|_| scope.spawn(|| database.find_user_by_name(&CanonicalName::of("alice"))))
             .collect::<Vec<_>>()
             .into_iter()
             .map(|handle| handle.join().unwrap().unwrap_err().kind())
@@ -167,7 +167,7 @@ fn an_exhausted_pool_answers_in_time() {
         );
     });
     diesel::sql_query("ROLLBACK").execute(&mut holder).unwrap();
-    assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+    assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn the_time_is_that_of_the_clock_found_first() {
     server.execute(&url, "GRANT CREATE ON SCHEMA other TO PUBLIC");
     database.prepare(KEY, &[]).unwrap();
     assert_eq!(database.check().unwrap().time.unwrap().now, NOW);
-    assert_eq!(database.changes(NOW, 1).unwrap().time.unwrap().now, NOW);
+    assert_eq!(database.session_changes(NOW, 1).unwrap().time.unwrap().now, NOW);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn news_needs_no_connection_of_the_pool() {
     let sql = |sql: &str| other.batch_execute(sql).unwrap();
     let lock = "BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE";
     crate::stores::looks_past_an_exhausted_pool(&database, sql, lock, |database| {
-        assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+        assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
     });
 }
 
@@ -239,7 +239,7 @@ fn news_comes_again_when_the_server_does() {
     let server = ThrowawayPostgres::start();
     let database = database(&server.create_database());
     database.prepare(KEY, &[]).unwrap();
-    let news = || database.changes(NOW, 1);
+    let news = || database.session_changes(NOW, 1);
     news().unwrap();
     server.crash();
     for _ in 0..2 {
@@ -306,7 +306,7 @@ fn a_pooler_in_session_mode_is_used() {
     let instances = [(); 2].map(|()| Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config));
     for instance in &instances {
         instance.prepare(KEY, &[]).unwrap();
-        instance.changes(NOW, 1).unwrap();
+        instance.session_changes(NOW, 1).unwrap();
         instance.check_writes().unwrap();
         assert!(!instance.is_pooled());
     }
@@ -324,7 +324,7 @@ fn pooler_in_session_mode_without_reset_query_is_used() {
         // What the pooler keeps would stop the preparation of other instances.
         let locks = server.execute(&url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
         assert_eq!(locks[0][0].as_deref(), Some("0"));
-        instance.changes(NOW, 1).unwrap();
+        instance.session_changes(NOW, 1).unwrap();
         instance.check_writes().unwrap();
     }
 }
@@ -371,17 +371,17 @@ fn a_pooler_put_before_the_database_later_is_noticed() {
     let config = PoolConfig { size: 2, ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
     database.prepare(KEY, &[]).unwrap();
-    database.changes(NOW, 1).unwrap();
+    database.session_changes(NOW, 1).unwrap();
     bouncer.change_mode("transaction", 8);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !database.is_pooled() {
         assert!(Instant::now() < deadline, "the pooler is not noticed");
         let _ = database.check();
-        let _ = database.changes(NOW, 1);
+        let _ = database.session_changes(NOW, 1);
         let _ = database.check_writes();
-        let _ = database.find_by_name(&CanonicalName::of("alice"));
+        let _ = database.find_user_by_name(&CanonicalName::of("alice"));
     }
-    let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    let error = database.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("pooler"), "{error:?}");
 }
 
@@ -409,14 +409,15 @@ fn a_read_only_database_fails_the_check_of_changes() {
     server.execute(&url, end);
     wait_until_check(&database, |checked| checked.is_err_and(|error| reason(&error).contains("read-only")));
     // These are opened while the database is read-only, and stay so.
-    race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+    race(8, || assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
 
     server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
     wait_until_check(&database, |checked| checked.is_ok());
     let random = SeededRandom::new(1);
     let events: Vec<_> = (0..32).map(|_| event(EventKind::UserRegistered, NOW, &random)).collect();
     std::thread::scope(|scope| {
-        let writes: Vec<_> = events.iter().map(|event| scope.spawn(|| database.record(event))).collect();
+        let writes: Vec<_> =
+            events.iter().map(|event| scope.spawn(|| database.record_event(event))).collect();
         for write in writes {
             write.join().unwrap().expect("no request meets a connection from before");
         }
@@ -427,14 +428,14 @@ fn a_read_only_database_fails_the_check_of_changes() {
 fn a_connection_that_may_only_read_is_replaced_without_an_error() {
     let (server, url, name, database) = prepared();
     server.execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
-    race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+    race(8, || assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
     server.execute("postgres", &format!("ALTER DATABASE {name} RESET default_transaction_read_only"));
     let random = SeededRandom::new(1);
     for n in 0..16 {
-        database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
+        database.record_event(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
         let user = new_user(&format!("user{n}"), &random);
         let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
-        database.insert(&user, &registered).unwrap();
+        database.insert_user(&user, &registered).unwrap();
     }
 }
 
@@ -482,7 +483,7 @@ fn changes_that_a_trigger_refuses_fail_the_check() {
     );
     database.check_writes().unwrap();
     let random = SeededRandom::new(1);
-    database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap_err();
+    database.record_event(&event(EventKind::UserRegistered, NOW, &random)).unwrap_err();
     for _ in 0..3 {
         assert!(reason(&database.check_writes().unwrap_err()).contains("refused"));
     }
@@ -508,7 +509,7 @@ fn a_commit_that_waits_for_a_standby_fails_the_check() {
         let held_up = scope.spawn(|| {
             // The server heeds the setting a moment later.
             while !is_over.load(Ordering::SeqCst) {
-                database.record(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
+                database.record_event(&event(EventKind::UserRegistered, NOW, &random)).unwrap();
             }
         });
         wait_until_check(&database, |checked| {
@@ -560,11 +561,11 @@ fn conflicts_are_repeated_a_few_times() {
         );
     };
     let random = SeededRandom::new(1);
-    let record = || database.record(&event(EventKind::UserRegistered, NOW, &random));
+    let record = || database.record_event(&event(EventKind::UserRegistered, NOW, &random));
     let register = |name: &str| {
         let user = new_user(name, &random);
         let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
-        database.insert(&user, &registered)
+        database.insert_user(&user, &registered)
     };
     for (n, code) in ["40001", "40P01"].iter().enumerate() {
         raise(3, code);
@@ -583,7 +584,7 @@ fn connections_ended_by_the_server_fail_no_transaction() {
     let (server, url, _, database) = prepared();
     let random = SeededRandom::new(1);
     for n in 0..5 {
-        race(8, || assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
+        race(8, || assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none()));
         server.execute(
             &url,
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -591,7 +592,7 @@ fn connections_ended_by_the_server_fail_no_transaction() {
         );
         let user = new_user(&format!("user{n}"), &random);
         let registered = event(EventKind::UserRegistered, NOW, &random).of_user(user.id);
-        database.insert(&user, &registered).unwrap();
+        database.insert_user(&user, &registered).unwrap();
     }
 }
 

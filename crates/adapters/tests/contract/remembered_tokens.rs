@@ -107,7 +107,7 @@ fn a_remembered_token_from_before_the_floor_is_refused() {
         world.wait(2);
         assert!(world.is_live(&tokens), "{codec:?}");
         let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededRandom::new(7));
-        world.store.invalidate_all(&event).unwrap();
+        world.store.invalidate_sessions(&event).unwrap();
         world.service.sync().unwrap();
         assert!(!world.is_live(&tokens), "{codec:?}");
         world.wait(1);

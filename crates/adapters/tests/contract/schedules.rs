@@ -68,7 +68,7 @@ pub(crate) fn keep_every_promise(instances: [&Database; 2], rows: impl FnOnce() 
     history.has_no_login_with_what_is_void();
     history.is_what_is_stored(&rows());
     for user in &schedule.users {
-        let live = instances[0].list(*user, schedule.begun_at + DURATION * 2).unwrap();
+        let live = instances[0].list_sessions(*user, schedule.begun_at + DURATION * 2).unwrap();
         assert!(live.len() <= MAX_PER_USER as usize, "{live:?}");
     }
 }
@@ -140,7 +140,7 @@ impl<'a> Schedule<'a> {
         let random = SeededRandom::new(0);
         let users = (0..USERS).map(|n| {
             let user = new_user(&format!("user{n}"), &random);
-            instances[0].insert(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
+            instances[0].insert_user(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
             user.id
         });
         Self {
@@ -221,7 +221,7 @@ impl Actor<'_> {
         let [opened, evicted] =
             [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| self.event(kind));
         self.call(|| {
-            let result = self.database.open(&session, &opened, &evicted);
+            let result = self.database.open_session(&session, &opened, &evicted);
             let (opened, evicted) = self.opened(&session, result);
             let version = session.credential_version.get();
             What::Opened { user: session.user, version, opened, evicted }
@@ -230,13 +230,16 @@ impl Actor<'_> {
 
     fn end(&self, session: SessionId) -> Call {
         let event = self.event(EventKind::LoggedOut(LogoutScope::Current));
-        self.call(|| What::Ended { session, ending: self.database.end(session, None, &event).unwrap() })
+        self.call(|| What::Ended {
+            session,
+            ending: self.database.end_session(session, None, &event).unwrap(),
+        })
     }
 
     fn find(&self, session: SessionId) -> Call {
         let now = self.now();
         self.call(|| {
-            let found = SessionStore::find(self.database, session, now).unwrap();
+            let found = SessionStore::find_session(self.database, session, now).unwrap();
             What::Found { session, is_live: found.is_some() }
         })
     }
@@ -245,7 +248,7 @@ impl Actor<'_> {
         let session = self.session_of_a_user();
         let event = self.event(EventKind::PasswordChanged);
         let hash = new_user("any", &self.random).password_hash;
-        let live = self.database.list(session.user, self.now()).unwrap();
+        let live = self.database.list_sessions(session.user, self.now()).unwrap();
         let acting = live.first().map_or(session.id, |live| live.id);
         self.call(|| {
             let result = self.database.change_password(acting, &hash, &session, &event);
@@ -260,11 +263,11 @@ impl Actor<'_> {
         let changed = |result: Result<_, ChangeUserError>| result.unwrap();
         let [disabled, enabled] =
             [EventKind::UserDisabled, EventKind::UserEnabled].map(|kind| self.event(kind));
-        let disable =
-            self.call(|| What::Disabled { user, ended: changed(self.database.disable(user, &disabled)) });
+        let disable = self
+            .call(|| What::Disabled { user, ended: changed(self.database.disable_user(user, &disabled)) });
         let open = self.open();
         let enable = self.call(|| {
-            self.database.enable(user, &enabled).unwrap();
+            self.database.enable_user(user, &enabled).unwrap();
             What::Enabled { user }
         });
         vec![disable, open, enable]
@@ -280,7 +283,7 @@ impl Actor<'_> {
             after: None,
             batch: 1_000,
         };
-        self.call(|| match self.database.purge(&sweep).unwrap() {
+        self.call(|| match self.database.purge_sessions(&sweep).unwrap() {
             PurgeOutcome::NotThisInstance => What::PurgeOutcome { deleted: 0 },
             PurgeOutcome::Step { deleted, .. } => What::PurgeOutcome { deleted },
         })
@@ -295,7 +298,7 @@ impl Actor<'_> {
 
     /// A session of some user as it stands now.
     fn session_of_a_user(&self) -> NewSession {
-        let user = UserStore::find(self.database, self.user()).unwrap().unwrap();
+        let user = UserStore::find_user(self.database, self.user()).unwrap().unwrap();
         NewSession {
             credential_version: user.credential_version,
             max_per_user: MAX_PER_USER.try_into().unwrap(),

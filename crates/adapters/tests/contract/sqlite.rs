@@ -55,7 +55,7 @@ fn in_folder() -> (TempDir, std::path::PathBuf) {
 #[test]
 fn nothing_is_served_before_the_schema_is_there() {
     let (_folder, path) = in_folder();
-    let error = database(&path).find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    let error = database(&path).find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(!path.exists(), "and nothing is made");
 }
@@ -154,7 +154,7 @@ fn the_folder_and_its_files_are_their_owners_alone() {
     let data = folder.path().join("data");
     let database = database(&data.join("portcullis.db"));
     database.prepare(KEY, &[]).unwrap();
-    assert!(database.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+    assert!(database.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
 
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
@@ -175,12 +175,12 @@ fn no_writer_starves() {
     let stores = stores();
     let user = new_user("Alice", &*stores.random);
     let registered = event(EventKind::UserRegistered, NOW, &*stores.random);
-    stores.users.insert(&user, &registered).unwrap();
+    stores.store.insert_user(&user, &registered).unwrap();
     let rotate = |session: SessionId, generation: u32| {
         let generation = Generation::new(generation);
         let presented = RotateRequest { session, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
         let reused = event(EventKind::RefreshTokenReused, NOW, &*stores.random);
-        let rotation = stores.sessions.rotate(&presented, &reused).unwrap();
+        let rotation = stores.store.rotate(&presented, &reused).unwrap();
         assert!(matches!(rotation, RotateOutcome::Successor { .. }), "{rotation:?}");
     };
     let is_over = AtomicBool::new(false);
@@ -188,7 +188,7 @@ fn no_writer_starves() {
         let session = new_session(user.id, NOW, &*stores.random);
         let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted]
             .map(|kind| event(kind, NOW, &*stores.random));
-        stores.sessions.open(&session, &opened, &evicted).unwrap();
+        stores.store.open_session(&session, &opened, &evicted).unwrap();
         let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
         let done = done.map(|generation| rotate(session.id, generation)).count();
         is_over.store(true, Ordering::Relaxed);
@@ -215,7 +215,7 @@ fn a_row_that_does_not_parse_is_corrupt_and_concerns_its_user_alone() {
         .execute(&mut connection)
         .unwrap();
     }
-    let find = |name: &str| -> Result<_, StoreError> { database.find_by_name(&CanonicalName::of(name)) };
+    let find = |name: &str| -> Result<_, StoreError> { database.find_user_by_name(&CanonicalName::of(name)) };
     assert_eq!(find("bad").unwrap_err().kind(), StoreErrorKind::Corrupt);
     assert!(find("good").unwrap().is_some());
 }
@@ -285,11 +285,11 @@ fn nobody_who_reads_waits_for_a_write_that_waits_for_another_process() {
     let events = [(); 3].map(|()| event(EventKind::UserRegistered, NOW, &random));
     std::thread::scope(|scope| {
         let database = &database;
-        let writes = events.each_ref().map(|event| scope.spawn(|| database.record(event)));
+        let writes = events.each_ref().map(|event| scope.spawn(|| database.record_event(event)));
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(200) {
-            assert!(database.find_by_name(&CanonicalName::of("nobody")).unwrap().is_none());
-            assert!(database.changes(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.find_user_by_name(&CanonicalName::of("nobody")).unwrap().is_none());
+            assert!(database.session_changes(NOW, 10).unwrap().ended.is_empty());
         }
         assert!(writes.iter().all(|write| !write.is_finished()));
         other.batch_execute("ROLLBACK").unwrap();

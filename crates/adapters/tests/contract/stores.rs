@@ -31,11 +31,7 @@ pub(crate) fn stores_over(
     rows: impl Fn() -> Vec<EventRow> + Send + Sync + 'static,
 ) -> Stores {
     Stores {
-        users: Arc::clone(database) as _,
-        sessions: Arc::clone(database) as _,
-        attempts: Arc::clone(database) as _,
-        events: Arc::clone(database) as _,
-        health: Arc::clone(database) as _,
+        store: Arc::clone(database) as _,
         recorded: Arc::new(move || rows().into_iter().map(RecordedEvent::from).collect()),
         random: Arc::new(SeededRandom::new(7)),
     }
@@ -119,7 +115,7 @@ pub(crate) fn goes_with_its_secret(database: &Database) {
 pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Database) {
     prepared.prepare(KEY, &[]).unwrap();
     other.prepare(SecretFingerprint::from_bytes([2; 32]), &[]).unwrap_err();
-    let error = other.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    let error = other.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }
 
@@ -127,9 +123,9 @@ pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Databa
 pub(crate) fn migrates_without_a_secret(database: &Database) {
     database.migrate().unwrap();
     assert!(database.migrations().unwrap().iter().all(|state| state.applied));
-    let error = database.find_by_name(&CanonicalName::of("alice")).unwrap_err();
+    let error = database.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    let error = database.changes(NOW, 1).unwrap_err();
+    let error = database.session_changes(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
     database.prepare(SecretFingerprint::from_bytes([9; 32]), &[]).unwrap();
 }
@@ -145,7 +141,7 @@ pub(crate) fn tells_the_time(database: &Database) {
     while time().now <= first.now {
         assert!(Instant::now() < deadline, "it stands still");
     }
-    assert!(database.changes(first.now, 1).unwrap().time.unwrap().now > first.now);
+    assert!(database.session_changes(first.now, 1).unwrap().time.unwrap().now > first.now);
 }
 
 /// An end whose transaction stays open while others look for it twice. `sql` runs over a connection of its own,
@@ -161,7 +157,7 @@ pub(crate) fn finds_what_commits_late(
     let look = |seconds| {
         let (at, uptime) = (NOW + Duration::from_secs(seconds), Duration::from_secs(seconds));
         let look = revocations.begin(at, uptime).unwrap();
-        revocations.merge(&look, database.changes(look.since(), revocations.most()).unwrap());
+        revocations.merge(&look, database.session_changes(look.since(), revocations.most()).unwrap());
         revocations.status(session.id, session.opened_at, uptime)
     };
     assert_eq!(look(1), SessionStatus::Live);
@@ -181,7 +177,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
 ) {
     database.prepare(KEY, &[]).unwrap();
     let session = open_session(database, NOW);
-    let is_exhausted = || SessionStore::find(database, session.id, NOW).is_err();
+    let is_exhausted = || SessionStore::find_session(database, session.id, NOW).is_err();
     sql(lock);
     std::thread::scope(|scope| {
         scope.spawn(|| wait(database));
@@ -191,7 +187,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
         }
         for _ in 0..3 {
             let asked = Instant::now();
-            assert!(database.changes(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.session_changes(NOW, 10).unwrap().ended.is_empty());
             assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         }
         assert!(is_exhausted(), "that was the test");
@@ -204,18 +200,19 @@ pub(crate) fn looks_past_an_exhausted_pool(
 pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
     let [old, new, third] = [1, 2, 3].map(|n| SecretFingerprint::from_bytes([n; 32]));
     running.prepare(old, &[new]).unwrap();
-    let works = || (running.changes(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
+    let works = || (running.session_changes(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
     assert_eq!(works(), (true, true, true));
     other.prepare(new, &[old]).unwrap();
     assert_eq!(works(), (true, true, true), "it accepts the new one");
 
     other.prepare(third, &[new]).unwrap();
     assert!(running.check().is_ok(), "before the next look");
-    let error = running.changes(NOW, 1).unwrap_err();
+    let error = running.session_changes(NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(error.source().unwrap().to_string(), "the secret of the database was replaced");
     assert_eq!(works(), (false, false, false));
-    let failed = running.record(&event(EventKind::UserRegistered, NOW, &SeededRandom::new(3))).unwrap_err();
+    let failed =
+        running.record_event(&event(EventKind::UserRegistered, NOW, &SeededRandom::new(3))).unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
     running.prepare(new, &[old]).unwrap_err();
     assert!(running.is_foreign());
@@ -251,7 +248,7 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 
     adopt(new).unwrap();
     for running in [step_one, step_two, done] {
-        running.changes(NOW, 1).unwrap_err();
+        running.session_changes(NOW, 1).unwrap_err();
         assert!(running.is_foreign());
     }
     for gone in [older, old] {
@@ -263,14 +260,14 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     done.prepare(new, &[]).unwrap();
     let result = adopt(old);
     assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
-    done.changes(NOW, 1).unwrap();
+    done.session_changes(NOW, 1).unwrap();
 
     // A planned replacement goes on as ever, by a secret that was not refused.
     step_one.prepare(new, &[third]).unwrap();
     step_two.prepare(third, &[new]).unwrap();
     done.prepare(third, &[]).unwrap();
     for running in [step_one, step_two, done] {
-        running.changes(NOW, 1).unwrap();
+        running.session_changes(NOW, 1).unwrap();
     }
 
     // One that was only ever accepted is as well known.
@@ -297,13 +294,13 @@ pub(crate) fn adopts_another_secret(database: &Database) {
 
     database.prepare(KEY, &[]).unwrap();
     let old = open_session(database, time().now.max(time().high_water_mark));
-    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
+    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_some());
 
     // All or nothing: this event is there already.
     let known = event(EventKind::SecretAdopted, NOW, &random);
-    database.record(&known).unwrap();
+    database.record_event(&known).unwrap();
     database.replace_compromised(adopted, &key, |_| known).unwrap_err();
-    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_some());
+    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_some());
     database.prepare(KEY, &[]).unwrap();
 
     // The newest mark may lie ahead of the database's clock.
@@ -316,19 +313,19 @@ pub(crate) fn adopts_another_secret(database: &Database) {
         after: None,
         batch: 1,
     };
-    database.purge(&sweep).unwrap();
+    database.purge_sessions(&sweep).unwrap();
     assert_eq!(adopt().unwrap(), ahead);
     database.prepare(adopted, &[]).unwrap();
-    let news = database.changes(ahead, 10).unwrap();
+    let news = database.session_changes(ahead, 10).unwrap();
     assert_eq!(news.valid_from, ahead.next_second());
     assert_eq!(
         news.time.unwrap().high_water_mark,
         news.valid_from,
         "so that clocks show no time before the floor"
     );
-    assert!(SessionStore::find(database, old.id, old.opened_at).unwrap().is_none());
+    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_none());
     let new = open_session(database, news.valid_from);
-    assert!(SessionStore::find(database, new.id, new.opened_at).unwrap().is_some());
+    assert!(SessionStore::find_session(database, new.id, new.opened_at).unwrap().is_some());
 }
 
 /// Every statement finds its rows by an index, with statistics of the tables and without, and where an index is missing
@@ -387,10 +384,10 @@ pub(crate) fn full_reads(statements: &[Statement], direct: &mut Direct) -> Vec<F
 pub(crate) fn open_session(database: &Database, at: UnixTime) -> NewSession {
     let random = SeededRandom::new(u64::try_from(at.as_micros()).unwrap());
     let user = new_user(&UserId::new(at, &random).to_string(), &random);
-    database.insert(&user, &event(EventKind::UserRegistered, at, &random)).unwrap();
+    database.insert_user(&user, &event(EventKind::UserRegistered, at, &random)).unwrap();
     let session = new_session(user.id, at, &random);
     let [opened, evicted] =
         [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| event(kind, at, &random));
-    assert!(database.open(&session, &opened, &evicted).unwrap().is_empty());
+    assert!(database.open_session(&session, &opened, &evicted).unwrap().is_empty());
     session
 }

@@ -20,7 +20,7 @@ impl AuthService {
         current: &PlaintextPassword,
         client: &ClientInfo,
     ) -> Result<(), DeleteAccountError> {
-        let user = self.ports.users.find(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
+        let user = self.ports.store.find_user(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
         let admitted = self.confirm_password(&user, bearer, current, client)?;
         let now = self.ports.clock.now();
         let event = self.event(EventKind::AccountDeleted, now, client);
@@ -28,7 +28,7 @@ impl AuthService {
         let session = bearer.claims().session;
         let attempt = self.successful_attempt(&admitted, user.id, now, client);
         let confirmed = Reauthentication { session, credential_version: user.credential_version, attempt };
-        let ended = self.ports.users.delete(user.id, Some(confirmed), &event)?;
+        let ended = self.ports.store.delete_user(user.id, Some(confirmed), &event)?;
         self.mark_ended(ended, now);
         Ok(())
     }

@@ -9,7 +9,7 @@ impl AuthService {
     /// # Errors
     /// [`ProfileError`].
     pub fn profile(&self, bearer: &VerifiedClaims) -> Result<User, ProfileError> {
-        self.ports.users.find(bearer.claims().user)?.ok_or(ProfileError::Gone)
+        self.ports.store.find_user(bearer.claims().user)?.ok_or(ProfileError::Gone)
     }
 }
 

@@ -57,7 +57,7 @@ impl AuthService {
         let id = UserId::new(now, self.ports.random.as_ref());
         let user = NewUser { id, username, password_hash, created_at: now };
         let event = self.event(EventKind::UserRegistered, now, client).of_user(id);
-        self.ports.users.insert(&user, &event)?;
+        self.ports.store.insert_user(&user, &event)?;
         Ok(user.into_user())
     }
 }

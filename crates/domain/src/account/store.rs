@@ -16,19 +16,19 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`InsertUserError`].
-    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError>;
+    fn insert_user(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError>;
 
     /// Finds a user by canonical name; `None` when there is none.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError>;
+    fn find_user_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError>;
 
     /// Finds a user by id; `None` when there is none.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find(&self, id: UserId) -> Result<Option<User>, StoreError>;
+    fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
     /// Replaces the hash of an unchanged password: only if the stored hash is still `old`. Says whether it was.
     ///
@@ -47,7 +47,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
 
     /// Sets the password of the session's user, who verified the one before: raises the credential version, ends the
     /// user's sessions at `event.at`, and opens `session` as the only one, its attempt forgiven as
-    /// [`SessionStore::open`](crate::session::SessionStore::open) does. Returns the sessions it ended.
+    /// [`SessionStore::open_session`](crate::session::SessionStore::open_session) does. Returns the sessions it ended.
     ///
     /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
     /// credential version, and `acting`, the session that asks for it, did not end and is the user's; also when
@@ -84,13 +84,13 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ChangeUserError`].
-    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError>;
+    fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError>;
 
     /// Enables a user. Sessions that ended stay ended.
     ///
     /// # Errors
     /// [`ChangeUserError`].
-    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
+    fn enable_user(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
 
     /// Deletes a user, whose name is free then, ends the user's sessions at `event.at`, and forgives
     /// [`Reauthentication::attempt`]. Returns the sessions it ended. Their rows stay until they are swept out.
@@ -101,7 +101,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ChangeUserError`]; [`ChangeUserError::NotFound`] also for a user who changed since.
-    fn delete(
+    fn delete_user(
         &self,
         id: UserId,
         confirmed: Option<Reauthentication>,

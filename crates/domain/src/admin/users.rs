@@ -17,7 +17,7 @@ impl AuthService {
     pub fn disable_user(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDisabled, &user);
-        let ended = self.ports.users.disable(user.id, &event)?;
+        let ended = self.ports.store.disable_user(user.id, &event)?;
         self.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
@@ -28,7 +28,7 @@ impl AuthService {
     /// [`AdminError`].
     pub fn enable_user(&self, username: &str) -> Result<(), AdminError> {
         let user = self.user_named(username)?;
-        Ok(self.ports.users.enable(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
+        Ok(self.ports.store.enable_user(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
     }
 
     /// Deletes a user and ends all sessions of the user. Says how many.
@@ -38,7 +38,7 @@ impl AuthService {
     pub fn delete_user(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDeleted, &user);
-        let ended = self.ports.users.delete(user.id, None, &event)?;
+        let ended = self.ports.store.delete_user(user.id, None, &event)?;
         self.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
@@ -55,7 +55,7 @@ impl AuthService {
         let new = self.rules.password.accept(new, user.username.as_str());
         let new = self.ports.hasher.hash(&new.map_err(SetPasswordError::Rejected)?)?;
         let event = self.event_of(EventKind::PasswordSet, &user);
-        let ended = self.ports.users.set_password(user.id, &new, &event).map_err(AdminError::from)?;
+        let ended = self.ports.store.set_password(user.id, &new, &event).map_err(AdminError::from)?;
         self.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
@@ -66,7 +66,7 @@ impl AuthService {
     /// [`AdminError`].
     pub fn sessions_of(&self, username: &str) -> Result<Vec<Session>, AdminError> {
         let user = self.user_named(username)?;
-        Ok(self.ports.sessions.list(user.id, self.ports.clock.now())?)
+        Ok(self.ports.store.list_sessions(user.id, self.ports.clock.now())?)
     }
 
     /// Ends all sessions of a user. Says how many.
@@ -76,7 +76,7 @@ impl AuthService {
     pub fn end_sessions_of(&self, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserSessionsEnded, &user);
-        let ended = self.ports.sessions.end_all(user.id, None, &event)?;
+        let ended = self.ports.store.end_sessions(user.id, None, &event)?;
         self.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
@@ -88,12 +88,12 @@ impl AuthService {
     pub fn end_all_sessions(&self) -> Result<(), StoreError> {
         let now = self.ports.clock.now();
         let event = self.event(EventKind::AllSessionsEnded, now, &ClientInfo::default());
-        self.revocations.invalidate_all(self.ports.sessions.invalidate_all(&event)?);
+        self.revocations.invalidate_all(self.ports.store.invalidate_sessions(&event)?);
         Ok(())
     }
 
     fn user_named(&self, username: &str) -> Result<User, AdminError> {
-        let found = self.ports.users.find_by_name(&CanonicalName::of(username))?;
+        let found = self.ports.store.find_user_by_name(&CanonicalName::of(username))?;
         found.ok_or(AdminError::NotFound)
     }
 

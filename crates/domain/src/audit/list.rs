@@ -29,7 +29,7 @@ impl AuthService {
     ) -> Result<Activity, StoreError> {
         let user = bearer.claims().user;
         // One more tells whether there are more.
-        let mut events = self.ports.events.of_user(user, before, most.get().saturating_add(1))?;
+        let mut events = self.ports.store.list_events(user, before, most.get().saturating_add(1))?;
         let is_all = events.len() <= most.get() as usize;
         events.truncate(most.get() as usize);
         let next = events.last().map(|event| event.id).filter(|_last| !is_all);

@@ -11,7 +11,7 @@ pub trait AuditLog: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be stored.
-    fn record(&self, event: &SecurityEvent) -> Result<(), StoreError>;
+    fn record_event(&self, event: &SecurityEvent) -> Result<(), StoreError>;
 
     /// The events of a user, the latest id first: at most `most`, and of those `before` an event where one is named.
     ///
@@ -19,7 +19,7 @@ pub trait AuditLog: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn of_user(
+    fn list_events(
         &self,
         user: UserId,
         before: Option<EventId>,

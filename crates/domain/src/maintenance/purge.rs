@@ -45,7 +45,7 @@ impl Purger {
             after: self.after,
             batch: Self::BATCH,
         };
-        let forgot_all = match self.service.ports.sessions.purge(&sweep)? {
+        let forgot_all = match self.service.ports.store.purge_sessions(&sweep)? {
             PurgeOutcome::NotThisInstance => {
                 self.after = None;
                 true
@@ -62,7 +62,7 @@ impl Purger {
     fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
         let kind = EventKind::ThrottlingEnded { attempts: 0 };
         let ended = self.service.event(kind, now, &ClientInfo::default());
-        let forgotten = self.service.ports.attempts.purge_counters(now, Self::BATCH, &ended)?;
+        let forgotten = self.service.ports.store.purge_counters(now, Self::BATCH, &ended)?;
         Ok(forgotten < Self::BATCH as usize)
     }
 }

@@ -9,7 +9,7 @@ use crate::time::UnixTime;
 impl AuthService {
     /// Asks everything the service needs whether it works.
     pub fn readiness(&self) -> Readiness {
-        let store = self.ports.health.check();
+        let store = self.ports.store.check();
         // Read after the store: the store's time is then no later than ours but for skew.
         let now = self.ports.clock.now();
         let uptime = self.ports.clock.uptime();
@@ -40,7 +40,7 @@ impl AuthService {
     /// # Errors
     /// [`StoreError`] if changes fail now.
     pub fn check_writes(&self) -> Result<Check, StoreError> {
-        let outcome = self.ports.health.check_writes();
+        let outcome = self.ports.store.check_writes();
         let uptime = self.ports.clock.uptime();
         self.writes.note(outcome.is_ok(), uptime);
         outcome.map(|()| self.writes.at(uptime))

@@ -47,7 +47,7 @@ impl AuthService {
 
     fn ask(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let asked = self.ports.clock.uptime();
-        let news = self.ports.sessions.changes(since, most)?;
+        let news = self.ports.store.session_changes(since, most)?;
         let ahead = news.time.map_or(0, |mut time| {
             let was_set_back = time.now + CLOCK_TOLERANCE < time.high_water_mark;
             if self.skew.ahead().is_none() && was_set_back {

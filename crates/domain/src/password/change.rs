@@ -36,7 +36,7 @@ impl AuthService {
     ) -> Result<TokenSet, ChangePasswordError> {
         // Before the hashes: nothing would come of them.
         self.trusted_time()?;
-        let user = self.ports.users.find(bearer.claims().user)?.ok_or(ChangePasswordError::Gone)?;
+        let user = self.ports.store.find_user(bearer.claims().user)?.ok_or(ChangePasswordError::Gone)?;
         let new = self.rules.password.accept(&form.new, user.username.as_str());
         let new = new.map_err(ChangePasswordError::Rejected)?;
         let admitted = self.confirm_password(&user, bearer, &form.current, client)?;
@@ -49,7 +49,7 @@ impl AuthService {
         let session = self.new_session(&user, attempt, now, client);
         let event =
             self.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
-        let ended = self.ports.users.change_password(bearer.claims().session, &new, &session, &event)?;
+        let ended = self.ports.store.change_password(bearer.claims().session, &new, &session, &event)?;
         self.mark_ended(ended, now);
         Ok(self.first_tokens(&admitted, &session)?)
     }
@@ -74,7 +74,7 @@ impl AuthService {
             }
         }
         let event = self.event(EventKind::PasswordNotConfirmed, self.ports.clock.now(), client);
-        self.ports.events.record(&event.of_user(user.id).in_session(bearer.claims().session))?;
+        self.ports.store.record_event(&event.of_user(user.id).in_session(bearer.claims().session))?;
         Err(ConfirmPasswordError::Incorrect)
     }
 }

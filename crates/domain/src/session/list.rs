@@ -12,7 +12,7 @@ impl AuthService {
     /// # Errors
     /// [`StoreError`].
     pub fn sessions(&self, bearer: &VerifiedClaims) -> Result<Vec<Session>, StoreError> {
-        self.ports.sessions.list(bearer.claims().user, self.ports.clock.now())
+        self.ports.store.list_sessions(bearer.claims().user, self.ports.clock.now())
     }
 
     /// Ends one of the sessions of the user who holds the token. Ending one that is over succeeds while it is
@@ -28,7 +28,7 @@ impl AuthService {
     ) -> Result<(), EndSessionError> {
         let (now, user) = (self.ports.clock.now(), bearer.claims().user);
         let event = self.event(EventKind::SessionEnded, now, client).in_session(session);
-        match self.ports.sessions.end(session, Some(user), &event)? {
+        match self.ports.store.end_session(session, Some(user), &event)? {
             EndOutcome::Ended | EndOutcome::AlreadyEnded => {
                 self.mark_ended([session], now);
                 Ok(())

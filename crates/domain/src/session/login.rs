@@ -36,7 +36,7 @@ impl AuthService {
         // Before the hash: nothing would come of it.
         self.trusted_time()?;
         let name = CanonicalName::of(&credentials.username);
-        let user = match self.ports.users.find_by_name(&name) {
+        let user = match self.ports.store.find_user_by_name(&name) {
             Ok(user) => user,
             // A row that does not parse is this user's trouble alone: nobody can log in to it.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
@@ -97,7 +97,7 @@ impl AuthService {
         let session = self.new_session(user, SuccessfulAttempt { known, ..right }, now, client);
         let event = |kind| self.event(kind, now, client).of_user(user.id);
         let opened = event(EventKind::LoginSucceeded).in_session(session.id);
-        match self.ports.sessions.open(&session, &opened, &event(EventKind::SessionEvicted)) {
+        match self.ports.store.open_session(&session, &opened, &event(EventKind::SessionEvicted)) {
             Ok(evicted) => {
                 self.mark_ended(evicted, now);
                 Ok(self.first_tokens(admitted, &session)?)
@@ -117,7 +117,7 @@ impl AuthService {
         client: &ClientInfo,
     ) -> Result<LoginError, StoreError> {
         let event = self.event(EventKind::LoginFailed(failure), self.ports.clock.now(), client);
-        self.ports.events.record(&match user {
+        self.ports.store.record_event(&match user {
             Some(user) => event.of_user(user.id),
             None => event,
         })?;
@@ -131,7 +131,7 @@ impl AuthService {
         let event = self.event(EventKind::HashUpgraded, now, client).of_user(user.id);
         if let Ok(new) = self.ports.hasher.hash(&attempt.to_hashable()) {
             let _left_for_the_next_login =
-                self.ports.users.upgrade_hash(user.id, &user.password_hash, &new, &event);
+                self.ports.store.upgrade_hash(user.id, &user.password_hash, &new, &event);
         }
     }
 }

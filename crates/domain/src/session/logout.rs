@@ -44,14 +44,14 @@ impl AuthService {
         match scope {
             LogoutScope::Current => {
                 let session = self.session_of(token)?;
-                self.ports.sessions.end(session, None, &event(session))?;
+                self.ports.store.end_session(session, None, &event(session))?;
                 self.mark_ended([session], now);
             }
             LogoutScope::Others | LogoutScope::All => {
                 let (user, session) = self.holder_of(token)?;
                 let except = (scope == LogoutScope::Others).then_some(session);
                 let event = event(session).of_user(user);
-                self.mark_ended(self.ports.sessions.end_all(user, except, &event)?, now);
+                self.mark_ended(self.ports.store.end_sessions(user, except, &event)?, now);
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl AuthService {
         let claims = self.ports.refresh_tokens.verify(refresh);
         let claims = claims.map_err(|InvalidToken| LogoutError::InvalidRefreshToken)?;
         let now = self.ports.clock.now();
-        let session = self.ports.sessions.find(claims.session, now)?;
+        let session = self.ports.store.find_session(claims.session, now)?;
         let session = session.ok_or(LogoutError::InvalidRefreshToken)?;
         let grace = self.rules.lifetimes.refresh_grace;
         match ReuseCheck::of(claims.generation, session.newest, now, grace) {

@@ -27,7 +27,7 @@ impl AuthService {
             idle: self.rules.lifetimes.refresh_idle,
         };
         let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
-        match self.ports.sessions.rotate(&presented, &on_reuse)? {
+        match self.ports.store.rotate(&presented, &on_reuse)? {
             RotateOutcome::Successor { user, generation, opened_at, expires_at } => {
                 let session = claims.session;
                 Ok(self.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)

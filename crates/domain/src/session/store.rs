@@ -27,7 +27,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`OpenSessionError`].
-    fn open(
+    fn open_session(
         &self,
         session: &NewSession,
         opened: &SecurityEvent,
@@ -55,7 +55,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn end(
+    fn end_session(
         &self,
         session: SessionId,
         owner: Option<UserId>,
@@ -63,11 +63,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ) -> Result<EndOutcome, StoreError>;
 
     /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it
-    /// ended: those that [`Self::end`] would.
+    /// ended: those that [`Self::end_session`] would.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn end_all(
+    fn end_sessions(
         &self,
         user: UserId,
         except: Option<SessionId>,
@@ -81,19 +81,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
+    fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
 
     /// Finds a session that is live at `now`; `None` for any other.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
+    fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
 
     /// The sessions of a user that are live at `now`, the latest opened first.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
+    fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
 
     /// The sessions that were ended (not those that expired) at or after `since`, but at most `most` of them; the
     /// floor; and the time. Unlike every other method it is called all the time, by one thread.
@@ -102,7 +102,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
+    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
 
     /// Leaves `sweep.now` as a mark ([`StoreTime::high_water_mark`](crate::time::StoreTime::high_water_mark)) and, unless it is another
     /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
@@ -113,7 +113,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError>;
+    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError>;
 }
 
 /// A session was not opened.

@@ -39,7 +39,7 @@ impl AuthService {
             Some(user) => begun.of_user(user),
             None => begun,
         };
-        match self.ports.attempts.begin(&LoginAttempt { counter, user, now, begun })? {
+        match self.ports.store.begin_attempt(&LoginAttempt { counter, user, now, begun })? {
             AttemptDecision::Granted { attempts: _ } => Ok(Admitted { counter, here }),
             AttemptDecision::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
         }
@@ -56,7 +56,7 @@ impl AuthService {
         let place = self.place_of(name, client, now)?;
         let (counter, network) = match place.known {
             Some(known) => (Some(known), NetworkStatus::Known),
-            None => (self.ports.attempts.find(place.counter)?, NetworkStatus::Unknown),
+            None => (self.ports.store.find_counter(place.counter)?, NetworkStatus::Unknown),
         };
         match counter.and_then(|counter| counter.wait(now)) {
             Some(wait) => Err(NotAdmitted::Throttled { wait }),
@@ -73,7 +73,7 @@ impl AuthService {
         now: UnixTime,
     ) -> Result<Place, StoreError> {
         let here = client.network().map(|network| self.ports.account_keys.account_at(name, network));
-        let found = here.map(|here| self.ports.attempts.find(here)).transpose()?.flatten();
+        let found = here.map(|here| self.ports.store.find_counter(here)).transpose()?.flatten();
         let known = found.filter(|counter| counter.is_known(now));
         let counter = match (here, known) {
             (Some(here), Some(_)) => here,

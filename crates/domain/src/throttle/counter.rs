@@ -106,7 +106,7 @@ pub struct AttemptCounter {
 
 impl AttemptCounter {
     /// The counter after one more attempt at `now`; `None` where it has to wait. This is what
-    /// [`AttemptStore::begin`](crate::throttle::AttemptStore::begin) means.
+    /// [`AttemptStore::begin_attempt`](crate::throttle::AttemptStore::begin_attempt) means.
     #[must_use]
     pub fn after_an_attempt(counter: Option<Self>, now: UnixTime) -> Option<Self> {
         let known_until = counter.and_then(|counter| counter.known_until);

@@ -8,16 +8,16 @@ use crate::time::UnixTime;
 /// Counts the attempts at passwords, so that guessing does not scale. Every method happens completely, with its event, or
 /// not at all.
 ///
-/// A right password is forgiven by the change that it allows: by [`SessionStore::open`](crate::session::SessionStore::open),
+/// A right password is forgiven by the change that it allows: by [`SessionStore::open_session`](crate::session::SessionStore::open_session),
 /// [`UserStore::change_password`](crate::account::UserStore::change_password) and
-/// [`UserStore::delete`](crate::account::UserStore::delete), each in its own transaction.
+/// [`UserStore::delete_user`](crate::account::UserStore::delete_user), each in its own transaction.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait AttemptStore: fmt::Debug + Send + Sync {
     /// Finds a counter; `None` where nothing is counted or known.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError>;
+    fn find_counter(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError>;
 
     /// Counts an attempt, unless it comes too early, as [`AttemptCounter::after_an_attempt`] does, and commits by itself: no
     /// rollback of what follows undoes it. Records [`LoginAttempt::event_after`] with it.
@@ -27,7 +27,7 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`]; the attempt may have been counted.
-    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError>;
+    fn begin_attempt(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError>;
 
     /// Deletes at most `most` counters that are [over](AttemptCounter::is_over) at `now`, and records `ended` of each that made
     /// somebody wait, as [`end_of`](crate::throttle::end_of) says. Returns how many it deleted.

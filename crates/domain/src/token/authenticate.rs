@@ -19,7 +19,7 @@ impl AuthService {
     /// [`ConfirmSessionError`].
     pub fn confirm_session(&self, claims: UnconfirmedClaims) -> Result<VerifiedClaims, ConfirmSessionError> {
         let now = self.ports.clock.now();
-        match self.ports.sessions.find(claims.session(), now)? {
+        match self.ports.store.find_session(claims.session(), now)? {
             Some(_live) => Ok(claims.confirmed()),
             None => Err(ConfirmSessionError::Refused),
         }

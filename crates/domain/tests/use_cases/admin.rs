@@ -103,7 +103,7 @@ fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
     world.wait(3);
     // The rotation commits first, with a later time than the raising of the floor that commits after it.
     let renewed = world.service.refresh(&old.refresh, &super::client()).unwrap();
-    portcullis_domain::session::SessionStore::invalidate_all(&*world.store, &raised).unwrap();
+    portcullis_domain::session::SessionStore::invalidate_sessions(&*world.store, &raised).unwrap();
     world.service.sync().unwrap();
     assert_refused(&world.service, &renewed);
     world.assert_over(&renewed);

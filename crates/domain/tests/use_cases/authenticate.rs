@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
-use portcullis_domain::account::UserStore;
 use portcullis_domain::audit::LogoutScope;
 use portcullis_domain::session::{LogoutToken, SessionStore};
 use portcullis_domain::token::{
     AccessTokenCodec, Authentication, ConfirmSessionError, RefreshToken, TokenSet,
 };
 use portcullis_domain::{AuthConfig, AuthService, Ports};
-use portcullis_testkit::PlainAccessTokens;
+use portcullis_testkit::{FaultyStore, PlainAccessTokens};
 
 use super::{World, client};
 
@@ -100,7 +99,7 @@ fn raising_the_floor_ends_every_token_from_before() {
     world.wait(2);
     let kind = portcullis_domain::audit::EventKind::AllSessionsEnded;
     let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::random());
-    world.store.invalidate_all(&event).unwrap();
+    world.store.invalidate_sessions(&event).unwrap();
     world.service.sync().unwrap();
     assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused));
     world.wait(1);
@@ -114,9 +113,9 @@ fn a_user_who_is_gone_is_nobody() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    let empty: Arc<dyn UserStore> = Arc::new(portcullis_testkit::MemoryStore::new());
-    let ports =
-        Ports { users: empty, clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    let empty = Arc::new(portcullis_testkit::MemoryStore::new());
+    let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    let ports = FaultyStore::within(ports, |store| FaultyStore { users: empty, ..store });
     let service = AuthService::new(ports, AuthConfig::default());
     service.sync().unwrap();
     let Authentication::Live(live) = service.authenticate(tokens.access.expose()) else { panic!("live") };

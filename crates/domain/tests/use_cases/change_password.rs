@@ -8,6 +8,7 @@ use portcullis_domain::password::{ChangePasswordError, PasswordChange, PasswordH
 use portcullis_domain::session::{LoginError, OpenSessionError};
 use portcullis_domain::token::{Authentication, TokenSet, VerifiedClaims};
 use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::{NOW, PASSWORD};
 
 use super::{World, client, password};
@@ -150,12 +151,13 @@ fn a_user_who_is_gone_or_changed_meanwhile_changes_nothing() {
     assert!(matches!(result, Err(ChangePasswordError::Gone)), "{result:?}");
 
     let mut users = MockUserStore::new();
-    users.expect_find().returning({
+    users.expect_find_user().returning({
         let store = Arc::clone(&world.store);
-        move |id| store.find(id)
+        move |id| store.find_user(id)
     });
     users.expect_change_password().once().returning(|_, _, _, _| Err(OpenSessionError::UserChanged));
-    let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&world.store) };
+    let ports = portcullis_testkit::ports_over(&world.store);
+    let ports = FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store });
     let service = AuthService::new(ports, AuthConfig::default());
     service.sync().unwrap();
     let result = service.change_password(&alices, &form(PASSWORD, NEW), &client());

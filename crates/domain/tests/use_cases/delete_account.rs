@@ -5,7 +5,8 @@ use portcullis_domain::account::{
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::session::LoginError;
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, AuthService};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, client, password};
@@ -25,7 +26,7 @@ fn with_the_account_its_sessions_end_and_its_name_is_free() {
     world.live(&bobs);
     assert!(world.service.profile(&bearer).is_err());
     assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
-    assert!(world.store.find(user.id).unwrap().is_none());
+    assert!(world.store.find_user(user.id).unwrap().is_none());
     let event =
         world.store.events().into_iter().find(|event| event.kind == EventKind::AccountDeleted).unwrap();
     assert_eq!((event.user, event.session), (Some(user.id), Some(here.session)));
@@ -59,7 +60,7 @@ fn an_account_that_is_disabled_or_gone_is_not_deleted_by_its_user() {
     for is_there in [true, false] {
         let result = world.service.delete_account(&bearer, &password(PASSWORD), &client());
         assert!(matches!(result, Err(DeleteAccountError::Gone)), "{result:?}");
-        assert_eq!(world.store.find(user.id).unwrap().is_some(), is_there);
+        assert_eq!(world.store.find_user(user.id).unwrap().is_some(), is_there);
         assert_eq!(world.count(EventKind::AccountDeleted), 0);
         let _deleted_by_an_operator = world.service.delete_user("alice");
     }
@@ -74,7 +75,7 @@ fn a_session_that_ended_meanwhile_deletes_nothing() {
     world.service.end_session(&bearer, tokens.session, &client()).unwrap();
     let result = world.service.delete_account(&bearer, &password(PASSWORD), &client());
     assert!(matches!(result, Err(DeleteAccountError::Gone)), "{result:?}");
-    assert!(world.store.find(user.id).unwrap().is_some());
+    assert!(world.store.find_user(user.id).unwrap().is_some());
 }
 
 #[test]
@@ -83,18 +84,19 @@ fn an_account_that_changed_since_the_password_was_verified_is_not_deleted() {
     world.register("alice");
     let bearer = world.live(&world.login("alice"));
     let mut users = MockUserStore::new();
-    users.expect_find().returning({
+    users.expect_find_user().returning({
         let store = Arc::clone(&world.store);
-        move |id| store.find(id)
+        move |id| store.find_user(id)
     });
     users
-        .expect_delete()
+        .expect_delete_user()
         .once()
         .withf(|_, confirmed, _| {
             confirmed.as_ref().is_some_and(|it| it.credential_version == CredentialVersion::FIRST)
         })
         .returning(|_, _, _| Err(ChangeUserError::NotFound));
-    let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&world.store) };
+    let ports = portcullis_testkit::ports_over(&world.store);
+    let ports = FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store });
     let service = AuthService::new(ports, AuthConfig::default());
     let result = service.delete_account(&bearer, &password(PASSWORD), &client());
     assert!(matches!(result, Err(DeleteAccountError::Gone)), "{result:?}");

@@ -3,13 +3,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_domain::account::{MockUserStore, NewUser, UserStore};
-use portcullis_domain::audit::{AuditLog, EventKind, LoginFailure, MockAuditLog};
+use portcullis_domain::audit::{EventKind, LoginFailure, MockAuditLog};
 use portcullis_domain::password::{HashError, MockPasswordHasher, PasswordHash, Verdict};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{LoginError, OpenSessionError};
 use portcullis_domain::{AuthConfig, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
-use portcullis_testkit::{MemoryStore, PlainHasher};
+use portcullis_testkit::{FaultyStore, MemoryStore, PlainHasher};
 
 use super::{World, broken_store, mock_sessions, random};
 
@@ -17,7 +17,7 @@ use super::{World, broken_store, mock_sessions, random};
 pub(super) fn import(store: &MemoryStore, name: &str, hash: PasswordHash) -> NewUser {
     let user = NewUser { password_hash: hash, ..fixtures::new_user(name, &*random()) };
     let event = fixtures::event(EventKind::UserRegistered, NOW, &*random());
-    store.insert(&user, &event).unwrap();
+    store.insert_user(&user, &event).unwrap();
     user
 }
 
@@ -123,7 +123,7 @@ fn imported_names_and_short_passwords_log_in_and_are_upgraded() {
     let world = World::new();
     let user = import(&world.store, "bob@example.com", PlainHasher::outdated("pw"));
     world.try_login("BOB@example.com", "pw").unwrap();
-    let upgraded = world.store.find(user.id).unwrap().unwrap().password_hash;
+    let upgraded = world.store.find_user(user.id).unwrap().unwrap().password_hash;
     assert!(upgraded.expose().starts_with("plain:"), "rehashed with the current scheme");
     assert!(world.events().contains(&EventKind::HashUpgraded));
     world.try_login("bob@example.com", "pw").unwrap();
@@ -135,18 +135,19 @@ fn a_wrong_password_upgrades_nothing() {
     let world = World::new();
     let user = import(&world.store, "bob", PlainHasher::outdated("pw"));
     assert_refused(&world, "bob", "other", LoginFailure::WrongPassword);
-    assert!(world.store.find(user.id).unwrap().unwrap().password_hash.expose().starts_with("old:"));
+    assert!(world.store.find_user(user.id).unwrap().unwrap().password_hash.expose().starts_with("old:"));
 }
 
 #[test]
 fn a_failing_upgrade_does_not_fail_the_login() {
     let store = Arc::new(MemoryStore::new());
     let user = import(&store, "bob", PlainHasher::outdated("pw"));
-    let found = store.find(user.id).unwrap();
+    let found = store.find_user(user.id).unwrap();
     let mut users = MockUserStore::new();
-    users.expect_find_by_name().returning(move |_| Ok(found.clone()));
+    users.expect_find_user_by_name().returning(move |_| Ok(found.clone()));
     users.expect_upgrade_hash().once().returning(|_, _, _, _| Err(broken_store()));
-    let ports = Ports { users: Arc::new(users), ..portcullis_testkit::ports_over(&store) };
+    let ports = portcullis_testkit::ports_over(&store);
+    let ports = FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store });
     let world = World::with(AuthConfig::default(), |_| ports);
     assert!(world.try_login("bob", "pw").is_ok());
 }
@@ -179,17 +180,21 @@ fn unusable_hash_is_reported_with_its_user() {
 fn a_corrupt_row_answers_like_an_unknown_name() {
     let mut users = MockUserStore::new();
     users
-        .expect_find_by_name()
+        .expect_find_user_by_name()
         .returning(|_| Err(StoreError::new(StoreErrorKind::Corrupt, "users.username")));
-    let world = World::with(AuthConfig::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store })
+    });
     assert_refused(&world, "bob", "pw", LoginFailure::UnknownUser);
 }
 
 #[test]
 fn a_user_who_changes_during_the_login_gets_no_session() {
     let mut sessions = mock_sessions();
-    sessions.expect_open().once().returning(|_, _, _| Err(OpenSessionError::UserChanged));
-    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    sessions.expect_open_session().once().returning(|_, _, _| Err(OpenSessionError::UserChanged));
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store })
+    });
     world.register("alice");
     assert_refused(&world, "alice", PASSWORD, LoginFailure::UserChanged);
 }
@@ -219,9 +224,10 @@ fn a_login_beyond_the_bound_ends_the_oldest_session_at_once() {
 #[test]
 fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
     let mut events = MockAuditLog::new();
-    events.expect_record().once().returning(|_| Err(broken_store()));
-    let events: Arc<dyn AuditLog> = Arc::new(events);
-    let world = World::with(AuthConfig::default(), |ports| Ports { events, ..ports });
+    events.expect_record_event().once().returning(|_| Err(broken_store()));
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { events: Arc::new(events), ..store })
+    });
     let result = world.try_login("nobody", PASSWORD);
     assert!(matches!(result, Err(LoginError::Store(_))), "{result:?}");
 }

@@ -127,7 +127,7 @@ impl World {
 
     fn disable(&self, user: &User) {
         let event = fixtures::event(EventKind::UserDisabled, self.now(), &*random()).of_user(user.id);
-        self.store.disable(user.id, &event).expect("the user is there");
+        self.store.disable_user(user.id, &event).expect("the user is there");
     }
 }
 
@@ -155,7 +155,7 @@ fn random() -> Arc<dyn portcullis_domain::ports::SecureRandom> {
 /// Sessions that fail where they are told to, but have no news.
 fn mock_sessions() -> MockSessionStore {
     let mut sessions = MockSessionStore::new();
-    sessions.expect_changes().returning(|_, _| Ok(SessionChanges::default()));
+    sessions.expect_session_changes().returning(|_, _| Ok(SessionChanges::default()));
     sessions
 }
 

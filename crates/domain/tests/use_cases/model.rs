@@ -465,7 +465,7 @@ impl Machine {
 
     /// The session as the store has it, if it is live.
     fn row(&self) -> Option<Session> {
-        self.store.find(self.id, self.clocks[0].now()).unwrap()
+        self.store.find_session(self.id, self.clocks[0].now()).unwrap()
     }
 
     fn sealed(&self, generation: u32) -> RefreshToken {

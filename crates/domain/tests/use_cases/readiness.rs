@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use portcullis_domain::AuthConfig;
 use portcullis_domain::maintenance::{Check, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 use portcullis_domain::ports::{MockStoreHealth, StoreStatus};
 use portcullis_domain::time::{StoreTime, UnixTime};
-use portcullis_domain::{AuthConfig, Ports};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::NOW;
 
 use super::{World, broken_store};
@@ -15,7 +16,9 @@ fn world(
 ) -> World {
     let mut health = MockStoreHealth::new();
     health.expect_check().returning(check);
-    World::with(AuthConfig::default(), |ports| Ports { health: Arc::new(health), ..ports })
+    World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(health), ..store })
+    })
 }
 
 #[test]
@@ -67,7 +70,9 @@ fn world_that_writes(can_write: &Arc<AtomicBool>) -> World {
         true => Ok(()),
         false => Err(broken_store()),
     });
-    World::with(AuthConfig::default(), |ports| Ports { health: Arc::new(health), ..ports })
+    World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(health), ..store })
+    })
 }
 
 #[test]

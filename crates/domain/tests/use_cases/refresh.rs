@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use portcullis_domain::AuthConfig;
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::session::{Generation, RefreshError, RotateOutcome};
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec, TokenSet};
-use portcullis_domain::{AuthConfig, Ports};
-use portcullis_testkit::PlainRefreshTokens;
+use portcullis_testkit::{FaultyStore, PlainRefreshTokens};
 
 use super::{World, broken_store, client, mock_sessions};
 
@@ -142,7 +142,9 @@ fn disabling_the_user_ends_the_session() {
 fn a_token_that_is_not_ours_never_reaches_the_store() {
     let mut sessions = mock_sessions();
     sessions.expect_rotate().never();
-    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store })
+    });
     let session = portcullis_domain::id::SessionId::new(world.now(), &*super::random());
     let claims = RefreshClaims { session, generation: Generation::FIRST };
     for forged in [PlainRefreshTokens::new("other key").issue(claims), RefreshToken::new(String::new())] {
@@ -165,9 +167,11 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
 #[test]
 fn a_store_that_fails_is_reported_as_such() {
     let mut sessions = mock_sessions();
-    sessions.expect_open().returning(|_, _, _| Ok(vec![]));
+    sessions.expect_open_session().returning(|_, _, _| Ok(vec![]));
     sessions.expect_rotate().once().returning(|_, _| -> Result<RotateOutcome, _> { Err(broken_store()) });
-    let world = World::with(AuthConfig::default(), |ports| Ports { sessions: Arc::new(sessions), ..ports });
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store })
+    });
     world.register("alice");
     let tokens = world.login("alice");
     assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Store(_))));

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
+use portcullis_domain::AuthConfig;
 use portcullis_domain::account::{
     InsertUserError, MockUserStore, RegisterError, Rejections, UserStatus, UserStore, UsernameViolation,
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
-use portcullis_domain::{AuthConfig, Ports};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, broken_store, client, registration};
@@ -18,7 +19,7 @@ fn a_new_user_is_stored_with_its_event() {
         (user.username.as_str(), user.created_at, user.status),
         ("Alice", world.now(), UserStatus::Enabled)
     );
-    let stored = world.store.find(user.id).unwrap().expect("stored");
+    let stored = world.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(stored.username, user.username);
     let [event] = &world.store.events()[..] else { panic!("one event") };
     assert_eq!(
@@ -80,8 +81,10 @@ fn closed_registration_is_closed_but_for_the_operator() {
 #[test]
 fn a_store_that_fails_is_reported_as_such() {
     let mut users = MockUserStore::new();
-    users.expect_insert().once().returning(|_, _| Err(InsertUserError::Store(broken_store())));
-    let world = World::with(AuthConfig::default(), |ports| Ports { users: Arc::new(users), ..ports });
+    users.expect_insert_user().once().returning(|_, _| Err(InsertUserError::Store(broken_store())));
+    let world = World::with(AuthConfig::default(), |ports| {
+        FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store })
+    });
     let result = world.service.register(&registration("alice", PASSWORD), &client());
     assert!(matches!(result, Err(RegisterError::Store(_))), "{result:?}");
 }

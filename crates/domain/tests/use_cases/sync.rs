@@ -10,7 +10,7 @@ use portcullis_domain::session::{LoginError, LogoutToken, MockSessionStore, Refr
 use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
 use portcullis_domain::{AuthConfig, AuthService, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
-use portcullis_testkit::{FixedClock, MemoryStore};
+use portcullis_testkit::{FaultyStore, FixedClock, MemoryStore};
 use uuid::Uuid;
 
 use super::{World, assert_refused, broken_store, client};
@@ -178,18 +178,15 @@ fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
     world.register("alice");
     let tokens = world.login("alice");
     let mut sessions = MockSessionStore::new();
-    sessions.expect_changes().returning({
+    sessions.expect_session_changes().returning({
         let is_broken = is_broken.clone();
         move |_, _| match is_broken.load(Ordering::SeqCst) {
             true => Err(broken_store()),
             false => Ok(SessionChanges::default()),
         }
     });
-    let ports = Ports {
-        sessions: Arc::new(sessions),
-        clock: world.clock.clone(),
-        ..portcullis_testkit::ports_over(&world.store)
-    };
+    let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    let ports = FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store });
     let service = AuthService::new(ports, AuthConfig::default());
     service.sync().unwrap();
     is_broken.store(true, Ordering::SeqCst);
@@ -211,7 +208,7 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
     let tokens = world.login("alice");
     let mut sessions = MockSessionStore::new();
     let is_too_much = Arc::new(AtomicBool::new(true));
-    sessions.expect_changes().returning({
+    sessions.expect_session_changes().returning({
         let is_too_much = is_too_much.clone();
         move |_, most| {
             let ended = if is_too_much.load(Ordering::SeqCst) { most } else { 0 };
@@ -219,11 +216,8 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
             Ok(SessionChanges { ended: ended.collect(), ..SessionChanges::default() })
         }
     });
-    let ports = Ports {
-        sessions: Arc::new(sessions),
-        clock: world.clock.clone(),
-        ..portcullis_testkit::ports_over(&world.store)
-    };
+    let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
+    let ports = FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store });
     let service = AuthService::new(ports, AuthConfig::default());
     for _ in 0..3 {
         service.sync().unwrap();

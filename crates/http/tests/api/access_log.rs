@@ -3,11 +3,14 @@
 use std::fmt::Write;
 use std::sync::Mutex;
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use portcullis_http::{ACCESS_LOG, current_request_id};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
@@ -95,7 +98,10 @@ async fn each_request_has_one_line_by_its_pattern() {
 #[actix_web::test]
 async fn the_blocking_pools_log_for_the_request() {
     let mut setup = Setup::new();
-    setup.ports.users = std::sync::Arc::new(crate::faults::LoggingUsers(setup.ports.users));
+    setup.ports = FaultyStore::within(setup.ports, |store| FaultyStore {
+        users: Arc::new(crate::faults::LoggingUsers(Arc::clone(&store.users))),
+        ..store
+    });
     let app = setup.start().await;
     let tokens = app.alice().await;
     let login = post("/login", json!({"username": "alice", "password": PASSWORD}));

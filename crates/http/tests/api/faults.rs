@@ -21,6 +21,7 @@ use portcullis_domain::token::{
     AccessToken, AccessTokenCodec, Claims, InvalidToken, SignError, SignedClaims, VerificationKey,
 };
 use portcullis_http::{AllowedOrigins, ProblemCode};
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::{NOW, PASSWORD};
 use serde_json::json;
 
@@ -38,15 +39,15 @@ fn failure(kind: StoreErrorKind) -> StoreError {
 struct Failing(StoreErrorKind);
 
 impl UserStore for Failing {
-    fn insert(&self, _: &NewUser, _: &SecurityEvent) -> Result<(), InsertUserError> {
+    fn insert_user(&self, _: &NewUser, _: &SecurityEvent) -> Result<(), InsertUserError> {
         Err(failure(self.0).into())
     }
 
-    fn find_by_name(&self, _: &CanonicalName) -> Result<Option<User>, StoreError> {
+    fn find_user_by_name(&self, _: &CanonicalName) -> Result<Option<User>, StoreError> {
         Err(failure(self.0))
     }
 
-    fn find(&self, _: UserId) -> Result<Option<User>, StoreError> {
+    fn find_user(&self, _: UserId) -> Result<Option<User>, StoreError> {
         Err(failure(self.0))
     }
 
@@ -79,15 +80,15 @@ impl UserStore for Failing {
         Err(failure(self.0).into())
     }
 
-    fn disable(&self, _: UserId, _: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+    fn disable_user(&self, _: UserId, _: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
         Err(failure(self.0).into())
     }
 
-    fn enable(&self, _: UserId, _: &SecurityEvent) -> Result<(), ChangeUserError> {
+    fn enable_user(&self, _: UserId, _: &SecurityEvent) -> Result<(), ChangeUserError> {
         Err(failure(self.0).into())
     }
 
-    fn delete(
+    fn delete_user(
         &self,
         _: UserId,
         _: Option<Reauthentication>,
@@ -98,7 +99,7 @@ impl UserStore for Failing {
 }
 
 impl SessionStore for Failing {
-    fn open(
+    fn open_session(
         &self,
         _: &NewSession,
         _: &SecurityEvent,
@@ -111,11 +112,16 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn end(&self, _: SessionId, _: Option<UserId>, _: &SecurityEvent) -> Result<EndOutcome, StoreError> {
+    fn end_session(
+        &self,
+        _: SessionId,
+        _: Option<UserId>,
+        _: &SecurityEvent,
+    ) -> Result<EndOutcome, StoreError> {
         Err(failure(self.0))
     }
 
-    fn end_all(
+    fn end_sessions(
         &self,
         _: UserId,
         _: Option<SessionId>,
@@ -124,34 +130,34 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn invalidate_all(&self, _: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_sessions(&self, _: &SecurityEvent) -> Result<UnixTime, StoreError> {
         Err(failure(self.0))
     }
 
-    fn find(&self, _: SessionId, _: UnixTime) -> Result<Option<Session>, StoreError> {
+    fn find_session(&self, _: SessionId, _: UnixTime) -> Result<Option<Session>, StoreError> {
         Err(failure(self.0))
     }
 
-    fn list(&self, _: UserId, _: UnixTime) -> Result<Vec<Session>, StoreError> {
+    fn list_sessions(&self, _: UserId, _: UnixTime) -> Result<Vec<Session>, StoreError> {
         Err(failure(self.0))
     }
 
-    fn changes(&self, _: UnixTime, _: u32) -> Result<SessionChanges, StoreError> {
+    fn session_changes(&self, _: UnixTime, _: u32) -> Result<SessionChanges, StoreError> {
         Ok(SessionChanges::default())
     }
 
-    fn purge(&self, _: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+    fn purge_sessions(&self, _: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         Err(failure(self.0))
     }
 }
 
 impl AuditLog for Failing {
     /// The other stores are what fails.
-    fn record(&self, _: &SecurityEvent) -> Result<(), StoreError> {
+    fn record_event(&self, _: &SecurityEvent) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn of_user(&self, _: UserId, _: Option<EventId>, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    fn list_events(&self, _: UserId, _: Option<EventId>, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
         Err(failure(self.0))
     }
 }
@@ -160,9 +166,12 @@ impl AuditLog for Failing {
 async fn broken(kind: StoreErrorKind) -> (TestApp, Tokens) {
     let tokens = TestApp::new().await.alice().await;
     let mut setup = Setup::new();
-    setup.ports.users = Arc::new(Failing(kind));
-    setup.ports.sessions = Arc::new(Failing(kind));
-    setup.ports.events = Arc::new(Failing(kind));
+    setup.ports = FaultyStore::within(setup.ports, |store| FaultyStore {
+        users: Arc::new(Failing(kind)),
+        sessions: Arc::new(Failing(kind)),
+        events: Arc::new(Failing(kind)),
+        ..store
+    });
     (setup.start().await, tokens)
 }
 
@@ -313,18 +322,18 @@ async fn a_token_that_cannot_be_signed_is_a_500() {
 pub(crate) struct LoggingUsers(pub(crate) Arc<dyn UserStore>);
 
 impl UserStore for LoggingUsers {
-    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
-        self.0.insert(user, event)
+    fn insert_user(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+        self.0.insert_user(user, event)
     }
 
-    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+    fn find_user_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
         log::info!("looking up a name");
-        self.0.find_by_name(name)
+        self.0.find_user_by_name(name)
     }
 
-    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+    fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         log::info!("looking up an id");
-        self.0.find(id)
+        self.0.find_user(id)
     }
 
     fn upgrade_hash(
@@ -356,20 +365,20 @@ impl UserStore for LoggingUsers {
         self.0.change_password(acting, new, session, event)
     }
 
-    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.0.disable(id, event)
+    fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.0.disable_user(id, event)
     }
 
-    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
-        self.0.enable(id, event)
+    fn enable_user(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+        self.0.enable_user(id, event)
     }
 
-    fn delete(
+    fn delete_user(
         &self,
         id: UserId,
         confirmed: Option<Reauthentication>,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.0.delete(id, confirmed, event)
+        self.0.delete_user(id, confirmed, event)
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth, StoreStatus};
 use portcullis_domain::time::StoreTime;
+use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::NOW;
 use serde_json::json;
 
@@ -61,7 +62,8 @@ async fn the_checks_that_fail_are_named() {
     ];
     for (check, can_write, knows_revocations, failing) in cases {
         let mut setup = Setup { knows_revocations, ..Setup::new() };
-        setup.ports.health = Arc::new(Health(check, can_write));
+        let health = Arc::new(Health(check, can_write));
+        setup.ports = FaultyStore::within(setup.ports, |store| FaultyStore { health, ..store });
         let outcome = |check| (check, if failing.contains(&check) { "failing" } else { "ok" });
         let checks = ["database", "migrations", "writes", "revocations", "clock"].map(outcome);
         let checks = serde_json::Value::from_iter(checks);

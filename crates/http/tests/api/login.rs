@@ -52,7 +52,7 @@ async fn unknown_wrong_and_disabled_get_one_answer_after_one_hash() {
     app.register("Mallory", PASSWORD).await;
     let mallory = app.store.events().pop().unwrap().user.unwrap();
     let event = fixtures::event(EventKind::UserDisabled, fixtures::NOW, app.ports.random.as_ref());
-    app.store.disable(mallory, &event).unwrap();
+    app.store.disable_user(mallory, &event).unwrap();
 
     let mut answers = Vec::new();
     for (name, password) in [
@@ -80,7 +80,7 @@ async fn imported_names_log_in() {
     let app = TestApp::new().await;
     let user = fixtures::new_user("Bob@Example.com", app.ports.random.as_ref());
     let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.random.as_ref());
-    app.store.insert(&user, &event).unwrap();
+    app.store.insert_user(&user, &event).unwrap();
     assert_eq!(app.login("bob@example.com", PASSWORD).await.status, 200);
 }
 
@@ -105,7 +105,7 @@ async fn an_unusable_hash_is_a_wrong_password() {
         ..fixtures::new_user("carol", app.ports.random.as_ref())
     };
     let event = fixtures::event(EventKind::UserRegistered, fixtures::NOW, app.ports.random.as_ref());
-    app.store.insert(&user, &event).unwrap();
+    app.store.insert_user(&user, &event).unwrap();
     app.login("carol", PASSWORD).await.check_problem(ProblemCode::InvalidCredentials);
 }
 

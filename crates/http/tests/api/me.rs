@@ -156,9 +156,9 @@ async fn who_was_disabled_meanwhile_is_not_deleted() {
     let alice = app.store.events()[0].user.unwrap();
     let event = fixtures::event(EventKind::UserDisabled, NOW, app.ports.random.as_ref());
     // On another instance: this one does not know of it yet.
-    app.ports.users.disable(alice, &event).unwrap();
+    app.ports.store.disable_user(alice, &event).unwrap();
     app.delete_account(&tokens.access, PASSWORD).await.check_problem(ProblemCode::InvalidToken);
-    assert!(app.ports.users.find(alice).unwrap().is_some());
+    assert!(app.ports.store.find_user(alice).unwrap().is_some());
 }
 
 #[actix_web::test]
@@ -197,7 +197,7 @@ async fn what_looks_like_markup_is_shown_as_it_is() {
     ] {
         let user = fixtures::new_user(text, app.ports.random.as_ref());
         let event = fixtures::event(EventKind::UserRegistered, NOW, app.ports.random.as_ref());
-        app.ports.users.insert(&user, &event).unwrap();
+        app.ports.store.insert_user(&user, &event).unwrap();
         let login = post("/login", json!({"username": text, "password": PASSWORD}));
         let token = app.send(login.insert_header(("user-agent", text))).await.tokens().access;
         let me = app.get_as("/me", &token).await;

@@ -160,7 +160,7 @@ async fn who_was_disabled_meanwhile_gets_no_session() {
     let alice = app.store.events()[0].user.unwrap();
     let event = fixtures::event(EventKind::UserDisabled, NOW, app.ports.random.as_ref());
     // On another instance: this one does not know of it yet.
-    app.ports.users.disable(alice, &event).unwrap();
+    app.ports.store.disable_user(alice, &event).unwrap();
     let answer = app.change_password(&tokens.access, PASSWORD, NEW).await;
     answer.check_problem(ProblemCode::InvalidToken);
     assert!(!app.events().contains(&"password_changed"));

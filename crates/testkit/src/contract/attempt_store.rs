@@ -115,7 +115,7 @@ pub fn reserve_records_the_beginning_once(stores: &Stores) {
     for attempts in 1..=SCHEDULE.free + 5 {
         let attempt = LoginAttempt { user: Some(user), ..attempt(stores, counter, now) };
         let attempt = LoginAttempt { begun: attempt.begun.clone().of_user(user), ..attempt };
-        stores.attempts.begin(&attempt).expect("the store answers");
+        stores.store.begin_attempt(&attempt).expect("the store answers");
         if attempts == SCHEDULE.free {
             begun.push(RecordedEvent::from(&attempt.begun));
         }
@@ -215,7 +215,7 @@ pub fn change_password_forgives_its_attempt(stores: &Stores) {
         let session = NewSession { attempt: right, ..stores.new_session(user, NOW) };
         let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user);
         let new = PasswordHash::new("plain:1:new".to_owned());
-        stores.users.change_password(acting.id, &new, &session, &event).expect("the user did not change");
+        stores.store.change_password(acting.id, &new, &session, &event).expect("the user did not change");
     });
 }
 
@@ -225,7 +225,7 @@ pub fn delete_forgives_its_attempt(stores: &Stores) {
         let session = stores.session(user).id;
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user);
         let confirmed = Reauthentication { session, credential_version: CredentialVersion::FIRST, attempt };
-        stores.users.delete(user, Some(confirmed), &event).expect("the user did not change");
+        stores.store.delete_user(user, Some(confirmed), &event).expect("the user did not change");
     });
 }
 
@@ -311,7 +311,7 @@ pub fn forget_records_the_ends(stores: &Stores) {
         for n in 1..=attempts {
             let at = find(stores, counter).map_or(NOW, |counter| counter.next_at);
             let attempt = LoginAttempt { user, ..attempt(stores, counter, at) };
-            let reservation = stores.attempts.begin(&attempt).expect("the store answers");
+            let reservation = stores.store.begin_attempt(&attempt).expect("the store answers");
             assert_eq!(reservation, AttemptDecision::Granted { attempts: n });
         }
         if attempts >= SCHEDULE.free {
@@ -320,7 +320,7 @@ pub fn forget_records_the_ends(stores: &Stores) {
         }
     }
     let late = NOW + FORGOTTEN_AFTER * 20;
-    assert_eq!(stores.attempts.purge_counters(late, 100, &ended).expect("the store answers"), counts.len());
+    assert_eq!(stores.store.purge_counters(late, 100, &ended).expect("the store answers"), counts.len());
     let recorded = of_kind(stores, ended.kind);
     assert!(recorded.iter().all(|event| event.at == ended.at), "{recorded:?}");
     let details = recorded.iter().map(|event| event.detail.clone());
@@ -358,7 +358,7 @@ fn attempt(stores: &Stores, counter: AccountKey, now: UnixTime) -> LoginAttempt 
 }
 
 fn begin(stores: &Stores, counter: AccountKey, now: UnixTime) -> AttemptDecision {
-    stores.attempts.begin(&attempt(stores, counter, now)).expect("the store answers")
+    stores.store.begin_attempt(&attempt(stores, counter, now)).expect("the store answers")
 }
 
 /// Makes so many attempts from [`NOW`] on, each as soon as it is allowed. Returns when the next one is.
@@ -370,12 +370,12 @@ fn make_attempts(stores: &Stores, counter: AccountKey, attempts: u32) -> UnixTim
 }
 
 fn find(stores: &Stores, counter: AccountKey) -> Option<AttemptCounter> {
-    stores.attempts.find(counter).expect("the store answers")
+    stores.store.find_counter(counter).expect("the store answers")
 }
 
 fn purge_counters(stores: &Stores, now: UnixTime, most: u32) -> usize {
     let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, now);
-    stores.attempts.purge_counters(now, most, &ended).expect("the store answers")
+    stores.store.purge_counters(now, most, &ended).expect("the store answers")
 }
 
 /// The numbers that were granted, in order.

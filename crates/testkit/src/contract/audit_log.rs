@@ -21,7 +21,7 @@ pub fn record_keeps_everything(stores: &Stores) {
     let session = SessionId::new(NOW, &*stores.random);
     let kind = EventKind::LoginFailed(LoginFailure::WrongPassword);
     let event = stores.event(kind, NOW).of_user(user).in_session(session);
-    stores.events.record(&event).unwrap();
+    stores.store.record_event(&event).unwrap();
     assert_eq!((stores.recorded)(), [RecordedEvent::from(&event)]);
     assert_eq!((stores.recorded)()[0].detail.as_deref(), Some("wrong_password"));
 }
@@ -32,7 +32,7 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
     let kind = EventKind::LoginFailed(LoginFailure::UnknownUser);
     for client in [ClientInfo::default(), ClientInfo::new(address, Some(&"\u{1f980}".repeat(256)))] {
         let event = SecurityEvent { client, ..stores.event(kind, NOW) };
-        stores.events.record(&event).unwrap();
+        stores.store.record_event(&event).unwrap();
         assert!((stores.recorded)().contains(&RecordedEvent::from(&event)));
     }
 }
@@ -46,17 +46,20 @@ pub fn of_user_tells_no_event_of_others(stores: &Stores) {
     for n in 0..4 {
         let at = NOW + std::time::Duration::from_millis(n);
         let event = stores.event(failed, at).of_user(alice).in_session(session);
-        stores.events.record(&event).unwrap();
+        stores.store.record_event(&event).unwrap();
         hers.push(StoredEvent::from(&event));
         let event =
             SecurityEvent { client: ClientInfo::default(), ..stores.event(EventKind::HashUpgraded, at) };
-        stores.events.record(&event.clone().of_user(bob)).unwrap();
+        stores.store.record_event(&event.clone().of_user(bob)).unwrap();
         his.push(StoredEvent::from(&event));
-        stores.events.record(&stores.event(EventKind::LoginFailed(LoginFailure::UnknownUser), at)).unwrap();
+        stores
+            .store
+            .record_event(&stores.event(EventKind::LoginFailed(LoginFailure::UnknownUser), at))
+            .unwrap();
     }
     hers.reverse();
     his.reverse();
-    let told = |user, before, most| stores.events.of_user(user, before, most).unwrap();
+    let told = |user, before, most| stores.store.list_events(user, before, most).unwrap();
     assert_eq!(told(alice, None, u32::MAX), hers);
     assert_eq!(told(bob, None, 10), his);
     assert_eq!(told(nobody, None, 10), []);
@@ -77,7 +80,7 @@ pub fn of_user_tells_no_event_of_others(stores: &Stores) {
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let (user, disabled_user) = (stores.user("Alice"), stores.user("Carol"));
     let disabling = stores.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);
-    stores.users.disable(disabled_user.id, &disabling).unwrap();
+    stores.store.disable_user(disabled_user.id, &disabling).unwrap();
     let (older, session) = (stores.new_session(user.id, NOW - IDLE / 2), stores.session(user.id));
     stores.open(&older);
     // Three generations on, the first one is a copy.
@@ -88,53 +91,53 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
         .event(EventKind::LoggedOut(LogoutScope::Current), NOW + IDLE / 2)
         .of_user(user.id)
         .in_session(session.id);
-    stores.events.record(&event).unwrap();
+    stores.store.record_event(&event).unwrap();
     // The second end by eviction cannot be recorded: the first one does not happen either.
     let evicted = stores.event(EventKind::SessionEvicted, NOW).of_user(user.id);
-    stores.events.record(&evicted.of_each(session.id)).unwrap();
+    stores.store.record_event(&evicted.of_each(session.id)).unwrap();
     let before = (stores.recorded)();
 
-    let again = stores.events.record(&event);
+    let again = stores.store.record_event(&event);
     assert!(again.is_err(), "{again:?}");
 
     let bob = fixtures::new_user("Bob", &*stores.random);
-    let inserted = stores.users.insert(&bob, &event);
+    let inserted = stores.store.insert_user(&bob, &event);
     assert!(matches!(inserted, Err(InsertUserError::Store(_))), "{inserted:?}");
     let new = PasswordHash::new("plain:1:new".to_owned());
-    let upgraded = stores.users.upgrade_hash(user.id, &user.password_hash, &new, &event);
+    let upgraded = stores.store.upgrade_hash(user.id, &user.password_hash, &new, &event);
     assert!(upgraded.is_err(), "{upgraded:?}");
-    let changed = stores.users.set_password(user.id, &new, &event);
+    let changed = stores.store.set_password(user.id, &new, &event);
     assert!(matches!(changed, Err(ChangeUserError::Store(_))), "{changed:?}");
-    let disabled = stores.users.disable(user.id, &event);
+    let disabled = stores.store.disable_user(user.id, &event);
     assert!(matches!(disabled, Err(ChangeUserError::Store(_))), "{disabled:?}");
-    let enabled = stores.users.enable(disabled_user.id, &event);
+    let enabled = stores.store.enable_user(disabled_user.id, &event);
     assert!(matches!(enabled, Err(ChangeUserError::Store(_))), "{enabled:?}");
-    let deleted = stores.users.delete(user.id, None, &event);
+    let deleted = stores.store.delete_user(user.id, None, &event);
     assert!(matches!(deleted, Err(ChangeUserError::Store(_))), "{deleted:?}");
 
     let second = stores.new_session(user.id, NOW);
-    let opened = stores.sessions.open(&second, &event, &event);
+    let opened = stores.store.open_session(&second, &event, &event);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
     let alone = NewSession { max_per_user: NonZeroU32::MIN, ..second.clone() };
-    let opened = stores.sessions.open(&alone, &stores.opening_of(&alone), &evicted);
+    let opened = stores.store.open_session(&alone, &stores.opening_of(&alone), &evicted);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
-    let changed = stores.users.change_password(session.id, &new, &second, &event);
+    let changed = stores.store.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
     let counter = AccountKey::from_bytes([7; 32]);
     let attempt = LoginAttempt { counter, user: Some(user.id), now: NOW, begun: event.clone() };
     for _ in 1..SCHEDULE.free {
-        stores.attempts.begin(&attempt).unwrap();
+        stores.store.begin_attempt(&attempt).unwrap();
     }
-    let reserved = stores.attempts.begin(&attempt);
+    let reserved = stores.store.begin_attempt(&attempt);
     assert!(reserved.is_err(), "{reserved:?}");
-    let left = stores.attempts.find(counter).unwrap().map(|counter| counter.attempts);
+    let left = stores.store.find_counter(counter).unwrap().map(|counter| counter.attempts);
     assert_eq!(left, Some(SCHEDULE.free - 1), "the attempt that begins the waiting is not counted");
 
-    let all_ended = stores.sessions.end_all(user.id, None, &event);
+    let all_ended = stores.store.end_sessions(user.id, None, &event);
     assert!(all_ended.is_err(), "{all_ended:?}");
-    let ended = stores.sessions.end(session.id, None, &event);
+    let ended = stores.store.end_session(session.id, None, &event);
     assert!(ended.is_err(), "{ended:?}");
-    let raised = stores.sessions.invalidate_all(&event);
+    let raised = stores.store.invalidate_sessions(&event);
     assert!(raised.is_err(), "{raised:?}");
     let copy = RotateRequest {
         session: session.id,
@@ -143,15 +146,15 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
         grace: std::time::Duration::ZERO,
         idle: IDLE,
     };
-    let rotated = stores.sessions.rotate(&copy, &event);
+    let rotated = stores.store.rotate(&copy, &event);
     assert!(rotated.is_err(), "{rotated:?}");
 
     assert_eq!((stores.recorded)(), before);
-    assert!(stores.users.find(bob.id).unwrap().is_none());
-    let found = stores.users.find(user.id).unwrap().expect("stored");
+    assert!(stores.store.find_user(bob.id).unwrap().is_none());
+    let found = stores.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), user.password_hash.expose());
     assert_eq!((found.credential_version, found.status), (CredentialVersion::FIRST, UserStatus::Enabled));
-    let found = stores.users.find(disabled_user.id).unwrap().expect("stored");
+    let found = stores.store.find_user(disabled_user.id).unwrap().expect("stored");
     assert_eq!(found.status, UserStatus::Disabled);
     assert_eq!(stores.list(user.id, NOW), [session.id, older.id]);
     let told = stores.changes(UnixTime::EPOCH);

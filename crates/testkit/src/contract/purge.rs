@@ -1,4 +1,4 @@
-//! Promises of [`SessionStore::purge`](portcullis_domain::session::SessionStore::purge).
+//! Promises of [`SessionStore::purge_sessions`](portcullis_domain::session::SessionStore::purge_sessions).
 
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
 pub fn purge_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
-    let valid_from = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let valid_from =
+        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     let new = stores.new_session(user.id, valid_from);
     stores.open(&new);
     let sweep = PurgeRequest { now: valid_from + IDLE / 2, ..purge(stores) };
@@ -128,7 +129,7 @@ pub fn purge_leaves_its_time_as_a_mark(stores: &Stores) {
     ] {
         step(stores, sweep);
         assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
-        let status = stores.health.check().unwrap();
+        let status = stores.store.check().unwrap();
         assert_eq!(status.time.map(|time| time.high_water_mark), newest());
     }
 }
@@ -150,7 +151,7 @@ fn instance(stores: &Stores) -> Uuid {
 }
 
 fn step(stores: &Stores, sweep: PurgeRequest) -> PurgeOutcome {
-    stores.sessions.purge(&sweep).expect("the store answers")
+    stores.store.purge_sessions(&sweep).expect("the store answers")
 }
 
 fn is_step(swept: PurgeOutcome) -> bool {

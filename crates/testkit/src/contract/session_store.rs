@@ -36,7 +36,7 @@ pub fn open_records_its_event(stores: &Stores) {
 pub fn open_after_disable_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
     let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-    stores.users.disable(user.id, &event).unwrap();
+    stores.store.disable_user(user.id, &event).unwrap();
     refuses_to_open(stores, user.id, CredentialVersion::FIRST);
 }
 
@@ -44,7 +44,7 @@ pub fn open_after_disable_is_refused(stores: &Stores) {
 pub fn open_after_a_password_change_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
     let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
-    stores.users.set_password(user.id, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
+    stores.store.set_password(user.id, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
     refuses_to_open(stores, user.id, CredentialVersion::FIRST);
 
     let mut session = stores.new_session(user.id, NOW);
@@ -62,7 +62,7 @@ pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
 pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::UserDisabled, NOW).of_user(user);
-        stores.users.disable(user, &event).unwrap();
+        stores.store.disable_user(user, &event).unwrap();
     });
 }
 
@@ -70,7 +70,7 @@ pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
 pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::PasswordSet, NOW).of_user(user);
-        stores.users.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
+        stores.store.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
     });
 }
 
@@ -78,7 +78,7 @@ pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
 pub fn open_racing_delete_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::UserDeleted, NOW).of_user(user);
-        stores.users.delete(user, None, &event).unwrap();
+        stores.store.delete_user(user, None, &event).unwrap();
     });
 }
 
@@ -182,7 +182,7 @@ pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
         let session = stores.session(user.id);
         rotate_racing(stores, session.id, &|| {
             let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-            assert_eq!(stores.users.disable(user.id, &event).unwrap(), [session.id]);
+            assert_eq!(stores.store.disable_user(user.id, &event).unwrap(), [session.id]);
         });
     }
 }
@@ -195,7 +195,7 @@ pub fn rotate_racing_change_password_leaves_nothing_live(stores: &Stores) {
         rotate_racing(stores, session.id, &|| {
             let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id).in_session(new.id);
             let hash = PasswordHash::new("plain:1:new".to_owned());
-            assert_eq!(stores.users.change_password(session.id, &hash, &new, &event).unwrap(), [session.id]);
+            assert_eq!(stores.store.change_password(session.id, &hash, &new, &event).unwrap(), [session.id]);
         });
         assert_eq!(stores.list(user.id, NOW), [new.id]);
     }
@@ -206,7 +206,7 @@ pub fn rotate_racing_raise_floor_leaves_nothing_live(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
     rotate_racing(stores, session.id, &|| {
-        stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     });
 }
 
@@ -395,7 +395,7 @@ pub fn end_ends_expired_sessions_too(stores: &Stores) {
     let late = NOW + IDLE;
     assert!(stores.end(alone, late));
     let event = stores.event(EventKind::LoggedOut(LogoutScope::All), late).of_user(user.id);
-    let ended = stores.sessions.end_all(user.id, None, &event).unwrap();
+    let ended = stores.store.end_sessions(user.id, None, &event).unwrap();
     assert_eq!(sorted(ended), sorted([one, other]));
     for session in [alone, one, other] {
         assert!(!stores.is_live(session, NOW));
@@ -438,14 +438,14 @@ pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
     stores.end(over.id, NOW);
     let event = stores.event(EventKind::UserSessionsEnded, at).of_user(alice.id);
 
-    assert_eq!(sorted(stores.sessions.end_all(alice.id, None, &event).unwrap()), sessions);
+    assert_eq!(sorted(stores.store.end_sessions(alice.id, None, &event).unwrap()), sessions);
     assert_eq!(stores.list(alice.id, at), []);
     assert!(stores.is_live(bobs.id, at));
     assert_eq!(stores.changes(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
 
     let again = stores.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
-    assert_eq!(stores.sessions.end_all(alice.id, None, &again).unwrap(), []);
+    assert_eq!(stores.store.end_sessions(alice.id, None, &again).unwrap(), []);
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&again)));
     assert_eq!(stores.changes(at + SECOND).ended, [], "the first end counts");
 }
@@ -457,7 +457,7 @@ pub fn end_all_spares_the_excepted_session(stores: &Stores) {
     let bobs = stores.session(bob.id);
     let end_all = |except| {
         let event = stores.event(EventKind::LoggedOut(LogoutScope::Others), NOW).of_user(alice.id);
-        stores.sessions.end_all(alice.id, Some(except), &event).unwrap()
+        stores.store.end_sessions(alice.id, Some(except), &event).unwrap()
     };
     assert_eq!(end_all(here), [there]);
     assert_eq!(stores.list(alice.id, NOW), [here]);
@@ -518,7 +518,7 @@ pub fn list_tells_the_live_sessions_latest_first(stores: &Stores) {
     stores.end(ended, now);
     stores.present(third, 0, now);
 
-    let listed = stores.sessions.list(alice.id, now).unwrap();
+    let listed = stores.store.list_sessions(alice.id, now).unwrap();
     let found: Vec<_> = [first, second, third].iter().filter_map(|id| stores.find(*id, now)).collect();
     assert_eq!(listed, found);
     assert_eq!(listed.len(), 3);
@@ -548,7 +548,7 @@ pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
         stores.end(*session, NOW);
     }
     for most in 1..5 {
-        let told = stores.sessions.changes(NOW, most).unwrap().ended;
+        let told = stores.store.session_changes(NOW, most).unwrap().ended;
         assert_eq!(told.len(), ended.len().min(most as usize));
         assert!(told.iter().all(|(session, at)| ended.contains(session) && *at == NOW), "{told:?}");
     }
@@ -562,7 +562,7 @@ pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
         0 => {
             for _ in 0..20 {
                 let asked = Instant::now();
-                stores.sessions.changes(NOW, 100).expect("the store answers");
+                stores.store.session_changes(NOW, 100).expect("the store answers");
                 assert!(asked.elapsed() < STALE_AFTER, "{:?}", asked.elapsed());
             }
             is_over.store(true, Ordering::SeqCst);
@@ -582,7 +582,8 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
     let valid_from = (NOW + SECOND).next_second();
-    let raise = |at| stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+    let raise =
+        |at| stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
     assert_eq!(raise(NOW + SECOND), valid_from);
     assert_eq!(raise(NOW), valid_from);
     let at_floor = stores.new_session(user.id, valid_from);
@@ -603,7 +604,7 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
 pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
     let whole = NOW.next_second();
     for (at, valid_from) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
-        stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
         let news = stores.changes(NOW);
         assert_eq!(news.valid_from, valid_from);
         assert!(news.time.is_none_or(|time| time.high_water_mark == news.valid_from), "{news:?}");
@@ -615,7 +616,8 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
     let user = stores.user("Alice");
     let ahead = stores.new_session(user.id, NOW + SECOND * 40);
     stores.open(&ahead);
-    let valid_from = stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let valid_from =
+        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     assert_eq!(valid_from, ahead.opened_at.next_second());
     assert!(!stores.is_live(ahead.id, ahead.opened_at));
     assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
@@ -624,7 +626,7 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
 /// A session that would be over at once is not opened, whether by a login or by a new password.
 pub fn open_before_the_floor_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
-    stores.sessions.invalidate_all(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     let before = (stores.recorded)();
     let dead = stores.new_session(user.id, NOW);
     match stores.try_open(&dead) {

@@ -20,9 +20,9 @@ pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
     for name in ["Alice", "alice", "ALICE"] {
         let user = fixtures::new_user(name, &*stores.random);
         let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
-        let result = stores.users.insert(&user, &event);
+        let result = stores.store.insert_user(&user, &event);
         assert!(matches!(result, Err(InsertUserError::UsernameTaken)), "{name}: {result:?}");
-        assert!(stores.users.find(user.id).unwrap().is_none());
+        assert!(stores.store.find_user(user.id).unwrap().is_none());
     }
     assert_eq!(stores.recorded_names(), ["user_registered"]);
 }
@@ -34,7 +34,7 @@ pub fn insert_lets_exactly_one_racer_win(stores: &Stores) {
         let name = if n % 2 == 0 { "Racer" } else { "rACER" };
         let user = fixtures::new_user(name, &*stores.random);
         let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
-        stores.users.insert(&user, &event)
+        stores.store.insert_user(&user, &event)
     });
     let won = results.iter().filter(|result| result.is_ok()).count();
     let lost = results.iter().filter(|r| matches!(r, Err(InsertUserError::UsernameTaken))).count();
@@ -46,8 +46,8 @@ pub fn insert_lets_exactly_one_racer_win(stores: &Stores) {
 pub fn finds_what_was_inserted(stores: &Stores) {
     let user = stores.user("Alice");
     stores.user("Bob");
-    let by_id = stores.users.find(user.id).unwrap().expect("stored");
-    let by_name = stores.users.find_by_name(&CanonicalName::of("ALICE")).unwrap().expect("stored");
+    let by_id = stores.store.find_user(user.id).unwrap().expect("stored");
+    let by_name = stores.store.find_user_by_name(&CanonicalName::of("ALICE")).unwrap().expect("stored");
     for found in [by_id, by_name] {
         assert_eq!(found.id, user.id);
         assert_eq!(found.username, user.username);
@@ -64,16 +64,16 @@ pub fn finds_what_was_inserted(stores: &Stores) {
 pub fn finds_nothing_where_nothing_is(stores: &Stores) {
     stores.user("Alice");
     for name in ["", "bob", "alic", "alice ", "' OR 1=1 --", "%", "al_ce", "\u{1f980}"] {
-        assert!(stores.users.find_by_name(&CanonicalName::of(name)).unwrap().is_none(), "{name:?}");
+        assert!(stores.store.find_user_by_name(&CanonicalName::of(name)).unwrap().is_none(), "{name:?}");
     }
-    assert!(stores.users.find(UserId::new(NOW, &*stores.random)).unwrap().is_none());
+    assert!(stores.store.find_user(UserId::new(NOW, &*stores.random)).unwrap().is_none());
 }
 
 /// Names that registration would refuse are stored, shown as they are, and found without regard to case.
 pub fn imported_names_live(stores: &Stores) {
     for (name, typed) in [("Bob@Example.com", "bob@example.COM"), ("É", "e\u{301}"), ("x y", "X Y")] {
         let user = stores.user(name);
-        let found = stores.users.find_by_name(&CanonicalName::of(typed)).unwrap().expect("stored");
+        let found = stores.store.find_user_by_name(&CanonicalName::of(typed)).unwrap().expect("stored");
         assert_eq!((found.id, found.username.as_str()), (user.id, name));
     }
 }
@@ -84,9 +84,9 @@ pub fn upgrade_hash_does_not_change_the_credential_version(stores: &Stores) {
     let session = stores.session(user.id);
     let new = PasswordHash::new("plain:1:stronger".to_owned());
     let event = stores.event(EventKind::HashUpgraded, NOW).of_user(user.id);
-    assert!(stores.users.upgrade_hash(user.id, &user.password_hash, &new, &event).unwrap());
+    assert!(stores.store.upgrade_hash(user.id, &user.password_hash, &new, &event).unwrap());
 
-    let found = stores.users.find(user.id).unwrap().expect("stored");
+    let found = stores.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), new.expose());
     assert_eq!(found.credential_version, CredentialVersion::FIRST);
     assert!(stores.is_live(session.id, NOW));
@@ -98,12 +98,15 @@ pub fn rehash_never_undoes_a_password_change(stores: &Stores) {
     let user = stores.user("Alice");
     let changed = PasswordHash::new("plain:1:changed".to_owned());
     let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
-    stores.users.set_password(user.id, &changed, &event).unwrap();
+    stores.store.set_password(user.id, &changed, &event).unwrap();
 
     let rehash = PasswordHash::new("plain:2:old password, rehashed".to_owned());
     let event = stores.event(EventKind::HashUpgraded, NOW).of_user(user.id);
-    assert!(!stores.users.upgrade_hash(user.id, &user.password_hash, &rehash, &event).unwrap());
-    assert_eq!(stores.users.find(user.id).unwrap().expect("stored").password_hash.expose(), changed.expose());
+    assert!(!stores.store.upgrade_hash(user.id, &user.password_hash, &rehash, &event).unwrap());
+    assert_eq!(
+        stores.store.find_user(user.id).unwrap().expect("stored").password_hash.expose(),
+        changed.expose()
+    );
     assert!(
         !stores.recorded_names().contains(&"hash_upgraded".to_owned()),
         "nothing happened, nothing is recorded"
@@ -119,14 +122,14 @@ pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores)
         race(4, |n| match n {
             0 => {
                 let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
-                stores.users.set_password(user.id, &changed, &event).map(drop).unwrap();
+                stores.store.set_password(user.id, &changed, &event).map(drop).unwrap();
             }
             _ => {
                 let event = stores.event(EventKind::HashUpgraded, NOW).of_user(user.id);
-                stores.users.upgrade_hash(user.id, &user.password_hash, &rehash, &event).map(drop).unwrap();
+                stores.store.upgrade_hash(user.id, &user.password_hash, &rehash, &event).map(drop).unwrap();
             }
         });
-        let found = stores.users.find(user.id).unwrap().expect("stored");
+        let found = stores.store.find_user(user.id).unwrap().expect("stored");
         assert_eq!(found.password_hash.expose(), changed.expose());
         assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
     }
@@ -140,13 +143,13 @@ pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
         let session = NewSession { user, opened_at: at, ..session.clone() };
         let event = stores.event(EventKind::PasswordChanged, at).of_user(user).in_session(session.id);
         let acting = stores.list(user, at)[0];
-        let ended = stores.users.change_password(acting, &hash("new"), &session, &event);
+        let ended = stores.store.change_password(acting, &hash("new"), &session, &event);
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         assert_eq!(stores.list(user, at), [session.id]);
         ended.map_err(|_error| ChangeUserError::NotFound)
     };
     let user = ends_the_sessions(stores, "password_changed", &change);
-    let found = stores.users.find(user).unwrap().expect("stored");
+    let found = stores.store.find_user(user).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), hash("new").expose());
     assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
     assert_eq!(found.status, UserStatus::Enabled);
@@ -157,9 +160,9 @@ pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
 pub fn change_password_after_a_change_is_refused(stores: &Stores) {
     let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
     let [changed, disabled, deleted] = ["Alice", "Bob", "Carol"].map(|name| stores.user(name).id);
-    stores.users.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
-    stores.users.disable(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
-    stores.users.delete(deleted, None, &event(EventKind::UserDeleted, deleted)).unwrap();
+    stores.store.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
+    stores.store.disable_user(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
+    stores.store.delete_user(deleted, None, &event(EventKind::UserDeleted, deleted)).unwrap();
     let mut other = stores.new_session(changed, NOW);
     other.credential_version = CredentialVersion::FIRST.next();
     stores.open(&other);
@@ -170,7 +173,7 @@ pub fn change_password_after_a_change_is_refused(stores: &Stores) {
         let result = change_password(stores, other.id, "new", &session);
         assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
         assert!(!stores.is_live(session.id, NOW));
-        let hash = stores.users.find(user).unwrap().map(|user| user.password_hash.expose().to_owned());
+        let hash = stores.store.find_user(user).unwrap().map(|user| user.password_hash.expose().to_owned());
         assert_ne!(hash.as_deref(), Some("plain:1:new"));
     }
     assert_eq!((stores.recorded)(), before);
@@ -191,7 +194,7 @@ pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
     }
     assert_eq!((stores.recorded)(), before);
     assert_eq!(stores.list(user.id, NOW), [kept.id]);
-    let found = stores.users.find(user.id).unwrap().expect("stored");
+    let found = stores.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), user.password_hash.expose());
     assert_eq!(found.credential_version, CredentialVersion::FIRST);
 }
@@ -210,7 +213,7 @@ pub fn change_password_lets_exactly_one_racer_win(stores: &Stores) {
         assert_eq!(lost, 3, "{results:?}");
         assert_eq!(results[winner].as_deref().ok(), Some(&[old.id][..]));
         assert_eq!(stores.list(user.id, NOW), [sessions[winner].id]);
-        let found = stores.users.find(user.id).unwrap().expect("stored");
+        let found = stores.store.find_user(user.id).unwrap().expect("stored");
         assert_eq!(found.password_hash.expose(), hash(&winner.to_string()).expose());
         assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
     }
@@ -240,7 +243,7 @@ pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
         race(2, |n| match n {
             0 => {
                 let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-                stores.users.disable(user.id, &event).map(drop).unwrap();
+                stores.store.disable_user(user.id, &event).map(drop).unwrap();
             }
             _ => match change_password(stores, acting.id, "new", &stores.new_session(user.id, NOW)) {
                 Ok(_) | Err(OpenSessionError::UserChanged) => {}
@@ -248,7 +251,7 @@ pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
             },
         });
         assert_eq!(stores.list(user.id, NOW), []);
-        let found = stores.users.find(user.id).unwrap().expect("stored");
+        let found = stores.store.find_user(user.id).unwrap().expect("stored");
         assert_eq!(found.status, UserStatus::Disabled);
     }
 }
@@ -257,10 +260,10 @@ pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
 pub fn set_password_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::PasswordChanged, at).of_user(user);
-        stores.users.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event)
+        stores.store.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event)
     };
     let user = ends_the_sessions(stores, "password_changed", &change);
-    let found = stores.users.find(user).unwrap().expect("stored");
+    let found = stores.store.find_user(user).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), "plain:1:new");
     assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
     assert_eq!(found.status, UserStatus::Enabled);
@@ -270,10 +273,10 @@ pub fn set_password_ends_the_sessions(stores: &Stores) {
 pub fn disable_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDisabled, at).of_user(user);
-        stores.users.disable(user, &event)
+        stores.store.disable_user(user, &event)
     };
     let user = ends_the_sessions(stores, "user_disabled", &change);
-    let found = stores.users.find(user).unwrap().expect("stored");
+    let found = stores.store.find_user(user).unwrap().expect("stored");
     assert_eq!(found.status, UserStatus::Disabled);
     assert_eq!(found.credential_version, CredentialVersion::FIRST);
 }
@@ -283,12 +286,12 @@ pub fn enable_revives_no_session(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
     let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-    stores.users.disable(user.id, &event).unwrap();
+    stores.store.disable_user(user.id, &event).unwrap();
     let event = stores.event(EventKind::UserEnabled, NOW + Duration::from_secs(1)).of_user(user.id);
-    stores.users.enable(user.id, &event).unwrap();
+    stores.store.enable_user(user.id, &event).unwrap();
     assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
 
-    let found = stores.users.find(user.id).unwrap().expect("stored");
+    let found = stores.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(found.status, UserStatus::Enabled);
     assert_eq!(found.credential_version, CredentialVersion::FIRST);
     assert_eq!(found.password_hash.expose(), user.password_hash.expose());
@@ -302,7 +305,8 @@ pub fn enable_revives_no_session(stores: &Stores) {
 pub fn delete_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDeleted, at).of_user(user);
-        let ended = stores.users.delete(user, Some(confirmed_in(stores, stores.list(user, at)[0])), &event);
+        let ended =
+            stores.store.delete_user(user, Some(confirmed_in(stores, stores.list(user, at)[0])), &event);
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         for session in ended.iter().flatten() {
             for owner in [None, Some(user)] {
@@ -313,8 +317,8 @@ pub fn delete_ends_the_sessions(stores: &Stores) {
         ended
     };
     let user = ends_the_sessions(stores, "user_deleted", &change);
-    assert!(stores.users.find(user).unwrap().is_none());
-    assert!(stores.users.find_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+    assert!(stores.store.find_user(user).unwrap().is_none());
+    assert!(stores.store.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
     let of_the_user = (stores.recorded)().into_iter().filter(|event| event.user == Some(user)).count();
     assert!(of_the_user > 1, "what happened before stays recorded");
 }
@@ -324,14 +328,14 @@ pub fn delete_frees_the_name(stores: &Stores) {
     let old = stores.user("Alice");
     let session = stores.session(old.id);
     let event = stores.event(EventKind::UserDeleted, NOW).of_user(old.id);
-    assert_eq!(stores.users.delete(old.id, None, &event).unwrap(), [session.id]);
+    assert_eq!(stores.store.delete_user(old.id, None, &event).unwrap(), [session.id]);
 
     let new = stores.user("aLICE");
-    let found = stores.users.find_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
+    let found = stores.store.find_user_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
     assert_eq!(found.id, new.id);
     assert_eq!(stores.list(new.id, NOW), []);
     assert_eq!(stores.end_of(Some(new.id), session.id, NOW), EndOutcome::Unknown);
-    assert!(stores.users.find(old.id).unwrap().is_none());
+    assert!(stores.store.find_user(old.id).unwrap().is_none());
 }
 
 /// Whoever verified a password that is no longer the password deletes nothing, nor does one who is disabled; an
@@ -339,8 +343,8 @@ pub fn delete_frees_the_name(stores: &Stores) {
 pub fn delete_after_a_change_is_refused(stores: &Stores) {
     let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
     let [changed, disabled] = ["Alice", "Bob"].map(|name| stores.user(name).id);
-    stores.users.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
-    stores.users.disable(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
+    stores.store.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
+    stores.store.disable_user(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
     let mut session = stores.new_session(changed, NOW);
     session.credential_version = CredentialVersion::FIRST.next();
     stores.open(&session);
@@ -348,17 +352,17 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
 
     for user in [changed, disabled] {
         let confirmed = Some(confirmed_in(stores, session.id));
-        let result = stores.users.delete(user, confirmed, &event(EventKind::AccountDeleted, user));
+        let result = stores.store.delete_user(user, confirmed, &event(EventKind::AccountDeleted, user));
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
-        assert!(stores.users.find(user).unwrap().is_some());
+        assert!(stores.store.find_user(user).unwrap().is_some());
     }
     assert_eq!((stores.recorded)(), before);
     assert!(stores.is_live(session.id, NOW));
     assert_eq!(stores.changes(NOW).ended, []);
 
     for user in [changed, disabled] {
-        stores.users.delete(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
-        assert!(stores.users.find(user).unwrap().is_none());
+        stores.store.delete_user(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
+        assert!(stores.store.find_user(user).unwrap().is_none());
     }
 }
 
@@ -370,11 +374,11 @@ pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
     let before = (stores.recorded)();
     for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.random)] {
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user.id);
-        let result = stores.users.delete(user.id, Some(confirmed_in(stores, acting)), &event);
+        let result = stores.store.delete_user(user.id, Some(confirmed_in(stores, acting)), &event);
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
     }
     assert_eq!((stores.recorded)(), before);
-    assert!(stores.users.find(user.id).unwrap().is_some());
+    assert!(stores.store.find_user(user.id).unwrap().is_some());
     assert_eq!(stores.list(user.id, NOW), [kept.id]);
 }
 
@@ -384,7 +388,7 @@ pub fn delete_is_acknowledged_once(stores: &Stores) {
     let session = stores.session(user.id);
     let results = race(4, |_| {
         let event = stores.event(EventKind::UserDeleted, NOW).of_user(user.id);
-        stores.users.delete(user.id, Some(confirmed_in(stores, session.id)), &event)
+        stores.store.delete_user(user.id, Some(confirmed_in(stores, session.id)), &event)
     });
     let done: Vec<_> = results.iter().flatten().collect();
     assert_eq!(done, [&[session.id]], "{results:?}");
@@ -398,14 +402,18 @@ pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
     let nobody = nobody(stores);
     let event = stores.event(EventKind::UserDisabled, NOW).of_user(nobody);
     let results = [
-        stores.users.disable(nobody, &event),
-        stores.users.enable(nobody, &event).map(|()| vec![]),
-        stores.users.set_password(nobody, &hash("new"), &event),
-        stores.users.delete(nobody, None, &event),
-        stores.users.delete(nobody, Some(confirmed_in(stores, SessionId::new(NOW, &*stores.random))), &event),
+        stores.store.disable_user(nobody, &event),
+        stores.store.enable_user(nobody, &event).map(|()| vec![]),
+        stores.store.set_password(nobody, &hash("new"), &event),
+        stores.store.delete_user(nobody, None, &event),
+        stores.store.delete_user(
+            nobody,
+            Some(confirmed_in(stores, SessionId::new(NOW, &*stores.random))),
+            &event,
+        ),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
-    assert!(!stores.users.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
+    assert!(!stores.store.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
     assert_eq!((stores.recorded)(), []);
 }
 
@@ -431,7 +439,7 @@ fn change_password(
 ) -> Result<Vec<SessionId>, OpenSessionError> {
     let event = stores.event(EventKind::PasswordChanged, session.opened_at);
     let event = event.of_user(session.user).in_session(session.id);
-    stores.users.change_password(acting, &hash(password), session, &event)
+    stores.store.change_password(acting, &hash(password), session, &event)
 }
 
 fn ends_the_sessions(

@@ -8,11 +8,11 @@ use portcullis_domain::time::UnixTime;
 use super::{MemoryStore, StoredCounter};
 
 impl AttemptStore for MemoryStore {
-    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
+    fn find_counter(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
         Ok(self.lock().counters.get(&counter).map(|stored| stored.counter))
     }
 
-    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
+    fn begin_attempt(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
         let mut state = self.lock();
         let before = state.counters.get(&attempt.counter).map(|stored| stored.counter);
         let Some(counter) = AttemptCounter::after_an_attempt(before, attempt.now) else {

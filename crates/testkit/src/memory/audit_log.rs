@@ -5,11 +5,11 @@ use portcullis_domain::ports::StoreError;
 use super::MemoryStore;
 
 impl AuditLog for MemoryStore {
-    fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
+    fn record_event(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         self.lock().record(event.clone())
     }
 
-    fn of_user(
+    fn list_events(
         &self,
         user: UserId,
         before: Option<EventId>,

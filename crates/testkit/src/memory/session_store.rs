@@ -11,7 +11,7 @@ use portcullis_domain::time::UnixTime;
 use super::{MemoryStore, StoredSession};
 
 impl SessionStore for MemoryStore {
-    fn open(
+    fn open_session(
         &self,
         session: &NewSession,
         opened: &SecurityEvent,
@@ -68,7 +68,7 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn end(
+    fn end_session(
         &self,
         session: SessionId,
         owner: Option<UserId>,
@@ -90,7 +90,7 @@ impl SessionStore for MemoryStore {
         Ok(EndOutcome::Ended)
     }
 
-    fn end_all(
+    fn end_sessions(
         &self,
         user: UserId,
         except: Option<SessionId>,
@@ -101,7 +101,7 @@ impl SessionStore for MemoryStore {
         Ok(state.end_sessions_of(user, except, event.at))
     }
 
-    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
         let newest = state.sessions.values().map(|session| session.opened.opened_at).max();
@@ -111,25 +111,25 @@ impl SessionStore for MemoryStore {
         Ok(state.valid_from)
     }
 
-    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
+    fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
         Ok(self.lock().live_session(session, now).map(|session| session.to_session()))
     }
 
-    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
+    fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
         let state = self.lock();
         let mut live: Vec<_> = state.live_sessions_of(user, now).map(StoredSession::to_session).collect();
         live.reverse();
         Ok(live)
     }
 
-    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
+    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let state = self.lock();
         let ended = state.sessions.values().filter_map(|s| Some((s.opened.id, s.ended_at?)));
         let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
         Ok(SessionChanges { ended: ended.collect(), valid_from: state.valid_from, time: state.store_time() })
     }
 
-    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         let mut state = self.lock();
         state.newest = state.newest.max(sweep.now);
         match state.purger {

@@ -10,7 +10,7 @@ use portcullis_domain::session::{NewSession, OpenSessionError};
 use super::MemoryStore;
 
 impl UserStore for MemoryStore {
-    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+    fn insert_user(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
         let mut state = self.lock();
         if state.users.values().any(|other| other.username.canonical() == user.username.canonical()) {
             return Err(InsertUserError::UsernameTaken);
@@ -20,11 +20,11 @@ impl UserStore for MemoryStore {
         Ok(())
     }
 
-    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+    fn find_user_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
         Ok(self.lock().users.values().find(|user| user.username.canonical() == name).cloned())
     }
 
-    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+    fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         Ok(self.lock().users.get(&id).cloned())
     }
 
@@ -78,11 +78,11 @@ impl UserStore for MemoryStore {
         self.change(id, event, |user| set_password(user, new))
     }
 
-    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+    fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
         self.change(id, event, |user| user.status = UserStatus::Disabled)
     }
 
-    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+    fn enable_user(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
         let mut state = self.lock();
         let mut user = state.users.get(&id).cloned().ok_or(ChangeUserError::NotFound)?;
         state.record(event.clone())?;
@@ -91,7 +91,7 @@ impl UserStore for MemoryStore {
         Ok(())
     }
 
-    fn delete(
+    fn delete_user(
         &self,
         id: UserId,
         confirmed: Option<Reauthentication>,

@@ -23,13 +23,13 @@ use crate::db::schema::sql_types::{Id, Moment};
 use crate::db::types::{DbId, DbTime};
 
 impl AttemptStore for Database {
-    fn find(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
+    fn find_counter(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
         self.read(|connection| find(connection, counter))
     }
 
     /// Most attempts are one statement and one round trip. What it leaves out is looked at again by a transaction: the
     /// attempt that is recorded, and those that come too early.
-    fn begin(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
+    fn begin_attempt(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
         let begun = Instant::now();
         let of_statement = attempt.clone();
         if let Some(attempts) =

@@ -12,12 +12,12 @@ use crate::db::schema::security_events;
 use crate::db::types::{DbId, DbTime};
 
 impl AuditLog for Database {
-    fn record(&self, event: &SecurityEvent) -> Result<(), StoreError> {
+    fn record_event(&self, event: &SecurityEvent) -> Result<(), StoreError> {
         let event = event.clone();
         self.statement(move |connection| insert_event(connection, &event))
     }
 
-    fn of_user(
+    fn list_events(
         &self,
         user: UserId,
         before: Option<EventId>,

@@ -26,7 +26,7 @@ use crate::db::types::{DbId, DbTime};
 use crate::db::{Database, deployment as shared};
 
 impl SessionStore for Database {
-    fn open(
+    fn open_session(
         &self,
         session: &NewSession,
         opened: &SecurityEvent,
@@ -71,7 +71,7 @@ impl SessionStore for Database {
         }
     }
 
-    fn end(
+    fn end_session(
         &self,
         session: SessionId,
         owner: Option<UserId>,
@@ -99,7 +99,7 @@ impl SessionStore for Database {
         })
     }
 
-    fn end_all(
+    fn end_sessions(
         &self,
         user: UserId,
         except: Option<SessionId>,
@@ -113,7 +113,7 @@ impl SessionStore for Database {
         })
     }
 
-    fn invalidate_all(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
+    fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.transaction(|connection| {
             let valid_from = shared::invalidate_all(connection, event.at).map_err(store_error)?;
             insert_event(connection, event)?;
@@ -121,11 +121,11 @@ impl SessionStore for Database {
         })
     }
 
-    fn find(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
+    fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
         self.read(|connection| find_live(connection, session, now)?.map(Session::try_from).transpose())
     }
 
-    fn list(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
+    fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
         self.read(|connection| {
             let live: Vec<SessionRow> = sessions::table
                 .filter(sessions::user_id.eq(DbId(user.as_uuid())))
@@ -138,7 +138,7 @@ impl SessionStore for Database {
         })
     }
 
-    fn changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
+    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         self.watch(|connection, seen| {
             let ended: Vec<(DbId, Option<DbTime>)> = sessions::table
                 .filter(sessions::ended_at.ge(DbTime(since)))
@@ -155,7 +155,7 @@ impl SessionStore for Database {
         })
     }
 
-    fn purge(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         self.transaction(|connection| {
             let is_our_turn = shared::take_turn(connection, sweep).map_err(store_error)?;
             shared::leave_mark(connection, sweep.now).map_err(store_error)?;

@@ -20,7 +20,7 @@ use crate::db::schema::users;
 use crate::db::types::{DbId, DbTime};
 
 impl UserStore for Database {
-    fn insert(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
+    fn insert_user(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError> {
         self.transaction(|connection| {
             let row = (
                 users::id.eq(DbId(user.id.as_uuid())),
@@ -38,7 +38,7 @@ impl UserStore for Database {
         })
     }
 
-    fn find_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
+    fn find_user_by_name(&self, name: &CanonicalName) -> Result<Option<User>, StoreError> {
         self.read(|connection| {
             let query =
                 users::table.filter(users::canonical_name.eq(name.as_str())).select(UserRow::as_select());
@@ -46,7 +46,7 @@ impl UserStore for Database {
         })
     }
 
-    fn find(&self, id: UserId) -> Result<Option<User>, StoreError> {
+    fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read(|connection| {
             let query = users::table.find(DbId(id.as_uuid())).select(UserRow::as_select());
             query.first(connection).optional().map_err(store_error)?.map(User::try_from).transpose()
@@ -114,7 +114,7 @@ impl UserStore for Database {
         })
     }
 
-    fn disable(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
+    fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
         self.transaction(|connection| {
             let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
                 .set(users::disabled_at.eq(DbTime(event.at)))
@@ -123,7 +123,7 @@ impl UserStore for Database {
         })
     }
 
-    fn enable(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
+    fn enable_user(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError> {
         self.transaction(|connection| {
             let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
                 .set(users::disabled_at.eq(None::<DbTime>))
@@ -135,7 +135,7 @@ impl UserStore for Database {
         })
     }
 
-    fn delete(
+    fn delete_user(
         &self,
         id: UserId,
         confirmed: Option<Reauthentication>,

@@ -84,8 +84,8 @@ mod tests {
     use actix_web::ResponseError;
     use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
     use portcullis_domain::time::StoreTime;
-    use portcullis_testkit::FixedClock;
     use portcullis_testkit::fixtures::NOW;
+    use portcullis_testkit::{FaultyStore, FixedClock};
 
     use super::*;
     use crate::blocking::Pool;
@@ -126,11 +126,9 @@ mod tests {
         let (started, has_started) = sync_channel(8);
         let (open, opened) = sync_channel(8);
         let gate = Gate { checks: Arc::clone(&checks), started, opened: BlockingMutex::new(opened) };
-        let ports = portcullis_domain::Ports {
-            clock: Arc::clone(&clock) as _,
-            health: Arc::new(gate),
-            ..portcullis_testkit::ports()
-        };
+        let ports =
+            portcullis_domain::Ports { clock: Arc::clone(&clock) as _, ..portcullis_testkit::ports() };
+        let ports = FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(gate), ..store });
         let (time, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
         let auth = AuthService::new(ports, portcullis_domain::AuthConfig::default());
         let api = Api::new(auth, HttpConfig::default(), time, random).unwrap();

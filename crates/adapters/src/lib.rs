@@ -14,7 +14,9 @@
 //! use portcullis_domain::password::PlaintextPassword;
 //! use portcullis_domain::session::Credentials;
 //! use portcullis_domain::account::Registration;
-//! use portcullis_domain::{AuthService, Ports, AuthConfig};
+//! use portcullis_domain::maintenance::Maintenance;
+//! use portcullis_domain::session::LoginOutcome;
+//! use portcullis_domain::{AuthConfig, AuthService, Core, Ports};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let url = DatabaseUrl::parse(&format!("sqlite://{}/portcullis.db", folder.path().display()))?;
@@ -28,16 +30,17 @@
 //!     // Hashes and tokens are fakes here; `hashing`, `token` and `account_keys` have the real ones.
 //!     ..portcullis_testkit::ports()
 //! };
-//! let service = AuthService::new(ports, AuthConfig::default());
-//! service.sync()?;
+//! let core = Core::new(ports, AuthConfig::default());
+//! let auth = AuthService::new(&core);
+//! Maintenance::new(&core).sync()?;
 //!
 //! let client = ClientInfo::default();
 //! let password = || PlaintextPassword::new("Corr3ct-horse battery".to_owned());
-//! service.register(&Registration { username: "alice".to_owned(), password: password() }, &client)?;
+//! auth.register(&Registration { username: "alice".to_owned(), password: password() }, &client)?;
 //! // Correct passwords are never throttled, however many there are.
 //! for _ in 0..8 {
-//!     let tokens = service.login(&Credentials { username: "alice".to_owned(), password: password() }, &client)?;
-//!     service.refresh(&tokens.refresh, &client)?;
+//!     let LoginOutcome::Session(tokens) = auth.login(&Credentials { username: "alice".to_owned(), password: password() }, &client)? else { panic!() };
+//!     auth.refresh(&tokens.refresh, &client)?;
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

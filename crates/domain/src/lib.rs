@@ -6,10 +6,12 @@ pub mod admin;
 pub mod audit;
 pub mod client;
 mod core;
+mod error;
 pub mod id;
 pub mod maintenance;
 pub mod password;
 pub mod ports;
+mod service;
 pub mod session;
 pub mod throttle;
 pub mod time;
@@ -17,5 +19,7 @@ pub mod token;
 
 // The paved path: what a caller of the use cases names in every file.
 pub use self::account::User;
-pub use self::core::{AuthConfig, AuthService};
+pub use self::core::{AuthConfig, Core};
+pub use self::error::{Throttled, Unavailable};
 pub use self::ports::Ports;
+pub use self::service::AuthService;

@@ -4,11 +4,12 @@ mod change;
 pub mod common;
 mod hasher;
 pub mod policy;
+mod reauthenticate;
 mod text;
 
-pub(crate) use self::change::ConfirmPasswordError;
 pub use self::change::{ChangePasswordError, PasswordChange};
 #[cfg(feature = "mocks")]
 pub use self::hasher::MockPasswordHasher;
 pub use self::hasher::{HashError, PasswordHasher, Verdict};
+pub(crate) use self::reauthenticate::ReauthenticateError;
 pub use self::text::{AcceptedPassword, PasswordHash, PlaintextPassword};

@@ -36,13 +36,13 @@ use crate::token::{AccessTokenCodec, RefreshTokenCodec};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use portcullis_domain::{AuthService, Ports, AuthConfig};
+/// use portcullis_domain::{AuthConfig, AuthService, Core, Ports};
 /// use portcullis_domain::time::UnixTime;
 /// use portcullis_testkit::FixedClock;
 ///
 /// let clock = Arc::new(FixedClock::at(UnixTime::from_secs(1_800_000_000)));
 /// let ports = Ports { clock: clock.clone(), ..portcullis_testkit::ports() };
-/// let service = AuthService::new(ports, AuthConfig::default());
+/// let auth = AuthService::new(&Core::new(ports, AuthConfig::default()));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ports {

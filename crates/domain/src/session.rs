@@ -3,13 +3,16 @@
 mod list;
 mod login;
 mod logout;
+mod open;
 mod refresh;
 pub mod revocation;
 mod rotation;
 mod store;
 
+use std::sync::Arc;
+
 pub use self::list::EndSessionError;
-pub use self::login::{Credentials, LoginError};
+pub use self::login::{Credentials, LoginError, LoginOutcome};
 pub use self::logout::{LogoutError, LogoutToken};
 pub use self::refresh::RefreshError;
 pub use self::rotation::{
@@ -19,3 +22,17 @@ pub use self::rotation::{
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;
 pub use self::store::{OpenSessionError, SessionStore};
+use crate::core::Core;
+
+/// Serves users their own sessions. Every method blocks.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Sessions {
+    /// Creates the service.
+    pub fn new(core: &Arc<Core>) -> Self {
+        Self { core: Arc::clone(core) }
+    }
+}

@@ -4,6 +4,7 @@ mod access_codec;
 mod authenticate;
 mod claims;
 pub mod danger;
+mod issue;
 mod refresh_codec;
 
 #[cfg(feature = "mocks")]
@@ -14,6 +15,7 @@ pub use self::claims::{
     AccessToken, Authentication, Claims, PublicKey, RefreshClaims, RefreshToken, SignedClaims, TokenSet,
     UnconfirmedClaims, VerificationKey, VerifiedClaims,
 };
+pub(crate) use self::issue::CarriedOn;
 #[cfg(feature = "mocks")]
 pub use self::refresh_codec::MockRefreshTokenCodec;
 pub use self::refresh_codec::RefreshTokenCodec;

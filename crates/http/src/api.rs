@@ -8,8 +8,8 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, Error, HttpRequest};
-use portcullis_domain::AuthService;
 use portcullis_domain::ports::{Clock, SecureRandom};
+use portcullis_domain::{AuthService, Core};
 
 use crate::blocking::{DataPool, LoginChecks, PasswordPool, PoolCounts};
 use crate::config::HttpConfig;
@@ -24,6 +24,7 @@ use crate::routes::{self, Documents};
 /// What all requests share. Built once per process.
 #[derive(Debug)]
 pub struct Api {
+    pub(crate) core: Arc<Core>,
     pub(crate) auth: AuthService,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn SecureRandom>,
@@ -39,24 +40,20 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API over a service. `clock` and `random` are those of the service's own ports: they time requests and
-    /// name those that come without an id.
+    /// Creates the API of an instance.
     ///
     /// # Errors
     /// When the threads of the password pool, or the one of `/ready`, cannot be started.
-    pub fn new(
-        auth: AuthService,
-        config: HttpConfig,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn SecureRandom>,
-    ) -> io::Result<Self> {
+    pub fn new(core: &Arc<Core>, config: HttpConfig) -> io::Result<Self> {
+        let (auth, clock) = (AuthService::new(core), Arc::clone(core.clock()));
         let password_pool =
             PasswordPool::start(config.password_pool, config.limits.enabled, Arc::clone(&clock))?;
         let documents = Documents::new(&config, &auth.verification_keys());
         Ok(Self {
+            core: Arc::clone(core),
             auth,
             clock,
-            random,
+            random: Arc::clone(core.random()),
             data_pool: DataPool::new(),
             login_checks: LoginChecks::new(),
             password_pool,

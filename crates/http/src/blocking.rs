@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::timeout;
 use actix_web::web;
-use portcullis_domain::AuthService;
+use portcullis_domain::Core;
 use portcullis_domain::ports::Clock;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -94,10 +94,10 @@ impl Api {
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         pool: Pool,
-        work: impl FnOnce(&AuthService) -> T + Send + 'static,
+        work: impl FnOnce(&Arc<Core>) -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        let auth = self.auth.clone();
-        let work = move || work(&auth);
+        let core = Arc::clone(&self.core);
+        let work = move || work(&core);
         match pool {
             Pool::Data => self.data_pool.run(work).await,
             Pool::LoginCheck => {

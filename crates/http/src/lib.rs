@@ -5,22 +5,21 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use portcullis_domain::{AuthService, AuthConfig};
+//! use portcullis_domain::{AuthConfig, Core};
 //! use portcullis_http::{Api, HttpConfig};
 //!
 //! # async fn serve() -> std::io::Result<()> {
-//! let ports = portcullis_testkit::ports();
-//! let (clock, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
-//! let api = Api::new(AuthService::new(ports, AuthConfig::default()), HttpConfig::default(), clock, random)?;
-//! let api = Arc::new(api);
+//! let core = Core::new(portcullis_testkit::ports(), AuthConfig::default());
+//! let api = Arc::new(Api::new(&core, HttpConfig::default())?);
 //! let server = actix_web::HttpServer::new(move || portcullis_http::app(&api));
 //! server.bind(("127.0.0.1", 8080))?.run().await
 //! # }
 //! ```
 //!
 //! The service gives out and accepts no tokens before it has caught up with its store. Call
-//! [`AuthService::sync`](portcullis_domain::AuthService::sync) a few times a second, and [`AuthService::check_writes`](portcullis_domain::AuthService::check_writes) about once a second: without it,
-//! `/ready` answers 503.
+//! [`Maintenance::sync`](portcullis_domain::maintenance::Maintenance::sync) a few times a second, and
+//! [`Maintenance::check_writes`](portcullis_domain::maintenance::Maintenance::check_writes) about once a second: without
+//! it, `/ready` answers 503.
 //!
 //! The crate knows the domain and nothing of databases: whatever needs one is a use case, called through
 //! `blocking`.

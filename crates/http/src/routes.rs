@@ -225,9 +225,8 @@ pub(crate) type HandlerResult = Result<HttpResponse, Problem>;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
-    use portcullis_domain::AuthService;
+    use portcullis_domain::Core;
     use utoipa::openapi::path::PathItem;
 
     use super::*;
@@ -235,10 +234,8 @@ mod tests {
 
     #[test]
     fn the_table_and_the_openapi_document_list_the_same() {
-        let ports = portcullis_testkit::ports();
-        let (clock, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
-        let auth = AuthService::new(ports, portcullis_domain::AuthConfig::default());
-        let api = Api::new(auth, HttpConfig::default(), clock, random).unwrap();
+        let core = Core::new(portcullis_testkit::ports(), portcullis_domain::AuthConfig::default());
+        let api = Api::new(&core, HttpConfig::default()).unwrap();
 
         let served: BTreeSet<_> = table(&api).iter().map(|at| (at.path.to_owned(), at.allow())).collect();
         let documented: BTreeSet<_> =

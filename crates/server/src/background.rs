@@ -83,7 +83,7 @@ fn keep(
     thread::scope(|scope| {
         // On threads of their own: however long they take, ended sessions are looked up in time.
         let (stop_sweeping, told_to_stop) = mpsc::sync_channel(0);
-        let purger = instance.service.purger();
+        let purger = instance.maintenance.purger();
         let thread = thread::Builder::new().name("sweeper".to_owned());
         thread.spawn_scoped(scope, move || purge(purger, &told_to_stop)).context("cannot start a thread")?;
         let (stop_sealing, told_to_stop) = mpsc::sync_channel(0);
@@ -94,14 +94,14 @@ fn keep(
                 .context("cannot start a thread")?;
         }
         let (stop_checking, told_to_stop) = mpsc::sync_channel(0);
-        let check = || instance.service.check_writes();
+        let check = || instance.maintenance.check_writes();
         let thread = thread::Builder::new().name("writes".to_owned());
         thread
             .spawn_scoped(scope, move || check_writes(check, &told_to_stop))
             .context("cannot start a thread")?;
         let mut on_ready = Some(on_ready);
         let sync = || {
-            instance.service.sync()?;
+            instance.maintenance.sync()?;
             if let Some(on_ready) = on_ready.take() {
                 on_ready();
             }

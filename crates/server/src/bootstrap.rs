@@ -13,13 +13,15 @@ use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::system::{OsRandom, SystemClock};
 use portcullis_adapters::token::jwt::JwtCodec;
 use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
+use portcullis_domain::admin::Admin;
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::uuid_v7;
+use portcullis_domain::maintenance::Maintenance;
 use portcullis_domain::password::PasswordHasher;
 use portcullis_domain::ports::{Clock as _, SecureRandom};
 use portcullis_domain::time::UnixTime;
-use portcullis_domain::{AuthService, Ports};
+use portcullis_domain::{Core, Ports};
 
 use crate::cli_error::CliError;
 use crate::settings::{Audit, InvalidSetting, Settings};
@@ -39,7 +41,8 @@ pub(crate) enum Purpose {
 /// The parts of one instance.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    pub service: AuthService,
+    pub core: Arc<Core>,
+    pub maintenance: Maintenance,
     pub ports: Ports,
     database: Arc<Database>,
     current_key: SecretFingerprint,
@@ -78,8 +81,10 @@ impl Instance {
             clock,
             random,
         };
+        let core = Core::new(ports.clone(), settings.rules.clone());
         Ok(Self {
-            service: AuthService::new(ports.clone(), settings.rules.clone()),
+            maintenance: Maintenance::new(&core),
+            core,
             ports,
             database,
             current_key: SecretFingerprint::of(secrets.current()),
@@ -96,8 +101,8 @@ impl Instance {
     pub(crate) fn prepare(&self) -> Result<(), CliError> {
         self.open_stores()?;
         // Readiness fails until the first check. The background thread repeats the check and logs its outcome.
-        let _checked = self.service.check_writes();
-        Ok(self.service.sync()?)
+        let _checked = self.maintenance.check_writes();
+        Ok(self.maintenance.sync()?)
     }
 
     fn open_stores(&self) -> Result<(), CliError> {
@@ -172,17 +177,18 @@ pub(crate) fn verify_audit(
     })
 }
 
-/// The service as a command uses it. A clock that is off does not keep an operator from locking somebody out.
-pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<AuthService, CliError> {
+/// Returns what a command administers users and sessions with. A clock that is off does not keep an operator from locking somebody out.
+pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<Admin, CliError> {
     logging::init(&settings.log);
     machine::check_command(settings)?;
     let instance = Instance::assemble(settings, purpose)?;
     instance.open_stores()?;
-    match instance.service.set_clock().map_err(CliError::from) {
-        Ok(()) => Ok(instance.service),
+    let admin = Admin::new(&instance.core);
+    match instance.maintenance.set_clock().map_err(CliError::from) {
+        Ok(()) => Ok(admin),
         Err(error @ CliError::Clock(_)) => {
             log::warn!("{error}");
-            Ok(instance.service)
+            Ok(admin)
         }
         Err(error) => Err(error),
     }

@@ -1,5 +1,6 @@
 //! A codec that remembers tokens widens nothing: what ended, expired or lies before the floor is refused at once.
 
+use portcullis_domain::maintenance::Maintenance;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::ports::Clock;
-use portcullis_domain::session::{LogoutToken, SessionStore};
+use portcullis_domain::session::{LoginOutcome, LogoutToken, SessionStore};
 use portcullis_domain::token::{AccessToken, Authentication, TokenSet};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, AuthService, Core, Ports};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, SeededRandom};
 
 /// A service over fakes with genuine access tokens, of which it remembers some.
 struct World {
-    service: AuthService,
+    auth: AuthService,
+    maintenance: Maintenance,
     store: Arc<MemoryStore>,
     clock: Arc<FixedClock>,
 }
@@ -33,17 +35,21 @@ impl World {
             clock: clock.clone(),
             ..portcullis_testkit::ports_over(&store)
         };
-        let service = AuthService::new(ports, AuthConfig::default());
-        service.sync().unwrap();
-        let world = Self { service, store, clock };
-        world.service.register(&fixtures::alice(), &fixtures::client()).unwrap();
+        let core = Core::new(ports, AuthConfig::default());
+        let (auth, maintenance) = (AuthService::new(&core), Maintenance::new(&core));
+        maintenance.sync().unwrap();
+        let world = Self { auth, maintenance, store, clock };
+        world.auth.register(&fixtures::alice(), &fixtures::client()).unwrap();
         world
     }
 
     /// The tokens of a new session. The access token was used before.
     fn login(&self) -> TokenSet {
         let credentials = fixtures::credentials("alice", PASSWORD);
-        let tokens = self.service.login(&credentials, &fixtures::client()).unwrap();
+        let LoginOutcome::Session(tokens) = self.auth.login(&credentials, &fixtures::client()).unwrap()
+        else {
+            panic!("no second step is due");
+        };
         for _ in 0..2 {
             assert!(self.is_live(&tokens));
         }
@@ -51,7 +57,7 @@ impl World {
     }
 
     fn is_live(&self, tokens: &TokenSet) -> bool {
-        match self.service.authenticate(tokens.access.expose()) {
+        match self.auth.authenticate(tokens.access.expose()) {
             Authentication::Live(live) => live.claims().session == tokens.session,
             Authentication::Refused => false,
             other => panic!("{other:?}"),
@@ -60,7 +66,7 @@ impl World {
 
     fn wait(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
-        self.service.sync().unwrap();
+        self.maintenance.sync().unwrap();
     }
 }
 
@@ -82,7 +88,7 @@ fn a_remembered_token_of_an_ended_session_is_refused_at_once() {
         let world = World::new(codec);
         let (ended, other) = (world.login(), world.login());
         let token = LogoutToken::Access(AccessToken::new(ended.access.expose().to_owned()));
-        world.service.logout(&token, LogoutScope::Current, &fixtures::client()).unwrap();
+        world.auth.logout(&token, LogoutScope::Current, &fixtures::client()).unwrap();
         assert!(!world.is_live(&ended) && world.is_live(&other), "{codec:?}");
     }
 }
@@ -108,7 +114,7 @@ fn a_remembered_token_from_before_the_floor_is_refused() {
         assert!(world.is_live(&tokens), "{codec:?}");
         let event = fixtures::event(EventKind::AllSessionsEnded, world.clock.now(), &SeededRandom::new(7));
         world.store.invalidate_sessions(&event).unwrap();
-        world.service.sync().unwrap();
+        world.maintenance.sync().unwrap();
         assert!(!world.is_live(&tokens), "{codec:?}");
         world.wait(1);
         world.login();

@@ -1,15 +1,15 @@
-use crate::AuthService;
+use crate::account::Account;
 use crate::account::User;
 use crate::ports::StoreError;
 use crate::token::VerifiedClaims;
 
-impl AuthService {
+impl Account {
     /// The user who holds the token.
     ///
     /// # Errors
     /// [`ProfileError`].
     pub fn profile(&self, bearer: &VerifiedClaims) -> Result<User, ProfileError> {
-        self.ports.store.find_user(bearer.claims().user)?.ok_or(ProfileError::Gone)
+        self.core.ports.store.find_user(bearer.claims().user)?.ok_or(ProfileError::Gone)
     }
 }
 

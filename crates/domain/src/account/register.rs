@@ -2,6 +2,8 @@ use crate::AuthService;
 use crate::account::{InsertUserError, NewUser, User, Username, UsernameViolation};
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
+use crate::core::Core;
+use crate::error::{Unavailable, unavailable};
 use crate::id::UserId;
 use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword};
@@ -22,27 +24,22 @@ impl AuthService {
     /// # Errors
     /// [`RegisterError`]; [`RegisterError::Rejected`] lists every rule that name and password break.
     pub fn register(&self, form: &Registration, client: &ClientInfo) -> Result<User, RegisterError> {
-        match self.rules.registration_enabled {
-            true => self.add(form, Username::parse(&form.username), client),
+        match self.core.config.registration_enabled {
+            true => self.core.register_user(form, Username::parse(&form.username), client),
             false => Err(RegisterError::Closed),
         }
     }
+}
 
-    /// Adds a user in an operator's name: also while registration is closed, also under a reserved name.
-    ///
-    /// # Errors
-    /// [`RegisterError`], but never [`RegisterError::Closed`].
-    pub fn add_user(&self, form: &Registration, client: &ClientInfo) -> Result<User, RegisterError> {
-        self.add(form, Username::parse_for_operator(&form.username), client)
-    }
-
-    fn add(
+impl Core {
+    /// Registers a user under a name that was parsed by the rules that apply to the caller.
+    pub(crate) fn register_user(
         &self,
         form: &Registration,
         username: Result<Username, Vec<UsernameViolation>>,
         client: &ClientInfo,
     ) -> Result<User, RegisterError> {
-        let password = self.rules.password.accept(&form.password, &form.username);
+        let password = self.config.password.accept(&form.password, &form.username);
         let (username, password) = match (username, password) {
             (Ok(username), Ok(password)) => (username, password),
             (username, password) => {
@@ -90,19 +87,20 @@ pub enum RegisterError {
     /// Another user has that name.
     #[error("the username is taken")]
     UsernameTaken,
-    /// The store failed.
+    /// The store or the hasher failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The hasher failed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
+    Unavailable(Unavailable),
+}
+
+unavailable! {
+    RegisterError from StoreError, HashError;
 }
 
 impl From<InsertUserError> for RegisterError {
     fn from(error: InsertUserError) -> Self {
         match error {
             InsertUserError::UsernameTaken => Self::UsernameTaken,
-            InsertUserError::Store(error) => Self::Store(error),
+            InsertUserError::Store(error) => error.into(),
         }
     }
 }

@@ -1,24 +1,31 @@
-//! What an operator does to users at the command line: no token asks for it, and no address did it.
-
-use crate::AuthService;
-use crate::account::{CanonicalName, ChangeUserError, User};
+use crate::account::{CanonicalName, ChangeUserError, RegisterError, Registration, User, Username};
+use crate::admin::{Admin, Authority};
 use crate::audit::{EventKind, SecurityEvent};
 use crate::client::ClientInfo;
+use crate::error::{Unavailable, unavailable};
 use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword};
 use crate::ports::StoreError;
-use crate::session::Session;
 
-impl AuthService {
+impl Admin {
+    /// Adds a user: also while registration is closed, also under a reserved name.
+    ///
+    /// # Errors
+    /// [`RegisterError`], but never [`RegisterError::Closed`].
+    pub fn add_user(&self, _by: &Authority, form: &Registration) -> Result<User, RegisterError> {
+        let username = Username::parse_for_operator(&form.username);
+        self.core.register_user(form, username, &ClientInfo::default())
+    }
+
     /// Disables a user and ends all sessions of the user. Says how many.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub fn disable_user(&self, username: &str) -> Result<usize, AdminError> {
+    pub fn disable_user(&self, _by: &Authority, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDisabled, &user);
-        let ended = self.ports.store.disable_user(user.id, &event)?;
-        self.mark_ended(ended.iter().copied(), event.at);
+        let ended = self.core.ports.store.disable_user(user.id, &event)?;
+        self.core.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
 
@@ -26,20 +33,20 @@ impl AuthService {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub fn enable_user(&self, username: &str) -> Result<(), AdminError> {
+    pub fn enable_user(&self, _by: &Authority, username: &str) -> Result<(), AdminError> {
         let user = self.user_named(username)?;
-        Ok(self.ports.store.enable_user(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
+        Ok(self.core.ports.store.enable_user(user.id, &self.event_of(EventKind::UserEnabled, &user))?)
     }
 
     /// Deletes a user and ends all sessions of the user. Says how many.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub fn delete_user(&self, username: &str) -> Result<usize, AdminError> {
+    pub fn delete_user(&self, _by: &Authority, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDeleted, &user);
-        let ended = self.ports.store.delete_user(user.id, None, &event)?;
-        self.mark_ended(ended.iter().copied(), event.at);
+        let ended = self.core.ports.store.delete_user(user.id, None, &event)?;
+        self.core.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
 
@@ -50,55 +57,28 @@ impl AuthService {
     ///
     /// # Errors
     /// [`SetPasswordError`].
-    pub fn set_password(&self, username: &str, new: &PlaintextPassword) -> Result<usize, SetPasswordError> {
+    pub fn set_password(
+        &self,
+        _by: &Authority,
+        username: &str,
+        new: &PlaintextPassword,
+    ) -> Result<usize, SetPasswordError> {
         let user = self.user_named(username)?;
-        let new = self.rules.password.accept(new, user.username.as_str());
-        let new = self.ports.hasher.hash(&new.map_err(SetPasswordError::Rejected)?)?;
+        let new = self.core.config.password.accept(new, user.username.as_str());
+        let new = self.core.ports.hasher.hash(&new.map_err(SetPasswordError::Rejected)?)?;
         let event = self.event_of(EventKind::PasswordSet, &user);
-        let ended = self.ports.store.set_password(user.id, &new, &event).map_err(AdminError::from)?;
-        self.mark_ended(ended.iter().copied(), event.at);
+        let ended = self.core.ports.store.set_password(user.id, &new, &event).map_err(AdminError::from)?;
+        self.core.mark_ended(ended.iter().copied(), event.at);
         Ok(ended.len())
     }
 
-    /// The live sessions of a user, the latest opened first.
-    ///
-    /// # Errors
-    /// [`AdminError`].
-    pub fn sessions_of(&self, username: &str) -> Result<Vec<Session>, AdminError> {
-        let user = self.user_named(username)?;
-        Ok(self.ports.store.list_sessions(user.id, self.ports.clock.now())?)
-    }
-
-    /// Ends all sessions of a user. Says how many.
-    ///
-    /// # Errors
-    /// [`AdminError`].
-    pub fn end_sessions_of(&self, username: &str) -> Result<usize, AdminError> {
-        let user = self.user_named(username)?;
-        let event = self.event_of(EventKind::UserSessionsEnded, &user);
-        let ended = self.ports.store.end_sessions(user.id, None, &event)?;
-        self.mark_ended(ended.iter().copied(), event.at);
-        Ok(ended.len())
-    }
-
-    /// Ends all sessions of everybody.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn end_all_sessions(&self) -> Result<(), StoreError> {
-        let now = self.ports.clock.now();
-        let event = self.event(EventKind::AllSessionsEnded, now, &ClientInfo::default());
-        self.revocations.invalidate_all(self.ports.store.invalidate_sessions(&event)?);
-        Ok(())
-    }
-
-    fn user_named(&self, username: &str) -> Result<User, AdminError> {
-        let found = self.ports.store.find_user_by_name(&CanonicalName::of(username))?;
+    pub(super) fn user_named(&self, username: &str) -> Result<User, AdminError> {
+        let found = self.core.ports.store.find_user_by_name(&CanonicalName::of(username))?;
         found.ok_or(AdminError::NotFound)
     }
 
-    fn event_of(&self, kind: EventKind, user: &User) -> SecurityEvent {
-        self.event(kind, self.ports.clock.now(), &ClientInfo::default()).of_user(user.id)
+    pub(super) fn event_of(&self, kind: EventKind, user: &User) -> SecurityEvent {
+        self.core.event(kind, self.core.ports.clock.now(), &ClientInfo::default()).of_user(user.id)
     }
 }
 
@@ -125,13 +105,26 @@ impl From<ChangeUserError> for AdminError {
 /// The password was not set.
 #[derive(Debug, thiserror::Error)]
 pub enum SetPasswordError {
-    /// Not to this user.
-    #[error(transparent)]
-    User(#[from] AdminError),
+    /// There is no such user.
+    #[error("there is no such user")]
+    NotFound,
     /// The password breaks rules.
     #[error("the password breaks a rule")]
     Rejected(Vec<PasswordViolation>),
-    /// The hasher failed.
+    /// The store or the hasher failed.
     #[error(transparent)]
-    Hash(#[from] HashError),
+    Unavailable(Unavailable),
+}
+
+unavailable! {
+    SetPasswordError from StoreError, HashError;
+}
+
+impl From<AdminError> for SetPasswordError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::NotFound => Self::NotFound,
+            AdminError::Store(error) => error.into(),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 
-use crate::AuthService;
+use crate::account::Account;
 use crate::audit::StoredEvent;
 use crate::id::EventId;
 use crate::ports::StoreError;
@@ -15,7 +15,7 @@ pub struct Activity {
     pub next: Option<EventId>,
 }
 
-impl AuthService {
+impl Account {
     /// The security events of the user who holds the token, the latest first: at most `most`, and of those `before` an
     /// event where one is named.
     ///
@@ -29,7 +29,7 @@ impl AuthService {
     ) -> Result<Activity, StoreError> {
         let user = bearer.claims().user;
         // One more tells whether there are more.
-        let mut events = self.ports.store.list_events(user, before, most.get().saturating_add(1))?;
+        let mut events = self.core.ports.store.list_events(user, before, most.get().saturating_add(1))?;
         let is_all = events.len() <= most.get() as usize;
         events.truncate(most.get() as usize);
         let next = events.last().map(|event| event.id).filter(|_last| !is_all);

@@ -1,11 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::AuthService;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
+use crate::core::Core;
 use crate::id::{SessionId, uuid_v7};
+use crate::maintenance::Maintenance;
 use crate::maintenance::{PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
 use crate::ports::StoreError;
 use crate::time::UnixTime;
@@ -13,7 +15,7 @@ use crate::time::UnixTime;
 /// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
 #[derive(Debug)]
 pub struct Purger {
-    service: AuthService,
+    core: Arc<Core>,
     instance: Uuid,
     after: Option<SessionId>,
 }
@@ -36,7 +38,7 @@ impl Purger {
     /// # Errors
     /// [`SyncError`]: the step was not made, and no mark of a doubtful time was left.
     pub fn step(&mut self) -> Result<Duration, SyncError> {
-        let now = self.service.trusted_time()?;
+        let now = self.core.trusted_time()?;
         let sweep = PurgeRequest {
             instance: self.instance,
             now,
@@ -45,7 +47,7 @@ impl Purger {
             after: self.after,
             batch: Self::BATCH,
         };
-        let forgot_all = match self.service.ports.store.purge_sessions(&sweep)? {
+        let forgot_all = match self.core.ports.store.purge_sessions(&sweep)? {
             PurgeOutcome::NotThisInstance => {
                 self.after = None;
                 true
@@ -61,17 +63,17 @@ impl Purger {
     /// Deletes some of the counters of attempts that are over. Says whether there are no more.
     fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
         let kind = EventKind::ThrottlingEnded { attempts: 0 };
-        let ended = self.service.event(kind, now, &ClientInfo::default());
-        let forgotten = self.service.ports.store.purge_counters(now, Self::BATCH, &ended)?;
+        let ended = self.core.event(kind, now, &ClientInfo::default());
+        let forgotten = self.core.ports.store.purge_counters(now, Self::BATCH, &ended)?;
         Ok(forgotten < Self::BATCH as usize)
     }
 }
 
-impl AuthService {
-    /// What is to be called in the background by every instance; one of them sweeps.
+impl Maintenance {
+    /// Returns the purger of this instance. Every instance runs one; the store lets one of them purge.
     pub fn purger(&self) -> Purger {
-        let instance = uuid_v7(self.ports.clock.now(), self.ports.random.as_ref());
-        Purger { service: self.clone(), instance, after: None }
+        let instance = uuid_v7(self.core.ports.clock.now(), self.core.ports.random.as_ref());
+        Purger { core: Arc::clone(&self.core), instance, after: None }
     }
 }
 

@@ -1,20 +1,20 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::AuthService;
+use crate::maintenance::Maintenance;
 use crate::ports::{StoreError, StoreStatus};
 use crate::session::CLOCK_TOLERANCE;
 use crate::time::UnixTime;
 
-impl AuthService {
+impl Maintenance {
     /// Asks everything the service needs whether it works.
     pub fn readiness(&self) -> Readiness {
-        let store = self.ports.store.check();
+        let store = self.core.ports.store.check();
         // Read after the store: the store's time is then no later than ours but for skew.
-        let now = self.ports.clock.now();
-        let uptime = self.ports.clock.uptime();
-        let revocations = Check::of(self.revocations.is_fresh(uptime));
-        let writes = self.writes.at(uptime);
+        let now = self.core.ports.clock.now();
+        let uptime = self.core.ports.clock.uptime();
+        let revocations = Check::of(self.core.revocations.is_fresh(uptime));
+        let writes = self.core.writes.at(uptime);
         match store {
             Ok(StoreStatus { migrated, time }) => Readiness {
                 database: Check::Ok,
@@ -33,17 +33,17 @@ impl AuthService {
         }
     }
 
-    /// Checks whether the store commits changes, and returns the outcome that [`AuthService::readiness`] reports from now
+    /// Checks whether the store commits changes, and returns the outcome that [`Maintenance::readiness`] reports from now
     /// on. Call it about once a second: readiness fails until the first call, and if none returns for
     /// [`WRITES_STALE_AFTER`].
     ///
     /// # Errors
     /// [`StoreError`] if changes fail now.
     pub fn check_writes(&self) -> Result<Check, StoreError> {
-        let outcome = self.ports.store.check_writes();
-        let uptime = self.ports.clock.uptime();
-        self.writes.note(outcome.is_ok(), uptime);
-        outcome.map(|()| self.writes.at(uptime))
+        let outcome = self.core.ports.store.check_writes();
+        let uptime = self.core.ports.clock.uptime();
+        self.core.writes.note(outcome.is_ok(), uptime);
+        outcome.map(|()| self.core.writes.at(uptime))
     }
 }
 

@@ -153,6 +153,9 @@ pub enum PasswordViolation {
     /// It contains NUL, which old hashing schemes take for the end.
     #[error("must not contain the character NUL")]
     InvalidCharacter,
+    /// It equals the current password after NFC.
+    #[error("must differ from the current password")]
+    Unchanged,
 }
 
 fn is_special(c: char) -> bool {

@@ -1,18 +1,18 @@
-use crate::AuthService;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::id::SessionId;
 use crate::ports::StoreError;
+use crate::session::Sessions;
 use crate::session::{EndOutcome, Session};
 use crate::token::VerifiedClaims;
 
-impl AuthService {
+impl Sessions {
     /// The live sessions of the user who holds the token, the latest opened first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn sessions(&self, bearer: &VerifiedClaims) -> Result<Vec<Session>, StoreError> {
-        self.ports.store.list_sessions(bearer.claims().user, self.ports.clock.now())
+    pub fn list(&self, bearer: &VerifiedClaims) -> Result<Vec<Session>, StoreError> {
+        self.core.ports.store.list_sessions(bearer.claims().user, self.core.ports.clock.now())
     }
 
     /// Ends one of the sessions of the user who holds the token. Ending one that is over succeeds while it is
@@ -20,17 +20,17 @@ impl AuthService {
     ///
     /// # Errors
     /// [`EndSessionError`].
-    pub fn end_session(
+    pub fn end(
         &self,
         bearer: &VerifiedClaims,
         session: SessionId,
         client: &ClientInfo,
     ) -> Result<(), EndSessionError> {
-        let (now, user) = (self.ports.clock.now(), bearer.claims().user);
-        let event = self.event(EventKind::SessionEnded, now, client).in_session(session);
-        match self.ports.store.end_session(session, Some(user), &event)? {
+        let (now, user) = (self.core.ports.clock.now(), bearer.claims().user);
+        let event = self.core.event(EventKind::SessionEnded, now, client).in_session(session);
+        match self.core.ports.store.end_session(session, Some(user), &event)? {
             EndOutcome::Ended | EndOutcome::AlreadyEnded => {
-                self.mark_ended([session], now);
+                self.core.mark_ended([session], now);
                 Ok(())
             }
             EndOutcome::Unknown => Err(EndSessionError::NotFound),

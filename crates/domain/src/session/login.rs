@@ -1,9 +1,8 @@
-use std::time::Duration;
-
 use crate::AuthService;
 use crate::account::{CanonicalName, Rejections, User, UserStatus, UsernameViolation};
 use crate::audit::{EventKind, LoginFailure};
 use crate::client::{ClientInfo, NetworkStatus};
+use crate::error::{Throttled, Unavailable, unavailable};
 use crate::maintenance::ClockNotTrusted;
 use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword, Verdict};
@@ -31,26 +30,26 @@ impl AuthService {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub fn login(&self, credentials: &Credentials, client: &ClientInfo) -> Result<TokenSet, LoginError> {
+    pub fn login(&self, credentials: &Credentials, client: &ClientInfo) -> Result<LoginOutcome, LoginError> {
         check_size(credentials)?;
         // Before the hash: nothing would come of it.
-        self.trusted_time()?;
+        self.core.trusted_time()?;
         let name = CanonicalName::of(&credentials.username);
-        let user = match self.ports.store.find_user_by_name(&name) {
+        let user = match self.core.ports.store.find_user_by_name(&name) {
             Ok(user) => user,
             // A row that does not parse is this user's trouble alone: nobody can log in to it.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
             Err(error) => return Err(error.into()),
         };
-        let admitted = self.begin_attempt(&name, user.as_ref().map(|user| user.id), client)?;
+        let admitted = self.core.begin_attempt(&name, user.as_ref().map(|user| user.id), client)?;
         let Some(user) = user else {
-            self.spend_a_hash(&admitted, &credentials.password)?;
+            self.core.spend_a_hash(&admitted, &credentials.password)?;
             return Err(self.refuse(None, LoginFailure::UnknownUser, client)?);
         };
-        let verdict = match self.verify(&admitted, &credentials.password, &user) {
+        let verdict = match self.core.verify(&admitted, &credentials.password, &user) {
             Ok(verdict) => verdict,
             Err(HashError::Unusable(_)) => {
-                self.spend_a_hash(&admitted, &credentials.password)?;
+                self.core.spend_a_hash(&admitted, &credentials.password)?;
                 return Err(self.refuse(Some(&user), LoginFailure::UnusableHash, client)?);
             }
             Err(error) => return Err(error.into()),
@@ -67,7 +66,7 @@ impl AuthService {
             }
             (Verdict::Match, UserStatus::Enabled) => {}
         }
-        self.open_session(&user, &admitted, client)
+        self.open_session(&user, &admitted, client).map(LoginOutcome::Session)
     }
 
     /// Checks whether a login may be attempted now, and returns whether the account knows the client's network. Reads at
@@ -81,8 +80,8 @@ impl AuthService {
         client: &ClientInfo,
     ) -> Result<NetworkStatus, LoginError> {
         check_size(credentials)?;
-        self.trusted_time()?;
-        Ok(self.retry_after(&CanonicalName::of(&credentials.username), client)?)
+        self.core.trusted_time()?;
+        Ok(self.core.retry_after(&CanonicalName::of(&credentials.username), client)?)
     }
 
     fn open_session(
@@ -91,16 +90,16 @@ impl AuthService {
         admitted: &Admitted,
         client: &ClientInfo,
     ) -> Result<TokenSet, LoginError> {
-        let now = self.trusted_time()?;
-        let right = self.successful_attempt(admitted, user.id, now, client);
+        let now = self.core.trusted_time()?;
+        let right = self.core.successful_attempt(admitted, user.id, now, client);
         let known = admitted.network(now);
-        let session = self.new_session(user, SuccessfulAttempt { known, ..right }, now, client);
-        let event = |kind| self.event(kind, now, client).of_user(user.id);
+        let session = self.core.new_session(user, SuccessfulAttempt { known, ..right }, now, client);
+        let event = |kind| self.core.event(kind, now, client).of_user(user.id);
         let opened = event(EventKind::LoginSucceeded).in_session(session.id);
-        match self.ports.store.open_session(&session, &opened, &event(EventKind::SessionEvicted)) {
+        match self.core.ports.store.open_session(&session, &opened, &event(EventKind::SessionEvicted)) {
             Ok(evicted) => {
-                self.mark_ended(evicted, now);
-                Ok(self.first_tokens(admitted, &session)?)
+                self.core.mark_ended(evicted, now);
+                Ok(self.core.first_tokens(admitted, &session)?)
             }
             Err(OpenSessionError::UserChanged) => {
                 Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)
@@ -116,8 +115,8 @@ impl AuthService {
         failure: LoginFailure,
         client: &ClientInfo,
     ) -> Result<LoginError, StoreError> {
-        let event = self.event(EventKind::LoginFailed(failure), self.ports.clock.now(), client);
-        self.ports.store.record_event(&match user {
+        let event = self.core.event(EventKind::LoginFailed(failure), self.core.ports.clock.now(), client);
+        self.core.ports.store.record_event(&match user {
             Some(user) => event.of_user(user.id),
             None => event,
         })?;
@@ -127,11 +126,11 @@ impl AuthService {
     /// Replaces an outdated hash. A failure costs nothing but the upgrade: the next login tries again, and a store
     /// that is down shows in opening the session.
     fn upgrade_hash(&self, user: &User, attempt: &PlaintextPassword, client: &ClientInfo) {
-        let now: UnixTime = self.ports.clock.now();
-        let event = self.event(EventKind::HashUpgraded, now, client).of_user(user.id);
-        if let Ok(new) = self.ports.hasher.hash(&attempt.to_hashable()) {
+        let now: UnixTime = self.core.ports.clock.now();
+        let event = self.core.event(EventKind::HashUpgraded, now, client).of_user(user.id);
+        if let Ok(new) = self.core.ports.hasher.hash(&attempt.to_hashable()) {
             let _left_for_the_next_login =
-                self.ports.store.upgrade_hash(user.id, &user.password_hash, &new, &event);
+                self.core.ports.store.upgrade_hash(user.id, &user.password_hash, &new, &event);
         }
     }
 }
@@ -157,6 +156,14 @@ fn check_size(credentials: &Credentials) -> Result<(), LoginError> {
     }
 }
 
+/// What a login with the right password leads to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoginOutcome {
+    /// A session was opened.
+    Session(TokenSet),
+}
+
 /// Nobody was logged in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
@@ -166,31 +173,23 @@ pub enum LoginError {
     /// No such user, a wrong password or a disabled user.
     #[error("the username or the password is wrong")]
     InvalidCredentials,
-    /// Too many were tried before. The password was not looked at.
-    #[error("too many logins were tried")]
-    Throttled {
-        /// How long the next one has to wait.
-        wait: Duration,
-    },
-    /// The store failed.
+    /// Too many logins were tried before.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The hasher failed.
+    Throttled(#[from] Throttled),
+    /// The store, the hasher or the signing failed, or the clock is not trusted.
     #[error(transparent)]
-    Hash(#[from] HashError),
-    /// No token can be given out now.
-    #[error(transparent)]
-    Clock(#[from] ClockNotTrusted),
-    /// The access token could not be signed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
+    Unavailable(Unavailable),
+}
+
+unavailable! {
+    LoginError from StoreError, HashError, ClockNotTrusted, SignError;
 }
 
 impl From<NotAdmitted> for LoginError {
     fn from(error: NotAdmitted) -> Self {
         match error {
-            NotAdmitted::Throttled { wait } => Self::Throttled { wait },
-            NotAdmitted::Store(error) => Self::Store(error),
+            NotAdmitted::Throttled(error) => error.into(),
+            NotAdmitted::Store(error) => error.into(),
         }
     }
 }

@@ -39,19 +39,19 @@ impl AuthService {
         scope: LogoutScope,
         client: &ClientInfo,
     ) -> Result<(), LogoutError> {
-        let now = self.ports.clock.now();
-        let event = |session| self.event(EventKind::LoggedOut(scope), now, client).in_session(session);
+        let now = self.core.ports.clock.now();
+        let event = |session| self.core.event(EventKind::LoggedOut(scope), now, client).in_session(session);
         match scope {
             LogoutScope::Current => {
                 let session = self.session_of(token)?;
-                self.ports.store.end_session(session, None, &event(session))?;
-                self.mark_ended([session], now);
+                self.core.ports.store.end_session(session, None, &event(session))?;
+                self.core.mark_ended([session], now);
             }
             LogoutScope::Others | LogoutScope::All => {
                 let (user, session) = self.holder_of(token)?;
                 let except = (scope == LogoutScope::Others).then_some(session);
                 let event = event(session).of_user(user);
-                self.mark_ended(self.ports.store.end_sessions(user, except, &event)?, now);
+                self.core.mark_ended(self.core.ports.store.end_sessions(user, except, &event)?, now);
             }
         }
         Ok(())
@@ -73,12 +73,12 @@ impl AuthService {
     }
 
     fn session_of_access(&self, access: &AccessToken) -> Result<SessionId, LogoutError> {
-        let signed = self.ports.access_tokens.verify(access.expose(), self.ports.clock.now());
+        let signed = self.core.ports.access_tokens.verify(access.expose(), self.core.ports.clock.now());
         signed.map(SignedClaims::session_to_end).map_err(|InvalidToken| LogoutError::InvalidAccessToken)
     }
 
     fn session_of_refresh(&self, refresh: &RefreshToken) -> Result<SessionId, LogoutError> {
-        let claims = self.ports.refresh_tokens.verify(refresh);
+        let claims = self.core.ports.refresh_tokens.verify(refresh);
         claims.map(|claims| claims.session).map_err(|InvalidToken| LogoutError::InvalidRefreshToken)
     }
 
@@ -106,12 +106,12 @@ impl AuthService {
     }
 
     fn holder_of_refresh(&self, refresh: &RefreshToken) -> Result<(UserId, SessionId), LogoutError> {
-        let claims = self.ports.refresh_tokens.verify(refresh);
+        let claims = self.core.ports.refresh_tokens.verify(refresh);
         let claims = claims.map_err(|InvalidToken| LogoutError::InvalidRefreshToken)?;
-        let now = self.ports.clock.now();
-        let session = self.ports.store.find_session(claims.session, now)?;
+        let now = self.core.ports.clock.now();
+        let session = self.core.ports.store.find_session(claims.session, now)?;
         let session = session.ok_or(LogoutError::InvalidRefreshToken)?;
-        let grace = self.rules.lifetimes.refresh_grace;
+        let grace = self.core.config.lifetimes.refresh_grace;
         match ReuseCheck::of(claims.generation, session.newest, now, grace) {
             ReuseCheck::Current | ReuseCheck::Repeated => Ok((session.user, session.id)),
             ReuseCheck::Reused | ReuseCheck::Ahead => Err(LogoutError::InvalidRefreshToken),

@@ -1,11 +1,12 @@
 use crate::AuthService;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
-use crate::core::CarriedOn;
+use crate::error::{Unavailable, unavailable};
 use crate::id::SessionId;
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
 use crate::session::{RotateOutcome, RotateRequest};
+use crate::token::CarriedOn;
 use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
 
 impl AuthService {
@@ -17,23 +18,23 @@ impl AuthService {
     /// # Errors
     /// [`RefreshError`].
     pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
-        let claims = self.ports.refresh_tokens.verify(token)?;
-        let now = self.trusted_time()?;
+        let claims = self.core.ports.refresh_tokens.verify(token)?;
+        let now = self.core.trusted_time()?;
         let presented = RotateRequest {
             session: claims.session,
             generation: claims.generation,
             now,
-            grace: self.rules.lifetimes.refresh_grace,
-            idle: self.rules.lifetimes.refresh_idle,
+            grace: self.core.config.lifetimes.refresh_grace,
+            idle: self.core.config.lifetimes.refresh_idle,
         };
-        let on_reuse = self.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
-        match self.ports.store.rotate(&presented, &on_reuse)? {
+        let on_reuse = self.core.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
+        match self.core.ports.store.rotate(&presented, &on_reuse)? {
             RotateOutcome::Successor { user, generation, opened_at, expires_at } => {
                 let session = claims.session;
-                Ok(self.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
+                Ok(self.core.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
             }
             RotateOutcome::Reused => {
-                self.mark_ended([claims.session], now);
+                self.core.mark_ended([claims.session], now);
                 Err(RefreshError::Reused)
             }
             RotateOutcome::Ahead => Err(RefreshError::Ahead),
@@ -43,7 +44,7 @@ impl AuthService {
 
     /// The session that a refresh token is of, be it live or not; `None` for what is no such token. Never blocks.
     pub fn refreshed_session(&self, token: &RefreshToken) -> Option<SessionId> {
-        self.ports.refresh_tokens.verify(token).ok().map(|claims| claims.session)
+        self.core.ports.refresh_tokens.verify(token).ok().map(|claims| claims.session)
     }
 }
 
@@ -59,15 +60,13 @@ pub enum RefreshError {
     /// The token is newer than the store: a backup was restored. For the caller as good as [`Self::Invalid`].
     #[error("the refresh token is newer than the store; was a backup restored?")]
     Ahead,
-    /// The store failed.
+    /// The store or the signing failed, or the clock is not trusted.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No token can be given out now.
-    #[error(transparent)]
-    Clock(#[from] ClockNotTrusted),
-    /// The access token could not be signed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
+    Unavailable(Unavailable),
+}
+
+unavailable! {
+    RefreshError from StoreError, ClockNotTrusted, SignError;
 }
 
 impl From<InvalidToken> for RefreshError {

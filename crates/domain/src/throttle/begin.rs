@@ -1,12 +1,11 @@
 //! The gate before every password. Who is let through was counted, whatever becomes of the attempt; and nobody verifies a
 //! password or gets the first tokens of a session without having been let through.
 
-use std::time::Duration;
-
-use crate::AuthService;
 use crate::account::{CanonicalName, User};
 use crate::audit::EventKind;
 use crate::client::{ClientInfo, NetworkStatus};
+use crate::core::Core;
+use crate::error::Throttled;
 use crate::id::UserId;
 use crate::password::{HashError, PasswordHash, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
@@ -23,7 +22,7 @@ pub(crate) struct Admitted {
     here: Option<AccountKey>,
 }
 
-impl AuthService {
+impl Core {
     /// Counts an attempt at the password of `name`, or says how long it has to wait. What was counted stays so unless the
     /// password turns out right: an attempt that comes to nothing gives no free guess.
     pub(crate) fn begin_attempt(
@@ -41,7 +40,7 @@ impl AuthService {
         };
         match self.ports.store.begin_attempt(&LoginAttempt { counter, user, now, begun })? {
             AttemptDecision::Granted { attempts: _ } => Ok(Admitted { counter, here }),
-            AttemptDecision::Refused { until } => Err(NotAdmitted::Throttled { wait: until.since(now) }),
+            AttemptDecision::Refused { until } => Err(Throttled { retry_after: until.since(now) }.into()),
         }
     }
 
@@ -59,7 +58,7 @@ impl AuthService {
             None => (self.ports.store.find_counter(place.counter)?, NetworkStatus::Unknown),
         };
         match counter.and_then(|counter| counter.wait(now)) {
-            Some(wait) => Err(NotAdmitted::Throttled { wait }),
+            Some(retry_after) => Err(Throttled { retry_after }.into()),
             None => Ok(network),
         }
     }
@@ -137,8 +136,8 @@ impl Admitted {
 /// Nobody was let through.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotAdmitted {
-    #[error("too many passwords were tried")]
-    Throttled { wait: Duration },
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

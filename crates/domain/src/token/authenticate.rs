@@ -6,9 +6,9 @@ impl AuthService {
     /// Judges an access token. Never blocks: what only the store can tell comes back as
     /// [`Authentication::NeedsLookup`].
     pub fn authenticate(&self, token: &str) -> Authentication {
-        let now = self.ports.clock.now();
-        match self.ports.access_tokens.verify(token, now) {
-            Ok(claims) => claims.validate(now, self.ports.clock.uptime(), &self.revocations),
+        let now = self.core.ports.clock.now();
+        match self.core.ports.access_tokens.verify(token, now) {
+            Ok(claims) => claims.validate(now, self.core.ports.clock.uptime(), &self.core.revocations),
             Err(_) => Authentication::Refused,
         }
     }
@@ -18,8 +18,8 @@ impl AuthService {
     /// # Errors
     /// [`ConfirmSessionError`].
     pub fn confirm_session(&self, claims: UnconfirmedClaims) -> Result<VerifiedClaims, ConfirmSessionError> {
-        let now = self.ports.clock.now();
-        match self.ports.store.find_session(claims.session(), now)? {
+        let now = self.core.ports.clock.now();
+        match self.core.ports.store.find_session(claims.session(), now)? {
             Some(_live) => Ok(claims.confirmed()),
             None => Err(ConfirmSessionError::Refused),
         }

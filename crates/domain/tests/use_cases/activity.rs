@@ -18,16 +18,16 @@ fn own_activity_is_told_page_by_page() {
         activity.events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>()
     };
 
-    let all = world.service.activity(&bearer, None, most(2)).unwrap();
+    let all = world.service.account.activity(&bearer, None, most(2)).unwrap();
     assert_eq!(
         (kinds(&all), all.next),
         (vec!["login_succeeded".to_owned(), "user_registered".to_owned()], None)
     );
     assert_eq!(all.events[0].session, Some(tokens.session));
-    let first = world.service.activity(&bearer, None, most(1)).unwrap();
+    let first = world.service.account.activity(&bearer, None, most(1)).unwrap();
     assert_eq!((&first.events[..], first.next), (&all.events[..1], Some(all.events[0].id)));
-    let second = world.service.activity(&bearer, first.next, most(1)).unwrap();
+    let second = world.service.account.activity(&bearer, first.next, most(1)).unwrap();
     assert_eq!((&second.events[..], second.next), (&all.events[1..], None));
-    let none = world.service.activity(&bearer, Some(all.events[1].id), most(u32::MAX)).unwrap();
+    let none = world.service.account.activity(&bearer, Some(all.events[1].id), most(u32::MAX)).unwrap();
     assert_eq!((none.events, none.next), (vec![], None));
 }

@@ -4,7 +4,7 @@ use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::session::LoginError;
 use portcullis_testkit::fixtures::PASSWORD;
 
-use super::{World, assert_refused, password};
+use super::{World, assert_refused, operator, password};
 
 /// Alice with two sessions, which end by `act`; Bob's lives on.
 fn ends_two_sessions(kind: EventKind, act: &dyn Fn(&World) -> usize) -> World {
@@ -25,18 +25,20 @@ fn ends_two_sessions(kind: EventKind, act: &dyn Fn(&World) -> usize) -> World {
 
 #[test]
 fn a_disabled_user_is_out_and_may_come_back() {
-    let world =
-        ends_two_sessions(EventKind::UserDisabled, &|world| world.service.disable_user("ALICE").unwrap());
+    let world = ends_two_sessions(EventKind::UserDisabled, &|world| {
+        world.service.admin.disable_user(&operator(), "ALICE").unwrap()
+    });
     assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
-    world.service.enable_user("Alice").unwrap();
+    world.service.admin.enable_user(&operator(), "Alice").unwrap();
     assert_eq!(world.events().last(), Some(&EventKind::UserEnabled));
     world.live(&world.login("alice"));
 }
 
 #[test]
 fn a_deleted_user_is_gone_and_the_name_is_free() {
-    let world =
-        ends_two_sessions(EventKind::UserDeleted, &|world| world.service.delete_user("Alice").unwrap());
+    let world = ends_two_sessions(EventKind::UserDeleted, &|world| {
+        world.service.admin.delete_user(&operator(), "Alice").unwrap()
+    });
     assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
     world.register("alice");
     world.live(&world.login("alice"));
@@ -46,20 +48,20 @@ fn a_deleted_user_is_gone_and_the_name_is_free() {
 fn a_disabled_user_can_be_deleted() {
     let world = World::new();
     world.register("alice");
-    world.service.disable_user("alice").unwrap();
-    assert_eq!(world.service.delete_user("alice").unwrap(), 0);
+    world.service.admin.disable_user(&operator(), "alice").unwrap();
+    assert_eq!(world.service.admin.delete_user(&operator(), "alice").unwrap(), 0);
 }
 
 #[test]
 fn a_set_password_ends_the_sessions_and_lets_in() {
     let new = "An0ther-horse battery";
     let world = ends_two_sessions(EventKind::PasswordSet, &|world| {
-        world.service.set_password("alice", &password(new)).unwrap()
+        world.service.admin.set_password(&operator(), "alice", &password(new)).unwrap()
     });
     assert!(matches!(world.try_login("alice", PASSWORD), Err(LoginError::InvalidCredentials)));
     assert!(world.try_login("alice", new).is_ok());
 
-    let result = world.service.set_password("alice", &password("Ali-9"));
+    let result = world.service.admin.set_password(&operator(), "alice", &password("Ali-9"));
     let Err(SetPasswordError::Rejected(violations)) = result else { panic!("{result:?}") };
     assert_eq!(violations, [PasswordViolation::TooShort { min: 8 }]);
 }
@@ -67,11 +69,11 @@ fn a_set_password_ends_the_sessions_and_lets_in() {
 #[test]
 fn the_sessions_of_a_user_are_listed_and_ended() {
     let world = ends_two_sessions(EventKind::UserSessionsEnded, &|world| {
-        assert_eq!(world.service.sessions_of("Alice").unwrap().len(), 2);
-        world.service.end_sessions_of("Alice").unwrap()
+        assert_eq!(world.service.admin.sessions_of(&operator(), "Alice").unwrap().len(), 2);
+        world.service.admin.end_sessions_of(&operator(), "Alice").unwrap()
     });
-    assert_eq!(world.service.sessions_of("alice").unwrap(), []);
-    assert_eq!(world.service.end_sessions_of("alice").unwrap(), 0);
+    assert_eq!(world.service.admin.sessions_of(&operator(), "alice").unwrap(), []);
+    assert_eq!(world.service.admin.end_sessions_of(&operator(), "alice").unwrap(), 0);
 }
 
 #[test]
@@ -82,12 +84,12 @@ fn all_sessions_of_everybody_end_and_new_ones_live() {
     let old = ["alice", "bob"].map(|name| world.login(name));
     let old_second = world.now();
     world.store.set_time(old_second);
-    world.service.end_all_sessions().unwrap();
+    world.service.admin.end_all_sessions(&operator()).unwrap();
     assert_eq!(world.events().last(), Some(&EventKind::AllSessionsEnded));
     for tokens in &old {
         world.assert_over(tokens);
     }
-    world.service.sync().unwrap();
+    world.service.maintenance.sync().unwrap();
     let new = world.login("alice");
     assert_eq!(world.live(&new).claims().opened_at, old_second.next_second(), "in no second of old");
 }
@@ -102,9 +104,9 @@ fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
     let raised = portcullis_testkit::fixtures::event(kind, world.now(), &*super::random());
     world.wait(3);
     // The rotation commits first, with a later time than the raising of the floor that commits after it.
-    let renewed = world.service.refresh(&old.refresh, &super::client()).unwrap();
+    let renewed = world.service.auth.refresh(&old.refresh, &super::client()).unwrap();
     portcullis_domain::session::SessionStore::invalidate_sessions(&*world.store, &raised).unwrap();
-    world.service.sync().unwrap();
+    world.service.maintenance.sync().unwrap();
     assert_refused(&world.service, &renewed);
     world.assert_over(&renewed);
 }
@@ -115,14 +117,14 @@ fn nobody_of_that_name_is_said_to_be_nobody() {
     let before = world.events();
     let service = &world.service;
     let results = [
-        service.disable_user("nobody").map(drop),
-        service.enable_user("nobody"),
-        service.delete_user("nobody").map(drop),
-        service.sessions_of("nobody").map(drop),
-        service.end_sessions_of("nobody").map(drop),
+        service.admin.disable_user(&operator(), "nobody").map(drop),
+        service.admin.enable_user(&operator(), "nobody"),
+        service.admin.delete_user(&operator(), "nobody").map(drop),
+        service.admin.sessions_of(&operator(), "nobody").map(drop),
+        service.admin.end_sessions_of(&operator(), "nobody").map(drop),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(AdminError::NotFound))), "{results:?}");
-    let result = service.set_password("nobody", &password(PASSWORD));
-    assert!(matches!(result, Err(SetPasswordError::User(AdminError::NotFound))), "{result:?}");
+    let result = service.admin.set_password(&operator(), "nobody", &password(PASSWORD));
+    assert!(matches!(result, Err(SetPasswordError::NotFound)), "{result:?}");
     assert_eq!(world.events(), before);
 }

@@ -5,14 +5,14 @@ use portcullis_domain::session::{LogoutToken, SessionStore};
 use portcullis_domain::token::{
     AccessTokenCodec, Authentication, ConfirmSessionError, RefreshToken, TokenSet,
 };
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, Ports};
 use portcullis_testkit::{FaultyStore, PlainAccessTokens};
 
-use super::{World, client};
+use super::{Services, World, client};
 
-fn log_out(service: &AuthService, tokens: &TokenSet) {
+fn log_out(service: &Services, tokens: &TokenSet) {
     let token = LogoutToken::Refresh(RefreshToken::new(tokens.refresh.expose().to_owned()));
-    service.logout(&token, LogoutScope::Current, &client()).unwrap();
+    service.auth.logout(&token, LogoutScope::Current, &client()).unwrap();
 }
 
 #[test]
@@ -20,12 +20,12 @@ fn after_a_look_at_the_store_tokens_are_judged_without_it() {
     let world = World::new();
     let user = world.register("alice");
     let tokens = world.login("alice");
-    world.service.sync().unwrap();
-    let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
+    world.service.maintenance.sync().unwrap();
+    let Authentication::Live(live) = world.service.auth.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
     assert_eq!((live.claims().user, live.claims().session), (user.id, tokens.session));
-    assert_eq!(world.service.profile(&live).unwrap().username.as_str(), "alice");
+    assert_eq!(world.service.account.profile(&live).unwrap().username.as_str(), "alice");
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn what_this_instance_cannot_know_is_asked_of_the_store() {
     world.register("alice");
     let tokens = world.login("alice");
     world.wait(6);
-    let Authentication::NeedsLookup(open) = world.service.authenticate(tokens.access.expose()) else {
+    let Authentication::NeedsLookup(open) = world.service.auth.authenticate(tokens.access.expose()) else {
         panic!("the last look was too long ago")
     };
-    assert_eq!(world.service.confirm_session(open).unwrap().claims().session, tokens.session);
+    assert_eq!(world.service.auth.confirm_session(open).unwrap().claims().session, tokens.session);
     log_out(&world.other_instance(), &tokens);
-    assert!(matches!(world.service.confirm_session(open), Err(ConfirmSessionError::Refused)));
+    assert!(matches!(world.service.auth.confirm_session(open), Err(ConfirmSessionError::Refused)));
 }
 
 #[test]
@@ -48,11 +48,11 @@ fn the_end_of_a_session_reaches_other_instances_with_their_next_look() {
     world.register("alice");
     let tokens = world.login("alice");
     let other = world.other_instance();
-    other.sync().unwrap();
-    assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Live(_)));
+    other.maintenance.sync().unwrap();
+    assert!(matches!(other.auth.authenticate(tokens.access.expose()), Authentication::Live(_)));
     log_out(&world.service, &tokens);
-    other.sync().unwrap();
-    assert!(matches!(other.authenticate(tokens.access.expose()), Authentication::Refused));
+    other.maintenance.sync().unwrap();
+    assert!(matches!(other.auth.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn tokens_expire_to_the_second() {
     world.register("alice");
     let tokens = world.login("alice");
     world.wait(15 * 60 - 1);
-    assert!(!matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    assert!(!matches!(world.service.auth.authenticate(tokens.access.expose()), Authentication::Refused));
     world.wait(1);
-    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    assert!(matches!(world.service.auth.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
 #[test]
@@ -71,13 +71,13 @@ fn tokens_of_another_issuer_and_rubbish_are_refused() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    world.service.sync().unwrap();
-    let Authentication::Live(live) = world.service.authenticate(tokens.access.expose()) else {
+    world.service.maintenance.sync().unwrap();
+    let Authentication::Live(live) = world.service.auth.authenticate(tokens.access.expose()) else {
         panic!("live")
     };
     let foreign = PlainAccessTokens::new("another").sign(live.claims()).unwrap();
     for token in [foreign.expose(), "", "a.b.c", tokens.refresh.expose()] {
-        assert!(matches!(world.service.authenticate(token), Authentication::Refused), "{token}");
+        assert!(matches!(world.service.auth.authenticate(token), Authentication::Refused), "{token}");
     }
 }
 
@@ -87,8 +87,8 @@ fn a_token_of_a_disabled_user_is_refused_after_the_next_look() {
     let user = world.register("alice");
     let tokens = world.login("alice");
     world.disable(&user);
-    world.service.sync().unwrap();
-    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    world.service.maintenance.sync().unwrap();
+    assert!(matches!(world.service.auth.authenticate(tokens.access.expose()), Authentication::Refused));
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn raising_the_floor_ends_every_token_from_before() {
     let kind = portcullis_domain::audit::EventKind::AllSessionsEnded;
     let event = portcullis_testkit::fixtures::event(kind, world.now(), &*super::random());
     world.store.invalidate_sessions(&event).unwrap();
-    world.service.sync().unwrap();
-    assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused));
+    world.service.maintenance.sync().unwrap();
+    assert!(matches!(world.service.auth.authenticate(old.access.expose()), Authentication::Refused));
     world.wait(1);
-    world.service.sync().unwrap();
+    world.service.maintenance.sync().unwrap();
     let new = world.login("alice");
-    assert!(matches!(world.service.authenticate(new.access.expose()), Authentication::Live(_)));
+    assert!(matches!(world.service.auth.authenticate(new.access.expose()), Authentication::Live(_)));
 }
 
 #[test]
@@ -116,8 +116,10 @@ fn a_user_who_is_gone_is_nobody() {
     let empty = Arc::new(portcullis_testkit::MemoryStore::new());
     let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
     let ports = FaultyStore::within(ports, |store| FaultyStore { users: empty, ..store });
-    let service = AuthService::new(ports, AuthConfig::default());
-    service.sync().unwrap();
-    let Authentication::Live(live) = service.authenticate(tokens.access.expose()) else { panic!("live") };
-    assert!(service.profile(&live).is_err());
+    let service = Services::new(ports, AuthConfig::default());
+    service.maintenance.sync().unwrap();
+    let Authentication::Live(live) = service.auth.authenticate(tokens.access.expose()) else {
+        panic!("live")
+    };
+    assert!(service.account.profile(&live).is_err());
 }

@@ -7,11 +7,11 @@ use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::password::{ChangePasswordError, PasswordChange, PasswordHash};
 use portcullis_domain::session::{LoginError, OpenSessionError};
 use portcullis_domain::token::{Authentication, TokenSet, VerifiedClaims};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, Ports, Unavailable};
 use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::{NOW, PASSWORD};
 
-use super::{World, client, password};
+use super::{Services, World, client, operator, password};
 
 const NEW: &str = "An0ther-horse battery";
 
@@ -25,7 +25,7 @@ fn change(
     current: &str,
     new: &str,
 ) -> Result<TokenSet, ChangePasswordError> {
-    world.service.change_password(bearer, &form(current, new), &client())
+    world.service.account.change_password(bearer, &form(current, new), &client())
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_new_password_ends_every_session_and_opens_a_new_one() {
         world.assert_over(old);
     }
     assert_eq!(world.live(&new).claims().user, user.id);
-    assert!(world.service.refresh(&new.refresh, &client()).is_ok());
+    assert!(world.service.auth.refresh(&new.refresh, &client()).is_ok());
     let event = world.store.events().pop().unwrap();
     assert_eq!(
         (event.kind, event.user, event.session),
@@ -65,7 +65,7 @@ fn without_the_current_password_nothing_changes_and_that_is_recorded() {
         (EventKind::PasswordNotConfirmed, Some(user.id), Some(tokens.session))
     );
     assert!(world.try_login("alice", PASSWORD).is_ok());
-    assert!(world.service.refresh(&tokens.refresh, &client()).is_ok());
+    assert!(world.service.auth.refresh(&tokens.refresh, &client()).is_ok());
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn an_unchanged_password_is_refused_and_ends_nothing() {
         for current in ["Caf\u{e9}-Corr3ct", "Cafe\u{301}-Corr3ct"] {
             let work = world.hasher.work();
             let result = change(&world, &bearer, current, new);
-            assert!(matches!(result, Err(ChangePasswordError::Unchanged)), "{result:?}");
+            assert!(matches!(result, Err(ChangePasswordError::Rejected(_))), "{result:?}");
             assert_eq!(world.hasher.work(), work + 1, "one verification");
         }
     }
-    assert!(world.service.refresh(&composed.refresh, &client()).is_ok());
+    assert!(world.service.auth.refresh(&composed.refresh, &client()).is_ok());
     assert_eq!(world.count(EventKind::PasswordChanged), 1);
     assert!(change(&world, &bearer, "Caf\u{e9}-Corr3ct", NEW).is_ok());
 }
@@ -111,7 +111,7 @@ fn equal_wrong_passwords_are_incorrect_and_counted() {
         assert!(matches!(result, Err(ChangePasswordError::Incorrect)), "{result:?}");
     }
     let result = change(&world, &bearer, PASSWORD, PASSWORD);
-    assert!(matches!(result, Err(ChangePasswordError::Throttled { .. })), "{result:?}");
+    assert!(matches!(result, Err(ChangePasswordError::Throttled(_))), "{result:?}");
     assert_eq!(world.count(EventKind::PasswordNotConfirmed), 5);
 }
 
@@ -146,7 +146,7 @@ fn a_user_who_is_gone_or_changed_meanwhile_changes_nothing() {
     let alice = world.register("alice");
     world.register("bob");
     let [alices, bobs] = ["alice", "bob"].map(|name| world.live(&world.login(name)));
-    world.service.delete_user("bob").unwrap();
+    world.service.admin.delete_user(&operator(), "bob").unwrap();
     let result = change(&world, &bobs, PASSWORD, NEW);
     assert!(matches!(result, Err(ChangePasswordError::Gone)), "{result:?}");
 
@@ -158,11 +158,11 @@ fn a_user_who_is_gone_or_changed_meanwhile_changes_nothing() {
     users.expect_change_password().once().returning(|_, _, _, _| Err(OpenSessionError::UserChanged));
     let ports = portcullis_testkit::ports_over(&world.store);
     let ports = FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store });
-    let service = AuthService::new(ports, AuthConfig::default());
-    service.sync().unwrap();
-    let result = service.change_password(&alices, &form(PASSWORD, NEW), &client());
+    let service = Services::new(ports, AuthConfig::default());
+    service.maintenance.sync().unwrap();
+    let result = service.account.change_password(&alices, &form(PASSWORD, NEW), &client());
     assert!(matches!(result, Err(ChangePasswordError::Gone)), "{result:?}");
-    let verdict = service.authenticate(world.login("alice").access.expose());
+    let verdict = service.auth.authenticate(world.login("alice").access.expose());
     assert!(matches!(verdict, Authentication::Live(live) if live.claims().user == alice.id));
 }
 
@@ -172,7 +172,7 @@ fn a_session_that_ended_meanwhile_changes_nothing() {
     world.register("alice");
     let tokens = world.login("alice");
     let bearer = world.live(&tokens);
-    world.service.end_session(&bearer, tokens.session, &client()).unwrap();
+    world.service.sessions.end(&bearer, tokens.session, &client()).unwrap();
     let result = change(&world, &bearer, PASSWORD, NEW);
     assert!(matches!(result, Err(ChangePasswordError::Gone)), "{result:?}");
     world.live(&world.login("alice"));
@@ -197,8 +197,11 @@ fn an_instance_that_does_not_know_the_time_hashes_nothing() {
     world.register("alice");
     let bearer = world.live(&world.login("alice"));
     let ports = Ports { hasher: world.hasher.clone(), ..portcullis_testkit::ports_over(&world.store) };
-    let (work, fresh) = (world.hasher.work(), AuthService::new(ports, AuthConfig::default()));
-    let result = fresh.change_password(&bearer, &form(PASSWORD, NEW), &client());
-    assert!(matches!(result, Err(ChangePasswordError::Clock(ClockNotTrusted::NotSet))), "{result:?}");
+    let (work, fresh) = (world.hasher.work(), Services::new(ports, AuthConfig::default()));
+    let result = fresh.account.change_password(&bearer, &form(PASSWORD, NEW), &client());
+    assert!(
+        matches!(result, Err(ChangePasswordError::Unavailable(Unavailable::Clock(ClockNotTrusted::NotSet)))),
+        "{result:?}"
+    );
     assert_eq!(world.hasher.work(), work);
 }

@@ -7,7 +7,7 @@ use portcullis_domain::audit::{EventKind, LoginFailure, MockAuditLog};
 use portcullis_domain::password::{HashError, MockPasswordHasher, PasswordHash, Verdict};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{LoginError, OpenSessionError};
-use portcullis_domain::{AuthConfig, Ports};
+use portcullis_domain::{AuthConfig, Ports, Unavailable};
 use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
 use portcullis_testkit::{FaultyStore, MemoryStore, PlainHasher};
 
@@ -229,7 +229,7 @@ fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
         FaultyStore::within(ports, |store| FaultyStore { events: Arc::new(events), ..store })
     });
     let result = world.try_login("nobody", PASSWORD);
-    assert!(matches!(result, Err(LoginError::Store(_))), "{result:?}");
+    assert!(matches!(result, Err(LoginError::Unavailable(Unavailable::Store(_)))), "{result:?}");
 }
 
 // ASVS 11.2.5 16.5.3
@@ -243,5 +243,8 @@ fn a_hasher_that_fails_lets_nobody_in() {
     let world = World::with(AuthConfig::default(), |ports| Ports { hasher: Arc::new(hasher), ..ports });
     world.register("alice");
     let result = world.try_login("alice", PASSWORD);
-    assert!(matches!(result, Err(LoginError::Hash(HashError::Failed(_)))), "{result:?}");
+    assert!(
+        matches!(result, Err(LoginError::Unavailable(Unavailable::Hash(HashError::Failed(_))))),
+        "{result:?}"
+    );
 }

@@ -18,11 +18,11 @@ fn either_token_ends_its_session_and_no_other() {
         let world = World::new();
         let user = world.register("alice");
         let (here, there) = (world.login("alice"), world.login("alice"));
-        world.service.logout(&token(&here), LogoutScope::Current, &client()).unwrap();
+        world.service.auth.logout(&token(&here), LogoutScope::Current, &client()).unwrap();
 
-        assert!(matches!(world.service.authenticate(here.access.expose()), Authentication::Refused));
-        assert!(matches!(world.service.refresh(&here.refresh, &client()), Err(RefreshError::Invalid)));
-        assert!(world.service.refresh(&there.refresh, &client()).is_ok());
+        assert!(matches!(world.service.auth.authenticate(here.access.expose()), Authentication::Refused));
+        assert!(matches!(world.service.auth.refresh(&here.refresh, &client()), Err(RefreshError::Invalid)));
+        assert!(world.service.auth.refresh(&there.refresh, &client()).is_ok());
         let event = world.store.events().pop().unwrap();
         assert_eq!(
             (event.kind, event.user, event.session),
@@ -37,7 +37,7 @@ fn logging_out_twice_is_fine() {
     world.register("alice");
     let tokens = world.login("alice");
     for token in [by_refresh(&tokens), by_refresh(&tokens), by_access(&tokens)] {
-        world.service.logout(&token, LogoutScope::Current, &client()).unwrap();
+        world.service.auth.logout(&token, LogoutScope::Current, &client()).unwrap();
     }
     assert_eq!(
         world.events().iter().filter(|kind| **kind == EventKind::LoggedOut(LogoutScope::Current)).count(),
@@ -50,11 +50,14 @@ fn old_tokens_still_end_their_session() {
     let world = World::new();
     world.register("alice");
     let old = world.login("alice");
-    let new = world.service.refresh(&old.refresh, &client()).unwrap();
+    let new = world.service.auth.refresh(&old.refresh, &client()).unwrap();
     world.wait(3_600);
-    assert!(matches!(world.service.authenticate(old.access.expose()), Authentication::Refused), "expired");
-    world.service.logout(&by_access(&old), LogoutScope::Current, &client()).unwrap();
-    assert!(matches!(world.service.refresh(&new.refresh, &client()), Err(RefreshError::Invalid)));
+    assert!(
+        matches!(world.service.auth.authenticate(old.access.expose()), Authentication::Refused),
+        "expired"
+    );
+    world.service.auth.logout(&by_access(&old), LogoutScope::Current, &client()).unwrap();
+    assert!(matches!(world.service.auth.refresh(&new.refresh, &client()), Err(RefreshError::Invalid)));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn either_token_ends_all_the_other_sessions_of_its_user_or_all() {
             world.register("bob");
             let (here, bobs) = (world.login("alice"), world.login("bob"));
             let others = [world.login("alice"), world.login("alice")];
-            world.service.logout(&token(&here), scope, &client()).unwrap();
+            world.service.auth.logout(&token(&here), scope, &client()).unwrap();
 
             for other in &others {
                 world.assert_over(other);
@@ -98,7 +101,7 @@ fn both_tokens_of_one_session_end_it() {
         let world = World::new();
         world.register("alice");
         let (here, there) = (world.login("alice"), world.login("alice"));
-        world.service.logout(&by_both(&here, &here), scope, &client()).unwrap();
+        world.service.auth.logout(&by_both(&here, &here), scope, &client()).unwrap();
         match scope {
             LogoutScope::Current => drop(world.live(&there)),
             _ => world.assert_over(&there),
@@ -116,7 +119,7 @@ fn tokens_of_different_sessions_end_nothing() {
     world.register("alice");
     let (here, there) = (world.login("alice"), world.login("alice"));
     for scope in [LogoutScope::Current, LogoutScope::Others, LogoutScope::All] {
-        let result = world.service.logout(&by_both(&here, &there), scope, &client());
+        let result = world.service.auth.logout(&by_both(&here, &there), scope, &client());
         assert!(matches!(result, Err(LogoutError::DifferentSessions)), "{result:?}");
     }
     world.live(&here);
@@ -127,7 +130,7 @@ fn tokens_of_different_sessions_end_nothing() {
 fn assert_ends_its_own_session_alone(world: &World, token: impl Fn() -> LogoutToken, other: &TokenSet) {
     let before = world.events();
     for scope in [LogoutScope::Others, LogoutScope::All] {
-        let result = world.service.logout(&token(), scope, &client());
+        let result = world.service.auth.logout(&token(), scope, &client());
         assert!(
             matches!(result, Err(LogoutError::InvalidAccessToken | LogoutError::InvalidRefreshToken)),
             "{result:?}"
@@ -135,7 +138,7 @@ fn assert_ends_its_own_session_alone(world: &World, token: impl Fn() -> LogoutTo
     }
     assert_eq!(world.events(), before);
     world.live(other);
-    world.service.logout(&token(), LogoutScope::Current, &client()).unwrap();
+    world.service.auth.logout(&token(), LogoutScope::Current, &client()).unwrap();
     world.live(other);
 }
 
@@ -150,13 +153,13 @@ fn a_token_that_is_good_for_nothing_else_ends_no_other_session() {
     assert_ends_its_own_session_alone(&world, || by_refresh(&old), &other);
 
     let ended = world.login("alice");
-    world.service.logout(&by_access(&ended), LogoutScope::Current, &client()).unwrap();
+    world.service.auth.logout(&by_access(&ended), LogoutScope::Current, &client()).unwrap();
     assert_ends_its_own_session_alone(&world, || by_access(&ended), &other);
 
     let copied = world.login("alice");
-    world.service.refresh(&copied.refresh, &client()).unwrap();
+    world.service.auth.refresh(&copied.refresh, &client()).unwrap();
     world.wait(30);
-    world.service.logout(&by_refresh(&copied), LogoutScope::Others, &client()).unwrap();
+    world.service.auth.logout(&by_refresh(&copied), LogoutScope::Others, &client()).unwrap();
     let other = world.login("alice");
     world.wait(1);
     assert_ends_its_own_session_alone(&world, || by_refresh(&copied), &other);
@@ -168,12 +171,12 @@ fn where_the_instance_cannot_know_the_store_is_asked() {
     world.register("alice");
     let (here, there) = (world.login("alice"), world.login("alice"));
     world.wait(6);
-    world.service.logout(&by_access(&here), LogoutScope::Others, &client()).unwrap();
+    world.service.auth.logout(&by_access(&here), LogoutScope::Others, &client()).unwrap();
     world.assert_over(&there);
 
     world.wait(6);
-    world.other_instance().logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
-    let result = world.service.logout(&by_access(&here), LogoutScope::All, &client());
+    world.other_instance().auth.logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
+    let result = world.service.auth.logout(&by_access(&here), LogoutScope::All, &client());
     assert!(matches!(result, Err(LogoutError::InvalidAccessToken)), "{result:?}");
 }
 
@@ -183,9 +186,9 @@ fn an_instance_that_just_started_ends_the_session_of_the_token_and_no_other() {
     world.register("alice");
     let (here, there) = (world.login("alice"), world.login("alice"));
     let fresh = world.other_instance();
-    let result = fresh.logout(&by_access(&here), LogoutScope::All, &client());
+    let result = fresh.auth.logout(&by_access(&here), LogoutScope::All, &client());
     assert!(matches!(result, Err(LogoutError::NotReady)), "{result:?}");
-    fresh.logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
+    fresh.auth.logout(&by_access(&here), LogoutScope::Current, &client()).unwrap();
     assert_refused(&fresh, &here);
     world.live(&there);
 }
@@ -193,13 +196,13 @@ fn an_instance_that_just_started_ends_the_session_of_the_token_and_no_other() {
 #[test]
 fn tokens_of_others_end_nothing() {
     let world = World::new();
-    let result = world.service.logout(
+    let result = world.service.auth.logout(
         &LogoutToken::Access(AccessToken::new("x".into())),
         LogoutScope::Current,
         &client(),
     );
     assert!(matches!(result, Err(LogoutError::InvalidAccessToken)), "{result:?}");
-    let result = world.service.logout(
+    let result = world.service.auth.logout(
         &LogoutToken::Refresh(RefreshToken::new("x".into())),
         LogoutScope::Current,
         &client(),

@@ -24,21 +24,52 @@ mod throttle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_domain::account::{Registration, User, UserStore};
+use portcullis_domain::account::{Account, Registration, User, UserStore};
+use portcullis_domain::admin::{Admin, Authority};
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::client::ClientInfo;
+use portcullis_domain::maintenance::Maintenance;
 use portcullis_domain::password::{PasswordHasher, PlaintextPassword};
 use portcullis_domain::ports::{Clock, StoreError, StoreErrorKind};
-use portcullis_domain::session::{LoginError, MockSessionStore, RefreshError, SessionChanges};
+use portcullis_domain::session::{
+    LoginError, LoginOutcome, MockSessionStore, RefreshError, SessionChanges, Sessions,
+};
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{Authentication, TokenSet, VerifiedClaims};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, AuthService, Core, Ports};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
 
-/// A service over fakes, with the fakes at hand.
+/// All services of one instance.
+#[derive(Clone, Debug)]
+struct Services {
+    auth: AuthService,
+    account: Account,
+    sessions: Sessions,
+    admin: Admin,
+    maintenance: Maintenance,
+}
+
+impl Services {
+    fn new(ports: Ports, config: AuthConfig) -> Self {
+        let core = Core::new(ports, config);
+        Self {
+            auth: AuthService::new(&core),
+            account: Account::new(&core),
+            sessions: Sessions::new(&core),
+            admin: Admin::new(&core),
+            maintenance: Maintenance::new(&core),
+        }
+    }
+
+    fn log_in(&self, username: &str, password: &str) -> Result<TokenSet, LoginError> {
+        self.auth.login(&fixtures::credentials(username, password), &client()).map(tokens_of)
+    }
+}
+
+/// An instance over fakes, with the fakes at hand.
 struct World {
-    service: AuthService,
+    service: Services,
     store: Arc<MemoryStore>,
     clock: Arc<FixedClock>,
     hasher: Arc<PlainHasher>,
@@ -56,22 +87,22 @@ impl World {
         let hasher = Arc::new(PlainHasher::new());
         let ports =
             Ports { clock: clock.clone(), hasher: hasher.clone(), ..portcullis_testkit::ports_over(&store) };
-        let service = AuthService::new(swap(ports), rules);
-        service.sync().expect("the store answers");
+        let service = Services::new(swap(ports), rules);
+        service.maintenance.sync().expect("the store answers");
         Self { service, store, clock, hasher }
     }
 
     /// Another instance over the same store, by the same clock and rules, that has just started.
-    fn other_instance(&self) -> AuthService {
+    fn other_instance(&self) -> Services {
         let ports = Ports { clock: self.clock.clone(), ..portcullis_testkit::ports_over(&self.store) };
-        AuthService::new(ports, self.service.rules().clone())
+        Services::new(ports, self.service.auth.config().clone())
     }
 
     /// The same, with this hasher.
-    fn other_instance_with(&self, hasher: Arc<dyn PasswordHasher>) -> AuthService {
+    fn other_instance_with(&self, hasher: Arc<dyn PasswordHasher>) -> Services {
         let ports =
             Ports { clock: self.clock.clone(), hasher, ..portcullis_testkit::ports_over(&self.store) };
-        AuthService::new(ports, self.service.rules().clone())
+        Services::new(ports, self.service.auth.config().clone())
     }
 
     fn now(&self) -> UnixTime {
@@ -84,11 +115,11 @@ impl World {
 
     fn register(&self, username: &str) -> User {
         let form = registration(username, PASSWORD);
-        self.service.register(&form, &fixtures::client()).expect("a good form")
+        self.service.auth.register(&form, &fixtures::client()).expect("a good form")
     }
 
     fn try_login(&self, username: &str, password: &str) -> Result<TokenSet, LoginError> {
-        self.service.login(&fixtures::credentials(username, password), &fixtures::client())
+        self.service.log_in(username, password)
     }
 
     fn login(&self, username: &str) -> TokenSet {
@@ -97,8 +128,8 @@ impl World {
 
     /// The proof that a token is live on this instance.
     fn live(&self, tokens: &TokenSet) -> VerifiedClaims {
-        self.service.sync().expect("the store answers");
-        match self.service.authenticate(tokens.access.expose()) {
+        self.service.maintenance.sync().expect("the store answers");
+        match self.service.auth.authenticate(tokens.access.expose()) {
             Authentication::Live(live) => live,
             other => panic!("{other:?}"),
         }
@@ -107,10 +138,10 @@ impl World {
     /// Asserts that nothing of a session works on any instance: at once here, after the next look elsewhere.
     fn assert_over(&self, tokens: &TokenSet) {
         let other = self.other_instance();
-        other.sync().expect("the store answers");
+        other.maintenance.sync().expect("the store answers");
         for service in [&self.service, &other] {
             assert_refused(service, tokens);
-            let refreshed = service.refresh(&tokens.refresh, &client());
+            let refreshed = service.auth.refresh(&tokens.refresh, &client());
             assert!(matches!(refreshed, Err(RefreshError::Invalid)), "{refreshed:?}");
         }
     }
@@ -131,8 +162,8 @@ impl World {
     }
 }
 
-fn assert_refused(service: &AuthService, tokens: &TokenSet) {
-    let verdict = service.authenticate(tokens.access.expose());
+fn assert_refused(service: &Services, tokens: &TokenSet) {
+    let verdict = service.auth.authenticate(tokens.access.expose());
     assert!(matches!(verdict, Authentication::Refused), "{verdict:?}");
 }
 
@@ -142,6 +173,18 @@ fn password(text: &str) -> PlaintextPassword {
 
 fn registration(username: &str, password: &str) -> Registration {
     Registration { username: username.to_owned(), password: self::password(password) }
+}
+
+/// The tokens of a login that opened a session.
+fn tokens_of(outcome: LoginOutcome) -> TokenSet {
+    match outcome {
+        LoginOutcome::Session(tokens) => tokens,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn operator() -> Authority {
+    Authority::operator()
 }
 
 fn client() -> ClientInfo {

@@ -38,11 +38,11 @@ use portcullis_domain::session::{
     Generation, LogoutToken, RefreshError, RotateOutcome, RotateRequest, Session, SessionStore,
 };
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, Ports, Unavailable};
 use portcullis_testkit::fixtures::{self, NOW};
 use portcullis_testkit::{Backup, FixedClock, MemoryStore, PlainRefreshTokens};
 
-use super::{client, random};
+use super::{Services, client, random};
 
 #[test]
 fn the_rules_hold_in_every_state_by_one_clock() {
@@ -192,7 +192,7 @@ struct Machine {
 
 #[derive(Clone)]
 struct Instance {
-    service: AuthService,
+    service: Services,
     /// When it last looked at the store.
     looked: Option<Duration>,
     /// Whether it was told that the session ended: by its own action, or by a look.
@@ -309,7 +309,7 @@ impl Machine {
     fn refresh(&mut self, holder: usize, token: Token, instance: usize, reply: Reply) {
         let presented = self.holders[holder].generation(token).unwrap();
         let (before, events) = (self.row(), self.store.events().len());
-        let result = self.instances[instance].service.refresh(&self.sealed(presented), &client());
+        let result = self.instances[instance].service.auth.refresh(&self.sealed(presented), &client());
         let after = self.row();
         let recorded = self.store.events().len() - events;
         let (newest, used) = (self.told.newest(), self.told.used.get(presented as usize).copied());
@@ -351,7 +351,7 @@ impl Machine {
             Err(RefreshError::Invalid) => {
                 self.ensure(!self.is_live() && after.is_none() && recorded == 0, "what lives goes on");
             }
-            Err(RefreshError::Clock(_)) => {
+            Err(RefreshError::Unavailable(Unavailable::Clock(_))) => {
                 self.ensure(
                     self.instances[instance].looked.is_none(),
                     "only who never looked does not know the time",
@@ -364,7 +364,7 @@ impl Machine {
 
     fn log_out(&mut self, instance: usize) {
         let token = LogoutToken::Refresh(self.sealed(self.holders[CLIENT].newest.unwrap()));
-        let result = self.instances[instance].service.logout(&token, LogoutScope::Current, &client());
+        let result = self.instances[instance].service.auth.logout(&token, LogoutScope::Current, &client());
         self.ensure(result.is_ok(), "whoever holds a token can log out");
         self.end(instance);
     }
@@ -372,7 +372,7 @@ impl Machine {
     fn sync(&mut self, instance: usize) {
         self.left_a_trace = true;
         let instance = &mut self.instances[instance];
-        instance.service.sync().unwrap();
+        instance.service.maintenance.sync().unwrap();
         instance.looked = Some(self.elapsed);
         instance.knows_the_end |= self.told.has_ended;
     }
@@ -407,14 +407,14 @@ impl Machine {
 
     fn check_access(&self, instance: &Instance, access: &str) {
         let just_looked = instance.looked == Some(self.elapsed);
-        match instance.service.authenticate(access) {
+        match instance.service.auth.authenticate(access) {
             Authentication::Live(_) => {
                 let cannot_know = just_looked && !instance.knows_the_end;
                 self.ensure(self.is_live() || (cannot_know && !self.has_expired), "an end is an end");
             }
             Authentication::NeedsLookup(claims) => {
                 self.ensure(!just_looked && instance.looked.is_some(), "who looked need not ask");
-                let confirmed = instance.service.confirm_session(claims);
+                let confirmed = instance.service.auth.confirm_session(claims);
                 self.ensure(confirmed.is_ok() == self.is_live(), "the store knows");
             }
             Authentication::Refused => {
@@ -482,7 +482,7 @@ impl Machine {
     fn key(&self) -> Key {
         let mut instances = [0, 1].map(|n| {
             let instance = &self.instances[n];
-            let verdict = match instance.service.authenticate(self.access.last().unwrap()) {
+            let verdict = match instance.service.auth.authenticate(self.access.last().unwrap()) {
                 Authentication::Live(_) => "live",
                 Authentication::NeedsLookup(_) => "ask the store",
                 Authentication::Refused => "refused",
@@ -548,7 +548,7 @@ struct Key {
 impl Instance {
     /// An instance that has just started.
     fn new(ports: &Ports) -> Self {
-        let service = AuthService::new(ports.clone(), AuthConfig::default());
+        let service = Services::new(ports.clone(), AuthConfig::default());
         Self { service, looked: None, knows_the_end: false }
     }
 }

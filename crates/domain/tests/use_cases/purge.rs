@@ -23,7 +23,7 @@ fn world_with_ended_sessions(ended: u32) -> World {
 fn what_is_over_is_swept_out_step_by_step_when_no_token_of_it_can_be_left() {
     let world = world_with_ended_sessions(Purger::BATCH + 10);
     let all = world.store.session_rows();
-    let mut purger = world.service.purger();
+    let mut purger = world.service.maintenance.purger();
     world.clock.advance(REVOCATION_RETENTION);
     assert_eq!(purger.step().unwrap(), Purger::STEP);
     assert_eq!(purger.step().unwrap(), Purger::PAUSE);
@@ -40,8 +40,8 @@ fn what_is_over_is_swept_out_step_by_step_when_no_token_of_it_can_be_left() {
 fn one_instance_sweeps_until_it_is_gone() {
     let world = world_with_ended_sessions(1);
     let other = world.other_instance();
-    other.sync().unwrap();
-    let (mut first, mut second) = (world.service.purger(), other.purger());
+    other.maintenance.sync().unwrap();
+    let (mut first, mut second) = (world.service.maintenance.purger(), other.maintenance.purger());
     first.step().unwrap();
     world.clock.advance(REVOCATION_RETENTION);
     first.step().unwrap();
@@ -57,7 +57,7 @@ fn one_instance_sweeps_until_it_is_gone() {
 fn a_step_leaves_a_mark_of_the_time() {
     let world = World::new();
     world.store.set_time(world.now());
-    world.service.purger().step().unwrap();
+    world.service.maintenance.purger().step().unwrap();
     assert_eq!(world.store.check().unwrap().time.unwrap().high_water_mark, world.now());
 }
 
@@ -65,10 +65,10 @@ fn a_step_leaves_a_mark_of_the_time() {
 fn an_instance_that_does_not_know_the_time_sweeps_nothing() {
     let world = World::new();
     world.store.set_time(world.now() - Duration::from_secs(61));
-    let before_the_first_look = world.other_instance().purger().step();
+    let before_the_first_look = world.other_instance().maintenance.purger().step();
     assert!(matches!(before_the_first_look, Err(SyncError::Clock(ClockNotTrusted::NotSet))));
-    assert!(world.service.sync().is_err());
-    let far_ahead = world.service.purger().step();
+    assert!(world.service.maintenance.sync().is_err());
+    let far_ahead = world.service.maintenance.purger().step();
     assert!(matches!(far_ahead, Err(SyncError::Clock(ClockNotTrusted::Ahead(61)))), "{far_ahead:?}");
     let newest = world.store.check().unwrap().time.unwrap().high_water_mark;
     assert!(newest < world.now(), "nor leaves it a mark");

@@ -24,17 +24,21 @@ fn world(
 #[test]
 fn ready_means_that_everything_works() {
     let world = World::new();
-    assert_eq!(world.other_instance().readiness().revocations, Check::Failing, "no look at the store yet");
-    assert!(!world.service.readiness().is_ready(), "no check of changes yet");
-    world.service.check_writes().unwrap();
-    assert!(world.service.readiness().is_ready());
+    assert_eq!(
+        world.other_instance().maintenance.readiness().revocations,
+        Check::Failing,
+        "no look at the store yet"
+    );
+    assert!(!world.service.maintenance.readiness().is_ready(), "no check of changes yet");
+    world.service.maintenance.check_writes().unwrap();
+    assert!(world.service.maintenance.readiness().is_ready());
     world.wait(6);
-    assert!(!world.service.readiness().is_ready(), "the last look is too long ago");
+    assert!(!world.service.maintenance.readiness().is_ready(), "the last look is too long ago");
 }
 
 #[test]
 fn a_store_that_does_not_answer_is_not_ready() {
-    let readiness = world(|| Err(broken_store())).service.readiness();
+    let readiness = world(|| Err(broken_store())).service.maintenance.readiness();
     assert_eq!(
         (readiness.database, readiness.migrations, readiness.clock),
         (Check::Failing, Check::Failing, Check::Failing)
@@ -43,7 +47,7 @@ fn a_store_that_does_not_answer_is_not_ready() {
 
 #[test]
 fn pending_migrations_are_not_ready() {
-    let readiness = world(|| Ok(StoreStatus { migrated: false, time: None })).service.readiness();
+    let readiness = world(|| Ok(StoreStatus { migrated: false, time: None })).service.maintenance.readiness();
     assert_eq!(
         (readiness.database, readiness.migrations, readiness.clock),
         (Check::Ok, Check::Failing, Check::Ok)
@@ -55,7 +59,8 @@ fn clocks_may_differ_by_five_seconds() {
     for (skew, expected) in [(5, Check::Ok), (6, Check::Failing)] {
         for now in [NOW + Duration::from_secs(skew), NOW - Duration::from_secs(skew)] {
             let time = Some(StoreTime { now, high_water_mark: UnixTime::EPOCH });
-            let readiness = world(move || Ok(StoreStatus { migrated: true, time })).service.readiness();
+            let readiness =
+                world(move || Ok(StoreStatus { migrated: true, time })).service.maintenance.readiness();
             assert_eq!(readiness.clock, expected, "{skew}");
         }
     }
@@ -79,11 +84,11 @@ fn world_that_writes(can_write: &Arc<AtomicBool>) -> World {
 fn writes_fail_with_the_first_failed_check() {
     let can_write = Arc::new(AtomicBool::new(true));
     let world = world_that_writes(&can_write);
-    assert_eq!(world.service.check_writes().unwrap(), Check::Ok);
-    assert!(world.service.readiness().is_ready());
+    assert_eq!(world.service.maintenance.check_writes().unwrap(), Check::Ok);
+    assert!(world.service.maintenance.readiness().is_ready());
     can_write.store(false, Ordering::SeqCst);
-    world.service.check_writes().unwrap_err();
-    let readiness = world.service.readiness();
+    world.service.maintenance.check_writes().unwrap_err();
+    let readiness = world.service.maintenance.readiness();
     assert!(!readiness.is_ready());
     assert_eq!((readiness.writes, readiness.database), (Check::Failing, Check::Ok));
 }
@@ -92,26 +97,26 @@ fn writes_fail_with_the_first_failed_check() {
 fn writes_pass_again_after_they_have_settled() {
     let can_write = Arc::new(AtomicBool::new(false));
     let world = world_that_writes(&can_write);
-    world.service.check_writes().unwrap_err();
+    world.service.maintenance.check_writes().unwrap_err();
     can_write.store(true, Ordering::SeqCst);
     for _ in 1..WRITES_SETTLE_WITHIN.as_secs() {
         world.wait(1);
-        assert_eq!(world.service.check_writes().unwrap(), Check::Failing);
-        assert_eq!(world.service.readiness().writes, Check::Failing);
+        assert_eq!(world.service.maintenance.check_writes().unwrap(), Check::Failing);
+        assert_eq!(world.service.maintenance.readiness().writes, Check::Failing);
     }
     world.wait(1);
-    assert_eq!(world.service.check_writes().unwrap(), Check::Ok);
-    assert_eq!(world.service.readiness().writes, Check::Ok);
+    assert_eq!(world.service.maintenance.check_writes().unwrap(), Check::Ok);
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
 }
 
 #[test]
 fn writes_fail_while_no_check_ends() {
     let world = world_that_writes(&Arc::new(AtomicBool::new(true)));
-    world.service.check_writes().unwrap();
+    world.service.maintenance.check_writes().unwrap();
     world.wait(WRITES_STALE_AFTER.as_secs() - 1);
-    assert_eq!(world.service.readiness().writes, Check::Ok);
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
     world.wait(1);
-    assert_eq!(world.service.readiness().writes, Check::Failing);
-    world.service.check_writes().unwrap();
-    assert_eq!(world.service.readiness().writes, Check::Ok);
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Failing);
+    world.service.maintenance.check_writes().unwrap();
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
 }

@@ -1,3 +1,4 @@
+use portcullis_domain::Unavailable;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use portcullis_testkit::{FaultyStore, PlainRefreshTokens};
 use super::{World, broken_store, client, mock_sessions};
 
 fn refresh(world: &World, tokens: &TokenSet) -> Result<TokenSet, RefreshError> {
-    world.service.refresh(&tokens.refresh, &client())
+    world.service.auth.refresh(&tokens.refresh, &client())
 }
 
 #[test]
@@ -24,8 +25,8 @@ fn a_refresh_gives_the_next_tokens_of_the_session() {
     assert_eq!(second.session, first.session);
     assert_ne!(second.refresh.expose(), first.refresh.expose());
     assert_ne!(second.access.expose(), first.access.expose());
-    world.service.sync().unwrap();
-    assert!(matches!(world.service.authenticate(second.access.expose()), Authentication::Live(_)));
+    world.service.maintenance.sync().unwrap();
+    assert!(matches!(world.service.auth.authenticate(second.access.expose()), Authentication::Live(_)));
     assert_eq!(world.events().len(), 2, "successful refreshes are no events");
 }
 
@@ -64,7 +65,7 @@ fn a_copy_used_after_the_grace_ends_the_session() {
     let result = refresh(&world, &stolen);
     assert!(matches!(result, Err(RefreshError::Reused)), "{result:?}");
     assert!(matches!(refresh(&world, &newest), Err(RefreshError::Invalid)), "for the thief and the owner");
-    let verdict = world.service.authenticate(newest.access.expose());
+    let verdict = world.service.auth.authenticate(newest.access.expose());
     assert!(matches!(verdict, Authentication::Refused), "at once on this instance: {verdict:?}");
     let event = world.store.events().pop().unwrap();
     assert_eq!(
@@ -114,7 +115,7 @@ fn no_access_token_outlives_its_session() {
             tokens = refresh(&world, &tokens).unwrap();
         }
     }
-    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    assert!(matches!(world.service.auth.authenticate(tokens.access.expose()), Authentication::Refused));
     assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Invalid)));
 }
 
@@ -148,7 +149,7 @@ fn a_token_that_is_not_ours_never_reaches_the_store() {
     let session = portcullis_domain::id::SessionId::new(world.now(), &*super::random());
     let claims = RefreshClaims { session, generation: Generation::FIRST };
     for forged in [PlainRefreshTokens::new("other key").issue(claims), RefreshToken::new(String::new())] {
-        let result = world.service.refresh(&forged, &client());
+        let result = world.service.auth.refresh(&forged, &client());
         assert!(matches!(result, Err(RefreshError::Invalid)), "{result:?}");
     }
 }
@@ -159,7 +160,7 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
     world.register("alice");
     let tokens = world.login("alice");
     let ahead = RefreshClaims { session: tokens.session, generation: Generation::new(5) };
-    let result = world.service.refresh(&PlainRefreshTokens::new("fake").issue(ahead), &client());
+    let result = world.service.auth.refresh(&PlainRefreshTokens::new("fake").issue(ahead), &client());
     assert!(matches!(result, Err(RefreshError::Ahead)), "{result:?}");
     assert!(refresh(&world, &tokens).is_ok());
 }
@@ -174,5 +175,5 @@ fn a_store_that_fails_is_reported_as_such() {
     });
     world.register("alice");
     let tokens = world.login("alice");
-    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Store(_))));
+    assert!(matches!(refresh(&world, &tokens), Err(RefreshError::Unavailable(Unavailable::Store(_)))));
 }

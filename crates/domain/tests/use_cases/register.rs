@@ -1,3 +1,4 @@
+use portcullis_domain::Unavailable;
 use std::sync::Arc;
 
 use portcullis_domain::AuthConfig;
@@ -9,7 +10,7 @@ use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::PASSWORD;
 
-use super::{World, broken_store, client, registration};
+use super::{World, broken_store, client, operator, registration};
 
 #[test]
 fn a_new_user_is_stored_with_its_event() {
@@ -36,7 +37,7 @@ fn a_new_user_is_stored_with_its_event() {
 #[test]
 fn every_problem_of_name_and_password_is_reported_at_once() {
     let world = World::new();
-    let result = world.service.register(&registration("-é", "é"), &client());
+    let result = world.service.auth.register(&registration("-é", "é"), &client());
     let Err(RegisterError::Rejected(rejections)) = result else { panic!("{result:?}") };
     let expected = Rejections {
         username: vec![
@@ -60,7 +61,7 @@ fn every_problem_of_name_and_password_is_reported_at_once() {
 fn a_taken_name_is_refused_in_any_case() {
     let world = World::new();
     world.register("Alice");
-    let result = world.service.register(&registration("aLICE", PASSWORD), &client());
+    let result = world.service.auth.register(&registration("aLICE", PASSWORD), &client());
     assert!(matches!(result, Err(RegisterError::UsernameTaken)), "{result:?}");
 }
 
@@ -68,13 +69,13 @@ fn a_taken_name_is_refused_in_any_case() {
 fn closed_registration_is_closed_but_for_the_operator() {
     let world =
         World::with(AuthConfig { registration_enabled: false, ..AuthConfig::default() }, |ports| ports);
-    let result = world.service.register(&registration("alice", PASSWORD), &client());
+    let result = world.service.auth.register(&registration("alice", PASSWORD), &client());
     assert!(matches!(result, Err(RegisterError::Closed)), "{result:?}");
     assert!(
-        world.service.add_user(&registration("admin", PASSWORD), &client()).is_ok(),
+        world.service.admin.add_user(&operator(), &registration("admin", PASSWORD)).is_ok(),
         "also a reserved name"
     );
-    let result = world.service.add_user(&registration("bob", "short"), &client());
+    let result = world.service.admin.add_user(&operator(), &registration("bob", "short"));
     assert!(matches!(result, Err(RegisterError::Rejected(_))), "the policy is for everybody: {result:?}");
 }
 
@@ -85,6 +86,6 @@ fn a_store_that_fails_is_reported_as_such() {
     let world = World::with(AuthConfig::default(), |ports| {
         FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store })
     });
-    let result = world.service.register(&registration("alice", PASSWORD), &client());
-    assert!(matches!(result, Err(RegisterError::Store(_))), "{result:?}");
+    let result = world.service.auth.register(&registration("alice", PASSWORD), &client());
+    assert!(matches!(result, Err(RegisterError::Unavailable(Unavailable::Store(_)))), "{result:?}");
 }

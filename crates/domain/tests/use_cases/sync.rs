@@ -8,19 +8,19 @@ use portcullis_domain::maintenance::{Check, ClockNotTrusted, SyncError};
 use portcullis_domain::ports::StoreHealth;
 use portcullis_domain::session::{LoginError, LogoutToken, MockSessionStore, RefreshError, SessionChanges};
 use portcullis_domain::token::{Authentication, RefreshToken, TokenSet};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
-use portcullis_testkit::fixtures::{self, NOW, PASSWORD};
+use portcullis_domain::{AuthConfig, Ports, Unavailable};
+use portcullis_testkit::fixtures::{NOW, PASSWORD};
 use portcullis_testkit::{FaultyStore, FixedClock, MemoryStore};
 use uuid::Uuid;
 
-use super::{World, assert_refused, broken_store, client};
+use super::{Services, World, assert_refused, broken_store, client, operator};
 
-fn authenticate(service: &AuthService, tokens: &TokenSet) -> Authentication {
-    service.authenticate(tokens.access.expose())
+fn authenticate(service: &Services, tokens: &TokenSet) -> Authentication {
+    service.auth.authenticate(tokens.access.expose())
 }
 
-fn login(service: &AuthService) -> Result<TokenSet, LoginError> {
-    service.login(&fixtures::credentials("alice", PASSWORD), &client())
+fn login(service: &Services) -> Result<TokenSet, LoginError> {
+    service.log_in("alice", PASSWORD)
 }
 
 fn by_refresh(tokens: &TokenSet) -> LogoutToken {
@@ -28,9 +28,9 @@ fn by_refresh(tokens: &TokenSet) -> LogoutToken {
 }
 
 /// Another instance, by a clock of its own.
-fn instance(store: &Arc<MemoryStore>, clock: &Arc<FixedClock>) -> AuthService {
+fn instance(store: &Arc<MemoryStore>, clock: &Arc<FixedClock>) -> Services {
     let ports = Ports { clock: clock.clone(), ..portcullis_testkit::ports_over(store) };
-    AuthService::new(ports, AuthConfig::default())
+    Services::new(ports, AuthConfig::default())
 }
 
 #[test]
@@ -41,15 +41,21 @@ fn before_the_first_look_nothing_is_given_out_or_accepted() {
     let fresh = world.other_instance();
     let work = world.hasher.work();
     assert!(matches!(authenticate(&fresh, &tokens), Authentication::NotReady));
-    assert!(matches!(login(&fresh), Err(LoginError::Clock(ClockNotTrusted::NotSet))));
-    let refreshed = fresh.refresh(&tokens.refresh, &client());
-    assert!(matches!(refreshed, Err(RefreshError::Clock(ClockNotTrusted::NotSet))), "{refreshed:?}");
+    assert!(matches!(
+        login(&fresh),
+        Err(LoginError::Unavailable(Unavailable::Clock(ClockNotTrusted::NotSet)))
+    ));
+    let refreshed = fresh.auth.refresh(&tokens.refresh, &client());
+    assert!(
+        matches!(refreshed, Err(RefreshError::Unavailable(Unavailable::Clock(ClockNotTrusted::NotSet)))),
+        "{refreshed:?}"
+    );
     assert_eq!(world.hasher.work(), work, "nothing is hashed in vain");
-    assert_eq!(world.service.sessions(&world.live(&tokens)).unwrap()[0].newest.at, NOW, "nor rotated");
+    assert_eq!(world.service.sessions.list(&world.live(&tokens)).unwrap()[0].newest.at, NOW, "nor rotated");
 
-    fresh.sync().unwrap();
+    fresh.maintenance.sync().unwrap();
     assert!(matches!(authenticate(&fresh, &tokens), Authentication::Live(_)));
-    assert!(fresh.refresh(&tokens.refresh, &client()).is_ok());
+    assert!(fresh.auth.refresh(&tokens.refresh, &client()).is_ok());
 }
 
 #[test]
@@ -57,10 +63,10 @@ fn the_first_look_goes_back_as_far_as_any_token_may_live() {
     let world = World::new();
     world.register("alice");
     let tokens = world.login("alice");
-    world.service.end_sessions_of("alice").unwrap();
+    world.service.admin.end_sessions_of(&operator(), "alice").unwrap();
     world.wait(14 * 60);
     let fresh = world.other_instance();
-    fresh.sync().unwrap();
+    fresh.maintenance.sync().unwrap();
     assert_refused(&fresh, &tokens);
 }
 
@@ -74,21 +80,27 @@ fn a_clock_that_is_a_minute_off_gives_out_nothing_but_verifies() {
         world.register("alice");
         let tokens = world.login("alice");
         let ended = world.login("alice");
-        world.other_instance().logout(&by_refresh(&ended), LogoutScope::Current, &client()).unwrap();
+        world.other_instance().auth.logout(&by_refresh(&ended), LogoutScope::Current, &client()).unwrap();
         world.store.set_time(store);
-        let result = world.service.sync();
+        let result = world.service.maintenance.sync();
         assert!(matches!(result, Err(SyncError::Clock(off)) if off == far_off), "{result:?}");
         let result = login(&world.service);
-        assert!(matches!(result, Err(LoginError::Clock(off)) if off == far_off), "{result:?}");
-        let result = world.service.refresh(&tokens.refresh, &client());
-        assert!(matches!(result, Err(RefreshError::Clock(off)) if off == far_off), "{result:?}");
-        assert_eq!(world.service.readiness().clock, Check::Failing);
+        assert!(
+            matches!(result, Err(LoginError::Unavailable(Unavailable::Clock(off))) if off == far_off),
+            "{result:?}"
+        );
+        let result = world.service.auth.refresh(&tokens.refresh, &client());
+        assert!(
+            matches!(result, Err(RefreshError::Unavailable(Unavailable::Clock(off))) if off == far_off),
+            "{result:?}"
+        );
+        assert_eq!(world.service.maintenance.readiness().clock, Check::Failing);
         assert!(matches!(authenticate(&world.service, &tokens), Authentication::Live(_)));
         assert_refused(&world.service, &ended);
 
         world.store.set_time(NOW + Duration::from_mins(1));
-        world.service.sync().unwrap();
-        assert!(world.service.refresh(&tokens.refresh, &client()).is_ok(), "up to a minute is bearable");
+        world.service.maintenance.sync().unwrap();
+        assert!(world.service.auth.refresh(&tokens.refresh, &client()).is_ok(), "up to a minute is bearable");
     }
 }
 
@@ -98,8 +110,8 @@ fn marked_an_hour_ahead() -> Arc<MemoryStore> {
     let ahead = NOW + Duration::from_hours(1);
     store.set_time(ahead);
     let service = instance(&store, &Arc::new(FixedClock::at(ahead)));
-    service.sync().unwrap();
-    service.purger().step().unwrap();
+    service.maintenance.sync().unwrap();
+    service.maintenance.purger().step().unwrap();
     assert_eq!(store.check().unwrap().time.unwrap().high_water_mark, ahead);
     store
 }
@@ -110,16 +122,16 @@ fn an_instance_does_not_start_with_a_mark_that_lies_in_the_future() {
     let service = instance(&store, &Arc::new(FixedClock::at(NOW)));
     store.set_time(NOW);
     for _ in 0..2 {
-        let result = service.sync();
+        let result = service.maintenance.sync();
         let expected = ClockNotTrusted::Ahead(3_630);
         assert!(matches!(result, Err(SyncError::Clock(off)) if off == expected), "{result:?}");
-        assert!(matches!(login(&service), Err(LoginError::Clock(_))));
-        assert_eq!(service.readiness().revocations, Check::Failing);
+        assert!(matches!(login(&service), Err(LoginError::Unavailable(Unavailable::Clock(_)))));
+        assert_eq!(service.maintenance.readiness().revocations, Check::Failing);
     }
 
     store.set_time(NOW + Duration::from_hours(1));
-    service.sync().unwrap();
-    assert_eq!(service.readiness().revocations, Check::Ok);
+    service.maintenance.sync().unwrap();
+    assert_eq!(service.maintenance.readiness().revocations, Check::Ok);
 }
 
 #[test]
@@ -130,18 +142,21 @@ fn no_expired_session_comes_back_when_the_clock_is_set_back_across_a_restart() {
     let tokens = world.login("alice");
     world.clock.advance(Duration::from_hours(24 * 30));
     world.store.set_time(world.now());
-    world.service.sync().unwrap();
-    world.service.purger().step().unwrap();
-    assert!(matches!(world.service.refresh(&tokens.refresh, &client()), Err(RefreshError::Invalid)));
+    world.service.maintenance.sync().unwrap();
+    world.service.maintenance.purger().step().unwrap();
+    assert!(matches!(world.service.auth.refresh(&tokens.refresh, &client()), Err(RefreshError::Invalid)));
 
     // An hour back it would be live again, and so would its access token at the hour of the login.
     for back in [NOW, world.now() - Duration::from_hours(1), world.now() - Duration::from_secs(30)] {
         world.store.set_time(back);
         let restarted = instance(&world.store, &Arc::new(FixedClock::at(back)));
-        let _may_be_refused = restarted.sync();
+        let _may_be_refused = restarted.maintenance.sync();
         assert!(!matches!(authenticate(&restarted, &tokens), Authentication::Live(_)));
-        let result = restarted.refresh(&tokens.refresh, &client());
-        assert!(matches!(result, Err(RefreshError::Invalid | RefreshError::Clock(_))), "{result:?}");
+        let result = restarted.auth.refresh(&tokens.refresh, &client());
+        assert!(
+            matches!(result, Err(RefreshError::Invalid | RefreshError::Unavailable(Unavailable::Clock(_)))),
+            "{result:?}"
+        );
     }
 }
 
@@ -155,17 +170,17 @@ fn what_expired_after_the_newest_mark_does_not_revive_when_its_time_comes_round(
     let tokens = world.login("alice");
     world.clock.advance(Duration::from_secs(15 * 60 - 20));
     world.store.set_time(world.now());
-    world.service.sync().unwrap();
-    world.service.purger().step().unwrap();
+    world.service.maintenance.sync().unwrap();
+    world.service.maintenance.purger().step().unwrap();
     world.clock.advance(Duration::from_secs(25));
-    assert!(matches!(world.service.authenticate(tokens.access.expose()), Authentication::Refused));
+    assert!(matches!(world.service.auth.authenticate(tokens.access.expose()), Authentication::Refused));
 
     let back = Arc::new(FixedClock::at(world.now() - Duration::from_hours(1)));
     let restarted = instance(&world.store, &back);
     let set_back = world.now() - Duration::from_hours(1);
     for second in 0..3_700 {
         world.store.set_time(set_back + Duration::from_secs(second));
-        let _may_be_refused = restarted.sync();
+        let _may_be_refused = restarted.maintenance.sync();
         assert!(!matches!(authenticate(&restarted, &tokens), Authentication::Live(_)));
         back.advance(Duration::from_secs(1));
     }
@@ -187,17 +202,17 @@ fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
     });
     let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
     let ports = FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store });
-    let service = AuthService::new(ports, AuthConfig::default());
-    service.sync().unwrap();
+    let service = Services::new(ports, AuthConfig::default());
+    service.maintenance.sync().unwrap();
     is_broken.store(true, Ordering::SeqCst);
     world.wait(5);
-    assert!(matches!(service.sync(), Err(SyncError::Store(_))));
+    assert!(matches!(service.maintenance.sync(), Err(SyncError::Store(_))));
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
     world.clock.advance(Duration::from_micros(1));
     assert!(matches!(authenticate(&service, &tokens), Authentication::NeedsLookup(_)));
 
     is_broken.store(false, Ordering::SeqCst);
-    service.sync().unwrap();
+    service.maintenance.sync().unwrap();
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
 }
 
@@ -218,15 +233,15 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
     });
     let ports = Ports { clock: world.clock.clone(), ..portcullis_testkit::ports_over(&world.store) };
     let ports = FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store });
-    let service = AuthService::new(ports, AuthConfig::default());
+    let service = Services::new(ports, AuthConfig::default());
     for _ in 0..3 {
-        service.sync().unwrap();
+        service.maintenance.sync().unwrap();
         assert!(matches!(authenticate(&service, &tokens), Authentication::NeedsLookup(_)));
-        assert_eq!(service.readiness().revocations, Check::Failing);
+        assert_eq!(service.maintenance.readiness().revocations, Check::Failing);
         world.wait(9);
     }
     is_too_much.store(false, Ordering::SeqCst);
     world.wait(3);
-    service.sync().unwrap();
+    service.maintenance.sync().unwrap();
     assert!(matches!(authenticate(&service, &tokens), Authentication::Live(_)));
 }

@@ -14,11 +14,11 @@ use portcullis_domain::password::{
 use portcullis_domain::session::LoginError;
 use portcullis_domain::throttle::{FORGOTTEN_AFTER, KNOWN_FOR, SCHEDULE};
 use portcullis_domain::token::TokenSet;
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, Ports, Throttled, Unavailable};
 use portcullis_testkit::PlainHasher;
 use portcullis_testkit::fixtures::{self, PASSWORD};
 
-use super::{World, client, password};
+use super::{Services, World, client, password, tokens_of};
 
 const WRONG: &str = "Wr0ng-password";
 const NEW: &str = "An0ther-horse battery";
@@ -28,21 +28,14 @@ fn from(address: &str) -> ClientInfo {
     ClientInfo::new(address.parse().ok(), None)
 }
 
-fn log_in(
-    service: &AuthService,
-    address: &str,
-    username: &str,
-    password: &str,
-) -> Result<TokenSet, LoginError> {
+fn log_in(service: &Services, address: &str, username: &str, password: &str) -> Result<TokenSet, LoginError> {
     let (credentials, client) = (fixtures::credentials(username, password), from(address));
-    let may = service.may_log_in(&credentials, &client);
-    let result = service.login(&credentials, &client);
+    let may = service.auth.may_log_in(&credentials, &client);
+    let result = service.auth.login(&credentials, &client).map(tokens_of);
     // Whoever asks first learns what the login would say.
     match (&may, &result) {
-        (Err(LoginError::Throttled { wait: told }), Err(LoginError::Throttled { wait })) => {
-            assert_eq!(told, wait);
-        }
-        (Ok(_network), result) => assert!(!matches!(result, Err(LoginError::Throttled { .. })), "{result:?}"),
+        (Err(LoginError::Throttled(told)), Err(LoginError::Throttled(refused))) => assert_eq!(told, refused),
+        (Ok(_network), result) => assert!(!matches!(result, Err(LoginError::Throttled(_))), "{result:?}"),
         other => panic!("{other:?}"),
     }
     result
@@ -51,7 +44,7 @@ fn log_in(
 /// The wait that an attempt was told of; `None` where the password was looked at.
 fn wait_of<T: std::fmt::Debug>(result: &Result<T, LoginError>) -> Option<Duration> {
     match result {
-        Err(LoginError::Throttled { wait }) => Some(*wait),
+        Err(LoginError::Throttled(Throttled { retry_after })) => Some(*retry_after),
         Err(LoginError::InvalidCredentials) => None,
         other => panic!("{other:?}"),
     }
@@ -77,7 +70,7 @@ fn a_thousand_guesses_in_a_day_are_at_most_a_hundred_hashes_however_the_name_is_
             0 => world.service.clone(),
             _ => {
                 let other = world.other_instance_with(Arc::clone(&world.hasher) as _);
-                other.sync().unwrap();
+                other.maintenance.sync().unwrap();
                 other
             }
         };
@@ -123,7 +116,7 @@ fn who_has_to_wait_is_told_how_long_and_nothing_is_hashed() {
     for password in [WRONG, PASSWORD] {
         let result = log_in(&world.service, ELSEWHERE, "alice", password);
         assert!(
-            matches!(result, Err(LoginError::Throttled { wait }) if wait == SCHEDULE.first_wait),
+            matches!(result, Err(LoginError::Throttled(Throttled { retry_after: wait })) if wait == SCHEDULE.first_wait),
             "{result:?}"
         );
     }
@@ -220,7 +213,7 @@ fn network_is_known_only_to_accounts_logged_in_there() {
     world.register("bob");
     let status = |name: &str, address: &str| {
         let credentials = fixtures::credentials(name, WRONG);
-        world.service.may_log_in(&credentials, &from(address)).unwrap()
+        world.service.auth.may_log_in(&credentials, &from(address)).unwrap()
     };
     assert_eq!(status("alice", "192.0.2.1"), NetworkStatus::Unknown, "before the first login");
     log_in(&world.service, "192.0.2.1", "alice", WRONG).unwrap_err();
@@ -255,9 +248,9 @@ fn every_way_to_try_a_password_is_one_way() {
     let bearer = world.live(&tokens);
     let change = |current| {
         let form = PasswordChange { current: password(current), new: password(NEW) };
-        world.service.change_password(&bearer, &form, &from(ELSEWHERE))
+        world.service.account.change_password(&bearer, &form, &from(ELSEWHERE))
     };
-    let delete = |current| world.service.delete_account(&bearer, &password(current), &from(ELSEWHERE));
+    let delete = |current| world.service.account.delete(&bearer, &password(current), &from(ELSEWHERE));
     for _ in 0..2 {
         assert!(matches!(change(WRONG), Err(ChangePasswordError::Incorrect)));
         assert!(matches!(delete(WRONG), Err(DeleteAccountError::Incorrect)));
@@ -267,12 +260,18 @@ fn every_way_to_try_a_password_is_one_way() {
     let first = SCHEDULE.first_wait;
     assert_eq!(wait_of(&log_in(&world.service, ELSEWHERE, "alice", PASSWORD)), Some(first));
     let changed = change(PASSWORD);
-    assert!(matches!(changed, Err(ChangePasswordError::Throttled { wait }) if wait == first), "{changed:?}");
+    assert!(
+        matches!(changed, Err(ChangePasswordError::Throttled(Throttled { retry_after: wait })) if wait == first),
+        "{changed:?}"
+    );
     let deleted = delete(PASSWORD);
-    assert!(matches!(deleted, Err(DeleteAccountError::Throttled { wait }) if wait == first), "{deleted:?}");
+    assert!(
+        matches!(deleted, Err(DeleteAccountError::Throttled(Throttled { retry_after: wait })) if wait == first),
+        "{deleted:?}"
+    );
     assert_eq!(world.hasher.work(), work);
     // A session is no guess.
-    assert!(world.service.refresh(&tokens.refresh, &client()).is_ok());
+    assert!(world.service.auth.refresh(&tokens.refresh, &client()).is_ok());
 
     world.wait(1);
     let tokens = change(PASSWORD).unwrap();
@@ -280,7 +279,7 @@ fn every_way_to_try_a_password_is_one_way() {
     use_up(&world, ELSEWHERE, "alice");
     let bearer = world.live(&tokens);
     world.wait(1);
-    world.service.delete_account(&bearer, &password(NEW), &from(ELSEWHERE)).unwrap();
+    world.service.account.delete(&bearer, &password(NEW), &from(ELSEWHERE)).unwrap();
     assert_eq!(world.count(EventKind::ThrottlingEnded { attempts: SCHEDULE.free }), 2);
     use_up(&world, ELSEWHERE, "alice");
 }
@@ -292,7 +291,7 @@ fn what_no_password_can_be_is_no_attempt() {
     let bearer = world.live(&world.login("alice"));
     let rows = world.store.counter_rows();
     for _ in 0..10 {
-        let result = world.service.delete_account(&bearer, &password("a\0b"), &from(ELSEWHERE));
+        let result = world.service.account.delete(&bearer, &password("a\0b"), &from(ELSEWHERE));
         assert!(matches!(result, Err(DeleteAccountError::Incorrect)), "{result:?}");
         assert!(world.try_login("alice", &"x".repeat(300)).is_err());
     }
@@ -309,7 +308,10 @@ fn an_attempt_that_came_to_nothing_stays_counted() {
     world.register("alice");
     for _ in 0..SCHEDULE.free {
         let result = log_in(&world.service, ELSEWHERE, "alice", PASSWORD);
-        assert!(matches!(result, Err(LoginError::Hash(HashError::Overloaded))), "{result:?}");
+        assert!(
+            matches!(result, Err(LoginError::Unavailable(Unavailable::Hash(HashError::Overloaded)))),
+            "{result:?}"
+        );
     }
     assert!(wait_of(&log_in(&world.service, ELSEWHERE, "alice", PASSWORD)).is_some());
 }
@@ -333,7 +335,7 @@ fn what_is_over_is_swept_out_with_an_event_of_what_ended() {
     use_up(&world, ELSEWHERE, "alice");
     log_in(&world.service, ELSEWHERE, "nobody", WRONG).unwrap_err();
     assert_eq!(world.store.counter_rows(), 3);
-    let mut purger = world.service.purger();
+    let mut purger = world.service.maintenance.purger();
     world.clock.advance(FORGOTTEN_AFTER);
     purger.step().unwrap();
     assert_eq!(world.store.counter_rows(), 2, "Alice's has to wait a second longer");
@@ -358,7 +360,7 @@ fn many_counters_are_swept_out_in_steps() {
         log_in(&world.service, ELSEWHERE, &format!("nobody-{n}"), WRONG).unwrap_err();
     }
     world.clock.advance(FORGOTTEN_AFTER);
-    let mut purger = world.service.purger();
+    let mut purger = world.service.maintenance.purger();
     assert_eq!(purger.step().unwrap(), portcullis_domain::maintenance::Purger::STEP);
     assert_eq!(world.store.counter_rows(), 3);
     assert_eq!(purger.step().unwrap(), portcullis_domain::maintenance::Purger::PAUSE);
@@ -379,13 +381,15 @@ fn every_path_to_a_password_or_a_token_is_listed() {
     };
     assert_eq!(callers_of("hasher.verify("), ["throttle/begin.rs"]);
     assert_eq!(callers_of("Admitted {"), ["throttle/begin.rs"]);
-    assert_eq!(callers_of("access_tokens.sign("), ["core.rs"]);
-    assert_eq!(callers_of("refresh_tokens.issue("), ["core.rs"]);
+    assert_eq!(callers_of("access_tokens.sign("), ["token/issue.rs"]);
+    assert_eq!(callers_of("refresh_tokens.issue("), ["token/issue.rs"]);
     // The first tokens of a session are for whoever the gate let in. The next ones are for the holder of the last, which
     // nobody guesses.
-    assert_eq!(callers_of("self.first_tokens("), ["password/change.rs", "session/login.rs"]);
-    assert_eq!(callers_of("self.issue("), ["core.rs", "session/refresh.rs"]);
-    assert_eq!(callers_of("self.verify("), ["password/change.rs", "session/login.rs"]);
+    assert_eq!(callers_of(".first_tokens("), ["password/change.rs", "session/login.rs"]);
+    assert_eq!(callers_of("core.issue("), ["session/refresh.rs"]);
+    assert_eq!(callers_of("self.issue("), ["token/issue.rs"]);
+    assert_eq!(callers_of("core.verify("), ["session/login.rs"]);
+    assert_eq!(callers_of("self.verify("), ["password/reauthenticate.rs"]);
 }
 
 /// Returns the Rust files under a folder, sorted.

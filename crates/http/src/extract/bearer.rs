@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, dev};
+use portcullis_domain::AuthService;
 use portcullis_domain::token::{AccessToken, Authentication, VerifiedClaims};
 
 use crate::api::Api;
@@ -36,7 +37,12 @@ impl FromRequest for Bearer {
                 Authentication::NeedsLookup(claims) => {
                     let api = Data::clone(api);
                     return Verdict::Asked(Box::pin(async move {
-                        Ok(Self(api.blocking(Pool::Data, move |auth| auth.confirm_session(claims)).await??))
+                        Ok(Self(
+                            api.blocking(Pool::Data, move |core| {
+                                AuthService::new(core).confirm_session(claims)
+                            })
+                            .await??,
+                        ))
                     }));
                 }
             },

@@ -14,6 +14,7 @@ use portcullis_domain::password::{ChangePasswordError, HashError};
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{EndSessionError, LoginError, LogoutError, RefreshError};
 use portcullis_domain::token::{ConfirmSessionError, SignError};
+use portcullis_domain::{Throttled, Unavailable};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -145,6 +146,23 @@ impl From<ClockNotTrusted> for Problem {
     }
 }
 
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Store(error) => error.into(),
+            Unavailable::Hash(error) => error.into(),
+            Unavailable::Clock(error) => error.into(),
+            Unavailable::Sign(error) => error.into(),
+        }
+    }
+}
+
+impl From<Throttled> for Problem {
+    fn from(Throttled { retry_after }: Throttled) -> Self {
+        Self::rate_limited(retry_after)
+    }
+}
+
 impl From<BlockingError> for Problem {
     fn from(error: BlockingError) -> Self {
         match error {
@@ -166,8 +184,7 @@ impl From<RegisterError> for Problem {
             RegisterError::Closed => ProblemCode::RegistrationClosed.into(),
             RegisterError::Rejected(rejections) => rejections.into(),
             RegisterError::UsernameTaken => ProblemCode::UsernameTaken.into(),
-            RegisterError::Store(error) => error.into(),
-            RegisterError::Hash(error) => error.into(),
+            RegisterError::Unavailable(error) => error.into(),
         }
     }
 }
@@ -177,11 +194,8 @@ impl From<LoginError> for Problem {
         match error {
             LoginError::Rejected(rejections) => rejections.into(),
             LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
-            LoginError::Throttled { wait } => Self::rate_limited(wait),
-            LoginError::Store(error) => error.into(),
-            LoginError::Hash(error) => error.into(),
-            LoginError::Clock(error) => error.into(),
-            LoginError::Sign(error) => error.into(),
+            LoginError::Throttled(error) => error.into(),
+            LoginError::Unavailable(error) => error.into(),
         }
     }
 }
@@ -192,9 +206,7 @@ impl From<RefreshError> for Problem {
             RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
             RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
             RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
-            RefreshError::Store(error) => error.into(),
-            RefreshError::Clock(error) => error.into(),
-            RefreshError::Sign(error) => error.into(),
+            RefreshError::Unavailable(error) => error.into(),
         }
     }
 }
@@ -247,19 +259,11 @@ impl From<ChangePasswordError> for Problem {
         match error {
             ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
             ChangePasswordError::Incorrect => incorrect_password(),
-            ChangePasswordError::Throttled { wait } => Self::rate_limited(wait),
+            ChangePasswordError::Throttled(error) => error.into(),
             ChangePasswordError::Rejected(violations) => {
                 Self::invalid(of_password("#/new_password", &violations).collect())
             }
-            ChangePasswordError::Unchanged => Self::invalid(vec![Violation::new(
-                "#/new_password",
-                ViolationCode::Unchanged,
-                "must differ from the current password",
-            )]),
-            ChangePasswordError::Store(error) => error.into(),
-            ChangePasswordError::Hash(error) => error.into(),
-            ChangePasswordError::Clock(error) => error.into(),
-            ChangePasswordError::Sign(error) => error.into(),
+            ChangePasswordError::Unavailable(error) => error.into(),
         }
     }
 }
@@ -269,9 +273,8 @@ impl From<DeleteAccountError> for Problem {
         match error {
             DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
             DeleteAccountError::Incorrect => incorrect_password(),
-            DeleteAccountError::Throttled { wait } => Self::rate_limited(wait),
-            DeleteAccountError::Store(error) => error.into(),
-            DeleteAccountError::Hash(error) => error.into(),
+            DeleteAccountError::Throttled(error) => error.into(),
+            DeleteAccountError::Unavailable(error) => error.into(),
         }
     }
 }

@@ -118,6 +118,7 @@ impl From<&PasswordViolation> for ViolationCode {
             PasswordViolation::ContainsUsername => Self::ContainsUsername,
             PasswordViolation::Common => Self::Common,
             PasswordViolation::InvalidCharacter => Self::InvalidCharacter,
+            PasswordViolation::Unchanged => Self::Unchanged,
         }
     }
 }

@@ -247,10 +247,10 @@ async fn no_token_is_given_out_before_the_clock_is_set_or_while_it_is_far_off() 
     let tokens = TestApp::new().await.alice().await;
     check(&app, &tokens).await;
 
-    app.auth.sync().unwrap();
+    app.maintenance.sync().unwrap();
     let tokens = app.login("alice", PASSWORD).await.tokens();
     app.store.set_time(NOW + Duration::from_secs(61));
-    let result = app.auth.sync();
+    let result = app.maintenance.sync();
     assert!(matches!(result, Err(SyncError::Clock(ClockNotTrusted::Behind(61)))), "{result:?}");
     check(&app, &tokens).await;
     let change = app.change_password(&tokens.access, PASSWORD, "An0ther-horse battery").await;

@@ -52,7 +52,7 @@ async fn refusals_carry_no_gateway_headers() {
     let app = TestApp::new().await;
     let tokens = app.alice().await;
     app.wait(16 * 60);
-    app.auth.sync().unwrap();
+    app.maintenance.sync().unwrap();
     for answer in [
         app.get("/protected").await,
         app.get_as("/protected", "x").await,
@@ -185,7 +185,7 @@ async fn an_instance_that_knows_nothing_yet_is_not_ready() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     app.get_as("/protected", "x").await.check_problem(ProblemCode::InvalidToken);
 
-    app.auth.sync().unwrap();
+    app.maintenance.sync().unwrap();
     assert_eq!(app.get_as("/protected", &tokens.access).await.status, 200);
 }
 

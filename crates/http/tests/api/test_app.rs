@@ -1,6 +1,7 @@
 //! A service to send requests to, and what comes back. Every answer is checked against the rules that hold for all, and
 //! against the OpenAPI document.
 
+use portcullis_domain::maintenance::Maintenance;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use actix_web::dev::Service;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
-use portcullis_domain::{AuthConfig, AuthService, Ports};
+use portcullis_domain::{AuthConfig, Core, Ports};
 use portcullis_http::{Api, HttpConfig, LimitsConfig, ProblemCode};
 use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
@@ -50,15 +51,15 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        let auth = AuthService::new(self.ports.clone(), self.rules.clone());
+        let core = Core::new(self.ports.clone(), self.rules.clone());
+        let maintenance = Maintenance::new(&core);
         if self.knows_revocations {
-            auth.sync().unwrap();
+            maintenance.sync().unwrap();
         }
         // `/ready` reports the outcome.
-        let _checked = auth.check_writes();
-        let (clock, random) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.random));
+        let _checked = maintenance.check_writes();
         let is_https = self.config.public_url.starts_with("https");
-        let api = Arc::new(Api::new(auth.clone(), self.config.clone(), clock, random).unwrap());
+        let api = Arc::new(Api::new(&core, self.config.clone()).unwrap());
         let service = Rc::new(init_service(portcullis_http::app(&api)).await);
         let call: Call = Box::new(move |request| {
             let service = Rc::clone(&service);
@@ -78,7 +79,7 @@ impl Setup {
             })
         });
         let Self { store, clock, hasher, ports, .. } = self;
-        TestApp { call, api, auth, ports, store, clock, hasher, is_https }
+        TestApp { call, api, maintenance, ports, store, clock, hasher, is_https }
     }
 }
 
@@ -88,7 +89,7 @@ type Call = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>;
 pub(crate) struct TestApp {
     call: Call,
     pub(crate) api: Arc<Api>,
-    pub(crate) auth: AuthService,
+    pub(crate) maintenance: Maintenance,
     pub(crate) ports: Ports,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<FixedClock>,

@@ -1,5 +1,6 @@
 use anyhow::Context as _;
 use clap::Subcommand;
+use portcullis_domain::admin::Authority;
 
 use crate::bootstrap::{self, Purpose};
 use crate::cli_error::CliError;
@@ -28,8 +29,8 @@ pub(crate) fn run(command: &SessionsCommand, settings: &Settings) -> Result<(), 
 
 /// Ends all sessions of everybody.
 fn end_all(settings: &Settings, yes: bool) -> Result<(), CliError> {
-    let service = bootstrap::for_command(settings, Purpose::Change)?;
+    let admin = bootstrap::for_command(settings, Purpose::Change)?;
     confirm("End all sessions of everybody?", yes)?;
-    service.end_all_sessions().context("cannot end the sessions")?;
+    admin.end_all_sessions(&Authority::operator()).context("cannot end the sessions")?;
     print(["every session ended; running instances refuse their tokens within a second"])
 }

@@ -4,8 +4,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use portcullis_adapters::db::UnusableHash;
 use portcullis_domain::account::{RegisterError, Registration};
-use portcullis_domain::admin::SetPasswordError;
-use portcullis_domain::client::ClientInfo;
+use portcullis_domain::admin::{Authority, SetPasswordError};
 use portcullis_domain::session::Session;
 
 use crate::bootstrap::{self, Purpose, unprepared};
@@ -71,9 +70,9 @@ pub(crate) fn run(command: &UserCommand, settings: &Settings) -> Result<(), CliE
 
 /// Adds a user, also while registration is closed and under a reserved name.
 fn add(settings: &Settings, username: String) -> Result<(), CliError> {
-    let service = bootstrap::for_command(settings, Purpose::Create)?;
+    let admin = bootstrap::for_command(settings, Purpose::Create)?;
     let form = Registration { username, password: read_password()? };
-    match service.add_user(&form, &ClientInfo::default()) {
+    match admin.add_user(&Authority::operator(), &form) {
         Ok(user) => print([format!("added {} ({})", user.username.as_str(), user.id)]),
         Err(RegisterError::Rejected(rejections)) => {
             let names = rejections.username.iter().map(|violation| format!("the username {violation}"));
@@ -86,31 +85,33 @@ fn add(settings: &Settings, username: String) -> Result<(), CliError> {
 
 /// Disables a user.
 fn disable(settings: &Settings, username: &str) -> Result<(), CliError> {
-    let ended = bootstrap::for_command(settings, Purpose::Change)?.disable_user(username);
+    let ended =
+        bootstrap::for_command(settings, Purpose::Change)?.disable_user(&Authority::operator(), username);
     let ended = ended.with_context(|| format!("cannot disable {username}"))?;
     print([format!("disabled {username}: {}", told(ended))])
 }
 
 /// Enables a user who was disabled.
 fn enable(settings: &Settings, username: &str) -> Result<(), CliError> {
-    let enabled = bootstrap::for_command(settings, Purpose::Change)?.enable_user(username);
+    let enabled =
+        bootstrap::for_command(settings, Purpose::Change)?.enable_user(&Authority::operator(), username);
     enabled.with_context(|| format!("cannot enable {username}"))?;
     print([format!("enabled {username}")])
 }
 
 /// Deletes a user.
 fn delete(settings: &Settings, username: &str, yes: bool) -> Result<(), CliError> {
-    let service = bootstrap::for_command(settings, Purpose::Change)?;
+    let admin = bootstrap::for_command(settings, Purpose::Change)?;
     confirm(&format!("Delete the user {username} for good?"), yes)?;
-    let ended = service.delete_user(username);
+    let ended = admin.delete_user(&Authority::operator(), username);
     let ended = ended.with_context(|| format!("cannot delete {username}"))?;
     print([format!("deleted {username}, whose name is free now: {}", told(ended))])
 }
 
 /// Sets a user's password.
 fn set_password(settings: &Settings, username: &str) -> Result<(), CliError> {
-    let service = bootstrap::for_command(settings, Purpose::Change)?;
-    match service.set_password(username, &read_password()?) {
+    let admin = bootstrap::for_command(settings, Purpose::Change)?;
+    match admin.set_password(&Authority::operator(), username, &read_password()?) {
         Ok(ended) => print([format!("set the password of {username}: {}", told(ended))]),
         Err(SetPasswordError::Rejected(violations)) => {
             let violations = violations.iter().map(|violation| format!("the password {violation}"));
@@ -124,13 +125,15 @@ fn set_password(settings: &Settings, username: &str) -> Result<(), CliError> {
 
 /// Lists a user's live sessions, the latest opened first.
 fn sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
-    let sessions = bootstrap::for_command(settings, Purpose::Read)?.sessions_of(username);
+    let sessions =
+        bootstrap::for_command(settings, Purpose::Read)?.sessions_of(&Authority::operator(), username);
     print(sessions.with_context(|| format!("cannot list the sessions of {username}"))?.iter().map(line))
 }
 
 /// Ends a user's sessions.
 fn end_sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
-    let ended = bootstrap::for_command(settings, Purpose::Change)?.end_sessions_of(username);
+    let ended =
+        bootstrap::for_command(settings, Purpose::Change)?.end_sessions_of(&Authority::operator(), username);
     let ended = ended.with_context(|| format!("cannot end the sessions of {username}"))?;
     print([format!("{username}: {}", told(ended))])
 }

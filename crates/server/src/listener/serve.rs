@@ -56,12 +56,7 @@ async fn serve(
     instance: Arc<Instance>,
     is_prepared: bool,
 ) -> Result<(), CliError> {
-    let api = Api::new(
-        instance.service.clone(),
-        http_config(settings),
-        Arc::clone(&instance.ports.clock),
-        Arc::clone(&instance.ports.random),
-    );
+    let api = Api::new(&instance.core, http_config(settings));
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
     let address = settings.server.listen;
     let listener = socket.listen(BACKLOG).and_then(TcpListener::into_std);

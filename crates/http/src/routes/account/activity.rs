@@ -1,5 +1,6 @@
 //! `GET /me/activity`
 
+use portcullis_domain::account::Account;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -46,7 +47,8 @@ use crate::routes::{HandlerResult, is_foreign};
 )]
 pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> HandlerResult {
     let Page { before, most } = page;
-    let activity = api.blocking(Pool::Data, move |auth| auth.activity(&bearer.0, before, most)).await??;
+    let activity =
+        api.blocking(Pool::Data, move |core| Account::new(core).activity(&bearer.0, before, most)).await??;
     let events = activity.events.iter().map(EventBody::from).collect();
     let next_cursor = activity.next.map(to_cursor);
     Ok(json::json(StatusCode::OK, &ActivityResponse { events, next_cursor }))

@@ -2,8 +2,10 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use portcullis_domain::AuthService;
+use portcullis_domain::Core;
+use portcullis_domain::account::Account;
 use portcullis_domain::password::{PasswordChange, PlaintextPassword};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -36,7 +38,7 @@ pub(crate) async fn change_password(
 ) -> HandlerResult {
     let form = PasswordChange { current: body.0.current_password, new: body.0.new_password };
     let pool = Pool::Password(Caller::user(bearer.0.claims().user, &client.0));
-    let work = move |auth: &AuthService| auth.change_password(&bearer.0, &form, &client.0);
+    let work = move |core: &Arc<Core>| Account::new(core).change_password(&bearer.0, &form, &client.0);
     let tokens = api.blocking(pool, work).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }

@@ -1,8 +1,10 @@
 //! `DELETE /me` and `POST /me/delete`
 
 use actix_web::web::Data;
-use portcullis_domain::AuthService;
+use portcullis_domain::Core;
+use portcullis_domain::account::Account;
 use portcullis_domain::password::PlaintextPassword;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -33,7 +35,7 @@ pub(crate) async fn delete_account(
 ) -> HandlerResult {
     let current = body.0.current_password;
     let pool = Pool::Password(Caller::user(bearer.0.claims().user, &client.0));
-    let work = move |auth: &AuthService| auth.delete_account(&bearer.0, &current, &client.0);
+    let work = move |core: &Arc<Core>| Account::new(core).delete(&bearer.0, &current, &client.0);
     api.blocking(pool, work).await??;
     Ok(json::no_content())
 }

@@ -18,7 +18,7 @@ use crate::respond::violation::ViolationCode;
     responses((status = 200, description = "The rules.", body = PasswordPolicyResponse), Problems),
 )]
 pub(crate) async fn password_policy(api: Data<Api>) -> HttpResponse {
-    let policy = PasswordPolicyResponse::from(&api.auth.rules().password);
+    let policy = PasswordPolicyResponse::from(&api.auth.config().password);
     json::cacheable(JSON, json::to_json(&policy).into())
 }
 

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use portcullis_domain::account::Account;
 
 use crate::api::Api;
 use crate::blocking::Pool;
@@ -18,7 +19,7 @@ use crate::routes::HandlerResult;
     security(("access_token" = [])),
 )]
 pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> HandlerResult {
-    let user = api.blocking(Pool::Data, move |auth| auth.profile(&bearer.0)).await??;
+    let user = api.blocking(Pool::Data, move |core| Account::new(core).profile(&bearer.0)).await??;
     Ok(json::json(StatusCode::OK, &UserBody::from(&user)))
 }
 

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use portcullis_domain::AuthService;
 use portcullis_domain::account::Registration;
 use portcullis_domain::password::PlaintextPassword;
 use utoipa::ToSchema;
@@ -32,7 +33,7 @@ pub(crate) async fn register(
 ) -> HandlerResult {
     let form = Registration { username: body.0.username, password: body.0.password };
     let pool = Pool::Password(Caller::registering(&client.0));
-    let user = api.blocking(pool, move |auth| auth.register(&form, &client.0)).await??;
+    let user = api.blocking(pool, move |core| AuthService::new(core).register(&form, &client.0)).await??;
     Ok(json::json(StatusCode::CREATED, &UserBody::from(&user)))
 }
 

@@ -4,11 +4,11 @@
 //! outcome holds for a moment, and it has a thread of its own: it neither waits for the work of users nor for a store
 //! that is stuck.
 
+use portcullis_domain::maintenance::Maintenance;
 use std::io;
 use std::time::Duration;
 
 use actix_web::rt::time::timeout;
-use portcullis_domain::AuthService;
 use portcullis_domain::maintenance::Readiness;
 use tokio::sync::Mutex;
 
@@ -57,8 +57,8 @@ impl Api {
         {
             return Ok(readiness);
         }
-        let auth = self.auth.clone();
-        let readiness = self.readiness.pool.run(move || AuthService::readiness(&auth)).await;
+        let maintenance = Maintenance::new(&self.core);
+        let readiness = self.readiness.pool.run(move || maintenance.readiness()).await;
         // The thread is still busy with a check that nobody waits for any more.
         let readiness = readiness.map_err(|_busy| Problem::new(ProblemCode::NotReady))?;
         *last = Some((self.clock.uptime(), readiness));
@@ -82,6 +82,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use actix_web::ResponseError;
+    use portcullis_domain::Core;
     use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
     use portcullis_domain::time::StoreTime;
     use portcullis_testkit::fixtures::NOW;
@@ -129,9 +130,8 @@ mod tests {
         let ports =
             portcullis_domain::Ports { clock: Arc::clone(&clock) as _, ..portcullis_testkit::ports() };
         let ports = FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(gate), ..store });
-        let (time, random) = (Arc::clone(&ports.clock), Arc::clone(&ports.random));
-        let auth = AuthService::new(ports, portcullis_domain::AuthConfig::default());
-        let api = Api::new(auth, HttpConfig::default(), time, random).unwrap();
+        let core = Core::new(ports, portcullis_domain::AuthConfig::default());
+        let api = Api::new(&core, HttpConfig::default()).unwrap();
         Fixture { api, clock, checks, has_started, open }
     }
 
@@ -181,7 +181,7 @@ mod tests {
         runtime.block_on(async {
             let fixture = fixture();
             let (leave, left) = sync_channel::<()>(0);
-            let work = move |_: &AuthService| left.recv().unwrap_err();
+            let work = move |_: &Arc<Core>| left.recv().unwrap_err();
             let mut busy = pin!(fixture.api.blocking(Pool::Data, work));
             assert!(poll(busy.as_mut()).is_pending());
             fixture.open.send(()).unwrap();

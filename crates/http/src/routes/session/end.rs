@@ -2,6 +2,7 @@
 
 use actix_web::web::{Data, Path};
 use portcullis_domain::id::SessionId;
+use portcullis_domain::session::Sessions;
 use uuid::fmt::Hyphenated;
 
 use crate::api::Api;
@@ -33,7 +34,7 @@ pub(crate) async fn end_session(
     // What is no id names no session.
     let id: Hyphenated = id.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
     let session = SessionId::from_uuid(id.into_uuid());
-    api.blocking(Pool::Data, move |auth| auth.end_session(&bearer.0, session, &client.0)).await??;
+    api.blocking(Pool::Data, move |core| Sessions::new(core).end(&bearer.0, session, &client.0)).await??;
     Ok(json::no_content())
 }
 

@@ -1,5 +1,6 @@
 //! `GET /me/sessions`
 
+use portcullis_domain::session::Sessions;
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
@@ -26,7 +27,7 @@ use crate::routes::HandlerResult;
     security(("access_token" = [])),
 )]
 pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> HandlerResult {
-    let sessions = api.blocking(Pool::Data, move |auth| auth.sessions(&bearer.0)).await??;
+    let sessions = api.blocking(Pool::Data, move |core| Sessions::new(core).list(&bearer.0)).await??;
     let current = bearer.0.claims().session;
     let sessions = sessions.iter().map(|session| SessionBody::new(session, current)).collect();
     Ok(json::json(StatusCode::OK, &SessionsResponse { sessions }))

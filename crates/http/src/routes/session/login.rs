@@ -3,8 +3,11 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
+use portcullis_domain::Core;
 use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::session::Credentials;
+use portcullis_domain::session::LoginOutcome;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -31,13 +34,17 @@ use crate::routes::HandlerResult;
 pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> HandlerResult {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
     // A throttled login takes no permit of the pool, and logins from known networks have permits of their own.
-    let check = move |auth: &AuthService| {
-        auth.may_log_in(&credentials, &client.0).map(|network| (network, credentials, client))
+    let check = move |core: &Arc<Core>| {
+        AuthService::new(core)
+            .may_log_in(&credentials, &client.0)
+            .map(|network| (network, credentials, client))
     };
     let (network, credentials, client) = api.blocking(Pool::LoginCheck, check).await??;
     let caller = Caller::logging_in(&credentials.username, &client.0, network);
-    let log_in = move |auth: &AuthService| auth.login(&credentials, &client.0);
-    let tokens = api.blocking(Pool::Password(caller), log_in).await??;
+    let log_in = move |core: &Arc<Core>| AuthService::new(core).login(&credentials, &client.0);
+    let LoginOutcome::Session(tokens) = api.blocking(Pool::Password(caller), log_in).await?? else {
+        return Err(ProblemCode::InternalError.into());
+    };
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

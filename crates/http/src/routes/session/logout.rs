@@ -1,5 +1,6 @@
 //! `POST /logout`
 
+use portcullis_domain::AuthService;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
@@ -47,7 +48,7 @@ pub(crate) async fn logout(
     body: StrictJson<LogoutRequest>,
 ) -> HandlerResult {
     let token = tokens_of(bearer, body.0)?;
-    api.blocking(Pool::Data, move |auth| auth.logout(&token, scope.0, &client.0)).await??;
+    api.blocking(Pool::Data, move |core| AuthService::new(core).logout(&token, scope.0, &client.0)).await??;
     Ok(json::no_content())
 }
 

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
+use portcullis_domain::AuthService;
 use portcullis_domain::token::RefreshToken;
 use utoipa::ToSchema;
 
@@ -34,7 +35,8 @@ pub(crate) async fn refresh(
     if let Some(refusal) = session.and_then(|session| api.limits.session_refresh.refusal(session)) {
         return Ok(refusal);
     }
-    let tokens = api.blocking(Pool::Data, move |auth| auth.refresh(&token, &client.0)).await??;
+    let tokens =
+        api.blocking(Pool::Data, move |core| AuthService::new(core).refresh(&token, &client.0)).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

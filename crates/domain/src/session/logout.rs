@@ -4,9 +4,7 @@ use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
 use crate::ports::StoreError;
 use crate::session::ReuseCheck;
-use crate::token::{
-    AccessToken, Authentication, ConfirmSessionError, InvalidToken, RefreshToken, SignedClaims,
-};
+use crate::token::{AccessToken, Authentication, ConfirmSessionError, InvalidToken, RefreshToken};
 
 /// The tokens of a logout request.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ impl AuthService {
 
     fn session_of_access(&self, access: &AccessToken) -> Result<SessionId, LogoutError> {
         let signed = self.core.ports.access_tokens.verify(access.expose(), self.core.ports.clock.now());
-        signed.map(SignedClaims::session_to_end).map_err(|InvalidToken| LogoutError::InvalidAccessToken)
+        signed.map(|claims| claims.session_to_end()).map_err(|InvalidToken| LogoutError::InvalidAccessToken)
     }
 
     fn session_of_refresh(&self, refresh: &RefreshToken) -> Result<SessionId, LogoutError> {

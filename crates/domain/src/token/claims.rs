@@ -11,7 +11,10 @@ use crate::session::{CLOCK_TOLERANCE, Generation, MAX_ACCESS_LIFETIME};
 use crate::time::UnixTime;
 
 /// What an access token says about its bearer. Plain data: only [`VerifiedClaims`] proves anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Cloned with every request, so a claim that does not fit into a few bytes belongs behind an
+/// [`Arc`](std::sync::Arc).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The user (`sub`).
     pub user: UserId,
@@ -31,7 +34,7 @@ pub struct Claims {
 
 /// Claims whose signature, issuer, audience and type were verified. Whether they still hold is open: the dates are
 /// judged by the domain's clock, in [`SignedClaims::validate`], and nowhere else.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SignedClaims(pub(super) Claims);
 
 impl SignedClaims {
@@ -54,13 +57,13 @@ impl SignedClaims {
     }
 
     /// The session that the token was issued for, however long ago: enough to end it, and nothing else.
-    pub const fn session_to_end(self) -> SessionId {
+    pub const fn session_to_end(&self) -> SessionId {
         self.0.session
     }
 }
 
 /// What is known of a presented access token without asking the store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Authentication {
     /// The token is good.
     Live(VerifiedClaims),
@@ -74,24 +77,24 @@ pub enum Authentication {
 }
 
 /// Claims proven genuine and in their time, of a session that still has to be looked up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UnconfirmedClaims(Claims);
 
 impl UnconfirmedClaims {
     /// The session to look up.
-    pub const fn session(self) -> SessionId {
+    pub const fn session(&self) -> SessionId {
         self.0.session
     }
 
     /// Vouches that the session is live.
-    pub(crate) const fn confirmed(self) -> VerifiedClaims {
+    pub(crate) fn confirmed(self) -> VerifiedClaims {
         VerifiedClaims(self.0)
     }
 }
 
 /// Proof that somebody holds a good access token of a live session, as far as the codec that
 /// [verified](super::danger::assume_verified) it is right.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct VerifiedClaims(Claims);
 
 impl VerifiedClaims {
@@ -217,8 +220,11 @@ mod tests {
         let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
         revocations.merge(&look, SessionChanges::default());
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict =
-                crate::token::danger::assume_verified(claims).validate(now, Duration::ZERO, &revocations);
+            let verdict = crate::token::danger::assume_verified(claims.clone()).validate(
+                now,
+                Duration::ZERO,
+                &revocations,
+            );
             assert_eq!(
                 matches!(verdict, Authentication::Live(_)),
                 good,

@@ -37,7 +37,7 @@ fn what_this_instance_cannot_know_is_asked_of_the_store() {
     let Authentication::NeedsLookup(open) = world.service.auth.authenticate(tokens.access.expose()) else {
         panic!("the last look was too long ago")
     };
-    assert_eq!(world.service.auth.confirm_session(open).unwrap().claims().session, tokens.session);
+    assert_eq!(world.service.auth.confirm_session(open.clone()).unwrap().claims().session, tokens.session);
     log_out(&world.other_instance(), &tokens);
     assert!(matches!(world.service.auth.confirm_session(open), Err(ConfirmSessionError::Refused)));
 }

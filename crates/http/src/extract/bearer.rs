@@ -17,7 +17,7 @@ use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
 /// Proof that the request comes with a good access token of a live session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bearer(pub(crate) VerifiedClaims);
 
 impl FromRequest for Bearer {

@@ -68,7 +68,7 @@ impl VerifiedTokens {
             return Some(claims);
         }
         let claims = verify()?;
-        self.set(&digest).remember(Verified { digest, claims }, epoch);
+        self.set(&digest).remember(Verified { digest, claims: claims.clone() }, epoch);
         Some(claims)
     }
 
@@ -82,7 +82,7 @@ impl VerifiedTokens {
 impl Set {
     fn recall(&mut self, digest: &Digest, epoch: Epoch) -> Option<Claims> {
         self.turn_to(epoch);
-        self.tokens.iter().find(|known| known.digest == *digest).map(|known| known.claims)
+        self.tokens.iter().find(|known| known.digest == *digest).map(|known| known.claims.clone())
     }
 
     fn remember(&mut self, new: Verified, epoch: Epoch) {
@@ -220,7 +220,7 @@ mod tests {
         }
         for number in (0..1_000_000).rev().step_by(1_000) {
             let known = rig.known(&number.to_string(), epoch());
-            assert!(known.is_none_or(|known| known == claims(number)), "{number}: {known:?}");
+            assert!(known.as_ref().is_none_or(|known| *known == claims(number)), "{number}: {known:?}");
         }
         assert_eq!(rig.known("999999", epoch()), Some(claims(999_999)));
     }

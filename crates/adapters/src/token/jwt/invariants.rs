@@ -102,7 +102,7 @@ fn verify(token: &str) -> Option<Claims> {
         [&ED25519, &P256].map(|codecs| [&codecs.forgetful, &codecs.remembering, &codecs.remembering]);
     let read = codecs.as_flattened().iter().map(|codec| codec.read(token, NOW)).collect::<Vec<_>>();
     assert!(read.iter().all(|claims| *claims == read[0]), "{read:?}");
-    read[0]
+    read[0].clone()
 }
 
 static ED25519: LazyLock<Codecs> = LazyLock::new(|| Codecs::of(SigningAlgorithm::EdDsa));

@@ -27,8 +27,8 @@ use crate::routes::HandlerResult;
     security(("access_token" = [])),
 )]
 pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> HandlerResult {
-    let sessions = api.blocking(Pool::Data, move |core| Sessions::new(core).list(&bearer.0)).await??;
     let current = bearer.0.claims().session;
+    let sessions = api.blocking(Pool::Data, move |core| Sessions::new(core).list(&bearer.0)).await??;
     let sessions = sessions.iter().map(|session| SessionBody::new(session, current)).collect();
     Ok(json::json(StatusCode::OK, &SessionsResponse { sessions }))
 }

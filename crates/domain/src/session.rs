@@ -7,9 +7,8 @@ mod open;
 mod refresh;
 pub mod revocation;
 mod rotation;
+mod service;
 mod store;
-
-use std::sync::Arc;
 
 pub use self::list::EndSessionError;
 pub use self::login::{Credentials, LoginError, LoginOutcome};
@@ -19,20 +18,7 @@ pub use self::rotation::{
     CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, Lifetimes, MAX_ACCESS_LIFETIME, NewSession,
     ReuseCheck, RotateOutcome, RotateRequest, Session, SessionChanges,
 };
+pub use self::service::Sessions;
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;
 pub use self::store::{OpenSessionError, SessionStore};
-use crate::core::Core;
-
-/// Serves users their own sessions. Every method blocks.
-#[derive(Clone, Debug)]
-pub struct Sessions {
-    pub(crate) core: Arc<Core>,
-}
-
-impl Sessions {
-    /// Creates the service.
-    pub fn new(core: &Arc<Core>) -> Self {
-        Self { core: Arc::clone(core) }
-    }
-}

@@ -1,7 +1,6 @@
 //! The server: its listening socket, and the connections of its clients.
 
 mod announce;
-mod connection;
 pub(crate) mod serve;
+mod slow_client;
 mod socket;
-mod turn;

@@ -12,8 +12,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::{TcpSocket, TcpStream};
 use portcullis_http::Api;
 
-use super::connection::Connection;
-use super::turn;
+use super::slow_client::{self, Connection};
 use crate::cli_error::CliError;
 use crate::settings::{InvalidSetting, Settings};
 
@@ -50,7 +49,7 @@ pub(super) fn start(
         .disable_signals()
         .listen("http", listener, move || {
             let app = map_config(portcullis_http::app(&api), |()| AppConfig::default());
-            let app = apply_fn_factory(app, turn::answer);
+            let app = apply_fn_factory(app, slow_client::answer);
             let stopping = stopping.clone();
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {

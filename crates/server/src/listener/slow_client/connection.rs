@@ -2,7 +2,7 @@
 //!
 //! The HTTP implementation limits the first head of a connection and the bodies. Here is what it leaves open: later
 //! heads, answers that the client does not read, and bytes that arrive while such an answer waits. A connection hands over
-//! [one request at a time](crate::listener::turn), and closes so that the client can still read the answer.
+//! [one request at a time](super::turn), and closes so that the client can still read the answer.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,7 @@ use actix_web::rt::time::{Instant, Sleep, sleep_until};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::listener::turn::Turn;
+use super::turn::Turn;
 
 /// A connection to a client that has only so long for each step.
 #[derive(Debug)]

@@ -54,16 +54,24 @@ on_both_databases! {
 }
 
 #[test]
-fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
+fn clients_that_never_read_cost_little() {
     let database = Database::sqlite();
-    let server = Server::start(&database);
+    let server = Server::start_with(&database, &[("CORS__ALLOWED_ORIGINS", "https://app.example")]);
     assert_eq!(server.register("alice").status, 201);
     server.login("alice");
     let before = server.resident_bytes();
-    let stuck: Vec<_> = race(GREEDY, |_| {
+    let stuck: Vec<_> = race(GREEDY, |n| {
         let mut connection = TcpStream::connect(server.address).unwrap();
         connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-        let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10_000);
+        // Answers with large bodies, and answers without any.
+        let request = match n % 2 {
+            0 => "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n",
+            _ => {
+                "OPTIONS /login HTTP/1.1\r\nhost: x\r\norigin: https://app.example\r\n\
+                 access-control-request-method: POST\r\n\r\n"
+            }
+        };
+        let requests = request.repeat(10_000);
         let mut sent = 0_usize;
         // The server stops to read what it cannot answer, and then nothing more can be sent.
         loop {
@@ -88,6 +96,26 @@ fn who_never_reads_costs_little_and_keeps_nobody_waiting() {
     wait_until("it can be stopped", || server.get("/health").status == 200);
     let (status, log) = server.terminate();
     assert!(status.success(), "{log:#?}");
+}
+
+/// An answer may take longer than an idle connection is kept.
+#[test]
+fn slow_readers_outlast_the_keep_alive_time() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("SERVER__KEEP_ALIVE", "1s")]);
+    let connection = TcpStream::connect(server.address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /problems HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let requests = format!("{}{last}", request.repeat(BEYOND_BUFFERS));
+    let mut answers = String::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (&connection).write_all(requests.as_bytes()).unwrap());
+        std::thread::sleep(Duration::from_secs(3));
+        (&connection).read_to_string(&mut answers).unwrap();
+    });
+    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), BEYOND_BUFFERS + 1);
+    assert!(answers.ends_with(r#"{"status":"ok"}"#));
 }
 
 #[test]
@@ -147,6 +175,9 @@ const NO_FILES: &str = "Too many open files";
 
 /// Clients that send and do not read.
 const GREEDY: usize = 8;
+
+/// Answers of a few kilobytes that the buffers of a connection cannot hold together.
+const BEYOND_BUFFERS: usize = 5_000;
 
 /// What one of them may cost: requests of about 4 KiB are made of all the heads that are read at once.
 const MOST_FOR_EACH: usize = 4 << 20;

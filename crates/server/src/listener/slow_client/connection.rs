@@ -132,9 +132,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         if this.awaited == Awaited::Room {
             return Poll::Pending;
         }
-        if this.turn.is_over() {
-            return this.poll_discard(context).map(Ok);
-        }
         if !this.ahead.is_empty() {
             let most = this.ahead.len().min(buffer.remaining());
             let length = this.turn.take(&this.ahead[..most]);

@@ -49,11 +49,6 @@ impl Turn {
         *self.0.waker.borrow_mut() = Some(context.waker().clone());
     }
 
-    /// Whether the last answer was produced.
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.step.get() == Step::Close
-    }
-
     /// Whether no request has begun since the last answer.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.step.get() == Step::default()
@@ -165,7 +160,7 @@ mod tests {
                 turn.end(false);
                 assert_eq!(passed(&turn, GET, most), GET.len());
                 turn.end(true);
-                assert_eq!((passed(&turn, GET, most), turn.is_over()), (0, true));
+                assert_eq!((passed(&turn, GET, most), turn.is_idle()), (0, false));
             }
         }
     }

@@ -189,7 +189,7 @@ fn json_is_made_by_serde() {
 /// What connects or listens by itself: the server to its clients, and the health check to its own server.
 const SOCKETS: [&str; 3] = [
     "crates/server/src/commands/health.rs",
-    "crates/server/src/listener/serve.rs",
+    "crates/server/src/listener/slow_client.rs",
     "crates/server/src/listener/socket.rs",
 ];
 

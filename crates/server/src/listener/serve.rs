@@ -5,13 +5,12 @@ use std::sync::{Arc, Weak, mpsc};
 
 use actix_server::ServerHandle;
 use actix_web::rt;
-use actix_web::rt::net::{TcpListener, TcpSocket};
 use anyhow::Context as _;
 use portcullis_adapters::db::DatabaseUrl;
 use portcullis_http::{Api, HttpConfig};
 
 use super::announce::{announce, ready_announcement, warn_of_risks};
-use super::socket::{bind, start, unbound};
+use super::socket::{BoundSocket, start};
 use crate::background::Background;
 use crate::bootstrap::{Instance, Purpose};
 use crate::cli_error::CliError;
@@ -32,8 +31,8 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), CliError> {
     #[cfg(unix)]
     system.block_on(async { outlive_full_files() }).context("cannot handle signals")?;
     // Only with a port does the service know its URL, which tokens contain.
-    let socket = bind(settings.server.listen)?;
-    settings.listening_on(socket.local_addr().context("cannot read the address of the listening socket")?)?;
+    let socket = BoundSocket::bind(settings.server.listen)?;
+    settings.listening_on(socket.address())?;
     let settings = &settings;
     let instance = Arc::new(Instance::assemble(settings, Purpose::Create)?);
     warn_of_risks(settings)?;
@@ -52,16 +51,14 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), CliError> {
 async fn serve(
     settings: &Settings,
     workers: usize,
-    socket: TcpSocket,
+    socket: BoundSocket,
     instance: Arc<Instance>,
     is_prepared: bool,
 ) -> Result<(), CliError> {
     let api = Api::new(&instance.core, http_config(settings));
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
-    let address = settings.server.listen;
-    let listener = socket.listen(BACKLOG).and_then(TcpListener::into_std);
-    let listener = listener.map_err(|error| unbound(address, error))?;
-    let server = start(settings, workers, listener, Arc::clone(&api)).context("cannot start the server")?;
+    let server =
+        start(settings, workers, socket.listen()?, Arc::clone(&api)).context("cannot start the server")?;
     // Before the address is announced: a supervisor may stop the service as soon as it reads of it.
     let signals = Signals::listen();
     announce(settings);
@@ -119,6 +116,3 @@ async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api:
     logging::drain();
     std::process::exit(1);
 }
-
-/// Connections that the kernel holds until they are accepted.
-const BACKLOG: u32 = 1_024;

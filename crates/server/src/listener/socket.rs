@@ -1,41 +1,60 @@
 //! The listening socket, and the workers that serve its connections.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::{Server, ServerBuilder};
-use actix_service::{ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::rt::net::{TcpSocket, TcpStream};
+use actix_web::rt::{self, net::TcpSocket};
+use anyhow::Context as _;
 use portcullis_http::Api;
 
-use super::slow_client::{self, Connection};
+use super::slow_client;
 use crate::cli_error::CliError;
 use crate::settings::{InvalidSetting, Settings};
 
-/// Takes an address for this process. Connections are accepted only when it listens.
-pub(super) fn bind(address: SocketAddr) -> Result<TcpSocket, CliError> {
-    let bind = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        #[cfg(not(windows))]
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    bind().map_err(|error| unbound(address, error))
+/// A socket that reserves its address for this process. Connections are accepted only once it listens.
+#[derive(Debug)]
+pub(super) struct BoundSocket {
+    socket: TcpSocket,
+    address: SocketAddr,
 }
 
-/// Serves the connections that a listener takes. As `HttpServer` would, which leaves no place for [`Connection`].
+impl BoundSocket {
+    /// Reserves the address `server.listen`, with a free port if that port is 0.
+    pub(super) fn bind(listen: SocketAddr) -> Result<Self, CliError> {
+        let bind = || {
+            let socket = match listen {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            #[cfg(not(windows))]
+            socket.set_reuseaddr(true)?;
+            socket.bind(listen)?;
+            Ok(socket)
+        };
+        let socket = bind().map_err(|error| unbound(listen, error))?;
+        let address = socket.local_addr().context("cannot read the address of the listening socket")?;
+        Ok(Self { socket, address })
+    }
+
+    /// Returns the reserved address.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens for connections.
+    pub(super) fn listen(self) -> Result<TcpListener, CliError> {
+        let listener = self.socket.listen(BACKLOG).and_then(rt::net::TcpListener::into_std);
+        listener.map_err(|error| unbound(self.address, error))
+    }
+}
+
+/// Serves the connections that a listener takes. `HttpServer` would do this if it let its connections be wrapped.
 pub(super) fn start(
     settings: &Settings,
     workers: usize,
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     api: Arc<Api>,
 ) -> io::Result<Server> {
     let server = ServerBuilder::new();
@@ -47,37 +66,12 @@ pub(super) fn start(
         .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER)
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
-        .listen("http", listener, move || {
-            let app = map_config(portcullis_http::app(&api), |()| AppConfig::default());
-            let app = apply_fn_factory(app, slow_client::answer);
-            let stopping = stopping.clone();
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
-                .client_request_timeout(HEAD_TIMEOUT)
-                // The connections see to that, and to closing gently.
-                .keep_alive(KeepAlive::Os)
-                .client_disconnect_timeout(Duration::ZERO)
-                .on_connect_ext(|connection: &Connection<TcpStream>, data| {
-                    data.insert(connection.turn());
-                })
-                // Who closes the own half is taken to have left, for most clients close both at once and it looks the
-                // same: their work is dropped instead of done for nobody.
-                .h1_allow_half_closed(false)
-                .finish(app);
-            fn_service(move |stream: TcpStream| async move {
-                let peer = stream.peer_addr().ok();
-                Ok((Connection::new(stream, keep_alive), Protocol::Http1, peer))
-            })
-            .and_then(http)
-        })?;
+        .listen("http", listener, move || slow_client::serve(&api, keep_alive, stopping.clone()))?;
     Ok(server.run())
 }
 
 /// An address that this machine does not have, or may not use, is a matter of settings; one in use may get free.
-pub(super) fn unbound(listen: SocketAddr, error: io::Error) -> CliError {
+fn unbound(listen: SocketAddr, error: io::Error) -> CliError {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::Error::new(error).context(format!("cannot listen on server.listen = {listen}")).into()
@@ -111,8 +105,8 @@ fn blocking_threads(settings: &Settings, workers: usize) -> usize {
     (settings.pool.size as usize).div_ceil(workers).max(2)
 }
 
+/// The connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 1_024;
+
 /// Beyond it a worker accepts no more until one ends.
 const MAX_CONNECTIONS_PER_WORKER: usize = 10_000;
-
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,8 +1,9 @@
-//! Connections whose clients must go on: none is held for who sends half a request, or does not take its answer.
+//! A connection that limits how long its client may take for each step.
 //!
-//! The HTTP implementation limits the first head of a connection and the bodies. Here is what it leaves open: later
-//! heads, answers that the client does not read, and bytes that arrive while such an answer waits. A connection hands over
-//! [one request at a time](super::turn), and closes so that the client can still read the answer.
+//! actix-http limits the first head of a connection, and the HTTP stack limits bodies. A [`Connection`] limits the rest:
+//! later heads, answers that the client does not read, and bytes that arrive while such an answer waits. It hands over
+//! [one request at a time](super::turn), and closes so that the client can still read the answer. The table in
+//! [`super`] names the reason and the test of each part.
 
 use std::future::Future;
 use std::io;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::turn::Turn;
 
-/// A connection to a client that has only so long for each step.
+/// A connection to a client, with a time limit for each step.
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     stream: S,
@@ -24,22 +25,21 @@ pub(crate) struct Connection<S> {
     keep_alive: Duration,
     awaited: Awaited,
     since: Instant,
-    /// Goes off no later than the time of the present step is over, and is set anew when it went off too early: steps
-    /// are far more frequent.
+    /// Fires no later than the present step's limit. If it fires too early, it is set again: steps are far more frequent.
     alarm: Pin<Box<Sleep>>,
     turn: Turn,
     /// Bytes that arrived behind the present request: at most those of one read.
     ahead: BytesMut,
 }
 
-/// What a connection waits for.
+/// The step that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     /// The next request, or its first byte.
     Request,
     /// The rest of a request, and its answer.
     Answer,
-    /// That the client takes what it was sent.
+    /// The client, to take what it was sent.
     Room,
     /// The client's close.
     End,
@@ -162,7 +162,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
-    /// Fails where the client took too long to take what it was sent before.
+    /// Fails if the client takes too long to take what it was sent before.
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -240,7 +240,7 @@ mod tests {
     const KEEP_ALIVE: Duration = Duration::from_secs(130);
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_kept_for_a_while_after_each_answer() {
+    async fn idle_connection_closes_after_keep_alive() {
         let (mut connection, mut client) = pair();
         for _ in 0..3 {
             advance(KEEP_ALIVE - SECOND).await;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_trickles_in_is_given_up() {
+    async fn trickling_request_ends_after_longest_request() {
         let (mut connection, mut client) = pair();
         let begun = Instant::now();
         // No byte comes at the very moment of the end.
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_no_answer_is_asked_for_no_more_and_given_up() {
+    async fn unread_answer_stops_reads_and_times_out() {
         let (mut connection, mut client) = pair();
         client.write_all(b"one").await.unwrap();
         connection.read_exact(&mut [0; 3]).await.unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_second_request_waits_for_the_first() {
+    async fn second_request_waits_for_first_answer() {
         let (ours, mut client) = duplex(1 << 10);
         let mut connection = Connection::new(ours, KEEP_ALIVE);
         let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closing_waits_a_moment_for_the_client() {
+    async fn shutdown_waits_for_client_to_close() {
         for (request, leaves, waits) in [
             ("", false, Duration::ZERO),
             ("GET / HTTP/1.1\r\n\r\nmore", false, LINGER),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_an_answer_slowly_goes_on() {
+    async fn slow_reader_gets_whole_answer() {
         let (mut connection, mut client) = pair();
         let take = async {
             let mut taken = 0;

@@ -1,10 +1,9 @@
-//! One request at a time: which bytes of a connection the HTTP implementation gets, and when.
+//! Hands over one request at a time: which bytes of a connection actix-http gets, and when.
 //!
-//! actix-http decodes all requests that have arrived before it answers the first. Requests behind an answer with
-//! `Connection: close` are therefore answered too, against RFC 9112, section 9.6. It also encodes each answer by the
-//! method, the version and the `Connection` of the request that it decoded last, which may be a later one. So a
-//! connection hands over one request and keeps the bytes behind it until the request is answered. After the last answer
-//! they are discarded.
+//! actix-http decodes all requests that have arrived before it answers the first. It therefore answers requests behind an
+//! answer with `Connection: close`, which RFC 9112 §9.6 forbids. It also encodes each answer by the method, the version and
+//! the `Connection` of the request that it decoded last, which may be a later one. So a connection hands over one request
+//! and keeps the bytes behind it until the request is answered. Bytes behind the last answer are discarded.
 //!
 //! actix-http stays the only parser. The connection only counts bytes: to the empty line after a head, and through the
 //! body that actix-http found announced there. If the two ever disagreed, the request would wait for its bytes until a

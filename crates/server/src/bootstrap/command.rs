@@ -1,0 +1,59 @@
+//! What commands other than `serve` need of an instance.
+
+use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
+use portcullis_adapters::db::Database;
+use portcullis_domain::admin::Admin;
+
+use super::database::{Purpose, unprepared};
+use super::instance::Instance;
+use super::secrets::known_secrets;
+use crate::cli_error::CliError;
+use crate::settings::Settings;
+use crate::{logging, machine};
+
+/// The sealer as a command uses it.
+pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, CliError> {
+    logging::init(&settings.log);
+    let instance = Instance::assemble(settings, Purpose::Change)?;
+    instance.open_stores()?;
+    Ok(instance.new_sealer())
+}
+
+/// Verifies the audit log with the settings' secrets. Makes and changes nothing.
+pub(crate) fn verify_audit(
+    settings: &Settings,
+    kept: Option<Link>,
+    progress: impl FnMut(i64, i64),
+) -> Result<Verified, CliError> {
+    let database = database(settings)?;
+    database.check_exists().map_err(unprepared)?;
+    let keys = AuditKeys::of(&known_secrets(settings)?);
+    database.verify_audit(&keys, kept, progress).map_err(|error| match error {
+        AuditError::Unreachable(error) => unprepared(error),
+        error => anyhow::Error::new(error).context("the audit log is not good").into(),
+    })
+}
+
+/// Returns what a command administers users and sessions with. A clock that is off does not keep an operator from locking
+/// somebody out.
+pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<Admin, CliError> {
+    logging::init(&settings.log);
+    machine::check_command(settings)?;
+    let instance = Instance::assemble(settings, purpose)?;
+    instance.open_stores()?;
+    let admin = Admin::new(&instance.core);
+    match instance.maintenance.set_clock().map_err(CliError::from) {
+        Ok(()) => Ok(admin),
+        Err(error @ CliError::Clock(_)) => {
+            log::warn!("{error}");
+            Ok(admin)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the settings' database for a command. Does not connect.
+pub(crate) fn database(settings: &Settings) -> Result<Database, CliError> {
+    machine::check_command(settings)?;
+    Ok(Database::new(settings.database.clone(), settings.pool))
+}

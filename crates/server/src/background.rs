@@ -107,7 +107,7 @@ fn keep(
             }
             Ok(())
         };
-        let result = look_up_ended_sessions(sync, || instance.check_database(), stopped);
+        let result = look_up_ended_sessions(sync, || instance.backend().check(), stopped);
         drop((stop_sweeping, stop_sealing, stop_checking));
         result
     })

@@ -5,8 +5,9 @@ use std::sync::mpsc::Receiver;
 use portcullis_adapters::audit::Sealer;
 
 use super::steps::{Steps, Trouble};
+use crate::bootstrap::Seal;
 
-pub(super) fn seal(mut sealer: Sealer, stopped: &Receiver<()>) {
+pub(super) fn seal(mut sealer: Box<dyn Seal>, stopped: &Receiver<()>) {
     let mut steps = Steps::of("sealing the audit log");
     let mut trouble = Trouble::default();
     let step = || match sealer.step() {

@@ -2,9 +2,12 @@
 
 use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
 use portcullis_adapters::db::Database;
+use portcullis_adapters::system::SystemClock;
 use portcullis_domain::admin::Admin;
+use portcullis_domain::ports::Clock as _;
 
-use super::database::{Purpose, unprepared};
+use super::backend::Backend as _;
+use super::database::{DatabaseBackend, Purpose, unprepared};
 use super::instance::Instance;
 use super::secrets::known_secrets;
 use crate::cli_error::CliError;
@@ -14,9 +17,9 @@ use crate::{logging, machine};
 /// The sealer as a command uses it.
 pub(crate) fn sealer_for_command(settings: &Settings) -> Result<Sealer, CliError> {
     logging::init(&settings.log);
-    let instance = Instance::assemble(settings, Purpose::Change)?;
-    instance.open_stores()?;
-    Ok(instance.new_sealer())
+    let (backend, _secrets) = DatabaseBackend::open(settings, Purpose::Change)?;
+    backend.prepare()?;
+    Ok(backend.new_sealer(SystemClock::new().now()))
 }
 
 /// Verifies the audit log with the settings' secrets. Makes and changes nothing.
@@ -40,7 +43,7 @@ pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<Admin
     logging::init(&settings.log);
     machine::check_command(settings)?;
     let instance = Instance::assemble(settings, purpose)?;
-    instance.open_stores()?;
+    instance.backend().prepare()?;
     let admin = Admin::new(&instance.core);
     match instance.maintenance.set_clock().map_err(CliError::from) {
         Ok(()) => Ok(admin),

@@ -2,7 +2,7 @@ use clap::Subcommand;
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsRandom;
 
-use crate::bootstrap::{Instance, Purpose};
+use crate::bootstrap::{DatabaseBackend, Purpose};
 use crate::cli_error::CliError;
 use crate::console::{confirm, print};
 use crate::settings::{InvalidSetting, Settings};
@@ -49,7 +49,7 @@ fn adopt(settings: &Settings, yes: bool) -> Result<(), CliError> {
     }
     logging::init(&settings.log);
     machine::check_command(settings)?;
-    let instance = Instance::assemble(settings, Purpose::Change)?;
+    let (backend, _secrets) = DatabaseBackend::open(settings, Purpose::Change)?;
     confirm(
         &format!(
             "Use {} with the configured secret alone, refuse all others that it knows for good, and end all sessions \
@@ -58,7 +58,7 @@ fn adopt(settings: &Settings, yes: bool) -> Result<(), CliError> {
         ),
         yes,
     )?;
-    instance.adopt()?;
+    backend.adopt()?;
     print([
         "the database is used with the configured secret alone and refuses all others that it knew for good, \
          and every session ended; running instances end by themselves within a second: start them with this \

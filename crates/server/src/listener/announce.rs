@@ -1,10 +1,9 @@
 //! The log lines of a start.
 
-use portcullis_adapters::db::DatabaseUrl;
 use portcullis_adapters::files::absolute;
 use portcullis_adapters::secret::Secret;
 
-use crate::bootstrap::known_secrets;
+use crate::bootstrap::{Backend, known_secrets};
 use crate::cli_error::CliError;
 use crate::settings::{PublicUrlOrigin, Settings, url_of};
 
@@ -65,8 +64,8 @@ fn warn_of_public_url(settings: &Settings) {
     }
 }
 
-/// Logs the addresses and the database of the service.
-pub(super) fn announce(settings: &Settings) {
+/// Logs the addresses and the storage of the service.
+pub(super) fn announce(settings: &Settings, backend: &dyn Backend) {
     let address = settings.server.listen;
     log::info!(address:% = address, environment = settings.environment.name(); "listening on http://{address}");
     log::info!(issuer = settings.tokens.issuer.as_str(); "issuer of access tokens");
@@ -74,10 +73,7 @@ pub(super) fn announce(settings: &Settings) {
         true => log::info!(url:% = format!("{}/docs", settings.server.public_url); "API documentation"),
         false => log::info!("API documentation is not served (server.docs)"),
     }
-    let database = match &settings.database {
-        DatabaseUrl::Sqlite(path) => format!("sqlite://{}", absolute(path)),
-        url @ DatabaseUrl::Postgres(_) => url.to_string(),
-    };
+    let database = backend.location();
     match (&settings.secret, settings.secret_file()) {
         (None, Some(file)) => log::info!(url = database, secret_file = absolute(&file); "database"),
         _ => log::info!(url = database; "database"),

@@ -1,12 +1,11 @@
 //! The command `serve`: runs the service until it is told to stop.
 
-use std::io;
+use std::future::pending;
 use std::sync::{Arc, Weak, mpsc};
 
 use actix_server::ServerHandle;
 use actix_web::rt;
 use anyhow::Context as _;
-use portcullis_adapters::db::DatabaseUrl;
 use portcullis_http::{Api, HttpConfig};
 
 use super::announce::{announce, ready_announcement, warn_of_risks};
@@ -20,7 +19,7 @@ use crate::signals::Signals;
 use crate::signals::outlive_full_files;
 use crate::{logging, machine};
 
-/// Runs the service until it is told to stop.
+/// Runs the service until SIGTERM, SIGINT, SIGQUIT or SIGHUP.
 ///
 /// A database that cannot be reached yet is waited for, while `/health` answers, and so is a clock that is off. A
 /// database that this instance must not use ends it, at the start or as soon as that turns out.
@@ -34,46 +33,62 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), CliError> {
     let socket = BoundSocket::bind(settings.server.listen)?;
     settings.listening_on(socket.address())?;
     let settings = &settings;
-    let instance = Arc::new(Instance::assemble(settings, Purpose::Create)?);
+    let instance = Instance::assemble(settings, Purpose::Create)?;
     warn_of_risks(settings)?;
-    let is_prepared = match instance.prepare() {
-        // The background thread logs what is wrong with a clock, and waits until it is put right.
-        Ok(()) | Err(CliError::Clock(_)) => true,
-        Err(CliError::Failed(error)) if matches!(settings.database, DatabaseUrl::Postgres(_)) => {
-            log::warn!(reason:% = format!("{error:#}"); "waiting for the database");
-            false
+    let is_prepared = prepare(&instance)?;
+    system.block_on(async {
+        // Before the address is announced: a supervisor may stop the service as soon as it reads of it.
+        let mut signals = Signals::listen();
+        if let Err(error) = &signals {
+            log::error!("cannot wait for signals: {error}");
         }
-        Err(failure) => return Err(failure),
-    };
-    system.block_on(serve(settings, workers, socket, instance, is_prepared))
+        let stop = async move || match &mut signals {
+            Ok(signals) => signals.next().await,
+            Err(_) => pending().await,
+        };
+        serve(settings, workers, socket, instance, is_prepared, stop).await
+    })
 }
 
+/// Prepares an instance, and returns `false` if it has to wait for its storage.
+fn prepare(instance: &Instance) -> Result<bool, CliError> {
+    match instance.prepare() {
+        // The background thread logs what is wrong with a clock, and waits until it is put right.
+        Ok(()) | Err(CliError::Clock(_)) => Ok(true),
+        Err(CliError::Failed(error)) if instance.backend().may_be_awaited() => {
+            log::warn!(reason:% = format!("{error:#}"); "waiting for the database");
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Serves an instance over any backend until `stop` returns. If `stop` returns again, the process exits at once.
 async fn serve(
     settings: &Settings,
     workers: usize,
     socket: BoundSocket,
-    instance: Arc<Instance>,
+    instance: Instance,
     is_prepared: bool,
+    stop: impl AsyncFnMut() + 'static,
 ) -> Result<(), CliError> {
     let api = Api::new(&instance.core, http_config(settings));
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
     let server =
         start(settings, workers, socket.listen()?, Arc::clone(&api)).context("cannot start the server")?;
-    // Before the address is announced: a supervisor may stop the service as soon as it reads of it.
-    let signals = Signals::listen();
-    announce(settings);
+    announce(settings, instance.backend());
 
     let (failed, failure) = mpsc::sync_channel(1);
     let handle = server.handle();
     let stopping = handle.clone();
     let announce_ready = ready_announcement(settings);
-    let background = Background::start(instance, is_prepared, announce_ready, move |failure| {
+    let background = Background::start(Arc::new(instance), is_prepared, announce_ready, move |failure| {
         // The channel holds the one failure there can be.
         let _ = failed.try_send(failure);
         // The stop is under way with the call; its future only waits for the end.
         drop(stopping.stop(true));
     })?;
-    rt::spawn(stop_on_signal(signals, handle, Arc::downgrade(&api)));
+    rt::spawn(stop_when_told(stop, handle, Arc::downgrade(&api)));
     let result = server.await.context("the server failed");
     drop(background);
     // Waits for the hashes that run.
@@ -97,21 +112,17 @@ fn http_config(settings: &Settings) -> HttpConfig {
     }
 }
 
-/// Waits for SIGTERM, SIGINT, SIGQUIT or SIGHUP. Then the service accepts no connection, refuses waiting password work, and
-/// lets requests under way finish within `server.shutdown_timeout`. A second signal ends the process at once.
-async fn stop_on_signal(signals: io::Result<Signals>, server: ServerHandle, api: Weak<Api>) {
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => return log::error!("cannot wait for signals: {error}"),
-    };
-    signals.next().await;
+/// Waits until the server is told to stop. Then it accepts no connection, refuses waiting password work, and lets requests
+/// under way finish within `server.shutdown_timeout`. If told again, it ends the process at once.
+async fn stop_when_told(mut stop: impl AsyncFnMut(), server: ServerHandle, api: Weak<Api>) {
+    stop().await;
     log::info!("stopping");
     if let Some(api) = api.upgrade() {
         api.close_password_pool();
     }
     // The stop is under way with the call; its future only waits for the end.
     drop(server.stop(true));
-    signals.next().await;
+    stop().await;
     log::warn!("received a second stop signal, exiting now");
     logging::drain();
     std::process::exit(1);

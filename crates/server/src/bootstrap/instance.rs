@@ -25,7 +25,6 @@ use crate::settings::Settings;
 pub(crate) struct Instance {
     pub core: Arc<Core>,
     pub maintenance: Maintenance,
-    pub ports: Ports,
     backend: Arc<dyn Backend>,
 }
 
@@ -57,8 +56,8 @@ impl Instance {
             clock,
             random,
         };
-        let core = Core::new(ports.clone(), settings.rules.clone());
-        Ok(Self { maintenance: Maintenance::new(&core), core, ports, backend })
+        let core = Core::new(ports, settings.rules.clone());
+        Ok(Self { maintenance: Maintenance::new(&core), core, backend })
     }
 
     /// Makes the storage ready and sets the clock by it.
@@ -79,7 +78,7 @@ impl Instance {
 
     /// Returns what seals the audit log, unless nothing does.
     pub(crate) fn sealer(&self) -> Option<Box<dyn Seal>> {
-        self.backend.sealer(self.ports.clock.now())
+        self.backend.sealer(self.core.clock().now())
     }
 }
 

@@ -127,3 +127,6 @@ async fn stop_when_told(mut stop: impl AsyncFnMut(), server: ServerHandle, api: 
     logging::drain();
     std::process::exit(1);
 }
+
+#[cfg(test)]
+mod tests;

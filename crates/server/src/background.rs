@@ -82,9 +82,9 @@ fn keep(
     }
     thread::scope(|scope| {
         // On threads of their own: however long they take, ended sessions are looked up in time.
-        let (stop_sweeping, told_to_stop) = mpsc::sync_channel(0);
+        let (stop_purging, told_to_stop) = mpsc::sync_channel(0);
         let purger = instance.maintenance.purger();
-        let thread = thread::Builder::new().name("sweeper".to_owned());
+        let thread = thread::Builder::new().name("purger".to_owned());
         thread.spawn_scoped(scope, move || purge(purger, &told_to_stop)).context("cannot start a thread")?;
         let (stop_sealing, told_to_stop) = mpsc::sync_channel(0);
         if let Some(sealer) = instance.sealer() {
@@ -108,7 +108,7 @@ fn keep(
             Ok(())
         };
         let result = look_up_ended_sessions(sync, || instance.backend().check(), stopped);
-        drop((stop_sweeping, stop_sealing, stop_checking));
+        drop((stop_purging, stop_sealing, stop_checking));
         result
     })
 }

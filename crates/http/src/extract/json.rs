@@ -3,12 +3,11 @@
 //! Nothing is guessed, coerced or skipped: two programs must never read one body in two ways. What the object may
 //! hold is said by [`FromFields`]; everything that is wrong with it is reported at once.
 
+mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod invariants;
+mod value;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -17,13 +16,13 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes};
 use actix_web::{FromRequest, HttpRequest, dev};
-use portcullis_domain::password::PlaintextPassword;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use zeroize::{Zeroize, Zeroizing};
+use serde::Deserializer as _;
+use zeroize::Zeroize;
 
+pub(crate) use self::fields::{Fields, FromFields, pointer_to};
+use self::value::ObjectVisitor;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
-use crate::respond::violation::{Violation, ViolationCode};
 
 /// The largest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -34,17 +33,6 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// The body of a request, as a `T`.
 #[derive(Debug)]
 pub(crate) struct StrictJson<T>(pub(crate) T);
-
-/// Something that can be read from the fields of a JSON object.
-pub(crate) trait FromFields: Sized {
-    /// Takes its fields. `None` when one is missing or wrong, which `fields` has then noted.
-    fn read(fields: &mut Fields) -> Option<Self>;
-
-    /// What a request without a body means, where a body is optional.
-    fn when_empty() -> Option<Self> {
-        None
-    }
-}
 
 impl<T: FromFields + 'static> FromRequest for StrictJson<T> {
     type Error = Problem;
@@ -64,64 +52,6 @@ impl<T: FromFields + 'static> FromRequest for StrictJson<T> {
                 }
             }
         })
-    }
-}
-
-/// The fields of an object that were not read yet, and what was wrong with those that were.
-#[derive(Debug)]
-pub(crate) struct Fields {
-    unread: BTreeMap<String, Value>,
-    violations: Vec<Violation>,
-}
-
-impl Fields {
-    /// Takes the text of a field that must be there.
-    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        if !self.unread.contains_key(name) {
-            self.note(name, ViolationCode::Required, "is required");
-            return None;
-        }
-        self.optional_text(name)
-    }
-
-    /// Takes the text of a field that may be missing.
-    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
-        match self.unread.remove(name)? {
-            Value::Text(text) if text.contains('\0') => {
-                self.note(name, ViolationCode::InvalidCharacter, "must not contain the character NUL");
-                None
-            }
-            Value::Text(mut text) => Some(std::mem::take(&mut *text)),
-            Value::Other => {
-                self.note(name, ViolationCode::WrongType, "must be a string");
-                None
-            }
-        }
-    }
-
-    /// Takes a password that must be there.
-    pub(crate) fn password(&mut self, name: &'static str) -> Option<PlaintextPassword> {
-        self.text(name).map(PlaintextPassword::new)
-    }
-
-    /// Takes the name and the password that must be there.
-    pub(crate) fn credentials(&mut self) -> Option<(String, PlaintextPassword)> {
-        let username = self.text("username");
-        let password = self.password("password");
-        username.zip(password)
-    }
-
-    /// Everything that is wrong, the fields nobody asked for included.
-    fn into_violations(self) -> Vec<Violation> {
-        let mut violations = self.violations;
-        violations.extend(self.unread.keys().take(MAX_UNKNOWN_REPORTED).map(|name| {
-            Violation::new(pointer_to(name), ViolationCode::UnknownField, "is not a field of this request")
-        }));
-        violations
-    }
-
-    fn note(&mut self, name: &'static str, code: ViolationCode, message: &'static str) {
-        self.violations.push(Violation::new(format!("#/{name}"), code, message));
     }
 }
 
@@ -193,7 +123,7 @@ fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
     let unread = unread.and_then(|object| deserializer.end().map(|()| object));
     let unread = unread.map_err(|_would_quote_the_body| Problem::new(ProblemCode::MalformedJson))?;
 
-    let mut fields = Fields { unread, violations: Vec::new() };
+    let mut fields = Fields::new(unread);
     let value = T::read(&mut fields);
     let violations = fields.into_violations();
     match value {
@@ -201,117 +131,6 @@ fn parse<T: FromFields>(body: &[u8]) -> Result<T, Problem> {
         _ => Err(Problem::invalid(violations)),
     }
 }
-
-/// A value, as far as requests care.
-enum Value {
-    Text(Zeroizing<String>),
-    Other,
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Value(..)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-/// Reads any value, down to its last leaf: what is wrong deep inside is wrong too. (What `serde_json` cannot read
-/// is malformed, although the grammar of JSON allows it: a number beyond an `f64`, or more than 127 levels.)
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        while elements.next_element::<Value>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, pairs: A) -> Result<Value, A::Error> {
-        ObjectVisitor.visit_map(pairs).map(|_| Value::Other)
-    }
-}
-
-/// Reads an object and nothing else, and no key twice.
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = BTreeMap<String, Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
-        let mut object = BTreeMap::new();
-        while let Some((key, value)) = pairs.next_entry::<String, Value>()? {
-            if object.insert(key, value).is_some() {
-                return Err(A::Error::custom("a key is repeated"));
-            }
-        }
-        Ok(object)
-    }
-}
-
-/// A JSON pointer to a field, as a URI fragment (RFC 6901, section 6). A name too long to be a slip of the pen is
-/// not sent back: the pointer then is to the object.
-pub(crate) fn pointer_to(name: &str) -> Cow<'static, str> {
-    if name.len() > MAX_NAME_REPORTED {
-        return Cow::Borrowed("#");
-    }
-    let mut pointer = String::from("#/");
-    for byte in name.bytes() {
-        match byte {
-            b'~' => pointer.push_str("~0"),
-            b'/' => pointer.push_str("~1"),
-            b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => pointer.push(char::from(byte)),
-            _ => {
-                pointer.push('%');
-                pointer.extend(
-                    [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])),
-                );
-            }
-        }
-    }
-    Cow::Owned(pointer)
-}
-
-/// How many unknown fields are named in one answer, and how long a name may be to be: an answer is no echo.
-const MAX_UNKNOWN_REPORTED: usize = 8;
-const MAX_NAME_REPORTED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -324,61 +143,8 @@ mod tests {
     use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
     use futures_core::Stream;
-    use zeroize::ZeroizeOnDrop;
 
     use super::*;
-
-    #[derive(Debug, PartialEq)]
-    struct Form {
-        name: String,
-        note: Option<String>,
-    }
-
-    impl FromFields for Form {
-        fn read(fields: &mut Fields) -> Option<Self> {
-            let name = fields.text("name");
-            let note = fields.optional_text("note");
-            Some(Self { name: name?, note })
-        }
-    }
-
-    fn violations(body: &str) -> Vec<(String, String)> {
-        let problem = parse::<Form>(body.as_bytes()).unwrap_err();
-        let body = problem.error_response().into_body();
-        let body = actix_web::body::MessageBody::try_into_bytes(body).unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let errors = body["errors"].as_array().cloned().unwrap_or_default();
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        errors.iter().map(|error| (text(&error["pointer"]), text(&error["code"]))).collect()
-    }
-
-    #[test]
-    fn fields_are_read_as_they_are() {
-        let form = parse::<Form>("{ \"name\" : \"a\\u00e9\\ud83d\\ude00\" }\n".as_bytes()).unwrap();
-        assert_eq!(form, Form { name: "a\u{e9}\u{1f600}".to_owned(), note: None });
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
-        let found = violations(r#"{"note":1,"a/b~c":null,"Name":"x","\u00e9 ":{}}"#);
-        let expected = [
-            ("#/name", "required"),
-            ("#/note", "wrong_type"),
-            ("#/Name", "unknown_field"),
-            ("#/a~1b~0c", "unknown_field"),
-            ("#/%C3%A9%20", "unknown_field"),
-        ];
-        assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
-    }
-
-    #[test]
-    fn an_answer_is_no_echo() {
-        let long = "x".repeat(65);
-        assert_eq!(violations(&format!(r#"{{"name":"a","{long}":1}}"#))[0].0, "#");
-        let many: Vec<_> = (0..100).map(|n| format!("\"f{n}\":1")).collect();
-        let found = violations(&format!(r#"{{"name":"a",{}}}"#, many.join(",")));
-        assert_eq!(found.len(), MAX_UNKNOWN_REPORTED);
-    }
 
     #[test]
     fn json_in_utf_8_is_accepted_with_any_parameters() {
@@ -443,15 +209,6 @@ mod tests {
             let response = problem.error_response();
             (response.status(), response.head().connection_type() == actix_web::http::ConnectionType::Close)
         })
-    }
-
-    // ASVS 11.7.2
-    #[test]
-    fn texts_that_nobody_took_are_wiped_on_drop() {
-        fn is_wiped(_: &impl ZeroizeOnDrop) {}
-        let value: Value = serde_json::from_str(r#""hunter2""#).unwrap();
-        let Value::Text(text) = value else { panic!("it is a text") };
-        is_wiped(&text);
     }
 
     #[actix_web::test]

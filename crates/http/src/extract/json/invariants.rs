@@ -6,6 +6,7 @@
 
 use actix_web::ResponseError;
 use actix_web::body::MessageBody;
+use portcullis_domain::password::PlaintextPassword;
 use serde_json::{Map, Value as Json};
 
 use super::*;

@@ -59,6 +59,13 @@ impl PlaintextPassword {
     }
 }
 
+/// Takes the password from an owner that wipes it, without a copy.
+impl From<Zeroizing<String>> for PlaintextPassword {
+    fn from(raw: Zeroizing<String>) -> Self {
+        Self(raw)
+    }
+}
+
 impl fmt::Debug for PlaintextPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordAttempt(..)")

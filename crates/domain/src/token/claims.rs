@@ -121,6 +121,13 @@ macro_rules! secret_token {
             }
         }
 
+        /// Takes the token from an owner that wipes it, without a copy.
+        impl From<Zeroizing<String>> for $name {
+            fn from(token: Zeroizing<String>) -> Self {
+                Self(token)
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!(stringify!($name), "(..)"))

@@ -62,8 +62,8 @@ violation_codes! {
     Required = "required", "The member is missing.";
     UnknownField = "unknown_field", "The request has no member or parameter of this name.";
     WrongType = "wrong_type", "The value has another type or form than expected.";
-    TooShort = "too_short", "The value has too few characters.";
-    TooLong = "too_long", "The value has too many characters.";
+    TooShort = "too_short", "The value has too few characters or elements.";
+    TooLong = "too_long", "The value has too many characters or elements.";
     MissingUpper = "missing_upper", "The value has no upper-case letter.";
     MissingLower = "missing_lower", "The value has no lower-case letter.";
     MissingDigit = "missing_digit", "The value has no digit.";

@@ -1,93 +1,312 @@
-//! Reading a request from the fields of an object.
+//! Declaring a request: which members its object has, and of which kinds.
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeInclusive;
 
 use portcullis_domain::password::PlaintextPassword;
+use zeroize::Zeroizing;
 
-use super::value::Value;
+use super::value::{Object, Value};
 use crate::respond::violation::{Violation, ViolationCode};
 
-/// Something that can be read from the fields of a JSON object.
-pub(crate) trait FromFields: Sized {
-    /// Takes its fields. `None` when one is missing or wrong, which `fields` has then noted.
-    fn read(fields: &mut Fields) -> Option<Self>;
+/// The result of reading a part of a request.
+pub(crate) type Read<T> = Result<T, Noted>;
 
-    /// What a request without a body means, where a body is optional.
+/// A part of a request is missing or wrong. The violation is in the report already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted;
+
+/// A request, or an object in one, that is read from the members of a JSON object:
+///
+/// ```ignore
+/// fn read(fields: &mut Fields) -> Read<Self> {
+///     let name = fields.string("name");
+///     let note = fields.optional("note", Input::string);
+///     let max_age = fields.integer("max_age", 0..=3600);
+///     let roles = fields.list("roles", 0..=16, Input::string);
+///     Ok(Self { name: name?, note: note?, max_age: max_age?, roles: roles? })
+/// }
+/// ```
+pub(crate) trait FromFields: Sized {
+    /// Reads all members, and only then uses `?`: a member that was not read is reported as unknown.
+    ///
+    /// # Errors
+    /// [`Noted`] if a member is missing or wrong.
+    fn read(fields: &mut Fields<'_>) -> Read<Self>;
+
+    /// Returns what a request without a body means, if its body is optional.
     fn when_empty() -> Option<Self> {
         None
     }
 }
 
-/// The fields of an object that were not read yet, and what was wrong with those that were.
+/// Reads a request from the members of its body.
+///
+/// # Errors
+/// All violations, in the order in which the members are read; of each object the unknown members come last.
+pub(super) fn read_request<T>(
+    object: Object,
+    read: impl FnOnce(&mut Fields<'_>) -> Read<T>,
+) -> Result<T, Vec<Violation>> {
+    let report = RefCell::default();
+    let request = Place { pointer: "#".to_owned(), report: &report }.read(object, read);
+    let violations = report.into_inner().violations;
+    match request {
+        Ok(request) if violations.is_empty() => Ok(request),
+        _ => Err(violations),
+    }
+}
+
+/// The members of an object that were not read yet.
 #[derive(Debug)]
-pub(crate) struct Fields {
-    unread: BTreeMap<String, Value>,
-    violations: Vec<Violation>,
+pub(crate) struct Fields<'a> {
+    unread: Object,
+    place: Place<'a>,
 }
 
-impl Fields {
-    pub(super) fn new(unread: BTreeMap<String, Value>) -> Self {
-        Self { unread, violations: Vec::new() }
+impl<'a> Fields<'a> {
+    /// Reads a string.
+    pub(crate) fn string(&mut self, name: &'static str) -> Read<String> {
+        self.required(name, Input::string)
     }
 
-    /// Takes the text of a field that must be there.
-    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        if !self.unread.contains_key(name) {
-            self.note(name, ViolationCode::Required, "is required");
-            return None;
-        }
-        self.optional_text(name)
+    /// Reads a string that is wiped from memory.
+    pub(crate) fn secret<T: From<Zeroizing<String>>>(&mut self, name: &'static str) -> Read<T> {
+        self.required(name, Input::secret)
     }
 
-    /// Takes the text of a field that may be missing.
-    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
-        match self.unread.remove(name)? {
-            Value::Text(text) if text.contains('\0') => {
-                self.note(name, ViolationCode::InvalidCharacter, "must not contain the character NUL");
-                None
-            }
-            Value::Text(mut text) => Some(std::mem::take(&mut *text)),
-            Value::Other => {
-                self.note(name, ViolationCode::WrongType, "must be a string");
-                None
-            }
-        }
+    /// Reads a password.
+    pub(crate) fn password(&mut self, name: &'static str) -> Read<PlaintextPassword> {
+        self.secret(name)
     }
 
-    /// Takes a password that must be there.
-    pub(crate) fn password(&mut self, name: &'static str) -> Option<PlaintextPassword> {
-        self.text(name).map(PlaintextPassword::new)
-    }
-
-    /// Takes the name and the password that must be there.
-    pub(crate) fn credentials(&mut self) -> Option<(String, PlaintextPassword)> {
-        let username = self.text("username");
+    /// Reads a username and a password.
+    pub(crate) fn credentials(&mut self) -> Read<(String, PlaintextPassword)> {
+        let username = self.string("username");
         let password = self.password("password");
-        username.zip(password)
+        Ok((username?, password?))
     }
 
-    /// Everything that is wrong, the fields nobody asked for included.
-    pub(super) fn into_violations(self) -> Vec<Violation> {
-        let mut violations = self.violations;
-        violations.extend(self.unread.keys().take(MAX_UNKNOWN_REPORTED).map(|name| {
-            Violation::new(pointer_to(name), ViolationCode::UnknownField, "is not a field of this request")
-        }));
-        violations
+    /// Reads an integer within `range`.
+    pub(crate) fn integer<N: Integer>(&mut self, name: &'static str, range: RangeInclusive<N>) -> Read<N> {
+        self.required(name, |input| input.integer(range))
     }
 
-    fn note(&mut self, name: &'static str, code: ViolationCode, message: &'static str) {
-        self.violations.push(Violation::new(format!("#/{name}"), code, message));
+    /// Reads a boolean.
+    pub(crate) fn boolean(&mut self, name: &'static str) -> Read<bool> {
+        self.required(name, Input::boolean)
+    }
+
+    /// Reads a list whose number of elements is within `length`.
+    pub(crate) fn list<T>(
+        &mut self,
+        name: &'static str,
+        length: RangeInclusive<usize>,
+        read: impl FnMut(Input<'a>) -> Read<T>,
+    ) -> Read<Vec<T>> {
+        self.required(name, |input| input.list(length, read))
+    }
+
+    /// Reads an object.
+    pub(crate) fn object<T: FromFields>(&mut self, name: &'static str) -> Read<T> {
+        self.required(name, Input::object)
+    }
+
+    /// Reads a member that must be present but may be `null`.
+    pub(crate) fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Input<'a>) -> Read<T>,
+    ) -> Read<Option<T>> {
+        self.required(name, |input| input.nullable(read))
+    }
+
+    /// Reads a member that may be missing. `null` is a value like any other: a member that may also be `null` is
+    /// [`Input::nullable`].
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(Input<'a>) -> Read<T>,
+    ) -> Read<Option<T>> {
+        self.take(name).map(read).transpose()
+    }
+
+    fn required<T>(&mut self, name: &'static str, read: impl FnOnce(Input<'a>) -> Read<T>) -> Read<T> {
+        match self.take(name) {
+            Some(input) => read(input),
+            None => Err(self.place.inside(name).note(ViolationCode::Required, "is required")),
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Input<'a>> {
+        self.unread.remove(name).map(|value| Input { value, place: self.place.inside(name) })
     }
 }
 
-/// A JSON pointer to a field, as a URI fragment (RFC 6901, section 6). A name too long to be a slip of the pen is
-/// not sent back: the pointer then is to the object.
-pub(crate) fn pointer_to(name: &str) -> Cow<'static, str> {
-    if name.len() > MAX_NAME_REPORTED {
-        return Cow::Borrowed("#");
+/// A value of a request that was not read yet.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    value: Value,
+    place: Place<'a>,
+}
+
+impl<'a> Input<'a> {
+    /// Reads a string.
+    pub(crate) fn string(self) -> Read<String> {
+        self.text().map(|mut text| std::mem::take(&mut *text))
     }
-    let mut pointer = String::from("#/");
+
+    /// Reads a string that is wiped from memory: it goes from one owner that wipes it to the next.
+    pub(crate) fn secret<T: From<Zeroizing<String>>>(self) -> Read<T> {
+        self.text().map(T::from)
+    }
+
+    fn text(self) -> Read<Zeroizing<String>> {
+        match self.value {
+            Value::Text(text) if text.contains('\0') => {
+                Err(self.place.note(ViolationCode::InvalidCharacter, "must not contain the character NUL"))
+            }
+            Value::Text(text) => Ok(text),
+            _ => Err(self.place.note(ViolationCode::WrongType, "must be a string")),
+        }
+    }
+
+    /// Reads an integer within `range`. It is written in digits only: `1.0` and `1e3` are refused, because readers of JSON
+    /// disagree about them.
+    pub(crate) fn integer<N: Integer>(self, range: RangeInclusive<N>) -> Read<N> {
+        let number = match self.value {
+            Value::Integer(number) => number.try_into().ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        number.ok_or_else(|| {
+            let message = format!("must be a whole number from {} to {}", range.start(), range.end());
+            self.place.note(ViolationCode::WrongType, message)
+        })
+    }
+
+    /// Reads a boolean.
+    pub(crate) fn boolean(self) -> Read<bool> {
+        match self.value {
+            Value::Boolean(value) => Ok(value),
+            _ => Err(self.place.note(ViolationCode::WrongType, "must be true or false")),
+        }
+    }
+
+    /// Reads a list whose number of elements is within `length`. The elements of a list that is too long are not read.
+    pub(crate) fn list<T>(
+        self,
+        length: RangeInclusive<usize>,
+        mut read: impl FnMut(Input<'a>) -> Read<T>,
+    ) -> Read<Vec<T>> {
+        let Self { value: Value::List(elements), place } = self else {
+            return Err(self.place.note(ViolationCode::WrongType, "must be a list"));
+        };
+        let message = || format!("must have from {} to {} elements", length.start(), length.end());
+        if elements.len() > *length.end() {
+            return Err(place.note(ViolationCode::TooLong, message()));
+        }
+        let too_short =
+            (elements.len() < *length.start()).then(|| place.note(ViolationCode::TooShort, message()));
+        let elements = elements.into_iter().enumerate();
+        // All are read before the first wrong one ends it.
+        let elements: Vec<_> =
+            elements.map(|(n, value)| read(Input { value, place: place.inside(n) })).collect();
+        too_short.map_or_else(|| elements.into_iter().collect(), Err)
+    }
+
+    /// Reads an object.
+    pub(crate) fn object<T: FromFields>(self) -> Read<T> {
+        match self.value {
+            Value::Object(object) => self.place.read(object, T::read),
+            _ => Err(self.place.note(ViolationCode::WrongType, "must be an object")),
+        }
+    }
+
+    /// Reads a value that may be `null`.
+    pub(crate) fn nullable<T>(self, read: impl FnOnce(Self) -> Read<T>) -> Read<Option<T>> {
+        match self.value {
+            Value::Null => Ok(None),
+            _ => read(self).map(Some),
+        }
+    }
+}
+
+/// A type of integers that requests may have.
+pub(crate) trait Integer: Copy + PartialOrd + fmt::Display + TryFrom<i64> {}
+
+impl<N: Copy + PartialOrd + fmt::Display + TryFrom<i64>> Integer for N {}
+
+/// A place in a request, and the report of the whole request.
+#[derive(Debug)]
+struct Place<'a> {
+    pointer: String,
+    report: &'a RefCell<Report>,
+}
+
+impl<'a> Place<'a> {
+    fn read<T>(self, object: Object, read: impl FnOnce(&mut Fields<'a>) -> Read<T>) -> Read<T> {
+        let mut fields = Fields { unread: object, place: self };
+        let value = read(&mut fields);
+        let Fields { unread, place } = fields;
+        let mut report = place.report.borrow_mut();
+        for name in unread.keys() {
+            report.note_unknown(&place.pointer, name);
+        }
+        value
+    }
+
+    /// Returns the place of a declared member or of an element: its name needs no escapes.
+    fn inside(&self, part: impl fmt::Display) -> Self {
+        Self { pointer: format!("{}/{part}", self.pointer), report: self.report }
+    }
+
+    fn note(&self, code: ViolationCode, message: impl Into<Cow<'static, str>>) -> Noted {
+        self.report.borrow_mut().note(Violation::new(self.pointer.clone(), code, message));
+        Noted
+    }
+}
+
+/// The violations of a request. An answer is no echo, so their number is bounded.
+#[derive(Debug, Default)]
+struct Report {
+    violations: Vec<Violation>,
+    unknown: usize,
+}
+
+impl Report {
+    fn note(&mut self, violation: Violation) {
+        if self.violations.len() < MAX_REPORTED {
+            self.violations.push(violation);
+        }
+    }
+
+    fn note_unknown(&mut self, object: &str, name: &str) {
+        if self.unknown < MAX_UNKNOWN_REPORTED {
+            self.unknown += 1;
+            let pointer = pointer_into(object, name);
+            self.note(Violation::new(pointer, ViolationCode::UnknownField, "is not a field of this request"));
+        }
+    }
+}
+
+/// Returns the JSON pointer to a member of the request, as a URI fragment (RFC 6901, section 6). A name too long to be a
+/// slip of the pen is not sent back: the pointer then is to the object.
+pub(crate) fn pointer_to(name: &str) -> String {
+    pointer_into("#", name)
+}
+
+/// Returns the JSON pointer to a member of `object`.
+fn pointer_into(object: &str, name: &str) -> String {
+    let mut pointer = object.to_owned();
+    if name.len() > MAX_NAME_REPORTED {
+        return pointer;
+    }
+    pointer.push('/');
     for byte in name.bytes() {
         match byte {
             b'~' => pointer.push_str("~0"),
@@ -101,69 +320,11 @@ pub(crate) fn pointer_to(name: &str) -> Cow<'static, str> {
             }
         }
     }
-    Cow::Owned(pointer)
+    pointer
 }
 
-/// How many unknown fields are named in one answer, and how long a name may be to be: an answer is no echo.
+/// The most violations, and the most unknown members among them, that one answer reports; and the longest name of an unknown
+/// member that it contains, in bytes.
+const MAX_REPORTED: usize = 64;
 const MAX_UNKNOWN_REPORTED: usize = 8;
 const MAX_NAME_REPORTED: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use actix_web::ResponseError;
-
-    use super::super::parse;
-    use super::*;
-
-    #[derive(Debug, PartialEq)]
-    struct Form {
-        name: String,
-        note: Option<String>,
-    }
-
-    impl FromFields for Form {
-        fn read(fields: &mut Fields) -> Option<Self> {
-            let name = fields.text("name");
-            let note = fields.optional_text("note");
-            Some(Self { name: name?, note })
-        }
-    }
-
-    fn violations(body: &str) -> Vec<(String, String)> {
-        let problem = parse::<Form>(body.as_bytes()).unwrap_err();
-        let body = problem.error_response().into_body();
-        let body = actix_web::body::MessageBody::try_into_bytes(body).unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let errors = body["errors"].as_array().cloned().unwrap_or_default();
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        errors.iter().map(|error| (text(&error["pointer"]), text(&error["code"]))).collect()
-    }
-
-    #[test]
-    fn fields_are_read_as_they_are() {
-        let form = parse::<Form>("{ \"name\" : \"a\\u00e9\\ud83d\\ude00\" }\n".as_bytes()).unwrap();
-        assert_eq!(form, Form { name: "a\u{e9}\u{1f600}".to_owned(), note: None });
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
-        let found = violations(r#"{"note":1,"a/b~c":null,"Name":"x","\u00e9 ":{}}"#);
-        let expected = [
-            ("#/name", "required"),
-            ("#/note", "wrong_type"),
-            ("#/Name", "unknown_field"),
-            ("#/a~1b~0c", "unknown_field"),
-            ("#/%C3%A9%20", "unknown_field"),
-        ];
-        assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())));
-    }
-
-    #[test]
-    fn an_answer_is_no_echo() {
-        let long = "x".repeat(65);
-        assert_eq!(violations(&format!(r#"{{"name":"a","{long}":1}}"#))[0].0, "#");
-        let many: Vec<_> = (0..100).map(|n| format!("\"f{n}\":1")).collect();
-        let found = violations(&format!(r#"{{"name":"a",{}}}"#, many.join(",")));
-        assert_eq!(found.len(), MAX_UNKNOWN_REPORTED);
-    }
-}

@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::respond::json;
@@ -57,10 +57,10 @@ pub(crate) struct ChangePasswordRequest {
 }
 
 impl FromFields for ChangePasswordRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
+    fn read(fields: &mut Fields) -> Read<Self> {
         let current_password = fields.password("current_password");
         let new_password = fields.password("new_password");
-        Some(Self { current_password: current_password?, new_password: new_password? })
+        Ok(Self { current_password: current_password?, new_password: new_password? })
     }
 }
 

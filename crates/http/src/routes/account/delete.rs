@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
 use crate::respond::json;
@@ -69,8 +69,8 @@ pub(crate) struct DeleteAccountRequest {
 }
 
 impl FromFields for DeleteAccountRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { current_password: fields.password("current_password")? })
+    fn read(fields: &mut Fields) -> Read<Self> {
+        Ok(Self { current_password: fields.password("current_password")? })
     }
 }
 

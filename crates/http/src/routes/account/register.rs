@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
@@ -50,8 +50,9 @@ pub(crate) struct RegisterRequest {
 }
 
 impl FromFields for RegisterRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        fields.credentials().map(|(username, password)| Self { username, password })
+    fn read(fields: &mut Fields) -> Read<Self> {
+        let (username, password) = fields.credentials()?;
+        Ok(Self { username, password })
     }
 }
 

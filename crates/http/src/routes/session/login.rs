@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
@@ -61,8 +61,9 @@ pub(crate) struct LoginRequest {
 }
 
 impl FromFields for LoginRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        fields.credentials().map(|(username, password)| Self { username, password })
+    fn read(fields: &mut Fields) -> Read<Self> {
+        let (username, password) = fields.credentials()?;
+        Ok(Self { username, password })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::UnverifiedBearer;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Input, Read, StrictJson};
 use crate::openapi::{STORE, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
@@ -73,8 +73,8 @@ pub(crate) struct LogoutRequest {
 }
 
 impl FromFields for LogoutRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { refresh_token: fields.optional_text("refresh_token").map(RefreshToken::new) })
+    fn read(fields: &mut Fields) -> Read<Self> {
+        Ok(Self { refresh_token: fields.optional("refresh_token", Input::secret)? })
     }
 
     fn when_empty() -> Option<Self> {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
-use crate::extract::json::{Fields, FromFields, StrictJson};
+use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
@@ -49,8 +49,8 @@ pub(crate) struct RefreshRequest {
 }
 
 impl FromFields for RefreshRequest {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self { refresh_token: RefreshToken::new(fields.text("refresh_token")?) })
+    fn read(fields: &mut Fields) -> Read<Self> {
+        Ok(Self { refresh_token: fields.secret("refresh_token")? })
     }
 }
 

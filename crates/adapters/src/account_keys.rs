@@ -58,6 +58,8 @@ impl AccountKeys for MacAccountKeys {
 
 #[cfg(test)]
 mod tests {
+    use base16ct::lower::encode_string;
+
     use super::*;
     use crate::secret::Secret;
 
@@ -69,7 +71,7 @@ mod tests {
     }
 
     fn hex(pseudonym: AccountKey) -> String {
-        pseudonym.as_bytes().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        encode_string(pseudonym.as_bytes())
     }
 
     /// Checked against Python's `hmac`.

@@ -7,7 +7,6 @@
 mod chain;
 mod encoding;
 mod fault;
-mod hex;
 mod key;
 mod sealer;
 mod statement;

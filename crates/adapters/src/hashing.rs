@@ -216,10 +216,7 @@ mod tests {
     }
 
     fn from_hex(hex: &str) -> String {
-        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-        assert!(rest.is_empty());
-        let bytes = pairs.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
-        String::from_utf8(bytes.collect()).unwrap()
+        String::from_utf8(base16ct::mixed::decode_vec(hex).unwrap()).unwrap()
     }
 
     #[test]

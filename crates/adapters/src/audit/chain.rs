@@ -2,11 +2,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base16ct::{HexDisplay, mixed};
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
 use super::encoding::Encoding;
-use super::hex::Hex;
 
 /// A hash of the chain. Printed, it is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl ChainHash {
 
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
+        fmt::LowerHex::fmt(&HexDisplay(&self.0), f)
     }
 }
 
@@ -104,16 +104,13 @@ impl FromStr for Link {
 
     fn from_str(text: &str) -> Result<Self, InvalidLink> {
         let (seq, hash) = text.split_once(':').ok_or(InvalidLink)?;
-        let is_good = |text: &str, is_digit: fn(&u8) -> bool| text.as_bytes().iter().all(is_digit);
-        if !is_good(seq, u8::is_ascii_digit) || !is_good(hash, u8::is_ascii_hexdigit) || hash.len() != 64 {
+        // `parse` would take a sign.
+        if !seq.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(InvalidLink);
         }
-        let mut bytes = [0; 32];
-        for (n, byte) in bytes.iter_mut().enumerate() {
-            let digits = hash.get(2 * n..2 * n + 2).ok_or(InvalidLink)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_no_digits| InvalidLink)?;
-        }
-        Ok(Self { seq: seq.parse().map_err(|_too_large| InvalidLink)?, hash: ChainHash(bytes) })
+        let seq = seq.parse().map_err(|_too_large| InvalidLink)?;
+        let hash = mixed::decode_vec(hash).map_err(|_no_digits| InvalidLink)?;
+        Ok(Self { seq, hash: ChainHash(hash.try_into().map_err(|_length| InvalidLink)?) })
     }
 }
 

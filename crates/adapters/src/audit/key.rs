@@ -1,8 +1,8 @@
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use base16ct::HexDisplay;
 
-use super::hex::Hex;
 use crate::keys::{RootKey, SecretFingerprint};
 use crate::secret::{Secret, Secrets};
 
@@ -76,7 +76,7 @@ impl PublicAuditKey {
 
 impl fmt::Display for PublicAuditKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
+        fmt::LowerHex::fmt(&HexDisplay(&self.0), f)
     }
 }
 

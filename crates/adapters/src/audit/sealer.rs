@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base16ct::lower;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::hex::Hex;
 use super::{AuditKeys, Link, Statement};
 use crate::db::{Database, SealTurn};
 
@@ -182,7 +182,7 @@ impl Sealer {
 fn tell(statement: &Statement) {
     let Link { seq, hash } = statement.unsigned.link;
     let key = statement.unsigned.key;
-    let signature = Hex(&statement.signature);
+    let signature = lower::encode_string(&statement.signature);
     log::info!(seq, hash:%, key:%, signature:%; "audit head");
 }
 

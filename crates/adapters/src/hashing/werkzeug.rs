@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
+use base16ct::lower;
 use portcullis_domain::password::HashError;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -35,8 +36,8 @@ impl<'a> Werkzeug<'a> {
             }
             _ => return Err(malformed),
         };
-        match decode_hex(digest) {
-            Some(digest) if digest.len() == digest_bytes && salt.len() <= MAX_SALT => {
+        match lower::decode_vec(digest) {
+            Ok(digest) if digest.len() == digest_bytes && salt.len() <= MAX_SALT => {
                 Ok(Self { method, salt, digest })
             }
             _ => Err(malformed),
@@ -91,18 +92,6 @@ fn pbkdf2_iterations(iterations: &str) -> Result<NonZeroU32, Unusable> {
         return Err(Unusable("PBKDF2 iterations out of bounds"));
     }
     Ok(iterations)
-}
-
-fn decode_hex(digits: &str) -> Option<Vec<u8>> {
-    let value = |digit| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, []) = digits.as_bytes().as_chunks() else {
-        return None;
-    };
-    pairs.iter().map(|&[high, low]| Some(value(high)? << 4 | value(low)?)).collect()
 }
 
 /// The most blocks of 128 bytes that scrypt may go through, `N * r * p`: four times what Werkzeug asks for by default;

@@ -33,9 +33,7 @@ fn is_valid(test: &Value) -> bool {
 }
 
 fn hex(digits: &Value) -> Vec<u8> {
-    let (pairs, rest) = text(digits).as_bytes().as_chunks::<2>();
-    assert!(rest.is_empty());
-    pairs.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    base16ct::mixed::decode_vec(text(digits)).unwrap()
 }
 
 /// The key of a group of signatures.

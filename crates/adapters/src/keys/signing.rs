@@ -167,8 +167,7 @@ pub(super) fn derive(
 
 #[expect(clippy::expect_used, reason = "any 32 bytes are a seed (RFC 8032, section 5.1.5)")]
 fn ed25519(seed: &[u8; 32]) -> (SigningPair, PublicKey) {
-    let pkcs8 = Zeroizing::new([&ED25519_PKCS8[..], seed].concat());
-    let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).expect("a seed");
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed");
     let public = *pair.public_key().as_ref().first_chunk().expect("32 bytes");
     (SigningPair::Ed25519(pair), PublicKey::Ed25519(public))
 }
@@ -216,9 +215,6 @@ fn uncompressed(x: &[u8; 32], y: &[u8; 32]) -> Vec<u8> {
     [&[4], &x[..], y].concat()
 }
 
-/// What stands before the 32 bytes of a seed in PKCS#8 (RFC 8410, section 7).
-const ED25519_PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-
 /// What stands before the 32 bytes of a P-256 scalar in PKCS#8 (RFC 5915 in RFC 5958), without the public key.
 const P256_PKCS8: [u8; 35] = [
     0x30, 0x41, 2, 1, 0, 0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8, 0x2a, 0x86, 0x48, 0xce,
@@ -245,6 +241,23 @@ mod tests {
         let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
         let key = PublicKey::Ed25519(x.try_into().unwrap());
         assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    /// RFC 8032, section 7.1, test 2.
+    #[test]
+    fn ed25519_seeds_sign_as_in_the_rfc() {
+        let seed = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
+        let (pair, public) = ed25519(&base16ct::lower::decode_vec(seed).unwrap().try_into().unwrap());
+        let PublicKey::Ed25519(public) = public else { panic!("{public:?}") };
+        assert_eq!(
+            encode_string(&public),
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+        );
+        assert_eq!(
+            encode_string(pair.sign(&[0x72]).unwrap().as_ref()),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        );
     }
 
     // ASVS 11.6.1

@@ -1,6 +1,7 @@
 //! Responses: bodies and header fields that several routes share, and problem documents for errors.
 
 pub(crate) mod catalogue;
+pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod token_set;

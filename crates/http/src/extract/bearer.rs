@@ -9,7 +9,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, dev};
 use portcullis_domain::AuthService;
-use portcullis_domain::token::{AccessToken, Authentication, VerifiedClaims};
+use portcullis_domain::token::{AccessToken, Authentication, ConfirmSessionError, VerifiedClaims};
 
 use crate::api::Api;
 use crate::blocking::Pool;
@@ -80,6 +80,15 @@ impl FromRequest for UnverifiedBearer {
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         let token = presented(request);
         ready(Ok(Self(token.map(|token| token.map(|token| AccessToken::new(token.to_owned()))))))
+    }
+}
+
+impl From<ConfirmSessionError> for Problem {
+    fn from(error: ConfirmSessionError) -> Self {
+        match error {
+            ConfirmSessionError::Refused => ProblemCode::InvalidToken.into(),
+            ConfirmSessionError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Errors as responses: RFC 9457 problem documents, from one catalogue.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -8,26 +7,18 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use portcullis_domain::account::{DeleteAccountError, ProfileError, RegisterError, Rejections};
-use portcullis_domain::maintenance::ClockNotTrusted;
-use portcullis_domain::password::{ChangePasswordError, HashError};
-use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{EndSessionError, LoginError, LogoutError, RefreshError};
-use portcullis_domain::token::{ConfirmSessionError, SignError};
-use portcullis_domain::{Throttled, Unavailable};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::blocking::BlockingError;
 use crate::request_id::{RequestId, current_request_id};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{NO_STORE, to_json};
-use crate::respond::violation::{Violation, ViolationCode, of_password};
+use crate::respond::violation::{Violation, ViolationCode};
 
 /// An answer that is not the one asked for.
 ///
-/// Whatever becomes a problem loses its cause on the way: the cause is logged, once, where the `From` below makes
-/// the problem, and never sent.
+/// Whatever becomes a problem loses its cause on the way: the `From` that makes the problem logs the
+/// cause, once, and the response never contains it.
 #[derive(Debug)]
 pub(crate) struct Problem {
     code: ProblemCode,
@@ -111,190 +102,6 @@ impl From<ProblemCode> for Problem {
     }
 }
 
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        let code = match error.kind() {
-            // To its owner, a row that does not parse is one that cannot be had.
-            StoreErrorKind::Unavailable | StoreErrorKind::Corrupt => ProblemCode::StorageUnavailable,
-            StoreErrorKind::Full => ProblemCode::StorageFull,
-            StoreErrorKind::Internal => ProblemCode::InternalError,
-        };
-        logged(&error, code)
-    }
-}
-
-impl From<HashError> for Problem {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::Overloaded => ProblemCode::Overloaded.into(),
-            HashError::Unusable(_) | HashError::Failed(_) => logged(&error, ProblemCode::InternalError),
-        }
-    }
-}
-
-impl From<SignError> for Problem {
-    fn from(error: SignError) -> Self {
-        logged(&error, ProblemCode::InternalError)
-    }
-}
-
-impl From<ClockNotTrusted> for Problem {
-    fn from(error: ClockNotTrusted) -> Self {
-        // The log has it once, from whoever looks at the clock; not once a request.
-        log::debug!("no token is given out: {error}");
-        ProblemCode::NotReady.into()
-    }
-}
-
-impl From<Unavailable> for Problem {
-    fn from(error: Unavailable) -> Self {
-        match error {
-            Unavailable::Store(error) => error.into(),
-            Unavailable::Hash(error) => error.into(),
-            Unavailable::Clock(error) => error.into(),
-            Unavailable::Sign(error) => error.into(),
-        }
-    }
-}
-
-impl From<Throttled> for Problem {
-    fn from(Throttled { retry_after }: Throttled) -> Self {
-        Self::rate_limited(retry_after)
-    }
-}
-
-impl From<BlockingError> for Problem {
-    fn from(error: BlockingError) -> Self {
-        match error {
-            BlockingError::Overloaded => ProblemCode::Overloaded.into(),
-            BlockingError::Panicked => logged(&error, ProblemCode::InternalError),
-        }
-    }
-}
-
-impl From<Infallible> for Problem {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<RegisterError> for Problem {
-    fn from(error: RegisterError) -> Self {
-        match error {
-            RegisterError::Closed => ProblemCode::RegistrationClosed.into(),
-            RegisterError::Rejected(rejections) => rejections.into(),
-            RegisterError::UsernameTaken => ProblemCode::UsernameTaken.into(),
-            RegisterError::Unavailable(error) => error.into(),
-        }
-    }
-}
-
-impl From<LoginError> for Problem {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Rejected(rejections) => rejections.into(),
-            LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
-            LoginError::Throttled(error) => error.into(),
-            LoginError::Unavailable(error) => error.into(),
-        }
-    }
-}
-
-impl From<RefreshError> for Problem {
-    fn from(error: RefreshError) -> Self {
-        match error {
-            RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
-            RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
-            RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
-            RefreshError::Unavailable(error) => error.into(),
-        }
-    }
-}
-
-impl From<LogoutError> for Problem {
-    fn from(error: LogoutError) -> Self {
-        match error {
-            LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
-            LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
-            LogoutError::DifferentSessions => Self::invalid(vec![Violation::new(
-                "#/refresh_token",
-                ViolationCode::OtherSession,
-                "belongs to another session than the access token; send only one of them",
-            )]),
-            LogoutError::NotReady => ProblemCode::NotReady.into(),
-            LogoutError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<ConfirmSessionError> for Problem {
-    fn from(error: ConfirmSessionError) -> Self {
-        match error {
-            ConfirmSessionError::Refused => ProblemCode::InvalidToken.into(),
-            ConfirmSessionError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<ProfileError> for Problem {
-    fn from(error: ProfileError) -> Self {
-        match error {
-            ProfileError::Gone => ProblemCode::InvalidToken.into(),
-            ProfileError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<EndSessionError> for Problem {
-    fn from(error: EndSessionError) -> Self {
-        match error {
-            EndSessionError::NotFound => ProblemCode::NotFound.into(),
-            EndSessionError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<ChangePasswordError> for Problem {
-    fn from(error: ChangePasswordError) -> Self {
-        match error {
-            ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
-            ChangePasswordError::Incorrect => incorrect_password(),
-            ChangePasswordError::Throttled(error) => error.into(),
-            ChangePasswordError::Rejected(violations) => {
-                Self::invalid(of_password("#/new_password", &violations).collect())
-            }
-            ChangePasswordError::Unavailable(error) => error.into(),
-        }
-    }
-}
-
-impl From<DeleteAccountError> for Problem {
-    fn from(error: DeleteAccountError) -> Self {
-        match error {
-            DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
-            DeleteAccountError::Incorrect => incorrect_password(),
-            DeleteAccountError::Throttled(error) => error.into(),
-            DeleteAccountError::Unavailable(error) => error.into(),
-        }
-    }
-}
-
-impl From<Rejections> for Problem {
-    fn from(rejections: Rejections) -> Self {
-        let username = rejections.username.iter().map(|violation| {
-            Violation::new("#/username", ViolationCode::from(violation), violation.to_string())
-        });
-        Self::invalid(username.chain(of_password("#/password", &rejections.password)).collect())
-    }
-}
-
-/// Somebody who is logged in was asked for the password and gave another one.
-fn incorrect_password() -> Problem {
-    let violation =
-        Violation::new("#/current_password", ViolationCode::Incorrect, "is not the current password");
-    Problem::invalid(vec![violation])
-}
-
 /// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -343,7 +150,7 @@ pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
 }
 
 /// Logs an error with its causes; what is left of it is the code.
-fn logged(error: &dyn Error, code: ProblemCode) -> Problem {
+pub(crate) fn logged(error: &dyn Error, code: ProblemCode) -> Problem {
     log::error!("{}", Chain(error));
     code.into()
 }
@@ -387,6 +194,8 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 #[cfg(test)]
 mod tests {
+    use portcullis_domain::ports::{StoreError, StoreErrorKind};
+
     use super::*;
 
     #[test]
@@ -403,18 +212,5 @@ mod tests {
     fn causes_are_told_in_one_line() {
         let error = StoreError::new(StoreErrorKind::Unavailable, "connection refused");
         assert_eq!(Chain(&error).to_string(), "the store is unavailable: connection refused");
-    }
-
-    #[test]
-    fn the_kinds_of_store_errors_have_their_codes() {
-        let cases = [
-            (StoreErrorKind::Unavailable, ProblemCode::StorageUnavailable),
-            (StoreErrorKind::Full, ProblemCode::StorageFull),
-            (StoreErrorKind::Corrupt, ProblemCode::StorageUnavailable),
-            (StoreErrorKind::Internal, ProblemCode::InternalError),
-        ];
-        for (kind, code) in cases {
-            assert_eq!(Problem::from(StoreError::new(kind, "cause")).code, code, "{kind:?}");
-        }
     }
 }

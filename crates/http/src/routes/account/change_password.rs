@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::Core;
 use portcullis_domain::account::Account;
-use portcullis_domain::password::{PasswordChange, PlaintextPassword};
+use portcullis_domain::password::{ChangePasswordError, PasswordChange, PlaintextPassword};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -15,8 +15,12 @@ use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::error::incorrect_password;
 use crate::respond::json;
+use crate::respond::problem::Problem;
 use crate::respond::token_set::TokenSetBody;
+use crate::respond::violation::of_password;
 use crate::routes::HandlerResult;
 
 /// Changes the password of the user of the access token
@@ -61,6 +65,20 @@ impl FromFields for ChangePasswordRequest {
         let current_password = fields.password("current_password");
         let new_password = fields.password("new_password");
         Ok(Self { current_password: current_password?, new_password: new_password? })
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::Gone => ProblemCode::InvalidToken.into(),
+            ChangePasswordError::Incorrect => incorrect_password(),
+            ChangePasswordError::Throttled(error) => error.into(),
+            ChangePasswordError::Rejected(violations) => {
+                Self::invalid(of_password("#/new_password", &violations).collect())
+            }
+            ChangePasswordError::Unavailable(error) => error.into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use portcullis_domain::Core;
-use portcullis_domain::account::Account;
+use portcullis_domain::account::{Account, DeleteAccountError};
 use portcullis_domain::password::PlaintextPassword;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -14,7 +14,10 @@ use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
 use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::respond::catalogue::ProblemCode;
+use crate::respond::error::incorrect_password;
 use crate::respond::json;
+use crate::respond::problem::Problem;
 use crate::routes::HandlerResult;
 
 /// Deletes the account of the user of the access token
@@ -71,6 +74,17 @@ pub(crate) struct DeleteAccountRequest {
 impl FromFields for DeleteAccountRequest {
     fn read(fields: &mut Fields) -> Read<Self> {
         Ok(Self { current_password: fields.password("current_password")? })
+    }
+}
+
+impl From<DeleteAccountError> for Problem {
+    fn from(error: DeleteAccountError) -> Self {
+        match error {
+            DeleteAccountError::Gone => ProblemCode::InvalidToken.into(),
+            DeleteAccountError::Incorrect => incorrect_password(),
+            DeleteAccountError::Throttled(error) => error.into(),
+            DeleteAccountError::Unavailable(error) => error.into(),
+        }
     }
 }
 

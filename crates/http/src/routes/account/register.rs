@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
-use portcullis_domain::account::Registration;
+use portcullis_domain::account::{RegisterError, Registration};
 use portcullis_domain::password::PlaintextPassword;
 use utoipa::ToSchema;
 
@@ -15,6 +15,7 @@ use crate::limit::in_flight::Caller;
 use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
+use crate::respond::problem::Problem;
 use crate::respond::user::UserBody;
 use crate::routes::HandlerResult;
 
@@ -53,6 +54,17 @@ impl FromFields for RegisterRequest {
     fn read(fields: &mut Fields) -> Read<Self> {
         let (username, password) = fields.credentials()?;
         Ok(Self { username, password })
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Closed => ProblemCode::RegistrationClosed.into(),
+            RegisterError::Rejected(rejections) => rejections.into(),
+            RegisterError::UsernameTaken => ProblemCode::UsernameTaken.into(),
+            RegisterError::Unavailable(error) => error.into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Path};
 use portcullis_domain::id::SessionId;
-use portcullis_domain::session::Sessions;
+use portcullis_domain::session::{EndSessionError, Sessions};
 use uuid::fmt::Hyphenated;
 
 use crate::api::Api;
@@ -12,6 +12,7 @@ use crate::extract::client::Client;
 use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
+use crate::respond::problem::Problem;
 use crate::routes::HandlerResult;
 
 /// Ends a session of the user of the access token
@@ -36,6 +37,15 @@ pub(crate) async fn end_session(
     let session = SessionId::from_uuid(id.into_uuid());
     api.blocking(Pool::Data, move |core| Sessions::new(core).end(&bearer.0, session, &client.0)).await??;
     Ok(json::no_content())
+}
+
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::NotFound => ProblemCode::NotFound.into(),
+            EndSessionError::Store(error) => error.into(),
+        }
+    }
 }
 
 problems!(BEARER, STORE, &[ProblemCode::NotFound]);

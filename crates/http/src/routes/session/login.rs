@@ -5,8 +5,7 @@ use actix_web::web::Data;
 use portcullis_domain::AuthService;
 use portcullis_domain::Core;
 use portcullis_domain::password::PlaintextPassword;
-use portcullis_domain::session::Credentials;
-use portcullis_domain::session::LoginOutcome;
+use portcullis_domain::session::{Credentials, LoginError, LoginOutcome};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -18,6 +17,7 @@ use crate::limit::in_flight::Caller;
 use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
+use crate::respond::problem::Problem;
 use crate::respond::token_set::TokenSetBody;
 use crate::routes::HandlerResult;
 
@@ -64,6 +64,17 @@ impl FromFields for LoginRequest {
     fn read(fields: &mut Fields) -> Read<Self> {
         let (username, password) = fields.credentials()?;
         Ok(Self { username, password })
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Rejected(rejections) => rejections.into(),
+            LoginError::InvalidCredentials => ProblemCode::InvalidCredentials.into(),
+            LoginError::Throttled(error) => error.into(),
+            LoginError::Unavailable(error) => error.into(),
+        }
     }
 }
 

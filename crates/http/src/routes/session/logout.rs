@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use portcullis_domain::audit::LogoutScope;
-use portcullis_domain::session::LogoutToken;
+use portcullis_domain::session::{LogoutError, LogoutToken};
 use portcullis_domain::token::RefreshToken;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -134,6 +134,22 @@ fn parse(query: &str) -> Option<ScopeQuery> {
     let pairs = Query::<Vec<(String, String)>>::from_query(query).ok()?;
     let are_known = pairs.iter().all(|(name, _)| name == "scope" || is_foreign(name));
     Query::from_query(query).ok().filter(|_| are_known).map(Query::into_inner)
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::InvalidAccessToken => ProblemCode::InvalidToken.into(),
+            LogoutError::InvalidRefreshToken => ProblemCode::InvalidRefreshToken.into(),
+            LogoutError::DifferentSessions => Self::invalid(vec![Violation::new(
+                "#/refresh_token",
+                ViolationCode::OtherSession,
+                "belongs to another session than the access token; send only one of them",
+            )]),
+            LogoutError::NotReady => ProblemCode::NotReady.into(),
+            LogoutError::Store(error) => error.into(),
+        }
+    }
 }
 
 problems!(

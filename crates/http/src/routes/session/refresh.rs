@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::AuthService;
+use portcullis_domain::session::RefreshError;
 use portcullis_domain::token::RefreshToken;
 use utoipa::ToSchema;
 
@@ -13,6 +14,7 @@ use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
+use crate::respond::problem::{Problem, logged};
 use crate::respond::token_set::TokenSetBody;
 use crate::routes::HandlerResult;
 
@@ -51,6 +53,17 @@ pub(crate) struct RefreshRequest {
 impl FromFields for RefreshRequest {
     fn read(fields: &mut Fields) -> Read<Self> {
         Ok(Self { refresh_token: fields.secret("refresh_token")? })
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Invalid => ProblemCode::InvalidRefreshToken.into(),
+            RefreshError::Reused => ProblemCode::RefreshTokenReused.into(),
+            RefreshError::Ahead => logged(&error, ProblemCode::InvalidRefreshToken),
+            RefreshError::Unavailable(error) => error.into(),
+        }
     }
 }
 

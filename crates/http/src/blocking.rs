@@ -20,12 +20,10 @@ use std::time::Duration;
 
 use actix_web::rt::time::timeout;
 use actix_web::web;
-use portcullis_domain::Core;
 use portcullis_domain::ports::Clock;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::queue::{Bounds, Job, Queues};
-use crate::api::Api;
 use crate::limit::in_flight::{Caller, Class, FairShare, Permit};
 use crate::request_id::{RequestId, current_request_id, scope_blocking};
 
@@ -86,29 +84,6 @@ pub(crate) enum BlockingError {
     Panicked,
 }
 
-impl Api {
-    /// Does `work` on a thread that may block, as part of the current request.
-    ///
-    /// # Errors
-    /// [`BlockingError`].
-    pub(crate) async fn blocking<T: Send + 'static>(
-        &self,
-        pool: Pool,
-        work: impl FnOnce(&Arc<Core>) -> T + Send + 'static,
-    ) -> Result<T, BlockingError> {
-        let core = Arc::clone(&self.core);
-        let work = move || work(&core);
-        match pool {
-            Pool::Data => self.data_pool.run(work).await,
-            Pool::LoginCheck => {
-                self.password_pool.has_room()?;
-                self.login_checks.run(&self.data_pool, work).await
-            }
-            Pool::Password(caller) => self.password_pool.run(&caller, work).await,
-        }
-    }
-}
-
 /// The threads of `web::block`, with as many jobs as there are permits, each of which waits only so long.
 #[derive(Debug)]
 pub(crate) struct DataPool {
@@ -126,7 +101,7 @@ impl DataPool {
     }
 
     /// Does `work` when a thread is free. What has not begun by then is given up, and so is what nobody waits for.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
@@ -177,7 +152,7 @@ impl LoginChecks {
     }
 
     /// Does `check` on `pool` in turn, unless the wait takes too long.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         pool: &DataPool,
         check: impl FnOnce() -> T + Send + 'static,
@@ -289,7 +264,7 @@ impl PasswordPool {
     }
 
     /// Does `work` when its turn comes.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
@@ -305,7 +280,7 @@ impl PasswordPool {
     }
 
     /// Fails early if the pool is full for every class of callers, or closed. Permits are not checked.
-    fn has_room(&self) -> Result<(), BlockingError> {
+    pub(crate) fn has_room(&self) -> Result<(), BlockingError> {
         let mut queues = self.pool.queue.lock();
         match queues.has_room(Class::Recognized) || queues.has_room(Class::Anonymous) {
             true => Ok(()),
@@ -346,7 +321,7 @@ impl PasswordPool {
     }
 }
 
-/// What the password pool did since it was started. [`Api::password_pool_counts`] has it.
+/// What the password pool did since it was started. `Api::password_pool_counts` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounts {
     /// How many use cases wait in line now.

@@ -1,8 +1,8 @@
 //! What an operator decides about the HTTP side.
 
 use crate::blocking::PasswordPoolConfig;
-use crate::extract::client::TrustedProxies;
-use crate::limit::LimitsConfig;
+use crate::extract::forwarded::TrustedProxies;
+use crate::limit::quota::LimitsConfig;
 use crate::middleware::cors::AllowedOrigins;
 
 /// What an operator decides about the HTTP side.

@@ -2,4 +2,6 @@
 
 pub(crate) mod bearer;
 pub(crate) mod client;
+pub(crate) mod forwarded;
 pub(crate) mod json;
+pub(crate) mod query;

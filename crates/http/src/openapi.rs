@@ -2,49 +2,68 @@
 //!
 //! Client generators read it, so it keeps these rules (the tests at the end check them):
 //! - Every operation has an explicit, unique `operationId`.
-//! - A response has no closed list: words are plain strings whose description lists them ([`open_list`]).
+//! - A response has no closed list: words are plain strings whose description lists them ([`vocabulary::open_list`]).
 //! - A response member without a value is `null`. Only members listed in the tests may be left out.
 //! - Every string and every number has an example, and the examples are valid.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod problems;
+pub(crate) mod vocabulary;
 
-use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ContentBuilder, Header, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required,
-    Response, ResponseBuilder, Schema, ServerBuilder, Type,
+    Header, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, Schema, ServerBuilder,
+    Type,
 };
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 
+use self::problems::problem_response;
+use crate::config::HttpConfig;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::{self, ProblemBody};
 use crate::respond::violation::{Violation, ViolationCode};
-use crate::routes::account::{activity, change_password, delete, password_policy, profile, register};
-use crate::routes::discovery::well_known::{EcJwk, OkpJwk};
-use crate::routes::discovery::{problems as problem_list, well_known};
-use crate::routes::docs::page;
-use crate::routes::ops::health;
-use crate::routes::session::{end, list, login, logout, protected, refresh};
+use crate::routes::route::{Subject, operations};
+use crate::routes::subjects;
 
 /// Returns the OpenAPI document of a server at an unknown address: its one server is `/`, which is relative to the address
 /// of the document.
 pub fn openapi() -> Document {
-    openapi_at("/", "The server that has this document.")
+    openapi_at(&subjects(&HttpConfig::default()), "/", "The server that has this document.")
 }
 
-/// Returns the OpenAPI document as the server with this public URL serves it.
-pub(crate) fn openapi_of(public_url: &str) -> Document {
-    openapi_at(public_url, "The public URL of this server.")
+/// Returns the OpenAPI document as the server with these subjects and this public URL serves it.
+pub(crate) fn openapi_of(subjects: &[Subject], public_url: &str) -> Document {
+    openapi_at(subjects, public_url, "The public URL of this server.")
 }
 
-fn openapi_at(url: &str, description: &str) -> Document {
-    let server = ServerBuilder::new().url(url).description(Some(description)).build();
-    let mut document = Description::openapi();
-    document.servers = Some(vec![server]);
+fn openapi_at(subjects: &[Subject], url: &str, description: &str) -> Document {
+    let mut document = Common::openapi();
+    document.servers = Some(vec![ServerBuilder::new().url(url).description(Some(description)).build()]);
+    for subject in subjects {
+        let (tag, description) = subject.tag;
+        let tags = document.tags.get_or_insert_default();
+        if tags.iter().all(|other| other.name != tag) {
+            tags.push(TagBuilder::new().name(tag).description(Some(description)).build());
+        }
+        for route in &subject.routes {
+            let mut part = route.document();
+            for (_, operation) in part.paths.paths.values_mut().flat_map(operations) {
+                for (status, response) in &mut operation.responses.responses {
+                    if let RefOr::T(response) = response {
+                        add_fields(response, status, route.limit().is_some());
+                    }
+                }
+            }
+            document.merge(part);
+        }
+    }
+    forbid_unknown_members(&mut document);
     document
 }
 
+/// The parts that belong to no route.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -60,41 +79,10 @@ fn openapi_at(url: &str, description: &str) -> Document {
             Within version 1, changes are additive: responses may get further members, and lists of words may grow.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    tags(
-        (name = "account", description = "Registration, the user's account and its password."),
-        (name = "session", description = "Login, token refresh, logout and the user's sessions."),
-        (name = "discovery", description = "Verification keys, metadata, problem codes and this document."),
-        (name = "operation", description = "Health checks for operators and load balancers."),
-    ),
-    paths(
-        register::register,
-        login::login,
-        refresh::refresh,
-        logout::logout,
-        protected::protected,
-        profile::me,
-        delete::delete_account,
-        delete::delete_account_by_post,
-        change_password::change_password,
-        activity::activity,
-        list::sessions,
-        end::end_session,
-        password_policy::password_policy,
-        health::health,
-        health::ready,
-        well_known::jwks,
-        well_known::metadata,
-        well_known::openid_configuration,
-        problem_list::problems,
-        problem_list::problem,
-        page::openapi_json,
-        page::page,
-        page::file,
-    ),
-    components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode, EcJwk<'static>, OkpJwk<'static>)),
-    modifiers(&AccessTokens, &StrictRequests, &OptionalBody, &Fields),
+    components(schemas(ProblemBody, ProblemCode, Violation, ViolationCode)),
+    modifiers(&AccessTokens, &Fields),
 )]
-struct Description;
+struct Common;
 
 /// Adds the security scheme of access tokens.
 struct AccessTokens;
@@ -111,34 +99,18 @@ impl Modify for AccessTokens {
 }
 
 /// Forbids further members in requests.
-struct StrictRequests;
-
-impl Modify for StrictRequests {
-    fn modify(&self, document: &mut Document) {
-        let components = document.components.get_or_insert_default();
-        for (name, schema) in &mut components.schemas {
-            if let RefOr::T(Schema::Object(object)) = schema
-                && name.ends_with("Request")
-            {
-                object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
-            }
+fn forbid_unknown_members(document: &mut Document) {
+    let components = document.components.get_or_insert_default();
+    for (name, schema) in &mut components.schemas {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && name.ends_with("Request")
+        {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
 }
 
-/// Makes the body of a logout optional.
-struct OptionalBody;
-
-impl Modify for OptionalBody {
-    fn modify(&self, document: &mut Document) {
-        let logout = document.paths.paths.get_mut("/logout").and_then(|item| item.post.as_mut());
-        if let Some(RefOr::T(body)) = logout.and_then(|logout| logout.request_body.as_mut()) {
-            body.required = Some(Required::False);
-        }
-    }
-}
-
-/// Adds the header fields of responses, the examples of problems, and the responses that belong to no operation.
+/// Adds the header fields that responses refer to, the examples of problems, and the responses that belong to no operation.
 struct Fields;
 
 impl Modify for Fields {
@@ -156,20 +128,6 @@ impl Modify for Fields {
         }
         for field in FIELDS {
             components.headers.insert(field.name.to_owned(), RefOr::T(field.header()));
-        }
-        let operations = document
-            .paths
-            .paths
-            .values_mut()
-            .flat_map(|item| [&mut item.get, &mut item.post, &mut item.put, &mut item.delete]);
-        for operation in operations.flatten() {
-            let responses = &mut operation.responses.responses;
-            let is_limited = cfg!(feature = "governor") && responses.contains_key("429");
-            for (status, response) in responses {
-                if let RefOr::T(response) = response {
-                    add_fields(response, status, is_limited);
-                }
-            }
         }
     }
 }
@@ -285,112 +243,17 @@ const FIELDS: &[Field] = &[
     },
 ];
 
-/// Returns the schema of a word from a list that grows. It is a plain string, so that generated clients accept words that
-/// they do not know.
-pub(crate) fn open_list(
-    meaning: &str,
-    words: impl IntoIterator<Item = String>,
-    example: &str,
-) -> RefOr<Schema> {
-    let words: Vec<_> = words.into_iter().map(|word| format!("- {word}")).collect();
-    let description =
-        format!("{meaning} The list grows: clients must accept unknown values.\n\n{}", words.join("\n"));
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .description(Some(description))
-        .pattern(Some("^[a-z0-9_]+$"))
-        .examples([example])
-        .into()
-}
-
-/// Returns the schema of a string with only one value.
-pub(crate) fn constant(value: &'static str) -> RefOr<Schema> {
-    let object = ObjectBuilder::new().schema_type(Type::String);
-    // A keyword of JSON Schema that utoipa does not have.
-    object.extensions(Some([("const", value)].into_iter().collect())).into()
-}
-
-/// Declares the problems with which the routes of a file answer, as `Problems` among their responses.
-macro_rules! problems {
-    ($($codes:expr),* $(,)?) => {
-        pub(crate) struct Problems;
-
-        impl utoipa::IntoResponses for Problems {
-            fn responses() -> std::collections::BTreeMap<
-                String,
-                utoipa::openapi::RefOr<utoipa::openapi::Response>,
-            > {
-                $crate::openapi::problem_responses(&[$crate::openapi::ANY_ROUTE, $($codes),*])
-            }
-        }
-    };
-}
-pub(crate) use problems;
-
-/// A response for each status among the codes, which says what they mean.
-pub(crate) fn problem_responses(groups: &[&[ProblemCode]]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<u16, BTreeSet<ProblemCode>> = BTreeMap::new();
-    for code in groups.iter().copied().flatten() {
-        by_status.entry(code.status().as_u16()).or_default().insert(*code);
-    }
-    let responses =
-        by_status.into_iter().map(|(status, codes)| (status.to_string(), RefOr::T(problem_response(codes))));
-    responses.collect()
-}
-
-fn problem_response(codes: impl IntoIterator<Item = ProblemCode>) -> Response {
-    let codes: Vec<_> = codes.into_iter().collect();
-    let meanings: Vec<_> = codes.iter().map(|code| format!("`{}`: {}.", code.word(), code.title())).collect();
-    let examples = codes.iter().map(|code| {
-        let reference = Ref::new(format!("#/components/examples/{}", code.word()));
-        (code.word(), RefOr::<Example>::Ref(reference))
-    });
-    let schema = Ref::from_schema_name(ProblemBody::name());
-    let content = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build();
-    ResponseBuilder::new()
-        .description(meanings.join(" "))
-        .content("application/problem+json", content)
-        .build()
-}
-
-/// What any route may answer.
-pub(crate) const ANY_ROUTE: &[ProblemCode] = &[ProblemCode::MalformedRequest, ProblemCode::InternalError];
-
-/// What a route with a body may answer.
-pub(crate) const WITH_BODY: &[ProblemCode] = &[
-    ProblemCode::MalformedJson,
-    ProblemCode::RequestTimeout,
-    ProblemCode::PayloadTooLarge,
-    ProblemCode::UnsupportedMediaType,
-    ProblemCode::InvalidRequest,
-];
-
-/// What a route with a limit may answer, in a build that has limits.
-pub(crate) const LIMITED: &[ProblemCode] =
-    if cfg!(feature = "governor") { &[ProblemCode::RateLimited] } else { &[] };
-
-/// What a route that asks for a password may answer.
-pub(crate) const THROTTLED: &[ProblemCode] = &[ProblemCode::RateLimited];
-
-/// What a route that asks the store may answer. A full disk refuses reads too where they need room, as sorting may.
-pub(crate) const STORE: &[ProblemCode] =
-    &[ProblemCode::Overloaded, ProblemCode::StorageUnavailable, ProblemCode::StorageFull];
-
-/// What a route that gives out tokens may answer.
-pub(crate) const TOKENS: &[ProblemCode] = &[ProblemCode::NotReady];
-
-/// What a route behind an access token may answer, besides [`STORE`].
-pub(crate) const BEARER: &[ProblemCode] =
-    &[ProblemCode::MissingToken, ProblemCode::InvalidToken, ProblemCode::NotReady];
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use portcullis_domain::account::{CanonicalName, Username};
     use portcullis_domain::password::PlaintextPassword;
     use portcullis_domain::password::policy::PasswordPolicy;
     use serde_json::Value;
 
     use super::*;
+    use crate::routes::routes;
 
     fn document() -> Value {
         serde_json::to_value(openapi()).unwrap()
@@ -438,33 +301,10 @@ mod tests {
     fn operation_ids_are_unique_verbs_with_nouns() {
         let document = document();
         let ids: Vec<_> = all(&document, "operationId").into_iter().filter_map(Value::as_str).collect();
-        let expected = [
-            "getAuthorizationServerMetadata",
-            "getJwks",
-            "getOpenidConfiguration",
-            "getDocsPage",
-            "getDocsFile",
-            "getHealth",
-            "login",
-            "logout",
-            "getMe",
-            "deleteMe",
-            "deleteMeByPost",
-            "listActivity",
-            "changePassword",
-            "listSessions",
-            "endSession",
-            "getOpenapiDocument",
-            "getPasswordPolicy",
-            "listProblems",
-            "getProblem",
-            "getTokenClaims",
-            "getReadiness",
-            "refreshTokens",
-            "registerUser",
-        ];
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>(), expected.iter().collect());
-        assert_eq!(ids.len(), expected.len());
+        let is_word = |id: &str| id.starts_with(char::is_lowercase) && id.chars().all(char::is_alphanumeric);
+        assert!(ids.iter().all(|id| is_word(id)), "{ids:?}");
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+        assert_eq!(ids.len(), routes().len());
     }
 
     /// The schemas that responses use, by name.
@@ -512,7 +352,7 @@ mod tests {
     fn the_server_of_a_document_is_its_public_url() {
         let url = |document: Document| serde_json::to_value(document).unwrap()["servers"][0]["url"].clone();
         assert_eq!(url(openapi()), "/");
-        assert_eq!(url(openapi_of("https://auth.example.com/base")), "https://auth.example.com/base");
+        assert_eq!(url(openapi_of(&[], "https://auth.example.com/base")), "https://auth.example.com/base");
     }
 
     #[test]
@@ -558,22 +398,9 @@ mod tests {
         }
     }
 
-    const LIMITED_ROUTES: [(&str, &str); 6] = [
-        ("post", "/register"),
-        ("post", "/login"),
-        ("post", "/refresh"),
-        ("put", "/me/password"),
-        ("delete", "/me"),
-        ("post", "/me/delete"),
-    ];
-
-    /// Those that ask for a password.
-    const THROTTLED_ROUTES: [(&str, &str); 4] =
-        [("post", "/login"), ("put", "/me/password"), ("delete", "/me"), ("post", "/me/delete")];
-
     #[test]
     fn every_operation_says_what_can_go_wrong() {
-        let document = document();
+        let (document, routes) = (document(), routes());
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 let statuses: BTreeSet<_> =
@@ -585,9 +412,11 @@ mod tests {
                 if operation["security"].is_array() {
                     expected.extend(["401", "503"]);
                 }
-                let is_limited =
-                    cfg!(feature = "governor") && LIMITED_ROUTES.contains(&(method.as_str(), path.as_str()));
-                let is_throttled = THROTTLED_ROUTES.contains(&(method.as_str(), path.as_str()));
+                let route = routes.iter().find(|route| {
+                    route.path() == path && route.method().as_str().eq_ignore_ascii_case(method)
+                });
+                let (is_limited, is_throttled) =
+                    route.map(|route| (route.limit().is_some(), route.is_throttled())).unwrap();
                 if is_limited || is_throttled {
                     expected.insert("429");
                 }

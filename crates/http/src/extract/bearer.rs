@@ -11,10 +11,10 @@ use actix_web::{FromRequest, HttpRequest, dev};
 use portcullis_domain::AuthService;
 use portcullis_domain::token::{AccessToken, Authentication, ConfirmSessionError, VerifiedClaims};
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
+use crate::state::ApiState;
 
 /// Proof that the request comes with a good access token of a live session.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl FromRequest for Bearer {
     type Future = Verdict;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
-        let api = Api::of(request);
+        let api = ApiState::of(request);
         // Judged here and now, without a lookup; only what memory cannot tell goes to the store.
         let known = match presented(request) {
             Err(problem) => Err(problem),

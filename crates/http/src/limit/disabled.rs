@@ -3,22 +3,32 @@
 use actix_web::{HttpResponse, Route};
 use portcullis_domain::id::SessionId;
 
-use super::LimitsConfig;
-use crate::extract::client::TrustedProxies;
+use crate::extract::forwarded::TrustedProxies;
+use crate::limit::quota::{LimitsConfig, RateLimit};
 
 /// No limits.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    pub(crate) register: Limit,
-    pub(crate) login: Limit,
-    pub(crate) refresh: Limit,
+    register: Limit,
+    login: Limit,
+    refresh: Limit,
     pub(crate) session_refresh: SessionLimit,
-    pub(crate) password: Limit,
+    password: Limit,
 }
 
 impl Limits {
     pub(crate) fn new(_: LimitsConfig, _: &TrustedProxies) -> Self {
         Self { register: Limit, login: Limit, refresh: Limit, session_refresh: SessionLimit, password: Limit }
+    }
+
+    /// Returns the limit of this name.
+    pub(crate) fn of(&self, limit: RateLimit) -> &Limit {
+        match limit {
+            RateLimit::Register => &self.register,
+            RateLimit::Login => &self.login,
+            RateLimit::Refresh => &self.refresh,
+            RateLimit::Password => &self.password,
+        }
     }
 }
 

@@ -18,18 +18,18 @@ use actix_web::{HttpMessage, HttpResponse, HttpResponseBuilder, ResponseError, R
 use portcullis_domain::client::Network;
 use portcullis_domain::id::SessionId;
 
-use super::{LimitsConfig, Quota};
-use crate::extract::client::TrustedProxies;
+use crate::extract::forwarded::TrustedProxies;
+use crate::limit::quota::{LimitsConfig, Quota, RateLimit};
 use crate::respond::problem::Problem;
 
 /// The limits of one process, shared by its workers.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    pub(crate) register: Limit,
-    pub(crate) login: Limit,
-    pub(crate) refresh: Limit,
+    register: Limit,
+    login: Limit,
+    refresh: Limit,
     pub(crate) session_refresh: SessionLimit,
-    pub(crate) password: Limit,
+    password: Limit,
 }
 
 impl Limits {
@@ -43,6 +43,16 @@ impl Limits {
                 config.enabled.then(|| BySession::new("session", config.session_refresh)),
             ),
             password: limit("password", config.password),
+        }
+    }
+
+    /// Returns the limit of this name.
+    pub(crate) fn of(&self, limit: RateLimit) -> &Limit {
+        match limit {
+            RateLimit::Register => &self.register,
+            RateLimit::Login => &self.login,
+            RateLimit::Refresh => &self.refresh,
+            RateLimit::Password => &self.password,
         }
     }
 }

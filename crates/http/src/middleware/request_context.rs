@@ -3,22 +3,22 @@
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 
 use actix_web::Error;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
 use actix_web::http::header::HeaderMap;
+use actix_web::web::Data;
 
-use crate::api::Api;
 use crate::middleware::access_log::AccessLog;
 use crate::middleware::drain_body::BodyDrain;
 use crate::request_id::{self, RequestId, RequestIds, X_REQUEST_ID};
+use crate::state::ApiState;
 
 /// The middleware.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestContext(pub(crate) Arc<Api>);
+pub(crate) struct RequestContext(pub(crate) Data<ApiState>);
 
 impl<S, B> Transform<S, ServiceRequest> for RequestContext
 where
@@ -33,7 +33,7 @@ where
 
     fn new_transform(&self, service: S) -> Self::Future {
         let ids = RequestIds::new(self.0.random.as_ref());
-        ready(Ok(InRequestContext { service, api: Arc::clone(&self.0), ids }))
+        ready(Ok(InRequestContext { service, state: Data::clone(&self.0), ids }))
     }
 }
 
@@ -41,7 +41,7 @@ where
 #[derive(Debug)]
 pub(crate) struct InRequestContext<S> {
     service: S,
-    api: Arc<Api>,
+    state: Data<ApiState>,
     ids: RequestIds,
 }
 
@@ -57,24 +57,24 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let api = Arc::clone(&self.api);
+        let state = Data::clone(&self.state);
         let from_client = request.headers().get(X_REQUEST_ID).and_then(RequestId::parse);
-        let id = from_client.unwrap_or_else(|| self.ids.next(api.clock.now()));
-        let log = AccessLog::start(request.method(), api.clock.as_ref());
+        let id = from_client.unwrap_or_else(|| self.ids.next(state.clock.now()));
+        let log = AccessLog::start(request.method(), state.clock.as_ref());
         let drain = BodyDrain::of(&mut request);
         // A service may work while it is called, before its future is ever polled: both belong to the request.
         let called = request_id::scope_blocking(Some(id), || self.service.call(request));
         Box::pin(request_id::scope(id, async move {
             let complete = |headers: &mut HeaderMap| {
                 headers.insert(X_REQUEST_ID, id.to_header());
-                api.security_headers.add_to(headers);
+                state.security_headers.add_to(headers);
             };
             match called.await {
                 Ok(mut answer) => {
                     complete(answer.headers_mut());
                     if let Some(log) = log {
                         let route = answer.request().match_pattern();
-                        log.finish(route.as_deref(), answer.status(), api.clock.as_ref());
+                        log.finish(route.as_deref(), answer.status(), state.clock.as_ref());
                     }
                     Ok(match drain {
                         None => answer.map_into_left_body(),
@@ -86,7 +86,7 @@ where
                     let mut answer = error.error_response();
                     complete(answer.headers_mut());
                     if let Some(log) = log {
-                        log.finish(None, answer.status(), api.clock.as_ref());
+                        log.finish(None, answer.status(), state.clock.as_ref());
                     }
                     if let Some(drain) = drain {
                         answer = answer.map_body(|_, body| drain.outlive(body));

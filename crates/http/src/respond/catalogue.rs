@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::openapi;
+use crate::openapi::vocabulary::open_list;
 
 macro_rules! catalogue {
     ($($name:ident = $status:ident, $word:literal, $title:literal, $detail:literal;)*) => {
@@ -106,7 +106,7 @@ impl PartialSchema for ProblemCode {
         let words = Self::ALL
             .iter()
             .map(|code| format!("`{}` ({}): {}.", code.word(), code.status().as_u16(), code.title()));
-        openapi::open_list(meaning, words, "not_found")
+        open_list(meaning, words, "not_found")
     }
 }
 

@@ -102,6 +102,9 @@ impl From<ProblemCode> for Problem {
     }
 }
 
+/// What most handlers return.
+pub(crate) type HandlerResult = Result<HttpResponse, Problem>;
+
 /// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]

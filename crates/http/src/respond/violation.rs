@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::openapi;
+use crate::openapi::vocabulary::open_list;
 
 /// One reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -88,7 +88,7 @@ impl PartialSchema for ViolationCode {
     fn schema() -> RefOr<Schema> {
         let meaning = "The stable code of the violation. For an unknown code, show the message.";
         let words = Self::ALL.iter().map(|code| format!("`{}`: {}", code.word(), code.meaning()));
-        openapi::open_list(meaning, words, "too_short")
+        open_list(meaning, words, "too_short")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use actix_web::http::Method;
-use portcullis_http::ProblemCode;
+use portcullis_http::{ProblemCode, Route};
 use serde_json::Value;
 
 use crate::test_app::{Answer, TestApp, bearer, with_json};
@@ -224,6 +224,13 @@ fn examples_fit_their_schemas() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Returns the example of the body of a route; `null` if the route takes none.
+pub(crate) fn example_body(route: &Route) -> Value {
+    let operation = &DOCUMENT["paths"][route.path()][route.method().as_str().to_lowercase()];
+    let schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+    schema.map(|schema| example_of(schema.rsplit('/').next().unwrap())).unwrap_or_default()
+}
+
 /// Returns the example of a request: an object of the examples of its members.
 fn example_of(request: &str) -> Value {
     let members = DOCUMENT["components"]["schemas"][request]["properties"].as_object().unwrap();
@@ -260,5 +267,5 @@ fn is_of(kind: &Value, value: &Value) -> bool {
     }
 }
 
-static DOCUMENT: LazyLock<Value> =
+pub(crate) static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(portcullis_http::openapi()).unwrap());

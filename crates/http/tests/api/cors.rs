@@ -1,9 +1,10 @@
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::test::TestRequest;
-use portcullis_http::{AllowedOrigins, HttpConfig, ProblemCode};
+use portcullis_http::{AllowedOrigins, HttpConfig, ProblemCode, routes};
 use serde_json::json;
 
+use crate::routes::example_path;
 use crate::test_app::{Answer, Setup, TestApp, bearer, named, post, with_json};
 
 const APP: &str = "https://app.example.com";
@@ -115,6 +116,12 @@ async fn fields_that_libraries_add_are_allowed() {
 async fn a_page_may_use_every_method_of_the_api() {
     let app = app(&[APP]).await;
     let token = app.alice().await.access;
+    for route in routes() {
+        let asked = preflight(APP)
+            .uri(&example_path(&route))
+            .insert_header(("access-control-request-method", route.method().as_str()));
+        assert_eq!(app.send(asked).await.status, 200, "{route:?}");
+    }
     let unknown = "/me/sessions/0198c8a4-0000-7000-8000-000000000000";
     let changes = [
         (Method::PUT, "/me/password", 422),

@@ -25,6 +25,7 @@ mod problems;
 mod protected;
 mod refresh;
 mod register;
+mod routes;
 mod routing;
 mod strict_json;
 mod test_app;

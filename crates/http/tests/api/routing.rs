@@ -2,36 +2,13 @@
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use portcullis_http::ProblemCode;
+use portcullis_http::{Access, ProblemCode, routes};
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
+use crate::contract;
+use crate::routes::{RESOURCES, Resource, example_path};
 use crate::test_app::{TestApp, bearer, named, post, with_json};
-
-const ROUTES: [(&str, &str); 22] = [
-    ("/register", "POST"),
-    ("/login", "POST"),
-    ("/refresh", "POST"),
-    ("/logout", "POST"),
-    ("/protected", "GET, HEAD"),
-    ("/me", "GET, HEAD, DELETE"),
-    ("/me/delete", "POST"),
-    ("/me/password", "PUT"),
-    ("/me/activity", "GET, HEAD"),
-    ("/me/sessions", "GET, HEAD"),
-    ("/me/sessions/0198c8a4-0000-7000-8000-000000000000", "DELETE"),
-    ("/password-policy", "GET, HEAD"),
-    ("/health", "GET, HEAD"),
-    ("/ready", "GET, HEAD"),
-    ("/.well-known/jwks.json", "GET, HEAD"),
-    ("/.well-known/oauth-authorization-server", "GET, HEAD"),
-    ("/.well-known/openid-configuration", "GET, HEAD"),
-    ("/problems", "GET, HEAD"),
-    ("/problems/not_found", "GET, HEAD"),
-    ("/openapi.json", "GET, HEAD"),
-    ("/docs", "GET, HEAD"),
-    ("/docs/index.css", "GET, HEAD"),
-];
 
 /// HT-04, HT-05.
 // ASVS 3.5.3 4.1.4
@@ -42,7 +19,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         "TRACE", // ASVS 13.4.4
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "PROPFIND", "get", "X",
     ];
-    for (path, allow) in ROUTES {
+    for Resource { path, allow } in &*RESOURCES {
         for method in methods {
             let request =
                 named(TestRequest::default()).method(Method::from_bytes(method.as_bytes()).unwrap());
@@ -51,7 +28,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
                 assert_ne!(answer.status, 405, "{method} {path}");
             } else {
                 answer.check_problem(ProblemCode::MethodNotAllowed);
-                assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+                assert_eq!(answer.header("allow"), Some(&**allow), "{method} {path}");
             }
         }
     }
@@ -62,7 +39,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
 async fn head_is_get_without_the_body() {
     let app = TestApp::new().await;
     let token = app.alice().await.access;
-    for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
+    for Resource { path, .. } in RESOURCES.iter().filter(|resource| resource.has_get()) {
         for bearer in ["", "Bearer x", &format!("Bearer {token}")] {
             let request = |method| {
                 named(TestRequest::default().method(method))
@@ -173,9 +150,9 @@ async fn a_query_changes_nothing_where_none_is_known() {
     let token = app.alice().await.access;
     let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
     assert_eq!(app.send(post("/login?username=bob&%ff", body)).await.status, 200);
-    for (path, _) in ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")) {
+    for Resource { path, .. } in RESOURCES.iter().filter(|resource| resource.has_get()) {
         let asked = app.get_as(&format!("{path}?callback=evil"), &token).await;
-        if *path == "/me/activity" {
+        if path == "/me/activity" {
             asked.check_violations(&[("#/callback", "unknown_field")]);
             continue;
         }
@@ -191,7 +168,7 @@ async fn every_body_says_what_it_is_and_no_script_is_of_a_user() {
     let app = TestApp::new().await;
     let token = app.alice().await.access;
     let script = "/docs/swagger-initializer.js";
-    let paths = ROUTES.iter().filter(|(_, allow)| allow.starts_with("GET, HEAD")).map(|(path, _)| *path);
+    let paths = RESOURCES.iter().filter(|resource| resource.has_get()).map(|resource| &*resource.path);
     for path in paths.chain([script, "/nothing"]) {
         for bearer in [&token, "x"] {
             let answer = app.get_as(path, bearer).await;
@@ -213,25 +190,6 @@ async fn every_body_says_what_it_is_and_no_script_is_of_a_user() {
     }
 }
 
-/// What the description calls public. Whatever else there is takes a good access token, and does nothing without.
-const PUBLIC: [&str; 15] = [
-    "get /.well-known/jwks.json",
-    "get /.well-known/oauth-authorization-server",
-    "get /.well-known/openid-configuration",
-    "get /docs",
-    "get /docs/{file}",
-    "get /health",
-    "post /login",
-    "post /logout",
-    "get /openapi.json",
-    "get /password-policy",
-    "get /problems",
-    "get /problems/{code}",
-    "get /ready",
-    "post /refresh",
-    "post /register",
-];
-
 // ASVS 8.2.1 8.3.1
 #[actix_web::test]
 async fn all_but_what_is_public_takes_a_good_access_token() {
@@ -240,38 +198,26 @@ async fn all_but_what_is_public_takes_a_good_access_token() {
     app.post("/logout", json!({"refresh_token": ended.refresh})).await.check_done();
     let good = app.login("alice", PASSWORD).await.tokens();
     let before = app.events();
-    let document = serde_json::to_value(portcullis_http::openapi()).unwrap();
-    let (mut public, mut guarded) = (Vec::new(), 0);
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let name = format!("{method} {path}");
-            if operation["security"] != json!([{"access_token": []}]) {
-                public.push(name);
-                continue;
-            }
-            guarded += 1;
-            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let path = path.replace("{id}", &good.session);
-            // The password alone opens nothing.
-            let body = match name.as_str() {
-                "put /me/password" => {
-                    json!({"current_password": PASSWORD, "new_password": "An0ther-horse battery"})
-                }
-                _ => json!({"current_password": PASSWORD}),
-            };
-            let request = || with_json(method.clone(), &path, &body);
-            app.send(request()).await.check_problem(ProblemCode::MissingToken);
-            for bad in ["x", &ended.access, &good.refresh] {
-                let answer = app.send(request().insert_header(bearer(bad))).await;
-                answer.check_problem(ProblemCode::InvalidToken);
-            }
-            let id = "0198c8a4-0000-7000-8000-000000000000";
-            let harmless = with_json(method.clone(), &path.replace(&good.session, id), "{}");
-            let answer = app.send(harmless.insert_header(bearer(&good.access))).await;
-            assert!(matches!(answer.status, 200 | 404 | 422), "{name}: {answer:?}");
+    let mut guarded = 0;
+    for route in routes().iter().filter(|route| route.access() == Access::Token) {
+        guarded += 1;
+        let (name, method) = (route.operation_id(), route.method());
+        let path = route.path().replace("{id}", &good.session);
+        // The password alone opens nothing.
+        let mut body = contract::example_body(route);
+        if body["current_password"].is_string() {
+            body["current_password"] = PASSWORD.into();
         }
+        let request = || with_json(method.clone(), &path, &body);
+        app.send(request()).await.check_problem(ProblemCode::MissingToken);
+        for bad in ["x", &ended.access, &good.refresh] {
+            let answer = app.send(request().insert_header(bearer(bad))).await;
+            answer.check_problem(ProblemCode::InvalidToken);
+        }
+        let harmless = with_json(method.clone(), &example_path(route), "{}");
+        let answer = app.send(harmless.insert_header(bearer(&good.access))).await;
+        assert!(matches!(answer.status, 200 | 404 | 422), "{name}: {answer:?}");
     }
-    assert_eq!(public, PUBLIC);
     assert!(guarded >= 7, "{guarded}");
     assert_eq!(app.events(), before);
     assert!(!app.is_over(&good).await);

@@ -19,16 +19,17 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::json::pointer_to;
-use crate::openapi::{self, BEARER, STORE, problems};
+use crate::extract::query::is_foreign;
+use crate::openapi::vocabulary;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, as_rfc3339, as_text};
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::violation::{Violation, ViolationCode};
-use crate::routes::{HandlerResult, is_foreign};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Lists the security events of the account
 ///
@@ -42,16 +43,19 @@ use crate::routes::{HandlerResult, is_foreign};
         ("limit" = inline(Option<u32>), Query, minimum = 1, maximum = 100, example = 50,
             description = "The largest number of events to return. The default is 50."),
     ),
-    responses((status = 200, description = "The events.", body = ActivityResponse), Problems),
-    security(("access_token" = [])),
+    responses((status = 200, description = "The events.", body = ActivityResponse)),
 )]
-pub(crate) async fn activity(api: Data<Api>, bearer: Bearer, page: Page) -> HandlerResult {
+pub(crate) async fn activity(api: Data<ApiState>, bearer: Bearer, page: Page) -> HandlerResult {
     let Page { before, most } = page;
     let activity =
         api.blocking(Pool::Data, move |core| Account::new(core).activity(&bearer.0, before, most)).await??;
     let events = activity.events.iter().map(EventBody::from).collect();
     let next_cursor = activity.next.map(to_cursor);
     Ok(json::json(StatusCode::OK, &ActivityResponse { events, next_cursor }))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(activity).problems(&[ProblemCode::InvalidRequest])]
 }
 
 /// One page of the security events of a user.
@@ -175,7 +179,7 @@ fn from_cursor(text: &str) -> Option<EventId> {
 
 fn kind() -> RefOr<Schema> {
     let words = KINDS.iter().map(|kind| format!("`{}`", kind.name()));
-    openapi::open_list("The kind of the event.", words, "login_failed")
+    vocabulary::open_list("The kind of the event.", words, "login_failed")
 }
 
 /// The kinds of events that a user can see. Events of deleted users, and of all users together, are left out.
@@ -197,8 +201,6 @@ const KINDS: [EventKind; 16] = [
     EventKind::UserEnabled,
     EventKind::UserSessionsEnded,
 ];
-
-problems!(BEARER, STORE, &[ProblemCode::InvalidRequest]);
 
 #[cfg(test)]
 mod tests {

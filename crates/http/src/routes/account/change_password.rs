@@ -8,20 +8,20 @@ use portcullis_domain::password::{ChangePasswordError, PasswordChange, Plaintext
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
-use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::limit::quota::RateLimit;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::error::incorrect_password;
 use crate::respond::json;
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::token_set::TokenSetBody;
 use crate::respond::violation::of_password;
-use crate::routes::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Changes the password of the user of the access token
 ///
@@ -31,11 +31,10 @@ use crate::routes::HandlerResult;
 #[utoipa::path(
     put, path = "/me/password", tag = "account", operation_id = "changePassword",
     request_body = ChangePasswordRequest,
-    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
-    security(("access_token" = [])),
+    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody)),
 )]
 pub(crate) async fn change_password(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     bearer: Bearer,
     body: StrictJson<ChangePasswordRequest>,
@@ -45,6 +44,10 @@ pub(crate) async fn change_password(
     let work = move |core: &Arc<Core>| Account::new(core).change_password(&bearer.0, &form, &client.0);
     let tokens = api.blocking(pool, work).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(change_password).limited(RateLimit::Password).throttled()]
 }
 
 /// The current and the new password.
@@ -81,5 +84,3 @@ impl From<ChangePasswordError> for Problem {
         }
     }
 }
-
-problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

@@ -7,18 +7,18 @@ use portcullis_domain::password::PlaintextPassword;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
-use crate::openapi::{BEARER, LIMITED, STORE, THROTTLED, WITH_BODY, problems};
+use crate::limit::quota::RateLimit;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::error::incorrect_password;
 use crate::respond::json;
-use crate::respond::problem::Problem;
-use crate::routes::HandlerResult;
+use crate::respond::problem::{HandlerResult, Problem};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Deletes the account of the user of the access token
 ///
@@ -27,11 +27,10 @@ use crate::routes::HandlerResult;
 #[utoipa::path(
     delete, path = "/me", tag = "account", operation_id = "deleteMe",
     request_body = DeleteAccountRequest,
-    responses((status = 204, description = "The account is deleted."), Problems),
-    security(("access_token" = [])),
+    responses((status = 204, description = "The account is deleted.")),
 )]
 pub(crate) async fn delete_account(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     bearer: Bearer,
     body: StrictJson<DeleteAccountRequest>,
@@ -50,16 +49,22 @@ pub(crate) async fn delete_account(
 #[utoipa::path(
     post, path = "/me/delete", tag = "account", operation_id = "deleteMeByPost",
     request_body = DeleteAccountRequest,
-    responses((status = 204, description = "The account is deleted."), Problems),
-    security(("access_token" = [])),
+    responses((status = 204, description = "The account is deleted.")),
 )]
 pub(crate) async fn delete_account_by_post(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     bearer: Bearer,
     body: StrictJson<DeleteAccountRequest>,
 ) -> HandlerResult {
     delete_account(api, client, bearer, body).await
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(delete_account).limited(RateLimit::Password).throttled(),
+        route!(delete_account_by_post).limited(RateLimit::Password).throttled(),
+    ]
 }
 
 /// The confirmation of an account deletion.
@@ -87,5 +92,3 @@ impl From<DeleteAccountError> for Problem {
         }
     }
 }
-
-problems!(BEARER, WITH_BODY, LIMITED, THROTTLED, STORE);

@@ -7,19 +7,23 @@ use portcullis_domain::password::policy::PasswordPolicy;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::Api;
-use crate::openapi::problems;
 use crate::respond::json::{self, JSON};
 use crate::respond::violation::ViolationCode;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Returns the rules for new passwords
 #[utoipa::path(
     get, path = "/password-policy", tag = "account", operation_id = "getPasswordPolicy",
-    responses((status = 200, description = "The rules.", body = PasswordPolicyResponse), Problems),
+    responses((status = 200, description = "The rules.", body = PasswordPolicyResponse)),
 )]
-pub(crate) async fn password_policy(api: Data<Api>) -> HttpResponse {
+pub(crate) async fn password_policy(api: Data<ApiState>) -> HttpResponse {
     let policy = PasswordPolicyResponse::from(&api.auth.config().password);
     json::cacheable(JSON, json::to_json(&policy).into())
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(password_policy).public()]
 }
 
 /// The rules for new passwords.
@@ -69,5 +73,3 @@ impl From<&PasswordPolicy> for PasswordPolicyResponse {
         }
     }
 }
-
-problems!();

@@ -4,25 +4,27 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::account::{Account, ProfileError};
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
-use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::user::UserBody;
-use crate::routes::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Returns the user of the access token
 #[utoipa::path(
     get, path = "/me", tag = "account", operation_id = "getMe",
-    responses((status = 200, description = "The user.", body = UserBody), Problems),
-    security(("access_token" = [])),
+    responses((status = 200, description = "The user.", body = UserBody)),
 )]
-pub(crate) async fn me(api: Data<Api>, bearer: Bearer) -> HandlerResult {
+pub(crate) async fn me(api: Data<ApiState>, bearer: Bearer) -> HandlerResult {
     let user = api.blocking(Pool::Data, move |core| Account::new(core).profile(&bearer.0)).await??;
     Ok(json::json(StatusCode::OK, &UserBody::from(&user)))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(me)]
 }
 
 impl From<ProfileError> for Problem {
@@ -33,5 +35,3 @@ impl From<ProfileError> for Problem {
         }
     }
 }
-
-problems!(BEARER, STORE);

@@ -7,17 +7,18 @@ use portcullis_domain::account::{RegisterError, Registration};
 use portcullis_domain::password::PlaintextPassword;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
-use crate::openapi::{LIMITED, STORE, WITH_BODY, problems};
+use crate::limit::quota::RateLimit;
+use crate::openapi::problems::STORE;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::user::UserBody;
-use crate::routes::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Registers a user
 ///
@@ -25,10 +26,10 @@ use crate::routes::HandlerResult;
 #[utoipa::path(
     post, path = "/register", tag = "account", operation_id = "registerUser",
     request_body = RegisterRequest,
-    responses((status = 201, description = "The new user.", body = UserBody), Problems),
+    responses((status = 201, description = "The new user.", body = UserBody)),
 )]
 pub(crate) async fn register(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     body: StrictJson<RegisterRequest>,
 ) -> HandlerResult {
@@ -36,6 +37,16 @@ pub(crate) async fn register(
     let pool = Pool::Password(Caller::registering(&client.0));
     let user = api.blocking(pool, move |core| AuthService::new(core).register(&form, &client.0)).await??;
     Ok(json::json(StatusCode::CREATED, &UserBody::from(&user)))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(register)
+            .public()
+            .limited(RateLimit::Register)
+            .problems(STORE)
+            .problems(&[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken]),
+    ]
 }
 
 /// The name and the password of a new user.
@@ -67,5 +78,3 @@ impl From<RegisterError> for Problem {
         }
     }
 }
-
-problems!(WITH_BODY, LIMITED, STORE, &[ProblemCode::RegistrationClosed, ProblemCode::UsernameTaken,]);

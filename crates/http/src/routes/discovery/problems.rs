@@ -1,39 +1,41 @@
 //! `GET /problems` and `GET /problems/{code}`: the catalogue of errors, where their `type` points to.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::Path;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::Api;
-use crate::openapi;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
-use crate::routes::HandlerResult;
+use crate::respond::problem::HandlerResult;
+use crate::routes::route::{Route, route};
 
 /// Lists all problem codes
 #[utoipa::path(
     get, path = "/problems", tag = "discovery", operation_id = "listProblems",
-    responses((status = 200, description = "The catalogue.", body = Catalogue), Problems),
+    responses((status = 200, description = "The catalogue.", body = Catalogue)),
 )]
-pub(crate) async fn problems(api: Data<Api>) -> HttpResponse {
-    json::cacheable(JSON, api.documents.problems.clone())
+pub(crate) async fn problems() -> HttpResponse {
+    let problems = ProblemCode::ALL.iter().map(|code| Explanation::from(*code)).collect();
+    json::cacheable(JSON, json::to_json(&Catalogue { problems }).into())
 }
 
 /// Explains a problem code
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "discovery", operation_id = "getProblem",
     params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
-    responses((status = 200, description = "The explanation.", body = Explanation), Problems),
+    responses((status = 200, description = "The explanation.", body = Explanation)),
 )]
 pub(crate) async fn problem(code: Path<String>) -> HandlerResult {
     let code = ProblemCode::ALL.iter().find(|known| known.word() == *code).ok_or(ProblemCode::NotFound)?;
     Ok(json::cacheable(JSON, json::to_json(&Explanation::from(*code)).into()))
 }
 
-pub(crate) fn all() -> Bytes {
-    let problems = ProblemCode::ALL.iter().map(|code| Explanation::from(*code)).collect();
-    json::to_json(&Catalogue { problems }).into()
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(problems).public().problems(&[ProblemCode::NotFound]),
+        route!(problem).public().problems(&[ProblemCode::NotFound]),
+    ]
 }
 
 /// All problem codes.
@@ -76,5 +78,3 @@ impl From<ProblemCode> for Explanation {
         }
     }
 }
-
-openapi::problems!(&[ProblemCode::NotFound]);

@@ -9,10 +9,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::api::Api;
 use crate::config::HttpConfig;
-use crate::openapi::{self, problems};
+use crate::openapi::vocabulary;
 use crate::respond::json::{self, JSON};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Lists the public keys that verify access tokens
 ///
@@ -22,9 +23,9 @@ use crate::respond::json::{self, JSON};
 /// that it does not contain.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "discovery", operation_id = "getJwks",
-    responses((status = 200, description = "The keys.", body = JwkSet), Problems),
+    responses((status = 200, description = "The keys.", body = JwkSet)),
 )]
-pub(crate) async fn jwks(api: Data<Api>) -> HttpResponse {
+pub(crate) async fn jwks(api: Data<ApiState>) -> HttpResponse {
     let keys = api.auth.verification_keys();
     let set = JwkSet { keys: keys.iter().map(Jwk::from).collect() };
     json::cacheable(JSON, json::to_json(&set).into())
@@ -37,10 +38,10 @@ pub(crate) async fn jwks(api: Data<Api>) -> HttpResponse {
 #[utoipa::path(
     get, path = "/.well-known/oauth-authorization-server", tag = "discovery",
     operation_id = "getAuthorizationServerMetadata",
-    responses((status = 200, description = "The metadata.", body = Metadata), Problems),
+    responses((status = 200, description = "The metadata.", body = Metadata)),
 )]
-pub(crate) async fn metadata(api: Data<Api>) -> HttpResponse {
-    json::cacheable(JSON, api.documents.metadata.clone())
+pub(crate) async fn metadata(api: Data<ApiState>) -> HttpResponse {
+    json::cacheable(JSON, metadata_of(&api.config, &api.auth.verification_keys()))
 }
 
 /// Returns the metadata of the token issuer, for clients that look at this path
@@ -48,14 +49,22 @@ pub(crate) async fn metadata(api: Data<Api>) -> HttpResponse {
 /// The same document as `/.well-known/oauth-authorization-server`. The service issues no ID tokens.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "discovery", operation_id = "getOpenidConfiguration",
-    responses((status = 200, description = "The metadata.", body = Metadata), Problems),
+    responses((status = 200, description = "The metadata.", body = Metadata)),
 )]
-pub(crate) async fn openid_configuration(api: Data<Api>) -> HttpResponse {
-    json::cacheable(JSON, api.documents.metadata.clone())
+pub(crate) async fn openid_configuration(api: Data<ApiState>) -> HttpResponse {
+    json::cacheable(JSON, metadata_of(&api.config, &api.auth.verification_keys()))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(jwks, schemas(EcJwk<'static>, OkpJwk<'static>)).public(),
+        route!(metadata).public(),
+        route!(openid_configuration).public(),
+    ]
 }
 
 /// Builds the metadata of an issuer that publishes `keys`.
-pub(crate) fn metadata_of(config: &HttpConfig, keys: &[VerificationKey]) -> Bytes {
+fn metadata_of(config: &HttpConfig, keys: &[VerificationKey]) -> Bytes {
     // Keys of one algorithm are neighbours.
     let mut algorithms: Vec<_> = keys.iter().map(|key| algorithm(&key.material)).collect();
     algorithms.dedup();
@@ -130,11 +139,11 @@ pub(crate) struct OkpJwk<'a> {
 }
 
 fn ec() -> RefOr<Schema> {
-    openapi::constant("EC")
+    vocabulary::constant("EC")
 }
 
 fn okp() -> RefOr<Schema> {
-    openapi::constant("OKP")
+    vocabulary::constant("OKP")
 }
 
 impl<'a> From<&'a VerificationKey> for Jwk<'a> {
@@ -188,8 +197,6 @@ pub(crate) struct Metadata<'a> {
     #[schema(value_type = Vec<String>, example = json!(["ES256", "EdDSA"]))]
     id_token_signing_alg_values_supported: Vec<&'static str>,
 }
-
-problems!();
 
 #[cfg(test)]
 mod tests {

@@ -10,30 +10,28 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data, Path};
+use utoipa::openapi::OpenApi;
 
-use crate::api::Api;
-use crate::openapi::{openapi_of, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
-use crate::routes::HandlerResult;
+use crate::respond::problem::HandlerResult;
+use crate::routes::route::{Route, route};
 
 /// Returns the OpenAPI document of this API
 #[utoipa::path(
     get, path = "/openapi.json", tag = "discovery", operation_id = "getOpenapiDocument",
     responses(
         (status = 200, description = "The document.", body = Object, content_type = "application/json"),
-        Problems,
     ),
 )]
-pub(crate) async fn openapi_json(api: Data<Api>) -> HandlerResult {
-    let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
-    Ok(json::cacheable(JSON, docs.openapi.clone()))
+pub(crate) async fn openapi_json(docs: Data<Docs>) -> HttpResponse {
+    json::cacheable(JSON, docs.openapi.clone())
 }
 
 /// Returns the documentation page of this API
 #[utoipa::path(
     get, path = "/docs", tag = "discovery", operation_id = "getDocsPage",
-    responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems),
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
 )]
 pub(crate) async fn page() -> HttpResponse {
     let mut page = json::cacheable(HTML, Bytes::from_static(PAGE.as_bytes()));
@@ -50,17 +48,23 @@ pub(crate) async fn page() -> HttpResponse {
             status = 200, description = "The file.",
             content((String = "text/css"), (String = "text/javascript"), (String = "image/png")),
         ),
-        Problems,
     ),
 )]
-pub(crate) async fn file(api: Data<Api>, name: Path<String>) -> HandlerResult {
-    let docs = api.documents.docs.as_ref().ok_or(ProblemCode::NotFound)?;
+pub(crate) async fn file(docs: Data<Docs>, name: Path<String>) -> HandlerResult {
     let file = docs.files.get(name.as_str()).ok_or(ProblemCode::NotFound)?;
     let mut answer = json::cacheable(file.content_type.clone(), file.content.clone());
     if file.is_compressed {
         answer.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     }
     Ok(answer)
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(openapi_json).public().problems(&[ProblemCode::NotFound]),
+        route!(page).public().problems(&[ProblemCode::NotFound]),
+        route!(file).public().problems(&[ProblemCode::NotFound]),
+    ]
 }
 
 /// The description of the API and the parts of its page.
@@ -77,7 +81,7 @@ struct File {
 }
 
 impl Docs {
-    pub(crate) fn new(public_url: &str) -> Self {
+    pub(crate) fn new(openapi: &OpenApi) -> Self {
         let config = Arc::new(utoipa_swagger_ui::Config::default());
         let files = FILES.iter().filter_map(|(name, content_type)| {
             let (content, is_compressed) = match *name {
@@ -94,7 +98,7 @@ impl Docs {
             let content_type = HeaderValue::from_static(content_type);
             Some((*name, File { content_type, content, is_compressed }))
         });
-        Self { openapi: json::to_json(&openapi_of(public_url)).into(), files: files.collect() }
+        Self { openapi: json::to_json(openapi).into(), files: files.collect() }
     }
 }
 
@@ -129,15 +133,13 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-problems!(&[ProblemCode::NotFound]);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_page_has_all_its_parts_and_no_others() {
-        let docs = Docs::new("http://auth.test");
+        let docs = Docs::new(&OpenApi::default());
         assert_eq!(docs.files.len(), FILES.len());
         for (name, file) in &docs.files {
             assert!(!file.content.is_empty(), "{name}");
@@ -152,7 +154,7 @@ mod tests {
     // ASVS 14.2.3
     #[test]
     fn the_page_asks_nobody_else() {
-        let docs = Docs::new("http://auth.test");
+        let docs = Docs::new(&OpenApi::default());
         let initializer = String::from_utf8_lossy(&docs.files[INITIALIZER].content).into_owned();
         assert!(initializer.contains(r#"validatorUrl: "none""#), "{initializer}");
         assert!(initializer.contains(r#"fetch("openapi.json")"#), "{initializer}");

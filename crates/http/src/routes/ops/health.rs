@@ -11,18 +11,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::api::Api;
-use crate::openapi::{self, problems};
+use crate::openapi::vocabulary;
 use crate::respond::json;
-use crate::respond::problem::ProblemBody;
-use crate::routes::HandlerResult;
+use crate::respond::problem::{HandlerResult, ProblemBody};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Returns 200 while the process runs
 ///
 /// Uses no database. `GET /ready` checks whether the service can do its work.
 #[utoipa::path(
     get, path = "/health", tag = "operation", operation_id = "getHealth",
-    responses((status = 200, description = "The process runs.", body = HealthResponse), Problems),
+    responses((status = 200, description = "The process runs.", body = HealthResponse)),
 )]
 pub(crate) async fn health() -> HttpResponse {
     json::json(StatusCode::OK, &HealthResponse { status: "ok" })
@@ -39,12 +39,15 @@ pub(crate) async fn health() -> HttpResponse {
             status = 503, description = "A check fails. If no check finishes in time, a problem: `not_ready`: The service is not ready.",
             content((ReadyResponse = "application/json"), (ProblemBody = "application/problem+json")),
         ),
-        Problems,
     ),
 )]
-pub(crate) async fn ready(api: Data<Api>) -> HandlerResult {
+pub(crate) async fn ready(api: Data<ApiState>) -> HandlerResult {
     let readiness = api.readiness().await?;
     Ok(ReadyResponse::from(readiness).into_answer(readiness.is_ready()))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(health).public(), route!(ready).public()]
 }
 
 /// The process runs.
@@ -89,7 +92,7 @@ pub(crate) enum CheckBody {
 impl utoipa::PartialSchema for CheckBody {
     fn schema() -> RefOr<Schema> {
         let words = ["`ok`: the check passes.", "`failing`: the check fails."];
-        openapi::open_list("The result of a check.", words.map(str::to_owned), "ok")
+        vocabulary::open_list("The result of a check.", words.map(str::to_owned), "ok")
     }
 }
 
@@ -136,5 +139,3 @@ impl From<Check> for CheckBody {
 
 /// Balancers ask again and again anyway.
 const ONE_SECOND: HeaderValue = HeaderValue::from_static("1");
-
-problems!();

@@ -5,15 +5,14 @@ use portcullis_domain::id::SessionId;
 use portcullis_domain::session::{EndSessionError, Sessions};
 use uuid::fmt::Hyphenated;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
-use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::Problem;
-use crate::routes::HandlerResult;
+use crate::respond::problem::{HandlerResult, Problem};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Ends a session of the user of the access token
 ///
@@ -23,11 +22,10 @@ use crate::routes::HandlerResult;
     delete, path = "/me/sessions/{id}", tag = "session", operation_id = "endSession",
     params(("id" = String, Path, format = "uuid", example = "019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e14",
         description = "The `id` of the session.")),
-    responses((status = 204, description = "The session has ended."), Problems),
-    security(("access_token" = [])),
+    responses((status = 204, description = "The session has ended.")),
 )]
 pub(crate) async fn end_session(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     bearer: Bearer,
     id: Path<String>,
@@ -39,6 +37,10 @@ pub(crate) async fn end_session(
     Ok(json::no_content())
 }
 
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(end_session).problems(&[ProblemCode::NotFound])]
+}
+
 impl From<EndSessionError> for Problem {
     fn from(error: EndSessionError) -> Self {
         match error {
@@ -47,5 +49,3 @@ impl From<EndSessionError> for Problem {
         }
     }
 }
-
-problems!(BEARER, STORE, &[ProblemCode::NotFound]);

@@ -11,26 +11,29 @@ use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
-use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::json::{self, as_rfc3339, as_text};
-use crate::routes::HandlerResult;
+use crate::respond::problem::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Lists the live sessions of the user of the access token
 ///
 /// The session opened last comes first. The number of sessions is limited (50 by default), so there are no pages.
 #[utoipa::path(
     get, path = "/me/sessions", tag = "session", operation_id = "listSessions",
-    responses((status = 200, description = "The sessions.", body = SessionsResponse), Problems),
-    security(("access_token" = [])),
+    responses((status = 200, description = "The sessions.", body = SessionsResponse)),
 )]
-pub(crate) async fn sessions(api: Data<Api>, bearer: Bearer) -> HandlerResult {
+pub(crate) async fn sessions(api: Data<ApiState>, bearer: Bearer) -> HandlerResult {
     let current = bearer.0.claims().session;
     let sessions = api.blocking(Pool::Data, move |core| Sessions::new(core).list(&bearer.0)).await??;
     let sessions = sessions.iter().map(|session| SessionBody::new(session, current)).collect();
     Ok(json::json(StatusCode::OK, &SessionsResponse { sessions }))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(sessions)]
 }
 
 /// The live sessions of a user.
@@ -81,5 +84,3 @@ impl<'a> SessionBody<'a> {
         }
     }
 }
-
-problems!(BEARER, STORE);

@@ -9,17 +9,18 @@ use portcullis_domain::session::{Credentials, LoginError, LoginOutcome};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
 use crate::limit::in_flight::Caller;
-use crate::openapi::{LIMITED, STORE, THROTTLED, TOKENS, WITH_BODY, problems};
+use crate::limit::quota::RateLimit;
+use crate::openapi::problems::{STORE, TOKENS};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::token_set::TokenSetBody;
-use crate::routes::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Logs in and opens a session
 ///
@@ -29,9 +30,13 @@ use crate::routes::HandlerResult;
 #[utoipa::path(
     post, path = "/login", tag = "session", operation_id = "login",
     request_body = LoginRequest,
-    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody), Problems),
+    responses((status = 200, description = "The tokens of the new session.", body = TokenSetBody)),
 )]
-pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<LoginRequest>) -> HandlerResult {
+pub(crate) async fn login(
+    api: Data<ApiState>,
+    client: Client,
+    body: StrictJson<LoginRequest>,
+) -> HandlerResult {
     let credentials = Credentials { username: body.0.username, password: body.0.password };
     // A throttled login takes no permit of the pool, and logins from known networks have permits of their own.
     let check = move |core: &Arc<Core>| {
@@ -46,6 +51,18 @@ pub(crate) async fn login(api: Data<Api>, client: Client, body: StrictJson<Login
         return Err(ProblemCode::InternalError.into());
     };
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(login)
+            .public()
+            .limited(RateLimit::Login)
+            .throttled()
+            .problems(STORE)
+            .problems(TOKENS)
+            .problems(&[ProblemCode::InvalidCredentials]),
+    ]
 }
 
 /// The name and the password of a user.
@@ -77,5 +94,3 @@ impl From<LoginError> for Problem {
         }
     }
 }
-
-problems!(WITH_BODY, LIMITED, THROTTLED, STORE, TOKENS, &[ProblemCode::InvalidCredentials]);

@@ -12,17 +12,18 @@ use portcullis_domain::token::RefreshToken;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::bearer::UnverifiedBearer;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Input, Read, StrictJson};
-use crate::openapi::{STORE, WITH_BODY, problems};
+use crate::extract::query::is_foreign;
+use crate::openapi::problems::STORE;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::Problem;
+use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::violation::{Violation, ViolationCode};
-use crate::routes::{HandlerResult, is_foreign};
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Logs out: ends the session of a token, or further sessions of its user
 ///
@@ -37,11 +38,10 @@ use crate::routes::{HandlerResult, is_foreign};
         description = "Which sessions to end: `current`, the session of the token; `others`, all other sessions of its \
             user; or `all`. The default is `current`.")),
     request_body(content = LogoutRequest, description = "May be left out if the request has an access token."),
-    responses((status = 204, description = "The sessions have ended."), Problems),
-    security((), ("access_token" = [])),
+    responses((status = 204, description = "The sessions have ended.")),
 )]
 pub(crate) async fn logout(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     scope: Scoped,
     bearer: UnverifiedBearer,
@@ -50,6 +50,15 @@ pub(crate) async fn logout(
     let token = tokens_of(bearer, body.0)?;
     api.blocking(Pool::Data, move |core| AuthService::new(core).logout(&token, scope.0, &client.0)).await??;
     Ok(json::no_content())
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(logout).with_optional_token().with_optional_body().problems(STORE).problems(&[
+        ProblemCode::MissingToken,
+        ProblemCode::InvalidToken,
+        ProblemCode::InvalidRefreshToken,
+        ProblemCode::NotReady,
+    ])]
 }
 
 /// Returns the tokens of the request. Generated clients send their access token with every request, good or not: beside a
@@ -151,14 +160,3 @@ impl From<LogoutError> for Problem {
         }
     }
 }
-
-problems!(
-    WITH_BODY,
-    STORE,
-    &[
-        ProblemCode::MissingToken,
-        ProblemCode::InvalidToken,
-        ProblemCode::InvalidRefreshToken,
-        ProblemCode::NotReady,
-    ]
-);

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::extract::bearer::Bearer;
-use crate::openapi::{BEARER, STORE, problems};
 use crate::respond::json::{self, as_rfc3339, as_text};
+use crate::routes::route::{Route, route};
 
 /// Returns the claims of the access token
 ///
@@ -30,9 +30,7 @@ use crate::respond::json::{self, as_rfc3339, as_text};
                 ("X-Portcullis-Session-Id" = String, description = "The `session_id` of the body."),
             ),
         ),
-        Problems,
     ),
-    security(("access_token" = [])),
 )]
 pub(crate) async fn protected(bearer: Bearer) -> HttpResponse {
     let claims = bearer.0.claims();
@@ -47,6 +45,10 @@ pub(crate) async fn protected(bearer: Bearer) -> HttpResponse {
     headers.insert(USER_ID, as_header(claims.user.as_uuid()));
     headers.insert(SESSION_ID, as_header(claims.session.as_uuid()));
     response
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![route!(protected)]
 }
 
 /// Spells an id like the bodies do.
@@ -75,5 +77,3 @@ pub(crate) struct ProtectedResponse {
 
 const USER_ID: HeaderName = HeaderName::from_static("x-portcullis-user-id");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-portcullis-session-id");
-
-problems!(BEARER, STORE);

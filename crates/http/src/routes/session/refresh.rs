@@ -7,16 +7,17 @@ use portcullis_domain::session::RefreshError;
 use portcullis_domain::token::RefreshToken;
 use utoipa::ToSchema;
 
-use crate::api::Api;
 use crate::blocking::Pool;
 use crate::extract::client::Client;
 use crate::extract::json::{Fields, FromFields, Read, StrictJson};
-use crate::openapi::{LIMITED, STORE, TOKENS, WITH_BODY, problems};
+use crate::limit::quota::RateLimit;
+use crate::openapi::problems::{STORE, TOKENS};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
-use crate::respond::problem::{Problem, logged};
+use crate::respond::problem::{HandlerResult, Problem, logged};
 use crate::respond::token_set::TokenSetBody;
-use crate::routes::HandlerResult;
+use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Exchanges a refresh token for the next tokens of its session
 ///
@@ -25,10 +26,10 @@ use crate::routes::HandlerResult;
 #[utoipa::path(
     post, path = "/refresh", tag = "session", operation_id = "refreshTokens",
     request_body = RefreshRequest,
-    responses((status = 200, description = "The next tokens of the session.", body = TokenSetBody), Problems),
+    responses((status = 200, description = "The next tokens of the session.", body = TokenSetBody)),
 )]
 pub(crate) async fn refresh(
-    api: Data<Api>,
+    api: Data<ApiState>,
     client: Client,
     body: StrictJson<RefreshRequest>,
 ) -> HandlerResult {
@@ -40,6 +41,17 @@ pub(crate) async fn refresh(
     let tokens =
         api.blocking(Pool::Data, move |core| AuthService::new(core).refresh(&token, &client.0)).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
+}
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route!(refresh)
+            .public()
+            .limited(RateLimit::Refresh)
+            .problems(STORE)
+            .problems(TOKENS)
+            .problems(&[ProblemCode::InvalidRefreshToken, ProblemCode::RefreshTokenReused]),
+    ]
 }
 
 /// The newest refresh token of a session.
@@ -66,11 +78,3 @@ impl From<RefreshError> for Problem {
         }
     }
 }
-
-problems!(
-    WITH_BODY,
-    LIMITED,
-    STORE,
-    TOKENS,
-    &[ProblemCode::InvalidRefreshToken, ProblemCode::RefreshTokenReused,]
-);

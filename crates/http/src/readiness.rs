@@ -4,15 +4,16 @@
 //! outcome holds for a moment, and it has a thread of its own: it neither waits for the work of users nor for a store
 //! that is stuck.
 
-use portcullis_domain::maintenance::Maintenance;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::time::timeout;
-use portcullis_domain::maintenance::Readiness;
+use portcullis_domain::Core;
+use portcullis_domain::maintenance::{Maintenance, Readiness};
+use portcullis_domain::ports::Clock;
 use tokio::sync::Mutex;
 
-use crate::api::Api;
 use crate::blocking::ThreadPool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
@@ -23,6 +24,8 @@ pub(crate) struct LastReadiness {
     /// With when it came, by the clock that nobody sets.
     last: Mutex<Option<(Duration, Readiness)>>,
     pool: ThreadPool,
+    maintenance: Maintenance,
+    clock: Arc<dyn Clock>,
 }
 
 impl LastReadiness {
@@ -30,35 +33,38 @@ impl LastReadiness {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { last: Mutex::new(None), pool: ThreadPool::start("readiness", 1, 1)? })
+    pub(crate) fn new(core: &Arc<Core>) -> io::Result<Self> {
+        Ok(Self {
+            last: Mutex::new(None),
+            pool: ThreadPool::start("readiness", 1, 1)?,
+            maintenance: Maintenance::new(core),
+            clock: Arc::clone(core.clock()),
+        })
     }
-}
 
-impl Api {
-    /// How the checks went, at most [`LASTS`] ago.
+    /// Returns the outcome of the checks, at most [`LASTS`] old.
     ///
     /// # Errors
-    /// [`ProblemCode::NotReady`] when they take longer than [`PATIENCE`].
-    pub(crate) async fn readiness(&self) -> Result<Readiness, Problem> {
-        self.readiness_within(PATIENCE).await
+    /// Fails with [`ProblemCode::NotReady`] if the checks take longer than [`PATIENCE`].
+    pub(crate) async fn get(&self) -> Result<Readiness, Problem> {
+        self.get_within(PATIENCE).await
     }
 
-    async fn readiness_within(&self, patience: Duration) -> Result<Readiness, Problem> {
+    async fn get_within(&self, patience: Duration) -> Result<Readiness, Problem> {
         // Time runs out for those in line too, and with whoever is first in it.
         let outcome = timeout(patience, self.last_or_next()).await;
         outcome.unwrap_or_else(|_elapsed| Err(ProblemCode::NotReady.into()))
     }
 
     async fn last_or_next(&self) -> Result<Readiness, Problem> {
-        let mut last = self.readiness.last.lock().await;
+        let mut last = self.last.lock().await;
         if let Some((then, readiness)) = *last
             && self.clock.uptime().saturating_sub(then) < LASTS
         {
             return Ok(readiness);
         }
-        let maintenance = Maintenance::new(&self.core);
-        let readiness = self.readiness.pool.run(move || maintenance.readiness()).await;
+        let maintenance = self.maintenance.clone();
+        let readiness = self.pool.run(move || maintenance.readiness()).await;
         // The thread is still busy with a check that nobody waits for any more.
         let readiness = readiness.map_err(|_busy| Problem::new(ProblemCode::NotReady))?;
         *last = Some((self.clock.uptime(), readiness));
@@ -76,21 +82,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 mod tests {
     use std::future::Future;
     use std::pin::{Pin, pin};
+    use std::sync::Mutex as BlockingMutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-    use std::sync::{Arc, Mutex as BlockingMutex};
     use std::task::{Context, Poll, Waker};
 
     use actix_web::ResponseError;
-    use portcullis_domain::Core;
     use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
     use portcullis_domain::time::StoreTime;
     use portcullis_testkit::fixtures::NOW;
     use portcullis_testkit::{FaultyStore, FixedClock};
 
     use super::*;
-    use crate::blocking::Pool;
-    use crate::config::HttpConfig;
+    use crate::blocking::DataPool;
 
     /// A store whose checks say when they start, end when they are told, and are counted.
     #[derive(Debug)]
@@ -114,7 +118,7 @@ mod tests {
     }
 
     struct Fixture {
-        api: Api,
+        readiness: LastReadiness,
         clock: Arc<FixedClock>,
         checks: Arc<AtomicUsize>,
         has_started: Receiver<()>,
@@ -131,8 +135,18 @@ mod tests {
             portcullis_domain::Ports { clock: Arc::clone(&clock) as _, ..portcullis_testkit::ports() };
         let ports = FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(gate), ..store });
         let core = Core::new(ports, portcullis_domain::AuthConfig::default());
-        let api = Api::new(&core, HttpConfig::default()).unwrap();
-        Fixture { api, clock, checks, has_started, open }
+        let readiness = LastReadiness::new(&core).unwrap();
+        Fixture { readiness, clock, checks, has_started, open }
+    }
+
+    impl Fixture {
+        async fn readiness(&self) -> Result<Readiness, Problem> {
+            self.readiness.get().await
+        }
+
+        async fn readiness_within(&self, patience: Duration) -> Result<Readiness, Problem> {
+            self.readiness.get_within(patience).await
+        }
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -142,31 +156,31 @@ mod tests {
     #[actix_web::test]
     async fn all_who_ask_at_once_share_one_check_and_its_outcome_holds_for_a_second() {
         let fixture = fixture();
-        let mut first = pin!(fixture.api.readiness());
-        let mut second = pin!(fixture.api.readiness());
+        let mut first = pin!(fixture.readiness());
+        let mut second = pin!(fixture.readiness());
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
         fixture.open.send(()).unwrap();
         let outcome = first.await.unwrap();
         assert_eq!(second.await.unwrap(), outcome);
         fixture.clock.advance(LASTS - Duration::from_micros(1));
-        assert_eq!(fixture.api.readiness().await.unwrap(), outcome);
+        assert_eq!(fixture.readiness().await.unwrap(), outcome);
         assert_eq!(fixture.checks.load(Ordering::SeqCst), 1);
 
         fixture.clock.advance(Duration::from_micros(1));
         fixture.open.send(()).unwrap();
-        fixture.api.readiness().await.unwrap();
+        fixture.readiness().await.unwrap();
         assert_eq!(fixture.checks.load(Ordering::SeqCst), 2);
     }
 
     #[actix_web::test]
     async fn nobody_waits_for_a_store_that_is_stuck() {
         let fixture = fixture();
-        let mut stuck = pin!(fixture.api.readiness());
+        let mut stuck = pin!(fixture.readiness());
         assert!(poll(stuck.as_mut()).is_pending());
         fixture.has_started.recv().unwrap();
         for _ in 0..3 {
-            let problem = fixture.api.readiness_within(Duration::ZERO).await.unwrap_err();
+            let problem = fixture.readiness_within(Duration::ZERO).await.unwrap_err();
             assert_eq!(problem.status_code(), 503);
         }
         assert_eq!(fixture.checks.load(Ordering::SeqCst), 1, "nor does it get more to do");
@@ -181,11 +195,11 @@ mod tests {
         runtime.block_on(async {
             let fixture = fixture();
             let (leave, left) = sync_channel::<()>(0);
-            let work = move |_: &Arc<Core>| left.recv().unwrap_err();
-            let mut busy = pin!(fixture.api.blocking(Pool::Data, work));
+            let pool = DataPool::new();
+            let mut busy = pin!(pool.run(move || left.recv().unwrap_err()));
             assert!(poll(busy.as_mut()).is_pending());
             fixture.open.send(()).unwrap();
-            assert!(fixture.api.readiness().await.is_ok());
+            assert!(fixture.readiness().await.is_ok());
             drop(leave);
             busy.await.unwrap();
         });

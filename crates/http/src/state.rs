@@ -1,0 +1,95 @@
+//! What the handlers and the middleware of all requests share.
+
+use std::io;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use portcullis_domain::maintenance::Readiness;
+use portcullis_domain::ports::{Clock, SecureRandom};
+use portcullis_domain::{AuthService, Core};
+
+use crate::blocking::{BlockingError, DataPool, LoginChecks, PasswordPool, Pool};
+use crate::config::HttpConfig;
+use crate::limit::Limits;
+use crate::middleware::security_headers::SecurityHeaders;
+use crate::readiness::LastReadiness;
+use crate::respond::problem::Problem;
+
+/// The state of one API, created once per process.
+#[derive(Debug)]
+pub(crate) struct ApiState {
+    core: Arc<Core>,
+    pub(crate) auth: AuthService,
+    pub(crate) config: HttpConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn SecureRandom>,
+    pub(crate) password_pool: PasswordPool,
+    pub(crate) limits: Limits,
+    pub(crate) security_headers: SecurityHeaders,
+    data_pool: DataPool,
+    login_checks: LoginChecks,
+    readiness: LastReadiness,
+}
+
+impl ApiState {
+    /// Creates the state of the API of an instance.
+    ///
+    /// # Errors
+    /// Fails if the threads of the password pool, or the one of `/ready`, cannot be started.
+    pub(crate) fn new(core: &Arc<Core>, config: HttpConfig) -> io::Result<Self> {
+        let clock = Arc::clone(core.clock());
+        Ok(Self {
+            auth: AuthService::new(core),
+            core: Arc::clone(core),
+            password_pool: PasswordPool::start(
+                config.password_pool,
+                config.limits.enabled,
+                Arc::clone(&clock),
+            )?,
+            limits: Limits::new(config.limits, &config.trusted_proxies),
+            security_headers: SecurityHeaders::new(&config.public_url),
+            config,
+            random: Arc::clone(core.random()),
+            clock,
+            data_pool: DataPool::new(),
+            login_checks: LoginChecks::new(),
+            readiness: LastReadiness::new(core)?,
+        })
+    }
+
+    /// Returns the state that the app of a request was configured with.
+    pub(crate) fn of(request: &HttpRequest) -> &Data<Self> {
+        #[expect(clippy::expect_used, reason = "`app` puts it there, and no route exists without `app`")]
+        request.app_data::<Data<Self>>().expect("the application has its API")
+    }
+
+    /// Does `work` on a thread that may block, as part of the current request.
+    ///
+    /// # Errors
+    /// [`BlockingError`].
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        pool: Pool,
+        work: impl FnOnce(&Arc<Core>) -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let core = Arc::clone(&self.core);
+        let work = move || work(&core);
+        match pool {
+            Pool::Data => self.data_pool.run(work).await,
+            Pool::LoginCheck => {
+                self.password_pool.has_room()?;
+                self.login_checks.run(&self.data_pool, work).await
+            }
+            Pool::Password(caller) => self.password_pool.run(&caller, work).await,
+        }
+    }
+
+    /// Returns whether the service can do its work.
+    ///
+    /// # Errors
+    /// Fails with `not_ready` if the checks take too long.
+    pub(crate) async fn readiness(&self) -> Result<Readiness, Problem> {
+        self.readiness.get().await
+    }
+}

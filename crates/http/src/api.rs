@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Condition, from_fn};
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error};
 use portcullis_domain::Core;
 
@@ -59,6 +59,41 @@ impl Api {
         }
         router::register(config, &self.routes, &self.state.limits);
     }
+}
+
+/// Mounts the API below `prefix` in an app that has other routes too, and makes [`Bearer`](crate::Bearer) and
+/// [`ClientAddress`](crate::ClientAddress) available to all of its handlers.
+///
+/// The API owns everything below the prefix: there, unknown paths get its problem documents, and every response has its
+/// header fields. Nothing else in the app changes. `prefix` starts with a slash and has none at the end. The path of
+/// [`HttpConfig::public_url`] must be where clients find the prefix, because links in responses start with it.
+///
+/// ```
+/// use actix_web::{App, HttpResponse, web};
+/// use portcullis_http::{Api, Bearer};
+///
+/// async fn orders(bearer: Bearer) -> HttpResponse {
+///     HttpResponse::Ok().body(format!("orders of {}", bearer.claims().user))
+/// }
+///
+/// # fn example(api: &std::sync::Arc<Api>) {
+/// let app = App::new()
+///     .configure(|config| portcullis_http::configure(config, api, "/auth"))
+///     .route("/orders", web::get().to(orders));
+/// # drop(app);
+/// # }
+/// ```
+pub fn configure(config: &mut ServiceConfig, api: &Arc<Api>, prefix: &str) {
+    let origins = &api.state.config.allowed_origins;
+    let has_cors = origins.are_any();
+    let scope = web::scope(prefix)
+        .configure(|config| api.register(config))
+        .default_service(router::not_found())
+        // The last is the outermost.
+        .wrap(Condition::new(has_cors, origins.middleware()))
+        .wrap(Condition::new(has_cors, from_fn(cors::explain)))
+        .wrap(RequestContext(Data::clone(&api.state)));
+    config.app_data(Data::clone(&api.state)).service(scope);
 }
 
 /// The application of one worker: every route, within everything that surrounds it.

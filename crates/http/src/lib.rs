@@ -37,12 +37,13 @@ mod respond;
 mod routes;
 mod state;
 
-pub use api::{Api, app};
+pub use api::{Api, app, configure};
 pub use blocking::{PasswordPoolConfig, PoolCounts};
 pub use config::HttpConfig;
+pub use extract::bearer::{Bearer, BearerFuture};
 #[cfg(any(test, fuzzing))]
 pub use extract::forwarded::invariants as forwarded_invariants;
-pub use extract::forwarded::{Cidr, InvalidCidr, TrustedProxies};
+pub use extract::forwarded::{Cidr, ClientAddress, InvalidCidr, TrustedProxies};
 #[cfg(any(test, fuzzing))]
 pub use extract::json::invariants as json_invariants;
 pub use extract::json::{BODY_DEADLINE, MAX_BODY};
@@ -52,6 +53,7 @@ pub use middleware::cors::{AllowedOrigins, InvalidOrigin, Origin};
 pub use openapi::openapi;
 pub use request_id::{RequestId, current_request_id};
 pub use respond::catalogue::ProblemCode;
+pub use respond::problem::Problem;
 pub use respond::violation::ViolationCode;
 pub use routes::route::{Access, Route};
 pub use routes::routes;

@@ -1,5 +1,6 @@
 //! Responses: bodies and header fields that several routes share, and problem documents for errors.
 
+pub(crate) mod base_path;
 pub(crate) mod catalogue;
 pub(crate) mod error;
 pub(crate) mod json;

@@ -14,6 +14,8 @@ use crate::config::HttpConfig;
 use crate::limit::Limits;
 use crate::middleware::security_headers::SecurityHeaders;
 use crate::readiness::LastReadiness;
+use crate::respond::base_path;
+use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
 /// The state of one API, created once per process.
@@ -27,6 +29,8 @@ pub(crate) struct ApiState {
     pub(crate) password_pool: PasswordPool,
     pub(crate) limits: Limits,
     pub(crate) security_headers: SecurityHeaders,
+    /// The path of the public URL.
+    pub(crate) base_path: Option<Arc<str>>,
     data_pool: DataPool,
     login_checks: LoginChecks,
     readiness: LastReadiness,
@@ -49,6 +53,7 @@ impl ApiState {
             )?,
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
+            base_path: base_path::of_url(&config.public_url),
             config,
             random: Arc::clone(core.random()),
             clock,
@@ -59,9 +64,14 @@ impl ApiState {
     }
 
     /// Returns the state that the app of a request was configured with.
-    pub(crate) fn of(request: &HttpRequest) -> &Data<Self> {
-        #[expect(clippy::expect_used, reason = "`app` puts it there, and no route exists without `app`")]
-        request.app_data::<Data<Self>>().expect("the application has its API")
+    ///
+    /// # Errors
+    /// Fails with `internal_error` if the app has no API.
+    pub(crate) fn of(request: &HttpRequest) -> Result<&Data<Self>, Problem> {
+        request.app_data::<Data<Self>>().ok_or_else(|| {
+            log::error!("the app has no API; call `portcullis_http::configure` when building it");
+            ProblemCode::InternalError.into()
+        })
     }
 
     /// Does `work` on a thread that may block, as part of the current request.

@@ -1,31 +1,60 @@
 //! The only way an access token comes in: `Authorization: Bearer <token>` (RFC 6750, section 2.1).
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, dev};
-use portcullis_domain::AuthService;
-use portcullis_domain::token::{AccessToken, Authentication, ConfirmSessionError, VerifiedClaims};
+use portcullis_domain::token::{AccessToken, Authentication, Claims, ConfirmSessionError, VerifiedClaims};
+use portcullis_domain::{AuthService, Core};
 
 use crate::blocking::Pool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 use crate::state::ApiState;
 
-/// Proof that the request comes with a good access token of a live session.
+/// Proof that a request has a valid access token of a live session. An extractor, for handlers of any app that is
+/// [configured](crate::configure) with an API. A request without such a token gets a problem document with status 401.
+///
+/// ```
+/// use actix_web::{HttpResponse, web};
+/// use portcullis_http::Bearer;
+///
+/// async fn orders(bearer: Bearer) -> HttpResponse {
+///     HttpResponse::Ok().body(format!("orders of {}", bearer.claims().user))
+/// }
+///
+/// let route = web::get().to(orders);
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Bearer(pub(crate) VerifiedClaims);
+pub struct Bearer(pub(crate) VerifiedClaims);
+
+impl Bearer {
+    /// Returns the claims of the token.
+    pub fn claims(&self) -> &Claims {
+        self.0.claims()
+    }
+
+    /// Returns the proof that use cases of the domain require.
+    pub fn verified(&self) -> &VerifiedClaims {
+        &self.0
+    }
+}
 
 impl FromRequest for Bearer {
     type Error = Problem;
-    type Future = Verdict;
+    type Future = BearerFuture;
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
-        let api = ApiState::of(request);
+        let api = match ApiState::of(request) {
+            Ok(api) => api,
+            Err(problem) => return BearerFuture(Verdict::Known(ready(Err(problem)))),
+        };
         // Judged here and now, without a lookup; only what memory cannot tell goes to the store.
         let known = match presented(request) {
             Err(problem) => Err(problem),
@@ -36,34 +65,46 @@ impl FromRequest for Bearer {
                 Authentication::NotReady => Err(ProblemCode::NotReady.into()),
                 Authentication::NeedsLookup(claims) => {
                     let api = Data::clone(api);
-                    return Verdict::Asked(Box::pin(async move {
-                        Ok(Self(
-                            api.blocking(Pool::Data, move |core| {
-                                AuthService::new(core).confirm_session(claims)
-                            })
-                            .await??,
-                        ))
-                    }));
+                    return BearerFuture(Verdict::Asked(Box::pin(async move {
+                        let confirm = move |core: &Arc<Core>| AuthService::new(core).confirm_session(claims);
+                        let confirmed = api.blocking(Pool::Data, confirm).await;
+                        let confirmed = confirmed.map_err(Problem::from).and_then(|known| Ok(known?));
+                        confirmed.map(Self).map_err(|problem: Problem| problem.below(api.base_path.as_ref()))
+                    })));
                 }
             },
         };
-        Verdict::Known(ready(known))
+        let known = known.map_err(|problem: Problem| problem.below(api.base_path.as_ref()));
+        BearerFuture(Verdict::Known(ready(known)))
     }
 }
 
+/// The future of [`Bearer`].
+#[derive(Debug)]
+pub struct BearerFuture(Verdict);
+
 /// What comes of a bearer token: known at once, as nearly always, or asked of the store.
-pub(crate) enum Verdict {
+enum Verdict {
     Known(Ready<Result<Bearer, Problem>>),
     Asked(Pin<Box<dyn Future<Output = Result<Bearer, Problem>>>>),
 }
 
-impl Future for Verdict {
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Known(_) => "Known",
+            Self::Asked(_) => "Asked",
+        })
+    }
+}
+
+impl Future for BearerFuture {
     type Output = Result<Bearer, Problem>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Known(known) => Pin::new(known).poll(context),
-            Self::Asked(asked) => asked.as_mut().poll(context),
+        match &mut self.get_mut().0 {
+            Verdict::Known(known) => Pin::new(known).poll(context),
+            Verdict::Asked(asked) => asked.as_mut().poll(context),
         }
     }
 }

@@ -66,9 +66,21 @@ impl TrustedProxies {
     }
 }
 
-/// What was found out about a request.
-#[derive(Clone, Copy)]
-struct ClientAddress(Option<IpAddr>);
+/// The address of the client of a request, seen through the [trusted proxies](TrustedProxies). An extractor, for handlers
+/// of any app that is [configured](crate::configure) with an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(Option<IpAddr>);
+
+impl ClientAddress {
+    pub(crate) fn new(address: Option<IpAddr>) -> Self {
+        Self(address)
+    }
+
+    /// Returns the address; `None` if the connection has none, as over a Unix socket.
+    pub fn ip(self) -> Option<IpAddr> {
+        self.0
+    }
+}
 
 /// The address in an entry of `X-Forwarded-For`; some proxies write the port too.
 fn address_of(entry: &str) -> Option<IpAddr> {

@@ -14,6 +14,7 @@ use actix_web::web::Data;
 use crate::middleware::access_log::AccessLog;
 use crate::middleware::drain_body::BodyDrain;
 use crate::request_id::{self, RequestId, RequestIds, X_REQUEST_ID};
+use crate::respond::base_path;
 use crate::state::ApiState;
 
 /// The middleware.
@@ -64,7 +65,8 @@ where
         let drain = BodyDrain::of(&mut request);
         // A service may work while it is called, before its future is ever polled: both belong to the request.
         let called = request_id::scope_blocking(Some(id), || self.service.call(request));
-        Box::pin(request_id::scope(id, async move {
+        let base_path = state.base_path.clone();
+        let response = request_id::scope(id, async move {
             let complete = |headers: &mut HeaderMap| {
                 headers.insert(X_REQUEST_ID, id.to_header());
                 state.security_headers.add_to(headers);
@@ -94,6 +96,10 @@ where
                     Err(InternalError::from_response(error, answer).into())
                 }
             }
-        }))
+        });
+        match base_path {
+            None => Box::pin(response),
+            Some(base_path) => Box::pin(base_path::scope(base_path, response)),
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Errors as responses: RFC 9457 problem documents, from one catalogue.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -11,27 +13,46 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::request_id::{RequestId, current_request_id};
+use crate::respond::base_path;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{NO_STORE, to_json};
 use crate::respond::violation::{Violation, ViolationCode};
 
-/// An answer that is not the one asked for.
+/// An error as a response: a problem document (RFC 9457) with the status of its code.
 ///
 /// Whatever becomes a problem loses its cause on the way: the `From` that makes the problem logs the
 /// cause, once, and the response never contains it.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     code: ProblemCode,
     violations: Vec<Violation>,
     /// Seconds.
     retry_after: Option<u64>,
     closes_connection: bool,
+    /// The base path, for a request that is served outside of the API.
+    base_path: Option<Arc<str>>,
 }
 
 impl Problem {
     /// The problem of this code.
     pub(crate) fn new(code: ProblemCode) -> Self {
-        Self { code, violations: Vec::new(), retry_after: retry_after(code), closes_connection: false }
+        Self {
+            code,
+            violations: Vec::new(),
+            retry_after: retry_after(code),
+            closes_connection: false,
+            base_path: None,
+        }
+    }
+
+    /// Returns the code.
+    pub fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    /// The same, with links below `base_path`.
+    pub(crate) fn below(self, base_path: Option<&Arc<str>>) -> Self {
+        Self { base_path: base_path.cloned(), ..self }
     }
 
     /// Everything that is wrong with a request.
@@ -64,7 +85,7 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let request_id = current_request_id();
         let body = ProblemBody {
-            uri: self.code.uri(),
+            uri: type_uri(self.code, self.base_path.clone().or_else(base_path::current).as_deref()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: self.code.detail(),
@@ -111,8 +132,8 @@ pub(crate) type HandlerResult = Result<HttpResponse, Problem>;
 pub(crate) struct ProblemBody<'a> {
     /// The page that explains the problem, relative to the service.
     #[serde(rename = "type")]
-    #[schema(format = "uri-reference", example = "/problems/not_found")]
-    uri: &'static str,
+    #[schema(value_type = String, format = "uri-reference", example = "/problems/not_found")]
+    uri: Cow<'static, str>,
     /// A short sentence for people.
     #[schema(example = "There is nothing here")]
     title: &'static str,
@@ -142,7 +163,7 @@ pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
         Violation::new("#/password", ViolationCode::TooShort, "must be at least 8 characters long");
     let violations = if code == ProblemCode::InvalidRequest { vec![too_short] } else { Vec::new() };
     serde_json::json!(ProblemBody {
-        uri: code.uri(),
+        uri: type_uri(code, None),
         title: code.title(),
         status: code.status().as_u16(),
         detail: code.detail(),
@@ -150,6 +171,14 @@ pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
         request_id: Some("019b0d3e-7c1a-7d52-9a41-3f0c8f2b6e16"),
         errors: &violations,
     })
+}
+
+/// Returns the `type` of problems with this code: a reference to its explanation.
+pub(crate) fn type_uri(code: ProblemCode, base_path: Option<&str>) -> Cow<'static, str> {
+    match base_path {
+        None => Cow::Borrowed(code.uri()),
+        Some(base_path) => Cow::Owned(format!("{base_path}{}", code.uri())),
+    }
 }
 
 /// Logs an error with its causes; what is left of it is the code.

@@ -19,6 +19,7 @@ mod me;
 mod me_activity;
 mod me_password;
 mod me_sessions;
+mod mounted;
 mod overload;
 mod password_policy;
 mod problems;

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::to_bytes;
-use actix_web::dev::Service;
+use actix_web::Error;
+use actix_web::body::{MessageBody, to_bytes};
+use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
@@ -19,7 +20,7 @@ use portcullis_testkit::fixtures::{self, PASSWORD};
 use portcullis_testkit::{FixedClock, MemoryStore, PlainHasher};
 use serde_json::{Value, json};
 
-use crate::contract;
+use crate::{contract, mounted};
 
 /// What a service is made of, to be changed before it starts.
 pub(crate) struct Setup {
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) rules: AuthConfig,
     pub(crate) config: HttpConfig,
     pub(crate) knows_revocations: bool,
+    /// Where the API is mounted in a foreign app; `None` for an app of its own.
+    pub(crate) prefix: Option<&'static str>,
 }
 
 impl Setup {
@@ -47,7 +50,7 @@ impl Setup {
         // Tests call more often than clients may; those of the limits switch them on again.
         let limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
         let config = HttpConfig { limits, ..HttpConfig::default() };
-        Self { store, clock, hasher, ports, rules, config, knows_revocations: true }
+        Self { store, clock, hasher, ports, rules, config, knows_revocations: true, prefix: None }
     }
 
     pub(crate) async fn start(self) -> TestApp {
@@ -60,34 +63,52 @@ impl Setup {
         let _checked = maintenance.check_writes();
         let is_https = self.config.public_url.starts_with("https");
         let api = Arc::new(Api::new(&core, self.config.clone()).unwrap());
-        let service = Rc::new(init_service(portcullis_http::app(&api)).await);
-        let call: Call = Box::new(move |request| {
-            let service = Rc::clone(&service);
-            Box::pin(async move {
-                let request = request.to_request();
-                let (method, path) = (request.method().to_string(), request.path().to_owned());
-                let response = match service.call(request).await {
-                    Ok(response) => response.into_parts().1.map_into_boxed_body(),
-                    // What actix-web makes of an error that no middleware answered.
-                    Err(error) => error.error_response(),
-                };
-                let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                let body = to_bytes(response.into_body()).await.unwrap();
-                let answer = Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() };
-                contract::check(&method, &path, &answer);
-                answer
-            })
-        });
-        let Self { store, clock, hasher, ports, .. } = self;
-        TestApp { call, api, maintenance, ports, store, clock, hasher, is_https }
+        let below = |request: TestRequest, prefix: &str| {
+            let mut request = request.to_request();
+            let (method, path) = (request.method().to_string(), request.path().to_owned());
+            if !prefix.is_empty() {
+                request.head_mut().uri = format!("{prefix}{}", request.uri()).parse().unwrap();
+            }
+            (method, path, request)
+        };
+        let call = match self.prefix {
+            None => call_of(init_service(portcullis_http::app(&api)).await, below),
+            Some(prefix) => call_of(init_service(mounted::foreign_app(&api, prefix)).await, below),
+        };
+        let Self { store, clock, hasher, ports, prefix, .. } = self;
+        TestApp { call, prefix, api, maintenance, ports, store, clock, hasher, is_https }
     }
 }
 
-type Call = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Answer>>>>;
+/// Sends a request below a prefix. Returns its method and path, without the prefix, and the answer.
+type Call = Box<dyn Fn(TestRequest, &str) -> Pin<Box<dyn Future<Output = (String, String, Answer)>>>>;
+
+fn call_of<R: 'static, B: MessageBody + 'static>(
+    service: impl Service<R, Response = ServiceResponse<B>, Error = Error> + 'static,
+    below: impl Fn(TestRequest, &str) -> (String, String, R) + 'static,
+) -> Call {
+    let service = Rc::new(service);
+    Box::new(move |request, prefix| {
+        let service = Rc::clone(&service);
+        let (method, path, request) = below(request, prefix);
+        Box::pin(async move {
+            let response = match service.call(request).await {
+                Ok(response) => response.into_parts().1.map_into_boxed_body(),
+                // What actix-web makes of an error that no middleware answered.
+                Err(error) => error.error_response(),
+            };
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let body = to_bytes(response.into_body()).await.unwrap();
+            let body = String::from_utf8_lossy(&body).into_owned();
+            (method, path, Answer { status, headers, body, base_path: "" })
+        })
+    })
+}
 
 /// A running service and the fakes behind it.
 pub(crate) struct TestApp {
     call: Call,
+    prefix: Option<&'static str>,
     pub(crate) api: Arc<Api>,
     pub(crate) maintenance: Maintenance,
     pub(crate) ports: Ports,
@@ -105,9 +126,17 @@ impl TestApp {
 
     /// Sends a request, named [`REQUEST_ID`] unless it has a name.
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
-        let answer = (self.call)(request).await;
+        let base_path = self.prefix.unwrap_or_default();
+        let (method, path, answer) = (self.call)(request, base_path).await;
+        let answer = Answer { base_path, ..answer };
+        contract::check(&method, &path, &answer);
         answer.obeys_the_rules_for_every_answer(self.is_https);
         answer
+    }
+
+    /// Sends a request to the foreign app that the API is mounted in.
+    pub(crate) async fn send_beside(&self, request: TestRequest) -> Answer {
+        (self.call)(request, "").await.2
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -206,6 +235,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+    /// What the links of the response start with.
+    pub(crate) base_path: &'static str,
 }
 
 impl Answer {
@@ -237,7 +268,7 @@ impl Answer {
         self.check(
             code.status().as_u16(),
             &json!({
-                "type": format!("/problems/{}", code.word()),
+                "type": format!("{}/problems/{}", self.base_path, code.word()),
                 "title": code.title(),
                 "status": code.status().as_u16(),
                 "detail": code.detail(),

@@ -1,22 +1,26 @@
 //! `GET /problems` and `GET /problems/{code}`: the catalogue of errors, where their `type` points to.
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
-use actix_web::web::Path;
+use actix_web::web::{Data, Path};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
-use crate::respond::problem::HandlerResult;
+use crate::respond::problem::{HandlerResult, type_uri};
 use crate::routes::route::{Route, route};
+use crate::state::ApiState;
 
 /// Lists all problem codes
 #[utoipa::path(
     get, path = "/problems", tag = "discovery", operation_id = "listProblems",
     responses((status = 200, description = "The catalogue.", body = Catalogue)),
 )]
-pub(crate) async fn problems() -> HttpResponse {
-    let problems = ProblemCode::ALL.iter().map(|code| Explanation::from(*code)).collect();
+pub(crate) async fn problems(api: Data<ApiState>) -> HttpResponse {
+    let base_path = api.base_path.as_deref();
+    let problems = ProblemCode::ALL.iter().map(|code| Explanation::new(*code, base_path)).collect();
     json::cacheable(JSON, json::to_json(&Catalogue { problems }).into())
 }
 
@@ -26,9 +30,9 @@ pub(crate) async fn problems() -> HttpResponse {
     params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
     responses((status = 200, description = "The explanation.", body = Explanation)),
 )]
-pub(crate) async fn problem(code: Path<String>) -> HandlerResult {
+pub(crate) async fn problem(api: Data<ApiState>, code: Path<String>) -> HandlerResult {
     let code = ProblemCode::ALL.iter().find(|known| known.word() == *code).ok_or(ProblemCode::NotFound)?;
-    Ok(json::cacheable(JSON, json::to_json(&Explanation::from(*code)).into()))
+    Ok(json::cacheable(JSON, json::to_json(&Explanation::new(*code, api.base_path.as_deref())).into()))
 }
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -51,8 +55,8 @@ pub(crate) struct Catalogue {
 pub(crate) struct Explanation {
     /// The `type` of problems with this code.
     #[serde(rename = "type")]
-    #[schema(format = "uri-reference", example = "/problems/not_found")]
-    uri: &'static str,
+    #[schema(value_type = String, format = "uri-reference", example = "/problems/not_found")]
+    uri: Cow<'static, str>,
     code: ProblemCode,
     /// The status of responses with this code.
     #[schema(format = Int32, minimum = 400, maximum = 599, example = 404)]
@@ -67,10 +71,10 @@ pub(crate) struct Explanation {
     detail: &'static str,
 }
 
-impl From<ProblemCode> for Explanation {
-    fn from(code: ProblemCode) -> Self {
+impl Explanation {
+    fn new(code: ProblemCode, base_path: Option<&str>) -> Self {
         Self {
-            uri: code.uri(),
+            uri: type_uri(code, base_path),
             code,
             status: code.status().as_u16(),
             title: code.title(),

@@ -1,28 +1,5 @@
-//! The HTTP contract of Portcullis on actix-web: routes, extractors, problem documents, limits and headers.
-//!
-//! The server and the tests run the very same stack: [`Api::new`] builds what all requests share, once per process,
-//! and [`app`] makes the application of one worker over it.
-//!
-//! ```no_run
-//! use std::sync::Arc;
-//! use portcullis_domain::{AuthConfig, Core};
-//! use portcullis_http::{Api, HttpConfig};
-//!
-//! # async fn serve() -> std::io::Result<()> {
-//! let core = Core::new(portcullis_testkit::ports(), AuthConfig::default());
-//! let api = Arc::new(Api::new(&core, HttpConfig::default())?);
-//! let server = actix_web::HttpServer::new(move || portcullis_http::app(&api));
-//! server.bind(("127.0.0.1", 8080))?.run().await
-//! # }
-//! ```
-//!
-//! The service gives out and accepts no tokens before it has caught up with its store. Call
-//! [`Maintenance::sync`](portcullis_domain::maintenance::Maintenance::sync) a few times a second, and
-//! [`Maintenance::check_writes`](portcullis_domain::maintenance::Maintenance::check_writes) about once a second: without
-//! it, `/ready` answers 503.
-//!
-//! The crate knows the domain and nothing of databases: whatever needs one is a use case, called through
-//! `blocking`.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod api;
 mod blocking;

@@ -83,9 +83,9 @@ pub(super) fn valid_from(connection: &mut AnyConnection) -> QueryResult<UnixTime
 pub(super) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
     let instance = DbId(sweep.instance);
     let is_free = deployment::sweeper_until.le(DbTime(sweep.now));
-    let is_ours = deployment::purger.eq(instance).or(is_free.nullable());
+    let is_ours = deployment::sweeper.eq(instance).or(is_free.nullable());
     let taken = diesel::update(deployment::table.filter(is_ours))
-        .set((deployment::purger.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
+        .set((deployment::sweeper.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
         .execute(connection)?;
     Ok(taken == 1)
 }

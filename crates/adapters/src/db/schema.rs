@@ -85,7 +85,7 @@ diesel::table! {
         key_check -> Nullable<Binary>,
         session_floor -> Moment,
         newest_mark -> Moment,
-        purger -> Nullable<Id>,
+        sweeper -> Nullable<Id>,
         sweeper_until -> Moment,
         adoptions -> BigInt,
         sealer -> Nullable<Id>,

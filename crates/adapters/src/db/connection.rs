@@ -14,7 +14,8 @@ use portcullis_domain::session::revocation::POLL_OVERLAP;
 
 use super::error::{DatabaseFailure, is_connection_loss, is_read_only};
 use super::sqlite::file::{FILE_SYSTEM_ADVICE, Opening};
-use super::{DatabaseUrl, LONGEST_TRANSACTION, sqlite};
+use super::transaction::LONGEST_TRANSACTION;
+use super::{DatabaseUrl, sqlite};
 use crate::audit;
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is

@@ -14,10 +14,20 @@ use super::connection::AnyConnection;
 use super::error::DatabaseFailure;
 use super::prepare::check_existing_server;
 use super::schema::__diesel_schema_migrations;
-use super::{DatabaseUrl, PrepareError, sqlite};
+use super::{Database, DatabaseUrl, PrepareError, sqlite};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+impl Database {
+    /// Every migration of this build and whether the database has it, oldest first. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`]; [`PrepareError::Absent`] if a SQLite file does not exist.
+    pub fn migrations(&self) -> Result<Vec<MigrationState>, PrepareError> {
+        status(&self.url)
+    }
+}
 
 /// One migration of this build.
 #[derive(Clone, Debug, PartialEq, Eq)]

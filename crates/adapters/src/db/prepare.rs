@@ -12,16 +12,137 @@ use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
+use super::access::Access;
 use super::audit::chain;
 use super::connection::AnyConnection;
 use super::error::{DatabaseFailure, store_error};
 use super::postgres::pooler;
 use super::secrets::{self, Fingerprints, Known};
 use super::stores::audit_log::insert_event;
-use super::{DatabaseUrl, InvalidDatabaseUrl, deployment, migrations, sqlite};
+use super::{Database, DatabaseUrl, InvalidDatabaseUrl, deployment, migrations, sqlite};
 use crate::audit::{AuditKey, AuditKeys};
 use crate::files::{absolute, create_folder, folder_of};
 use crate::keys::SecretFingerprint;
+
+impl Database {
+    /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
+    /// database is used with: `current` is the fingerprint of the secret in use, `accepted` those of the others it
+    /// takes. Then opens the stores for use. Blocks while another instance prepares, for a minute at most.
+    ///
+    /// The first instance of a database sets its secret; one that accepts the database's moves it to its own current
+    /// one. So a secret is replaced in two steps: first every instance accepts the new one, then every instance has
+    /// the new one and accepts the old. A secret that was refused when another was adopted
+    /// ([`Database::replace_compromised`]) opens nothing any more, nor does it as an accepted one.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn prepare(
+        &self,
+        current: SecretFingerprint,
+        accepted: &[SecretFingerprint],
+    ) -> Result<(), PrepareError> {
+        self.open(Missing::Create, Fingerprints { current, accepted: accepted.to_vec() }, None)
+    }
+
+    /// Checks that the database exists, is up to date and was used with this instance's secrets. Then opens the stores
+    /// for reading. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn prepare_to_read(&self, keys: &AuditKeys) -> Result<(), PrepareError> {
+        let secrets = Fingerprints::of(keys);
+        let adoptions = prepare_to_read(&self.url, &secrets)?;
+        *self.access_mut() = Access::Open { secrets, adoptions };
+        Ok(())
+    }
+
+    /// Checks that the database exists and has this service's tables. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn check_exists(&self) -> Result<(), PrepareError> {
+        check_exists(&self.url)
+    }
+
+    /// Whether the database exists and an instance has used it with a secret. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn is_used(&self) -> Result<bool, PrepareError> {
+        is_used(&self.url)
+    }
+
+    /// The same for who keeps an audit log: where an accepted secret is replaced, a hand-over from its audit key to the
+    /// new one's is left in the same transaction, with `event`, which is told the time as that of
+    /// [`Database::replace_compromised`] is.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn prepare_with(
+        &self,
+        keys: &AuditKeys,
+        event: impl Fn(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        self.open(Missing::Create, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
+    }
+
+    /// The same for a database that must exist: an empty one is refused, and nothing is created.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn prepare_existing(
+        &self,
+        keys: &AuditKeys,
+        event: impl Fn(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        self.open(Missing::Refuse, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
+    }
+
+    fn open(
+        &self,
+        missing: Missing,
+        secrets: Fingerprints,
+        replacing: Option<Replacing<'_>>,
+    ) -> Result<(), PrepareError> {
+        let adoptions = prepare(&self.url, missing, &secrets, replacing)?;
+        if let DatabaseUrl::Sqlite(path) = &self.url {
+            let file =
+                sqlite::file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
+            self.file.get_or_init(|| file);
+        }
+        *self.access_mut() = Access::Open { secrets, adoptions };
+        Ok(())
+    }
+
+    /// Replaces the secret that the database is used with, for example after a leak. Connects to a database that must
+    /// exist, brings the schema up to date and, in one transaction, replaces the fingerprint, refuses from now on every
+    /// other secret that an instance ever had or accepted here, ends every session and records the event. `key`, the
+    /// adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
+    ///
+    /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
+    /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
+    /// taken for old ones. Every instance that runs sees it with its next look
+    /// and is over ([`Database::is_foreign`]).
+    ///
+    /// # Errors
+    /// [`PrepareError`], also where this secret is refused already; nothing was changed then but the schema.
+    pub fn replace_compromised(
+        &self,
+        adopted: SecretFingerprint,
+        key: &AuditKey,
+        event: impl FnOnce(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        replace_compromised(&self.url, adopted, key, event)
+    }
+
+    /// Connects and brings the schema up to date under the same lock. Does not open the stores.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn migrate(&self) -> Result<(), PrepareError> {
+        migrate(&self.url)
+    }
+}
 
 /// The database could not be made ready.
 #[derive(Debug, thiserror::Error)]

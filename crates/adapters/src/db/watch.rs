@@ -7,10 +7,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::ports::StoreError;
 
-use super::DatabaseUrl;
+use super::access::Access;
 use super::connection::AnyConnection;
-use super::error::unavailable;
+use super::deployment::Shared;
+use super::error::{store_error, unavailable};
 use super::postgres::pooler;
+use super::{Database, DatabaseUrl, PrepareError, deployment};
+
+impl Database {
+    /// Runs queries that read over a connection outside the pool, which no other work keeps waiting, after a look at
+    /// what all instances share.
+    pub(super) fn watch<T>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.may_be_used()?;
+        let looked = self.watch.look(
+            &self.url,
+            |(process, _)| *process,
+            |connection| {
+                let shared = deployment::look(connection).map_err(store_error)?;
+                self.compare_secrets(&shared);
+                self.may_be_used()?;
+                Ok((shared.process, work(connection, &shared)?))
+            },
+        )?;
+        match looked {
+            Ok((_process, seen)) => Ok(seen),
+            Err(Pooled) => {
+                *self.access_mut() = Access::Pooled;
+                Err(unavailable(PrepareError::Pooler))
+            }
+        }
+    }
+}
 
 /// One connection, made when it is needed and given up at the first error.
 #[derive(Default)]

@@ -23,7 +23,7 @@ use portcullis_domain::ports::StoreError;
 use super::writer_queue::{Asleep, Entered, WriterQueue};
 use crate::db::connection::AnyConnection;
 use crate::db::error::{SharedFailure, concerns_one_request, store_error, unavailable};
-use crate::db::{WRITER_TIMEOUT, in_time};
+use crate::db::transaction::in_time;
 
 /// Where the writers of this process to one SQLite file take turns and commit together. They share one connection,
 /// whose cache nobody else makes stale.
@@ -44,6 +44,9 @@ enum Left {
 type Statement = Box<dyn FnOnce(&mut Group) + Send>;
 
 type Turn<'a> = super::writer_queue::Turn<'a, Left, Statement>;
+
+/// How long a write to SQLite waits for the writes before it in this process.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a group takes parts in; the one that is done then is the last. Nobody waits much longer for others than for
 /// the disk.
@@ -359,7 +362,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::db::{DatabaseUrl, LONGEST_TRANSACTION};
+    use crate::db::DatabaseUrl;
+    use crate::db::transaction::LONGEST_TRANSACTION;
 
     diesel::table! {
         marks (mark) {

@@ -1,12 +1,14 @@
 //! The pool of connections: its size, how long callers wait for one, and what is drawn from it.
 
+pub(super) mod connection;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use diesel::r2d2::{NopErrorHandler, Pool, PooledConnection};
 use portcullis_domain::ports::StoreError;
 
-use super::connection::{ConnectionFactory, Freshness};
+use self::connection::{ConnectionFactory, Freshness};
 use super::{Database, DatabaseUrl, error};
 
 /// How many connections there are and how long to wait for one.

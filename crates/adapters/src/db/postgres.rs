@@ -1,3 +1,4 @@
-//! PostgreSQL: the poolers that may stand in front of it.
+//! PostgreSQL: its sessions, and the poolers that may stand in front of it.
 
 pub(super) mod pooler;
+pub(super) mod session;

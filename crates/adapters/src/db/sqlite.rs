@@ -2,4 +2,5 @@
 
 pub(super) mod file;
 pub(super) mod group_commit;
+pub(super) mod session;
 mod writer_queue;

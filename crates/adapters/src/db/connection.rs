@@ -3,7 +3,7 @@
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::{PgConnection, QueryResult, SqliteConnection};
 
-use super::error::DatabaseFailure;
+use super::failure::DatabaseFailure;
 use super::postgres::session::{self, STATEMENT_TIMEOUT, WATCH_TIMEOUT};
 use super::{DatabaseUrl, sqlite};
 

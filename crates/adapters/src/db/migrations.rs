@@ -11,8 +11,8 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::AnyConnection;
-use super::error::DatabaseFailure;
-use super::prepare::check_existing_server;
+use super::failure::DatabaseFailure;
+use super::postgres::server::check_existing_server;
 use super::schema::__diesel_schema_migrations;
 use super::{Database, DatabaseUrl, PrepareError, sqlite};
 

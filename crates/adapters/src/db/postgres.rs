@@ -1,4 +1,5 @@
-//! PostgreSQL: its sessions, and the poolers that may stand in front of it.
+//! PostgreSQL: its servers, its sessions, and the poolers that may stand in front of it.
 
 pub(super) mod pooler;
+pub(super) mod server;
 pub(super) mod session;

@@ -11,7 +11,8 @@ use portcullis_domain::ports::{StoreError, StoreErrorKind};
 
 use crate::db::DatabaseUrl;
 use crate::db::connection::AnyConnection;
-use crate::db::error::{DatabaseFailure, is_connection_loss, is_read_only};
+use crate::db::error::{is_connection_loss, is_read_only};
+use crate::db::failure::DatabaseFailure;
 
 /// A connection in the pool.
 pub(in crate::db) struct Pooled {

@@ -10,7 +10,7 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 
 use crate::db::DatabaseUrl;
-use crate::db::error::DatabaseFailure;
+use crate::db::failure::DatabaseFailure;
 
 /// Returns whether such a pooler is between this instance and PostgreSQL.
 pub(in crate::db) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {

@@ -9,7 +9,7 @@ use portcullis_domain::maintenance::MAX_SKEW;
 use portcullis_domain::session::revocation::POLL_OVERLAP;
 
 use crate::audit;
-use crate::db::error::DatabaseFailure;
+use crate::db::failure::DatabaseFailure;
 use crate::db::transaction::LONGEST_TRANSACTION;
 
 pub(in crate::db) fn connect(

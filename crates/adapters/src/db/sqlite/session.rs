@@ -7,7 +7,7 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
 
 use super::file::{self, FILE_SYSTEM_ADVICE, Opening};
-use crate::db::error::DatabaseFailure;
+use crate::db::failure::DatabaseFailure;
 
 /// Connects, and creates the file if there is none.
 pub(in crate::db) fn connect(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {

@@ -1,0 +1,146 @@
+//! The lock that lets one instance at a time prepare a database.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use portcullis_domain::ports::StoreError;
+
+use super::{PrepareError, check_exists};
+use crate::db::connection::AnyConnection;
+use crate::db::error::store_error;
+use crate::db::failure::DatabaseFailure;
+use crate::db::postgres::server::{check_server, remedy};
+use crate::db::secrets::Known;
+use crate::db::{DatabaseUrl, migrations, sqlite};
+use crate::files::{absolute, create_folder, folder_of};
+
+/// Whether a call may create the database and its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Create,
+    Refuse,
+}
+
+/// A connection outside the pool, whose owner alone prepares the database. The fields are dropped in this order.
+pub(super) struct ExclusiveConnection<'a> {
+    url: &'a DatabaseUrl,
+    connection: AnyConnection,
+    /// The lock of a SQLite database. PostgreSQL's is the connection's.
+    _lock: Option<File>,
+}
+
+impl Drop for ExclusiveConnection<'_> {
+    /// Releases PostgreSQL's lock: a pooler may keep the session after this connection is closed.
+    fn drop(&mut self) {
+        if let AnyConnection::Postgres(connection) = &mut self.connection {
+            // If the session is broken, its end releases the lock.
+            let _released = connection.batch_execute("SELECT pg_advisory_unlock_all()");
+        }
+    }
+}
+
+impl<'a> ExclusiveConnection<'a> {
+    /// Connects and takes the lock. On SQLite the lock comes first: under it the file is made, and the first
+    /// connection of all turns it to WAL, which fails at once where another does the same.
+    pub(super) fn open(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
+        let failed = |failure| PrepareError::of(url, failure);
+        match missing {
+            Missing::Create => check_server(url)?,
+            Missing::Refuse => check_exists(url)?,
+        }
+        let lock = match url {
+            DatabaseUrl::Postgres(_) => None,
+            DatabaseUrl::Sqlite(path) => Some(lock_file(path, failed)?),
+        };
+        let mut connection = AnyConnection::connect(url).map_err(failed)?;
+        connection.check_write_ahead_log().map_err(failed)?;
+        if let AnyConnection::Postgres(connection) = &mut connection {
+            // This connection only prepares: its waits are bounded by the lock timeout, its statements are not.
+            let patience = PATIENCE.as_millis();
+            let lock = format!(
+                "SET statement_timeout TO 0; SET lock_timeout TO {patience}; SELECT pg_advisory_lock({ADVISORY_LOCK});"
+            );
+            connection.batch_execute(&lock).map_err(|error| failed(error.into()))?;
+        }
+        Ok(Self { url, connection, _lock: lock })
+    }
+
+    /// Applies what is pending. Where nothing is, it only reads: a role that may not change the schema can start.
+    pub(super) fn migrate(&mut self) -> Result<(), PrepareError> {
+        let states =
+            migrations::states(self.url, &mut self.connection).map_err(|error| self.explain(error))?;
+        if states.iter().all(|state| state.applied) {
+            return Ok(());
+        }
+        let applied = migrations::run(&mut self.connection).map_err(|failure| {
+            let error = match failure.is_busy_file() {
+                true => PrepareError::Unreachable(failure),
+                false => PrepareError::Migration(failure),
+            };
+            self.explain(error)
+        })?;
+        log::info!(applied; "migrated the database");
+        Ok(())
+    }
+
+    pub(super) fn known_secrets(&mut self) -> Result<Known, PrepareError> {
+        let known = Known::read(&mut self.connection);
+        known.map_err(|error| self.explain(PrepareError::of(self.url, error.into())))
+    }
+
+    /// Adds what an administrator can do, if the role or the server is the cause of a failure.
+    fn explain(&mut self, error: PrepareError) -> PrepareError {
+        let AnyConnection::Postgres(connection) = &mut self.connection else { return error };
+        let (failure, is_migration) = match error {
+            PrepareError::Migration(failure) => (failure, true),
+            PrepareError::Unreachable(failure) => (failure, false),
+            other => return other,
+        };
+        match remedy(connection, is_migration) {
+            Some(remedy) => PrepareError::Denied(failure, remedy),
+            None if is_migration => PrepareError::Migration(failure),
+            None => PrepareError::Unreachable(failure),
+        }
+    }
+
+    /// Runs `work` in a transaction, which is rolled back if `work` fails.
+    pub(super) fn transaction(
+        mut self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<(), StoreError>,
+    ) -> Result<(), PrepareError> {
+        let connection = &mut self.connection;
+        let done = connection.begin().map_err(store_error).and_then(|()| {
+            work(connection)?;
+            connection.commit().map_err(store_error)
+        });
+        done.map_err(|error| {
+            // Only to ask the server why: the end of the connection rolls back too.
+            let _ended = self.connection.rollback();
+            self.explain(PrepareError::of(self.url, error.into()))
+        })
+    }
+}
+
+/// Takes the lock of a SQLite database, and creates the file if there is none.
+fn lock_file(path: &Path, failed: impl Fn(DatabaseFailure) -> PrepareError) -> Result<File, PrepareError> {
+    let failed = |error: io::Error| failed(error.into());
+    create_folder(folder_of(path)).map_err(failed)?;
+    sqlite::file::is_there(path).map_err(failed)?;
+    sqlite::file::check_writable(path).map_err(failed)?;
+    let lock = sqlite::file::lock(path, PATIENCE).map_err(failed)?;
+    let stays_locked = || DatabaseFailure::new("another instance stays at preparing it");
+    let lock = lock.ok_or_else(|| PrepareError::Unreachable(stays_locked()))?;
+    if sqlite::file::make_file(path).map_err(failed)? {
+        log::info!(path = absolute(path); "created the database");
+    }
+    Ok(lock)
+}
+
+/// How long an instance waits for another to finish preparing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The advisory lock's key: "portcull" in ASCII.
+const ADVISORY_LOCK: i64 = 0x706f_7274_6375_6c6c;

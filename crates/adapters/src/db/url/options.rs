@@ -2,7 +2,8 @@
 //!
 //! libpq refuses an unknown option or value at every connect. Checking them here aborts startup instead.
 
-use super::{HAS_TLS, InvalidDatabaseUrl};
+use super::InvalidDatabaseUrl;
+use super::postgres::HAS_TLS;
 
 /// Checks one option of a URL.
 ///

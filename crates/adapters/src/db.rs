@@ -27,8 +27,9 @@ use std::sync::{Arc, OnceLock, RwLock};
 use diesel::r2d2::Pool;
 
 use self::access::Access;
-pub(crate) use self::audit::chain::{ChainRow, SealTurn};
+pub(crate) use self::audit::chain::ChainRow;
 pub(crate) use self::audit::reader::AuditReader;
+pub(crate) use self::audit::sealing::SealTurn;
 pub use self::failure::DatabaseFailure;
 pub use self::hash_check::UnusableHash;
 pub use self::migrations::MigrationState;

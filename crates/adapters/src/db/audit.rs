@@ -2,3 +2,5 @@
 
 pub(super) mod chain;
 pub(super) mod reader;
+pub(super) mod sealing;
+pub(super) mod statements;

@@ -10,7 +10,7 @@ use portcullis_domain::time::UnixTime;
 pub use self::error::PrepareError;
 use self::exclusive::{ExclusiveConnection, Missing};
 use super::access::Access;
-use super::audit::chain;
+use super::audit::statements;
 use super::connection::AnyConnection;
 use super::error::store_error;
 use super::postgres::server::check_existing_server;
@@ -234,7 +234,7 @@ fn hand_over(
     let time = deployment::look(connection).map_err(store_error)?.time;
     let event = (replacing.event)(time.now.max(time.high_water_mark));
     if let Some(old) = replacing.keys.accepted(old) {
-        chain::hand_over(connection, &replacing.keys.current, old, event.at)?;
+        statements::hand_over(connection, &replacing.keys.current, old, event.at)?;
     }
     insert_event(connection, &event)
 }
@@ -258,7 +258,7 @@ fn replace_compromised(
         let time = deployment::look(connection).map_err(store_error)?.time;
         let event = event(time.now.max(time.high_water_mark));
         deployment::invalidate_all(connection, event.at).map_err(store_error)?;
-        chain::adoption(connection, key, event.at)?;
+        statements::adoption(connection, key, event.at)?;
         insert_event(connection, &event)
     })
 }

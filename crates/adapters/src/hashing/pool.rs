@@ -1,17 +1,23 @@
+mod counters;
+mod priority;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::{
     AcceptedPassword, HashError, PasswordHash, PasswordHasher, PlaintextPassword, Verdict,
 };
 
+pub use self::counters::HashCounts;
+use self::counters::{Counters, Running};
+use self::priority::lower_priority;
 use super::failed;
 
 /// Hashes on a few threads of low priority, so that whoever only wants an answer never waits for a processor.
@@ -87,18 +93,6 @@ impl HashPool {
     }
 }
 
-/// A hash under way. It is counted as done also where it panics.
-struct Running<'a> {
-    counters: &'a Counters,
-    begun: Instant,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.counters.ended(self.begun.elapsed());
-    }
-}
-
 impl PasswordHasher for HashPool {
     fn hash(&self, password: &AcceptedPassword) -> Result<PasswordHash, HashError> {
         let password = password.clone();
@@ -126,61 +120,6 @@ impl Drop for HashPool {
     }
 }
 
-/// What [`HashPool`] did since they were started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HashCounts {
-    /// How many passwords wait for a thread now.
-    pub waiting: u64,
-    /// How many found the queue full.
-    pub shed: u64,
-    /// How many were hashed or verified, or could not be.
-    pub done: u64,
-    /// How long all that got a thread waited for it, added up.
-    pub waited: Duration,
-    /// How long the hashing took, added up.
-    pub hashing: Duration,
-}
-
-/// The same while it is counted. The numbers are read one by one: they need not be of one moment.
-#[derive(Debug, Default)]
-struct Counters {
-    accepted: AtomicU64,
-    begun: AtomicU64,
-    shed: AtomicU64,
-    done: AtomicU64,
-    waited_nanos: AtomicU64,
-    hashing_nanos: AtomicU64,
-}
-
-impl Counters {
-    fn begun(&self, waited: Duration) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.waited_nanos.fetch_add(nanos(waited), Ordering::Relaxed);
-    }
-
-    fn ended(&self, took: Duration) {
-        self.hashing_nanos.fetch_add(nanos(took), Ordering::Relaxed);
-        self.done.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn snapshot(&self) -> HashCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        HashCounts {
-            // One may begin before it is counted as accepted.
-            waiting: read(&self.accepted).saturating_sub(read(&self.begun)),
-            shed: read(&self.shed),
-            done: read(&self.done),
-            waited: Duration::from_nanos(read(&self.waited_nanos)),
-            hashing: Duration::from_nanos(read(&self.hashing_nanos)),
-        }
-    }
-}
-
-/// Nanoseconds; 64 bits of them last for centuries.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// A hash somebody waits for.
 type Job = Box<dyn FnOnce(&dyn PasswordHasher) + Send>;
 
@@ -200,35 +139,13 @@ fn serve(hasher: &dyn PasswordHasher, line: &Mutex<Receiver<Job>>) {
 #[error("the hasher panicked")]
 struct Panicked;
 
-/// Lets everybody else go first. Without it hashing is as it would be anywhere: right, and in the way.
-#[cfg(target_os = "linux")]
-fn lower_priority() {
-    use rustix::process::{getpriority_process, setpriority_process};
-    use rustix::thread::gettid;
-
-    // Linux keeps the priority for each thread, which these calls take for a process.
-    let thread = Some(gettid());
-    let lowered = getpriority_process(thread).and_then(|own| setpriority_process(thread, own + NICER));
-    if let Err(error) = lowered {
-        log::warn!("passwords are hashed with the usual priority: {error}");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority() {}
-
-/// By how much the threads are nicer than the process; Linux stops at 19. Beside threads that never pause, 14 gets a
-/// thread about 4 % of a core, 19 gets it 1.5 % and `SCHED_IDLE` 0.3 %: logins would stand still while everything else
-/// is under full load. And it is nice enough: a thread that wakes up to answer takes the core from one that is 14
-/// nicer as soon as from one that is 19 nicer, which it does not from one that is 5 or 10 nicer.
-#[cfg(target_os = "linux")]
-const NICER: i32 = 14;
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
     use portcullis_domain::password::policy::PasswordPolicy;
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -378,6 +295,8 @@ mod tests {
     fn they_are_nicer_and_nobody_else_is() {
         use rustix::process::getpriority_process;
         use rustix::thread::gettid;
+
+        use super::priority::NICER;
 
         let (threads, ..) = gated(1, 1);
         let priority = || getpriority_process(Some(gettid())).unwrap();

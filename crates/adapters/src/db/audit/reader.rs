@@ -2,6 +2,7 @@ use portcullis_domain::ports::StoreError;
 use uuid::Uuid;
 
 use super::chain::{self, ChainRow, Look};
+use super::statements;
 use crate::audit::{AuditError, AuditKeys, Link, Statement, StoredEvent, Verified};
 use crate::db::connection::AnyConnection;
 use crate::db::{Database, DatabaseUrl, PrepareError, prepare};
@@ -32,12 +33,12 @@ impl AuditReader {
     }
 
     pub(crate) fn statements(&mut self, before: i64, most: u32) -> Result<Vec<Statement>, StoreError> {
-        chain::statements(&mut self.0, before, most)
+        statements::statements(&mut self.0, before, most)
     }
 
     /// The place of the newest checkpoint.
     pub(crate) fn checkpoint(&mut self) -> Result<Option<i64>, StoreError> {
-        Ok(chain::checkpoint(&mut self.0)?.map(|link| link.seq))
+        Ok(statements::checkpoint(&mut self.0)?.map(|link| link.seq))
     }
 
     /// The place where the chain ends.

@@ -2,7 +2,7 @@
 //!
 //! Events are stored with the change they describe; that is all a login waits for. A [`Sealer`], of one instance at a
 //! time, comes after and appends what was committed to the chain. `docs/audit.md` has the format, so that others can
-//! verify it; [`Database::verify_audit`](crate::db::Database::verify_audit) does.
+//! verify it; [`verify()`] does.
 
 mod chain;
 mod encoding;
@@ -20,5 +20,4 @@ pub use key::{AuditKey, AuditKeys};
 pub(crate) use sealer::OVERLAP;
 pub use sealer::Sealer;
 pub(crate) use statement::{Old, Statement, StatementKind, Unsigned};
-pub(crate) use verify::verify;
-pub use verify::{AuditError, Verified};
+pub use verify::{AuditError, Verified, verify};

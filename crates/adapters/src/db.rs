@@ -1,4 +1,22 @@
 //! Users, sessions and events in SQLite or PostgreSQL, over one set of Diesel queries.
+//!
+//! [`Database`] is every storage port over one pool of connections. What needs no pool takes the [`DatabaseUrl`] and
+//! connects by itself: [`Deployment`], [`Migrations`], [`check_hashes`] and [`audit::verify`](crate::audit::verify).
+//!
+//! | question | file |
+//! |---|---|
+//! | which URLs are accepted? | `url.rs` |
+//! | where is the pool configured? | `pool.rs`; its connections, `pool/connection.rs` |
+//! | how does a call become a transaction, and when is it repeated? | `transaction.rs` |
+//! | which statement implements a port's method? | `stores/` |
+//! | how is a database made ready? | `prepare.rs`, under the lock of `prepare/exclusive.rs` |
+//! | which secrets open a database? | `secrets.rs`; a leaked one is replaced in `deployment.rs` |
+//! | which sessions count at all? | `deployment/row.rs` holds the time before which all are ended |
+//! | when are the stores closed again? | `access.rs`; the connection that finds out, `watch.rs` |
+//! | which migrations are there, and who applies them? | `migrations.rs` |
+//! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
+//! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
+//! | why can a database not be used? | `prepare/error.rs`, `failure.rs`; for a call of a store, `error.rs` |
 
 mod access;
 mod audit;
@@ -30,9 +48,10 @@ use self::access::Access;
 pub(crate) use self::audit::chain::ChainRow;
 pub(crate) use self::audit::reader::AuditReader;
 pub(crate) use self::audit::sealing::SealTurn;
+pub use self::deployment::Deployment;
 pub use self::failure::DatabaseFailure;
-pub use self::hash_check::UnusableHash;
-pub use self::migrations::MigrationState;
+pub use self::hash_check::{UnusableHash, check_hashes};
+pub use self::migrations::{MigrationState, Migrations};
 pub use self::pool::PoolConfig;
 use self::pool::connection::{ConnectionFactory, Freshness};
 pub use self::prepare::PrepareError;

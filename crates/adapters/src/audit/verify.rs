@@ -4,8 +4,8 @@ use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::{Fault, Finding, Link, PublicAuditKey, Statement, StatementKind, StoredEvent};
-use crate::db::{AuditReader, ChainRow, PrepareError};
+use super::{AuditKeys, Fault, Finding, Link, PublicAuditKey, Statement, StatementKind, StoredEvent};
+use crate::db::{AuditReader, ChainRow, DatabaseUrl, PrepareError};
 
 /// An audit log in which nothing is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,22 +44,27 @@ impl From<Finding> for AuditError {
     }
 }
 
-/// Verifies the audit log from its newest checkpoint on. `known` are the public keys of the secrets at hand, `kept` a head
-/// that was kept elsewhere. `progress` is told how far it has come, and the end as it was at the start.
+/// Verifies the audit log in a database from its newest checkpoint on, with the `keys` of the secrets at hand, and holds
+/// it against a head that was `kept` elsewhere. Connects, and only reads. `progress` is told the place that was come to,
+/// and that of the end as it was at the start.
 ///
 /// The log grows meanwhile, which is fine, and old rows may be deleted, which is noticed.
-pub(crate) fn verify(
-    source: &mut AuditReader,
-    known: &[PublicAuditKey],
+///
+/// # Errors
+/// [`AuditError`], which names the first place where something is wrong.
+pub fn verify(
+    database: &DatabaseUrl,
+    keys: &AuditKeys,
     kept: Option<Link>,
-    progress: &mut dyn FnMut(i64, i64),
+    mut progress: impl FnMut(i64, i64),
 ) -> Result<Verified, AuditError> {
+    let (source, known) = (&mut AuditReader::connect(database)?, &keys.public());
     let mut tries = TRIES;
     loop {
         tries -= 1;
         let statements = Statements::read(source, known)?;
         let checkpoint = statements.checkpoint;
-        match statements.hold(source, kept, progress) {
+        match statements.hold(source, kept, &mut progress) {
             Err(AuditError::Bad(_))
                 if tries > 0 && source.checkpoint()? != checkpoint.map(|link| link.seq) => {}
             result => return result,

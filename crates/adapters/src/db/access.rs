@@ -35,7 +35,7 @@ impl Access {
 }
 
 impl Database {
-    /// Whether, after this instance prepared, a secret was adopted ([`Database::replace_compromised`]), whichever that is,
+    /// Whether, after this instance prepared, a secret was adopted ([`replace_compromised`](super::Deployment::replace_compromised)), whichever that is,
     /// or the database's was replaced by one that this instance does not accept. No call of a store succeeds from then on:
     /// the process had better end.
     pub fn is_foreign(&self) -> bool {

@@ -8,7 +8,7 @@ use super::postgres::session::{self, STATEMENT_TIMEOUT, WATCH_TIMEOUT};
 use super::{DatabaseUrl, sqlite};
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
-/// never called: [`ConnectionFactory`] goes by the scheme.)
+/// never called: [`AnyConnection::connect`] goes by the scheme.)
 #[derive(diesel::MultiConnection)]
 pub(super) enum AnyConnection {
     Postgres(PgConnection),

@@ -1,99 +1,149 @@
-//! What all instances over one database share: a table of one row.
+//! What a database is to all instances over it: the secrets it is used with, and what its one row of `deployment` says.
 
-use diesel::dsl::{case_when, sql};
-use diesel::expression::SqlLiteral;
-use diesel::prelude::*;
-use diesel::sql_types::Integer;
-use portcullis_domain::maintenance::PurgeRequest;
-use portcullis_domain::time::{StoreTime, UnixTime};
+mod row;
 
+use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::ports::StoreError;
+use portcullis_domain::time::UnixTime;
+
+pub(super) use self::row::{Shared, invalidate_all, leave_mark, look, now, take_turn, valid_from};
+use super::audit::statements;
 use super::connection::AnyConnection;
-use super::schema::sql_types::Moment;
-use super::schema::{deployment, sessions};
-use super::types::{DbId, DbTime};
+use super::error::store_error;
+use super::prepare::{ExclusiveConnection, Missing, connect_to_look};
+use super::secrets::{self, Fingerprints, Known};
+use super::stores::audit_log::insert_event;
+use super::{DatabaseUrl, PrepareError};
+use crate::audit::{AuditKey, AuditKeys};
+use crate::keys::SecretFingerprint;
 
-/// What an instance wants to know of it a few times a second.
-pub(super) struct Shared {
-    /// Sessions opened before this are ended.
-    pub(super) valid_from: UnixTime,
-    /// The fingerprint of the secret in use, as it is stored.
-    pub(super) key_check: Option<Vec<u8>>,
-    /// How often a secret was adopted.
-    pub(super) adoptions: i64,
-    pub(super) time: StoreTime,
-    /// The server process that answered; zero for SQLite.
-    pub(super) process: i32,
+/// The deployment that a database belongs to: whether there is one, and with which secret. Every method connects by
+/// itself, so it needs no [`Database`](super::Database).
+#[derive(Clone, Copy, Debug)]
+pub struct Deployment<'a> {
+    url: &'a DatabaseUrl,
 }
 
-/// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
-/// its schema, so that a test can put another clock before it.
-pub(super) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
-    sql(match connection {
-        AnyConnection::Postgres(_) => "clock_timestamp()",
-        AnyConnection::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-    })
+impl<'a> Deployment<'a> {
+    /// The deployment whose database is at `url`. Does not connect.
+    pub fn at(url: &'a DatabaseUrl) -> Self {
+        Self { url }
+    }
+
+    /// Checks that the database exists and has this service's tables. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`].
+    pub fn check_exists(self) -> Result<(), PrepareError> {
+        match connect_to_look(self.url) {
+            Ok(_) | Err(PrepareError::Outdated) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the database exists and an instance has used it with a secret. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn is_used(self) -> Result<bool, PrepareError> {
+        match connect_to_look(self.url) {
+            Ok(mut connection) => {
+                let known =
+                    Known::read(&mut connection).map_err(|error| PrepareError::of(self.url, error.into()))?;
+                Ok(known.is_any_in_use())
+            }
+            // Tables of an older build were used by it.
+            Err(PrepareError::Outdated) => Ok(true),
+            Err(PrepareError::Absent(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the secret that the database is used with, for example after a leak. Connects to a database that must
+    /// exist, brings the schema up to date and, in one transaction, replaces the fingerprint, refuses from now on every
+    /// other secret that an instance ever had or accepted here, ends every session and records the event. `key`, the
+    /// adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
+    ///
+    /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
+    /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
+    /// taken for old ones. Every instance that runs sees it with its next look
+    /// and is over ([`Database::is_foreign`](super::Database::is_foreign)).
+    ///
+    /// # Errors
+    /// [`PrepareError`], also where this secret is refused already; nothing was changed then but the schema.
+    pub fn replace_compromised(
+        self,
+        adopted: SecretFingerprint,
+        key: &AuditKey,
+        event: impl FnOnce(UnixTime) -> SecurityEvent,
+    ) -> Result<(), PrepareError> {
+        let mut exclusive = ExclusiveConnection::open(self.url, Missing::Refuse)?;
+        exclusive.migrate()?;
+        let known = exclusive.known_secrets()?;
+        known.admit_new(adopted)?;
+        exclusive.transaction(|connection| {
+            let fingerprints = Fingerprints { current: adopted, accepted: Vec::new() };
+            known.learn(connection, &fingerprints).map_err(store_error)?;
+            secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
+            let time = look(connection).map_err(store_error)?.time;
+            let event = event(time.now.max(time.high_water_mark));
+            invalidate_all(connection, event.at).map_err(store_error)?;
+            statements::adoption(connection, key, event.at)?;
+            insert_event(connection, &event)
+        })
+    }
+
+    /// Brings the schema up to date and holds an instance's secrets against the database's. Returns how often a secret was
+    /// adopted so far.
+    pub(super) fn prepare(
+        self,
+        missing: Missing,
+        fingerprints: &Fingerprints,
+        replacing: Option<Replacing<'_>>,
+    ) -> Result<i64, PrepareError> {
+        let mut exclusive = ExclusiveConnection::open(self.url, missing)?;
+        exclusive.migrate()?;
+        let known = exclusive.known_secrets()?;
+        known.admit(fingerprints)?;
+        // Where nothing is new, it only reads.
+        if !known.says_it_all(fingerprints) {
+            exclusive.transaction(|connection| {
+                known.learn(connection, fingerprints).map_err(store_error)?;
+                match (replacing, known.replaced_by(fingerprints)) {
+                    (Some(replacing), Some(old)) => hand_over(connection, &replacing, old),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        Ok(known.adoptions)
+    }
+
+    /// Compares an instance's secrets with the database's and changes nothing. Returns how often a secret was adopted so
+    /// far.
+    pub(super) fn prepare_to_read(self, fingerprints: &Fingerprints) -> Result<i64, PrepareError> {
+        let mut connection = connect_to_look(self.url)?;
+        let known = Known::read(&mut connection).map_err(|error| PrepareError::of(self.url, error.into()))?;
+        known.admit(fingerprints)?;
+        Ok(known.adoptions)
+    }
 }
 
-/// Reads it, and the database's clock.
-pub(super) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
-    let now = now(connection);
-    let process = sql::<Integer>(match connection {
-        AnyConnection::Postgres(_) => "pg_backend_pid()",
-        AnyConnection::Sqlite(_) => "0",
-    });
-    let (DbTime(valid_from), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
-        .select((
-            deployment::session_floor,
-            deployment::key_check,
-            deployment::adoptions,
-            deployment::newest_mark,
-            now,
-            process,
-        ))
-        .first(connection)?;
-    Ok(Shared { valid_from, key_check, adoptions, time: StoreTime { now, high_water_mark: newest }, process })
+/// What is left behind where an instance's secret takes the place of another: a hand-over of the audit log, and the event
+/// of the time that an aligned clock would show.
+pub(super) struct Replacing<'a> {
+    pub(super) keys: &'a AuditKeys,
+    pub(super) event: &'a dyn Fn(UnixTime) -> SecurityEvent,
 }
 
-/// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves
-/// it as a mark: a clock that stands before it would open sessions that are ended already.
-pub(super) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<UnixTime> {
-    // Locks the row, so that what is read then still holds.
-    leave_mark(connection, at)?;
-    // Ids are made of times, so the newest session has the last one.
-    let newest: Option<DbTime> = sessions::table
-        .order(sessions::id.desc())
-        .select(sessions::opened_at)
-        .first(connection)
-        .optional()?;
-    let newest = newest.map_or(at, |DbTime(opened_at)| opened_at.max(at));
-    let raised = valid_from(connection)?.max(newest.next_second());
-    diesel::update(deployment::table)
-        .set(deployment::session_floor.eq(DbTime(raised)))
-        .execute(connection)?;
-    leave_mark(connection, raised)?;
-    Ok(raised)
-}
-
-pub(super) fn valid_from(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
-    let DbTime(valid_from) = deployment::table.select(deployment::session_floor).first(connection)?;
-    Ok(valid_from)
-}
-
-/// Takes or keeps the turn to sweep, unless another instance has it.
-pub(super) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
-    let instance = DbId(sweep.instance);
-    let is_free = deployment::sweeper_until.le(DbTime(sweep.now));
-    let is_ours = deployment::sweeper.eq(instance).or(is_free.nullable());
-    let taken = diesel::update(deployment::table.filter(is_ours))
-        .set((deployment::sweeper.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
-        .execute(connection)?;
-    Ok(taken == 1)
-}
-
-/// Leaves a time as a mark, unless there is a later one. Locks the row even so.
-pub(super) fn leave_mark(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
-    let newest = case_when(deployment::newest_mark.lt(DbTime(at)), DbTime(at).into_sql::<Moment>())
-        .otherwise(deployment::newest_mark);
-    diesel::update(deployment::table).set(deployment::newest_mark.eq(newest)).execute(connection)?;
-    Ok(())
+fn hand_over(
+    connection: &mut AnyConnection,
+    replacing: &Replacing<'_>,
+    old: &[u8],
+) -> Result<(), StoreError> {
+    let time = look(connection).map_err(store_error)?.time;
+    let event = (replacing.event)(time.now.max(time.high_water_mark));
+    if let Some(old) = replacing.keys.accepted(old) {
+        statements::hand_over(connection, &replacing.keys.current, old, event.at)?;
+    }
+    insert_event(connection, &event)
 }

@@ -7,23 +7,12 @@ use diesel::sql_types::Binary;
 use portcullis_domain::password::PasswordHash;
 use uuid::Uuid;
 
+use super::DatabaseUrl;
 use super::connection::AnyConnection;
 use super::prepare::{PrepareError, connect_to_look};
 use super::schema::users;
 use super::types::DbId;
-use super::{Database, DatabaseUrl};
 use crate::hashing;
-
-impl Database {
-    /// Checks the stored password hash of every user and passes those that cannot be used to `found`. Returns how many
-    /// users there are. Connects, and only reads.
-    ///
-    /// # Errors
-    /// [`PrepareError`], among them [`PrepareError::Absent`].
-    pub fn check_hashes(&self, found: impl FnMut(UnusableHash)) -> Result<usize, PrepareError> {
-        check(&self.url, found)
-    }
-}
 
 /// A user who cannot log in with any password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +25,12 @@ pub struct UnusableHash {
     pub reason: &'static str,
 }
 
-/// Checks every stored hash, oldest user first, and passes those that cannot be used to `found`. Returns how many users
-/// there are.
-pub(super) fn check(url: &DatabaseUrl, mut found: impl FnMut(UnusableHash)) -> Result<usize, PrepareError> {
+/// Checks the stored password hash of every user, oldest first, and passes those that cannot be used to `found`. Returns
+/// how many users there are. Connects, and only reads.
+///
+/// # Errors
+/// [`PrepareError`], among them [`PrepareError::Absent`].
+pub fn check_hashes(url: &DatabaseUrl, mut found: impl FnMut(UnusableHash)) -> Result<usize, PrepareError> {
     let mut connection = connect_to_look(url)?;
     let (mut after, mut checked) = (Uuid::nil(), 0);
     loop {

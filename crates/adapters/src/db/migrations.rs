@@ -13,19 +13,47 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use super::connection::AnyConnection;
 use super::failure::DatabaseFailure;
 use super::postgres::server::check_existing_server;
+use super::prepare::{ExclusiveConnection, Missing};
 use super::schema::__diesel_schema_migrations;
-use super::{Database, DatabaseUrl, PrepareError, sqlite};
+use super::{DatabaseUrl, PrepareError, sqlite};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
-impl Database {
+/// The migrations of this build, and those that a database has. Every method connects by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrations<'a> {
+    url: &'a DatabaseUrl,
+}
+
+impl<'a> Migrations<'a> {
+    /// The migrations of the database at `url`. Does not connect.
+    pub fn of(url: &'a DatabaseUrl) -> Self {
+        Self { url }
+    }
+
+    /// Applies what is pending, and creates the database if it is missing, under the lock that preparing it takes.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub fn run(self) -> Result<(), PrepareError> {
+        ExclusiveConnection::open(self.url, Missing::Create)?.migrate()
+    }
+
     /// Every migration of this build and whether the database has it, oldest first. Changes nothing.
     ///
     /// # Errors
     /// [`PrepareError`]; [`PrepareError::Absent`] if a SQLite file does not exist.
-    pub fn migrations(&self) -> Result<Vec<MigrationState>, PrepareError> {
-        status(&self.url)
+    pub fn states(self) -> Result<Vec<MigrationState>, PrepareError> {
+        if let DatabaseUrl::Sqlite(path) = self.url
+            && !sqlite::file::is_there(path).map_err(|error| PrepareError::of(self.url, error.into()))?
+        {
+            return Err(PrepareError::missing(path));
+        }
+        check_existing_server(self.url)?;
+        let mut connection = AnyConnection::connect_to_look(self.url)
+            .map_err(|failure| PrepareError::of(self.url, failure))?;
+        states(self.url, &mut connection)
     }
 }
 
@@ -38,20 +66,7 @@ pub struct MigrationState {
     pub applied: bool,
 }
 
-/// Every migration of this build and whether the database has it, oldest first. Connects, and only reads.
-pub(super) fn status(url: &DatabaseUrl) -> Result<Vec<MigrationState>, PrepareError> {
-    if let DatabaseUrl::Sqlite(path) = url
-        && !sqlite::file::is_there(path).map_err(|error| PrepareError::of(url, error.into()))?
-    {
-        return Err(PrepareError::missing(path));
-    }
-    check_existing_server(url)?;
-    let mut connection =
-        AnyConnection::connect_to_look(url).map_err(|failure| PrepareError::of(url, failure))?;
-    states(url, &mut connection)
-}
-
-/// The same over a connection.
+/// Every migration of this build and whether the database has it, over a connection.
 pub(super) fn states(
     url: &DatabaseUrl,
     connection: &mut AnyConnection,

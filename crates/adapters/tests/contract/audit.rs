@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::{QueryableByName, RunQueryDsl};
-use portcullis_adapters::audit::{AuditError, AuditKey, AuditKeys, Fault, Link, Sealer, Verified};
-use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig};
+use portcullis_adapters::audit::{AuditError, AuditKey, AuditKeys, Fault, Link, Sealer, Verified, verify};
+use portcullis_adapters::db::{Database, DatabaseUrl, Deployment, PoolConfig};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::audit::{AuditLog, EventKind, SecurityEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
@@ -102,7 +102,7 @@ impl Rig {
     }
 
     fn verify_with(&self, keys: &AuditKeys, kept: Option<Link>) -> Result<Verified, AuditError> {
-        self.database.verify_audit(keys, kept, |_at, _end| {})
+        verify(self.database.url(), keys, kept, |_at, _end| {})
     }
 
     fn execute(&mut self, sql: &str) {
@@ -553,7 +553,7 @@ fn an_adopted_secret_vouches_for_what_it_found_and_no_older_key(dialect: Dialect
     let key = AuditKey::of(&secret);
     let check = portcullis_adapters::keys::SecretFingerprint::of(&secret);
     let random = SeededRandom::new(8);
-    rig.database
+    Deployment::at(rig.database.url())
         .replace_compromised(check, &key, |time| event(EventKind::SecretAdopted, time, &random))
         .unwrap();
     prepare(&rig.database, &adopted);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
-use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
+use portcullis_adapters::db::{Database, DatabaseUrl, Migrations, PoolConfig, PrepareError};
 use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
@@ -54,7 +54,7 @@ fn many_may_prepare_one_empty_database_at_once() {
             handle.join().unwrap().unwrap();
         }
     });
-    let states = database(&url).migrations().unwrap();
+    let states = Migrations::of(database(&url).url()).states().unwrap();
     assert!(!states.is_empty() && states.iter().all(|state| state.applied), "{states:?}");
 }
 
@@ -78,7 +78,7 @@ fn migrating_needs_no_secret_and_opens_no_store() {
 fn asking_for_the_migrations_makes_no_table() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    let states = database(&url).migrations().unwrap();
+    let states = Migrations::of(database(&url).url()).states().unwrap();
     assert!(!states.is_empty() && states.iter().all(|state| !state.applied), "{states:?}");
     let tables =
         server.execute(&url, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace");
@@ -90,7 +90,7 @@ fn asking_for_the_migrations_makes_no_table() {
 fn a_role_that_may_not_change_the_schema_can_serve() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
-    database(&url).migrate().unwrap();
+    Migrations::of(database(&url).url()).run().unwrap();
     server.execute(
         &url,
         "CREATE ROLE clerk LOGIN;
@@ -100,7 +100,7 @@ fn a_role_that_may_not_change_the_schema_can_serve() {
     let clerk = database(&url.replace("user=portcullis", "user=clerk"));
     clerk.prepare(KEY, &[]).unwrap();
     assert!(clerk.check().unwrap().migrated);
-    assert!(clerk.migrations().unwrap().iter().all(|state| state.applied));
+    assert!(Migrations::of(clerk.url()).states().unwrap().iter().all(|state| state.applied));
 }
 
 #[test]
@@ -289,9 +289,11 @@ fn an_old_server_is_refused_by_its_version() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
     let old = database(&with_settings_of_a_test(server, &url, "server_version_num", "130012"));
-    for error in
-        [old.prepare(KEY, &[]).unwrap_err(), old.migrate().unwrap_err(), old.migrations().unwrap_err()]
-    {
+    for error in [
+        old.prepare(KEY, &[]).unwrap_err(),
+        Migrations::of(old.url()).run().unwrap_err(),
+        Migrations::of(old.url()).states().unwrap_err(),
+    ] {
         assert!(matches!(error, PrepareError::TooOld(130_012)), "{error}");
         assert_eq!(error.to_string(), "the server is PostgreSQL 13: version 14 or later is needed");
     }
@@ -338,8 +340,8 @@ fn a_pooler_that_shares_server_processes_is_refused() {
         let database = database(&bouncer.url(&url));
         for error in [
             database.prepare(KEY, &[]).unwrap_err(),
-            database.migrate().unwrap_err(),
-            database.migrations().unwrap_err(),
+            Migrations::of(database.url()).run().unwrap_err(),
+            Migrations::of(database.url()).states().unwrap_err(),
         ] {
             assert!(matches!(error, PrepareError::Pooler), "{mode}: {error}");
         }
@@ -607,7 +609,7 @@ fn missing_rights_of_a_role_are_named() {
     let advice = "; GRANT CREATE ON SCHEMA public TO \"Poor Clerk\", or run `portcullis migrate`";
     assert!(error.to_string().contains(advice), "{error}");
 
-    database(&url).migrate().unwrap();
+    Migrations::of(database(&url).url()).run().unwrap();
     let error = poor.prepare(KEY, &[]).unwrap_err();
     let advice = "; GRANT SELECT, INSERT, UPDATE, DELETE ON __diesel_schema_migrations, users, ";
     assert!(error.to_string().contains(advice), "{error}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
-use portcullis_adapters::db::{Database, DatabaseUrl, PoolConfig, PrepareError};
+use portcullis_adapters::db::{Database, DatabaseUrl, Migrations, PoolConfig, PrepareError};
 use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::id::SessionId;
@@ -68,21 +68,21 @@ fn many_may_prepare_one_empty_file_at_once() {
             handle.join().unwrap().unwrap();
         }
     });
-    let states = database(&path).migrations().unwrap();
+    let states = Migrations::of(database(&path).url()).states().unwrap();
     assert!(!states.is_empty() && states.iter().all(|state| state.applied), "{states:?}");
 }
 
 #[test]
 fn listing_migrations_of_a_missing_file_creates_nothing() {
     let (folder, path) = in_folder();
-    let error = database(&path).migrations().unwrap_err();
+    let error = Migrations::of(database(&path).url()).states().unwrap_err();
     assert!(
         matches!(&error, PrepareError::Absent(text) if text.contains(path.to_str().unwrap())),
         "{error:?}"
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     std::fs::write(&path, "").unwrap();
-    let states = database(&path).migrations().unwrap();
+    let states = Migrations::of(database(&path).url()).states().unwrap();
     assert!(!states.is_empty() && states.iter().all(|state| !state.applied), "{states:?}");
 }
 
@@ -92,7 +92,7 @@ fn asking_for_the_migrations_changes_no_file() {
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     other.batch_execute("CREATE TABLE mine (x)").unwrap();
     let before = std::fs::read(&path).unwrap();
-    let states = database(&path).migrations().unwrap();
+    let states = Migrations::of(database(&path).url()).states().unwrap();
     assert!(states.iter().all(|state| !state.applied), "{states:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before, "no table, and the journal's mode as it was");
 }
@@ -120,7 +120,7 @@ fn a_file_that_is_no_database_is_left_alone() {
     std::fs::write(&path, &text).unwrap();
     let database = database(&path);
     is_unusable(&database, &path);
-    let asked = database.migrations().unwrap_err();
+    let asked = Migrations::of(database.url()).states().unwrap_err();
     assert!(matches!(&asked, PrepareError::Unusable(..)), "{asked}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use portcullis_adapters::audit::AuditKey;
-use portcullis_adapters::db::{Database, PrepareError};
+use portcullis_adapters::db::{Database, Deployment, Migrations, PrepareError};
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secret;
 use portcullis_domain::account::{CanonicalName, UserStore};
@@ -121,8 +121,8 @@ pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Databa
 
 /// The command's migration leaves the stores closed, and the secret open.
 pub(crate) fn migrates_without_a_secret(database: &Database) {
-    database.migrate().unwrap();
-    assert!(database.migrations().unwrap().iter().all(|state| state.applied));
+    Migrations::of(database.url()).run().unwrap();
+    assert!(Migrations::of(database.url()).states().unwrap().iter().all(|state| state.applied));
     let error = database.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let error = database.session_changes(NOW, 1).unwrap_err();
@@ -226,7 +226,8 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     let random = SeededRandom::new(3);
     let key = audit_key();
     let adopt = |secret| {
-        commands.replace_compromised(secret, &key, |time| event(EventKind::SecretAdopted, time, &random))
+        Deployment::at(commands.url())
+            .replace_compromised(secret, &key, |time| event(EventKind::SecretAdopted, time, &random))
     };
     let refuses = |current, accepted: &[SecretFingerprint]| {
         let result = done.prepare(current, accepted);
@@ -238,7 +239,7 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     };
     let absent = adopt(older).unwrap_err();
     assert!(matches!(absent, PrepareError::Absent(_)), "an empty database is not created: {absent}");
-    commands.migrate().unwrap();
+    Migrations::of(commands.url()).run().unwrap();
     adopt(older).unwrap();
     done.prepare(older, &[]).unwrap();
     step_one.prepare(old, &[older]).unwrap();
@@ -288,7 +289,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
             told = time;
             event(EventKind::SecretAdopted, time, &random)
         };
-        database.replace_compromised(adopted, &key, event).map(|()| told)
+        Deployment::at(database.url()).replace_compromised(adopted, &key, event).map(|()| told)
     };
     let time = || database.check().unwrap().time.unwrap();
 
@@ -299,7 +300,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     // All or nothing: this event is there already.
     let known = event(EventKind::SecretAdopted, NOW, &random);
     database.record_event(&known).unwrap();
-    database.replace_compromised(adopted, &key, |_| known).unwrap_err();
+    Deployment::at(database.url()).replace_compromised(adopted, &key, |_| known).unwrap_err();
     assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_some());
     database.prepare(KEY, &[]).unwrap();
 

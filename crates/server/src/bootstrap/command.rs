@@ -1,7 +1,7 @@
 //! What commands other than `serve` need of an instance.
 
-use portcullis_adapters::audit::{AuditError, AuditKeys, Link, Sealer, Verified};
-use portcullis_adapters::db::Database;
+use portcullis_adapters::audit::{self, AuditError, AuditKeys, Link, Sealer, Verified};
+use portcullis_adapters::db::{DatabaseUrl, Deployment};
 use portcullis_adapters::system::SystemClock;
 use portcullis_domain::admin::Admin;
 use portcullis_domain::ports::Clock as _;
@@ -29,9 +29,9 @@ pub(crate) fn verify_audit(
     progress: impl FnMut(i64, i64),
 ) -> Result<Verified, CliError> {
     let database = database(settings)?;
-    database.check_exists().map_err(unprepared)?;
+    Deployment::at(database).check_exists().map_err(unprepared)?;
     let keys = AuditKeys::of(&known_secrets(settings)?);
-    database.verify_audit(&keys, kept, progress).map_err(|error| match error {
+    audit::verify(database, &keys, kept, progress).map_err(|error| match error {
         AuditError::Unreachable(error) => unprepared(error),
         error => anyhow::Error::new(error).context("the audit log is not good").into(),
     })
@@ -56,7 +56,7 @@ pub(crate) fn for_command(settings: &Settings, purpose: Purpose) -> Result<Admin
 }
 
 /// Returns the settings' database for a command. Does not connect.
-pub(crate) fn database(settings: &Settings) -> Result<Database, CliError> {
+pub(crate) fn database(settings: &Settings) -> Result<&DatabaseUrl, CliError> {
     machine::check_command(settings)?;
-    Ok(Database::new(settings.database.clone(), settings.pool))
+    Ok(&settings.database)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_adapters::audit::{AuditKeys, Sealer};
-use portcullis_adapters::db::{Database, DatabaseUrl, PrepareError};
+use portcullis_adapters::db::{Database, DatabaseUrl, Deployment, PrepareError};
 use portcullis_adapters::files::absolute;
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secrets;
@@ -49,9 +49,9 @@ impl DatabaseBackend {
             Purpose::Read => Database::read_only(settings.database.clone(), settings.pool),
         };
         let secrets = match purpose {
-            Purpose::Create => secrets(settings, &database)?,
+            Purpose::Create => secrets(settings)?,
             Purpose::Change | Purpose::Read => {
-                database.check_exists().map_err(unprepared)?;
+                Deployment::at(&settings.database).check_exists().map_err(unprepared)?;
                 known_secrets(settings)?
             }
         };
@@ -68,7 +68,9 @@ impl DatabaseBackend {
     /// Makes the database one that is used with this instance's secret, and ends all sessions.
     pub(crate) fn adopt(&self) -> Result<(), CliError> {
         let event = |now| operators_event(EventKind::SecretAdopted, now);
-        self.database.replace_compromised(self.current, self.audit_keys.current(), event).map_err(unprepared)
+        Deployment::at(self.database.url())
+            .replace_compromised(self.current, self.audit_keys.current(), event)
+            .map_err(unprepared)
     }
 
     /// Returns a sealer regardless of the setting `audit.seal`.

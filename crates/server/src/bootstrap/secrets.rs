@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portcullis_adapters::db::Database;
+use portcullis_adapters::db::Deployment;
 use portcullis_adapters::keys::KeyRing;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::time::UnixTime;
@@ -14,9 +14,9 @@ use crate::settings::{InvalidSetting, Settings};
 
 /// Returns the settings' secrets, or in development those of the secret file. Creates that file unless the database was
 /// used with another secret.
-pub(super) fn secrets(settings: &Settings, database: &Database) -> Result<Secrets, CliError> {
+pub(super) fn secrets(settings: &Settings) -> Result<Secrets, CliError> {
     let needs_file = settings.secret.is_none() && settings.secret_file().is_some();
-    match needs_file && database.is_used().map_err(unprepared)? {
+    match needs_file && Deployment::at(&settings.database).is_used().map_err(unprepared)? {
         true => known_secrets(settings),
         false => secrets_by(settings, secret_file::load_or_make),
     }

@@ -1,4 +1,4 @@
-use portcullis_adapters::db::Database;
+use portcullis_adapters::db::{DatabaseUrl, Migrations};
 
 use crate::bootstrap::{self, unprepared};
 use crate::cli_error::CliError;
@@ -15,17 +15,17 @@ pub(crate) fn run(settings: &Settings, only_status: bool) -> Result<(), CliError
 fn migrate(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let database = bootstrap::database(settings)?;
-    database.migrate().map_err(unprepared)?;
-    list(&database)
+    Migrations::of(database).run().map_err(unprepared)?;
+    list(database)
 }
 
 /// Lists the migrations and changes nothing.
 fn status(settings: &Settings) -> Result<(), CliError> {
-    list(&bootstrap::database(settings)?)
+    list(bootstrap::database(settings)?)
 }
 
-fn list(database: &Database) -> Result<(), CliError> {
-    let states = database.migrations().map_err(unprepared)?;
+fn list(database: &DatabaseUrl) -> Result<(), CliError> {
+    let states = Migrations::of(database).states().map_err(unprepared)?;
     print(states.into_iter().map(|state| {
         let applied = if state.applied { "applied" } else { "pending" };
         format!("{applied}  {}", state.name)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
-use portcullis_adapters::db::UnusableHash;
+use portcullis_adapters::db::{self, UnusableHash};
 use portcullis_domain::account::{RegisterError, Registration};
 use portcullis_domain::admin::{Authority, SetPasswordError};
 use portcullis_domain::session::Session;
@@ -141,7 +141,8 @@ fn end_sessions(settings: &Settings, username: &str) -> Result<(), CliError> {
 /// Lists the users whose stored password hash cannot be used, and fails if there are any.
 fn check_hashes(settings: &Settings) -> Result<(), CliError> {
     let mut lines = Vec::new();
-    let checked = bootstrap::database(settings)?.check_hashes(|UnusableHash { user, username, reason }| {
+    let database = bootstrap::database(settings)?;
+    let checked = db::check_hashes(database, |UnusableHash { user, username, reason }| {
         lines.push(format!("{user}\t{}\t{reason}", username.escape_debug()));
     });
     let checked = checked.map_err(unprepared)?;

@@ -3,32 +3,15 @@ use uuid::Uuid;
 
 use super::chain::{self, ChainRow, Look};
 use super::statements;
-use crate::audit::{AuditError, AuditKeys, Link, Statement, StoredEvent, Verified};
+use crate::audit::{Statement, StoredEvent};
 use crate::db::connection::AnyConnection;
-use crate::db::{Database, DatabaseUrl, PrepareError, prepare};
-
-impl Database {
-    /// Verifies the audit log with the keys of the secrets at hand, and holds it against a head that was `kept`
-    /// elsewhere. Connects, and only reads. `progress` is told the place that was come to, and that of the end.
-    ///
-    /// # Errors
-    /// [`AuditError`], which names the first place where something is wrong.
-    pub fn verify_audit(
-        &self,
-        keys: &AuditKeys,
-        kept: Option<Link>,
-        mut progress: impl FnMut(i64, i64),
-    ) -> Result<Verified, AuditError> {
-        let mut reader = AuditReader::connect(&self.url)?;
-        crate::audit::verify(&mut reader, &keys.public(), kept, &mut progress)
-    }
-}
+use crate::db::{DatabaseUrl, PrepareError, prepare};
 
 /// A connection that only reads the audit log: the database may be one that this instance must not use.
 pub(crate) struct AuditReader(AnyConnection);
 
 impl AuditReader {
-    pub(in crate::db) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
+    pub(crate) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
         prepare::connect_to_look(url).map(Self)
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection as _;
 use portcullis_domain::ports::StoreError;
 
-use super::{PrepareError, check_exists};
+use super::PrepareError;
 use crate::db::connection::AnyConnection;
+use crate::db::deployment::Deployment;
 use crate::db::error::store_error;
 use crate::db::failure::DatabaseFailure;
 use crate::db::postgres::server::{check_server, remedy};
@@ -19,13 +20,13 @@ use crate::files::{absolute, create_folder, folder_of};
 
 /// Whether a call may create the database and its tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(in crate::db) enum Missing {
     Create,
     Refuse,
 }
 
 /// A connection outside the pool, whose owner alone prepares the database. The fields are dropped in this order.
-pub(super) struct ExclusiveConnection<'a> {
+pub(in crate::db) struct ExclusiveConnection<'a> {
     url: &'a DatabaseUrl,
     connection: AnyConnection,
     /// The lock of a SQLite database. PostgreSQL's is the connection's.
@@ -45,11 +46,11 @@ impl Drop for ExclusiveConnection<'_> {
 impl<'a> ExclusiveConnection<'a> {
     /// Connects and takes the lock. On SQLite the lock comes first: under it the file is made, and the first
     /// connection of all turns it to WAL, which fails at once where another does the same.
-    pub(super) fn open(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
+    pub(in crate::db) fn open(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
         let failed = |failure| PrepareError::of(url, failure);
         match missing {
             Missing::Create => check_server(url)?,
-            Missing::Refuse => check_exists(url)?,
+            Missing::Refuse => Deployment::at(url).check_exists()?,
         }
         let lock = match url {
             DatabaseUrl::Postgres(_) => None,
@@ -69,7 +70,7 @@ impl<'a> ExclusiveConnection<'a> {
     }
 
     /// Applies what is pending. Where nothing is, it only reads: a role that may not change the schema can start.
-    pub(super) fn migrate(&mut self) -> Result<(), PrepareError> {
+    pub(in crate::db) fn migrate(&mut self) -> Result<(), PrepareError> {
         let states =
             migrations::states(self.url, &mut self.connection).map_err(|error| self.explain(error))?;
         if states.iter().all(|state| state.applied) {
@@ -86,7 +87,7 @@ impl<'a> ExclusiveConnection<'a> {
         Ok(())
     }
 
-    pub(super) fn known_secrets(&mut self) -> Result<Known, PrepareError> {
+    pub(in crate::db) fn known_secrets(&mut self) -> Result<Known, PrepareError> {
         let known = Known::read(&mut self.connection);
         known.map_err(|error| self.explain(PrepareError::of(self.url, error.into())))
     }
@@ -107,7 +108,7 @@ impl<'a> ExclusiveConnection<'a> {
     }
 
     /// Runs `work` in a transaction, which is rolled back if `work` fails.
-    pub(super) fn transaction(
+    pub(in crate::db) fn transaction(
         mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<(), StoreError>,
     ) -> Result<(), PrepareError> {

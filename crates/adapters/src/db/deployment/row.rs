@@ -1,0 +1,99 @@
+//! What all instances over one database share: a table of one row.
+
+use diesel::dsl::{case_when, sql};
+use diesel::expression::SqlLiteral;
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
+use portcullis_domain::maintenance::PurgeRequest;
+use portcullis_domain::time::{StoreTime, UnixTime};
+
+use crate::db::connection::AnyConnection;
+use crate::db::schema::sql_types::Moment;
+use crate::db::schema::{deployment, sessions};
+use crate::db::types::{DbId, DbTime};
+
+/// What an instance wants to know of it a few times a second.
+pub(in crate::db) struct Shared {
+    /// Sessions opened before this are ended.
+    pub(in crate::db) valid_from: UnixTime,
+    /// The fingerprint of the secret in use, as it is stored.
+    pub(in crate::db) key_check: Option<Vec<u8>>,
+    /// How often a secret was adopted.
+    pub(in crate::db) adoptions: i64,
+    pub(in crate::db) time: StoreTime,
+    /// The server process that answered; zero for SQLite.
+    pub(in crate::db) process: i32,
+}
+
+/// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
+/// its schema, so that a test can put another clock before it.
+pub(in crate::db) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
+    sql(match connection {
+        AnyConnection::Postgres(_) => "clock_timestamp()",
+        AnyConnection::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    })
+}
+
+/// Reads it, and the database's clock.
+pub(in crate::db) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
+    let now = now(connection);
+    let process = sql::<Integer>(match connection {
+        AnyConnection::Postgres(_) => "pg_backend_pid()",
+        AnyConnection::Sqlite(_) => "0",
+    });
+    let (DbTime(valid_from), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
+        .select((
+            deployment::session_floor,
+            deployment::key_check,
+            deployment::adoptions,
+            deployment::newest_mark,
+            now,
+            process,
+        ))
+        .first(connection)?;
+    Ok(Shared { valid_from, key_check, adoptions, time: StoreTime { now, high_water_mark: newest }, process })
+}
+
+/// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves
+/// it as a mark: a clock that stands before it would open sessions that are ended already.
+pub(in crate::db) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<UnixTime> {
+    // Locks the row, so that what is read then still holds.
+    leave_mark(connection, at)?;
+    // Ids are made of times, so the newest session has the last one.
+    let newest: Option<DbTime> = sessions::table
+        .order(sessions::id.desc())
+        .select(sessions::opened_at)
+        .first(connection)
+        .optional()?;
+    let newest = newest.map_or(at, |DbTime(opened_at)| opened_at.max(at));
+    let raised = valid_from(connection)?.max(newest.next_second());
+    diesel::update(deployment::table)
+        .set(deployment::session_floor.eq(DbTime(raised)))
+        .execute(connection)?;
+    leave_mark(connection, raised)?;
+    Ok(raised)
+}
+
+pub(in crate::db) fn valid_from(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
+    let DbTime(valid_from) = deployment::table.select(deployment::session_floor).first(connection)?;
+    Ok(valid_from)
+}
+
+/// Takes or keeps the turn to sweep, unless another instance has it.
+pub(in crate::db) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
+    let instance = DbId(sweep.instance);
+    let is_free = deployment::sweeper_until.le(DbTime(sweep.now));
+    let is_ours = deployment::sweeper.eq(instance).or(is_free.nullable());
+    let taken = diesel::update(deployment::table.filter(is_ours))
+        .set((deployment::sweeper.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
+        .execute(connection)?;
+    Ok(taken == 1)
+}
+
+/// Leaves a time as a mark, unless there is a later one. Locks the row even so.
+pub(in crate::db) fn leave_mark(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
+    let newest = case_when(deployment::newest_mark.lt(DbTime(at)), DbTime(at).into_sql::<Moment>())
+        .otherwise(deployment::newest_mark);
+    diesel::update(deployment::table).set(deployment::newest_mark.eq(newest)).execute(connection)?;
+    Ok(())
+}

@@ -211,7 +211,8 @@ fn a_pooler_in_transaction_mode_aborts_startup() {
             let output = run(database.folder.path(), &[("DATABASE_URL", &url)], arguments);
             let text = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(78), "{mode} {arguments:?}: {text}");
-            for words in ["database.url", "PgBouncer", "session mode", "directly"] {
+            for words in ["database.url", "PgBouncer", "directly", "session mode with database.pool_size + 3"]
+            {
                 assert!(text.contains(words), "{mode} {arguments:?}: {text}");
             }
         }
@@ -275,6 +276,18 @@ fn a_url_that_libpq_refuses_aborts_startup() {
 }
 
 #[test]
+fn unreachable_server_error_names_the_setting() {
+    let database = Database::sqlite();
+    let url = "postgres://u:hunter2@127.0.0.1:1/x";
+    let output = run(database.folder.path(), &[("DATABASE__URL", url)], &["migrate"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot reach the database: "), "{text}");
+    assert!(text.contains("; check host and port in database.url, and that the server runs"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn a_missing_right_logs_the_grant_to_run() {
     let database = Database::postgres();
     let Kind::Postgres { server: postgres, url } = &database.kind else { unreachable!() };
@@ -283,7 +296,10 @@ fn a_missing_right_logs_the_grant_to_run() {
     let output = run(database.folder.path(), &[("DATABASE__URL", &url)], &["migrate"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        output.status.code() == Some(1) && text.contains("GRANT CREATE ON SCHEMA public TO waiting"),
+        output.status.code() == Some(1)
+            && text.contains(
+                "GRANT CREATE ON SCHEMA public TO waiting, or run `portcullis migrate` as the owner"
+            ),
         "{text}"
     );
     let server = Server::start_with(&database, &[("DATABASE__URL", &url)]);

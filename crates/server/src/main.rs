@@ -1,5 +1,6 @@
 //! The command line of the Portcullis authentication server.
 
+mod advice;
 mod background;
 mod bootstrap;
 mod cli;

@@ -13,6 +13,7 @@ use portcullis_adapters::system::OsRandom;
 use portcullis_domain::ports::SecureRandom as _;
 use zeroize::Zeroizing;
 
+use crate::advice;
 use crate::settings::text_file::{UnreadableFile, read_text};
 use crate::settings::wrapping::{Sensitivity, unwrapped};
 
@@ -45,7 +46,8 @@ pub(crate) fn load(file: &Path) -> anyhow::Result<Secret> {
     };
     let secret = unwrapped(&text, Sensitivity::Secret)
         .map_err(|wrapping| anyhow!("the secret in {} {wrapping}", absolute(file)))?;
-    Secret::parse_for_development(secret).with_context(|| format!("the secret in {}", absolute(file)))
+    Secret::parse_for_development(secret)
+        .map_err(|error| anyhow!("the secret in {}: {}", absolute(file), advice::on_secret(error)))
 }
 
 /// Waits for an instance that is writing the file. Where files cannot be locked, they are created complete or not at all.

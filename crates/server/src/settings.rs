@@ -29,6 +29,7 @@ use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordPoolConfig, Qu
 pub(crate) use self::sources::{Environment, Sources};
 use self::text_file::read_text;
 use self::values::Values;
+use crate::advice;
 
 /// Every setting, checked.
 #[derive(Debug)]
@@ -143,7 +144,9 @@ impl Settings {
         let values = Values::load(sources)?;
         let environment = sources.environment.clone();
         let server = server(&values, &environment)?;
-        let database = values.parsed("database.url", DatabaseUrl::parse)?;
+        let database = values.parsed("database.url", |url| {
+            DatabaseUrl::parse(url).map_err(|error| advice::on_database_url(&error))
+        })?;
         let rules = rules(&values)?;
         let secret = secret(&values, &environment, &database)?;
         let hashing = hash_scheme(&values, &environment)?;
@@ -289,7 +292,7 @@ fn parse_secret(text: &str, environment: &Environment) -> Result<Secret, String>
         true => Secret::parse_for_development(text),
         false => Secret::parse(text),
     };
-    secret.map_err(|error| error.to_string())
+    secret.map_err(advice::on_secret)
 }
 
 fn listen(values: &Values) -> Result<SocketAddr, InvalidSetting> {

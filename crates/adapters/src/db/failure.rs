@@ -1,4 +1,4 @@
-//! What the database or its library said when it could not be used, and what an operator can do about it.
+//! What the database or its library said when it could not be used, and the causes that are recognised in it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -22,12 +22,11 @@ impl DatabaseFailure {
         !is_from_a_server && LIBPQ_REFUSALS.iter().any(|words| text.contains(words))
     }
 
-    /// Returns advice for operators about a server that cannot be used; empty if there is none. Only English messages
-    /// of servers are recognised.
-    pub(super) fn advice(&self) -> &'static str {
+    /// Returns the cause, if the message shows it. Only English messages of servers are recognised.
+    pub fn cause(&self) -> Option<FailureCause> {
         let text = self.0.to_string();
-        let known = ADVICE.iter().find(|(words, _)| words.iter().any(|words| text.contains(words)));
-        known.map_or("", |(_, advice)| advice)
+        let known = CAUSES.iter().find(|(words, _)| words.iter().any(|words| text.contains(words)));
+        known.map(|(_, cause)| *cause)
     }
 
     /// Whether SQLite may mean that the file system lacks locks or shared memory.
@@ -84,6 +83,39 @@ impl From<std::io::Error> for DatabaseFailure {
     }
 }
 
+/// Why a PostgreSQL server cannot be used, where its administrator or the URL can change that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// The server asks for another authentication method than the option `require_auth` allows.
+    AuthenticationMethod,
+    /// The server does not know a parameter of the session, or refuses its value.
+    SessionParameter,
+    /// The password is wrong or missing.
+    Credentials,
+    /// The server's `pg_hba.conf` does not admit this user, database and address.
+    HostBasedAuthentication,
+    /// The role does not exist or may not log in.
+    Role,
+    /// The server has no such database.
+    MissingDatabase,
+    /// The role may not connect to the database.
+    ConnectPrivilege,
+    /// The name of the host is not known.
+    HostName,
+    /// Something else than a PostgreSQL server listens there.
+    NotPostgres,
+    /// The server has no TLS.
+    NoTls,
+    /// The certificate of the server is not trusted, or names another host.
+    Certificate,
+    /// A pooler does not know an option of the URL.
+    StartupParameter,
+    /// The server has no connection left.
+    TooManyConnections,
+    /// No server answers.
+    NoServer,
+}
+
 /// The severities by which libpq marks messages of a server.
 const SERVERS_SEVERITIES: [&str; 3] = ["FATAL:", "ERROR:", "PANIC:"];
 
@@ -118,12 +150,9 @@ const LIBPQ_REFUSALS: &[&str] = &[
     "local user with ID",
 ];
 
-/// Parts of messages of servers and libpq, each with its advice.
-const ADVICE: &[(&[&str], &str)] = &[
-    (
-        &["authentication method requirement"],
-        "; the server asks for another authentication method than require_auth in database.url allows: change one of them",
-    ),
+/// Parts of messages of servers and libpq, each with its cause.
+const CAUSES: &[(&[&str], FailureCause)] = &[
+    (&["authentication method requirement"], FailureCause::AuthenticationMethod),
     (
         &[
             "unrecognized configuration parameter",
@@ -132,42 +161,24 @@ const ADVICE: &[(&[&str], &str)] = &[
             "requires a value",
             "permission denied to set parameter",
         ],
-        "; correct the options in database.url (or in PGOPTIONS), or the settings of the role and the database",
+        FailureCause::SessionParameter,
     ),
     (
         &["password authentication failed", "no password supplied", "authentication failed", "SASL"],
-        "; check user and password in database.url and the server's pg_hba.conf",
+        FailureCause::Credentials,
     ),
-    (
-        &["no pg_hba.conf entry", "pg_hba.conf rejects"],
-        "; add an entry for this user, database and address to the server's pg_hba.conf",
-    ),
-    (
-        &["role \"", "is not permitted to log in"],
-        "; create the role with CREATE ROLE .. LOGIN, or check the user in database.url",
-    ),
-    (
-        &["does not exist", "no such database"],
-        "; create the database with CREATE DATABASE .. ENCODING 'UTF8', or check its name in database.url",
-    ),
-    (
-        &["permission denied for database", "does not have CONNECT privilege"],
-        "; GRANT CONNECT ON DATABASE to the role in database.url",
-    ),
-    (&["could not translate host name"], "; check the host in database.url"),
+    (&["no pg_hba.conf entry", "pg_hba.conf rejects"], FailureCause::HostBasedAuthentication),
+    (&["role \"", "is not permitted to log in"], FailureCause::Role),
+    (&["does not exist", "no such database"], FailureCause::MissingDatabase),
+    (&["permission denied for database", "does not have CONNECT privilege"], FailureCause::ConnectPrivilege),
+    (&["could not translate host name"], FailureCause::HostName),
     (
         &["received invalid response to", "expected authentication request", "unsupported frontend protocol"],
-        "; what listens there is no PostgreSQL server: check host and port in database.url",
+        FailureCause::NotPostgres,
     ),
-    (&["server does not support SSL"], "; switch TLS on at the server, or check sslmode in database.url"),
-    (
-        &["certificate verify failed", "does not match host name"],
-        "; check the server's certificate and sslrootcert",
-    ),
-    (
-        &["unsupported startup parameter"],
-        "; take that option out of database.url, or let the pooler ignore it",
-    ),
+    (&["server does not support SSL"], FailureCause::NoTls),
+    (&["certificate verify failed", "does not match host name"], FailureCause::Certificate),
+    (&["unsupported startup parameter"], FailureCause::StartupParameter),
     (
         &[
             "too many clients",
@@ -175,11 +186,11 @@ const ADVICE: &[(&[&str], &str)] = &[
             "remaining connection slots",
             "no more connections allowed",
         ],
-        "; raise max_connections or lower database.pool_size",
+        FailureCause::TooManyConnections,
     ),
     (
         &["Connection refused", "No such file or directory", "timeout expired", "No route to host"],
-        "; check host and port in database.url, and that the server runs",
+        FailureCause::NoServer,
     ),
 ];
 

@@ -16,6 +16,7 @@ use portcullis_domain::time::UnixTime;
 
 use super::backend::{Backend, Seal};
 use super::secrets::{known_secrets, secrets};
+use crate::advice;
 use crate::cli_error::CliError;
 use crate::settings::{Audit, InvalidSetting, Settings};
 
@@ -132,9 +133,10 @@ fn operators_event(kind: EventKind, now: UnixTime) -> SecurityEvent {
 
 /// Sorts the failures to prepare a database: trying again helps, or the settings must change.
 pub(crate) fn unprepared(error: PrepareError) -> CliError {
+    let text = advice::on_database(&error);
     match error {
         PrepareError::Absent(_) => InvalidSetting::new(format!(
-            "database.url: {error}; run the command in the folder of the service and with its settings (only `serve`, \
+            "database.url: {text}; run the command in the folder of the service and with its settings (only `serve`, \
              `migrate` and `user add` create a database)"
         ))
         .into(),
@@ -143,21 +145,21 @@ pub(crate) fn unprepared(error: PrepareError) -> CliError {
         | PrepareError::Refused(_)
         | PrepareError::Url(_)
         | PrepareError::Pooler
-        | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {error}")).into(),
+        | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {text}")).into(),
         PrepareError::OtherSecret => InvalidSetting::new(format!(
-            "secret: {error}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
+            "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
              replace it with this one by `portcullis secret adopt`, which signs out all users"
         ))
         .into(),
         PrepareError::RefusedSecret => {
-            InvalidSetting::new(format!("secret: {error}; set the one in use, or adopt a new one")).into()
+            InvalidSetting::new(format!("secret: {text}; set the one in use, or adopt a new one")).into()
         }
         PrepareError::RefusedAcceptedSecret => {
-            InvalidSetting::new(format!("accepted_secrets: {error}; take it out")).into()
+            InvalidSetting::new(format!("accepted_secrets: {text}; take it out")).into()
         }
         PrepareError::Unreachable(_)
         | PrepareError::Denied(..)
         | PrepareError::Outdated
-        | PrepareError::Migration(_) => anyhow::Error::new(error).into(),
+        | PrepareError::Migration(_) => anyhow::Error::msg(text).into(),
     }
 }

@@ -3,6 +3,7 @@
 use portcullis_adapters::files::absolute;
 use portcullis_adapters::secret::Secret;
 
+use crate::advice;
 use crate::bootstrap::{Backend, known_secrets};
 use crate::cli_error::CliError;
 use crate::settings::{PublicUrlOrigin, Settings, url_of};
@@ -28,7 +29,7 @@ pub(super) fn warn_of_risks(settings: &Settings) -> Result<(), CliError> {
 fn warn_of_weak_secrets(settings: &Settings) -> Result<(), CliError> {
     for secret in known_secrets(settings)?.iter() {
         if let Err(reason) = Secret::parse(secret.expose()) {
-            log::warn!(reason:% = reason; "weak secret: production refuses it");
+            log::warn!(reason:% = advice::on_secret(reason); "weak secret: production refuses it");
         }
     }
     Ok(())

@@ -6,6 +6,41 @@ use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use super::pooler;
 use crate::db::{DatabaseUrl, PrepareError};
 
+/// Why a server refuses a statement, with what its administrator can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The server is a standby.
+    #[error("the server is a standby")]
+    Standby,
+    /// Transactions only read by default.
+    #[error("the server, the database or the role has default_transaction_read_only = on: switch it off")]
+    ReadOnly,
+    /// There is no schema for the tables.
+    #[error(
+        "no schema of the search_path exists or may be used: GRANT USAGE, CREATE ON SCHEMA public TO {role}"
+    )]
+    NoSchema {
+        /// The role, as an identifier in SQL.
+        role: String,
+    },
+    /// The role may not create the tables.
+    #[error("GRANT CREATE ON SCHEMA {schema} TO {role}")]
+    NoCreate {
+        /// The schema, as an identifier in SQL.
+        schema: String,
+        /// The role, as an identifier in SQL.
+        role: String,
+    },
+    /// The role may not use tables.
+    #[error("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}")]
+    NoAccess {
+        /// The tables, separated by commas.
+        tables: String,
+        /// The role, as an identifier in SQL.
+        role: String,
+    },
+}
+
 /// Like [`check_server`], for callers that create nothing: a database that the server does not have is absent. A service that
 /// starts waits for it instead.
 pub(in crate::db) fn check_existing_server(url: &DatabaseUrl) -> Result<(), PrepareError> {
@@ -41,34 +76,22 @@ pub(in crate::db) fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError>
     }
 }
 
-/// Returns advice for the administrator, from the state of the server instead of its messages, whose language varies.
-pub(in crate::db) fn remedy(connection: &mut PgConnection, is_migration: bool) -> Option<String> {
+/// Returns why the server refuses, from its state instead of its messages, whose language varies.
+pub(in crate::db) fn denial(connection: &mut PgConnection, is_migration: bool) -> Option<Denial> {
     let rights: Rights = diesel::sql_query(RIGHTS).get_result(connection).ok()?;
     let Rights { role, schema, may_create, is_standby, is_read_only, tables } = rights;
     if is_standby {
-        return Some("the server is a standby: set database.url to the primary".to_owned());
+        return Some(Denial::Standby);
     }
     if is_read_only {
-        return Some(
-            "the server, the database or the role has default_transaction_read_only = on: switch it off"
-                .to_owned(),
-        );
+        return Some(Denial::ReadOnly);
     }
-    let Some(schema) = schema else {
-        return Some(format!(
-            "no schema of the search_path exists or may be used: GRANT USAGE, CREATE ON SCHEMA public TO {role}, or \
-             choose another with options=-csearch_path%3DNAME in database.url"
-        ));
-    };
+    let Some(schema) = schema else { return Some(Denial::NoSchema { role }) };
     if is_migration && !may_create {
-        return Some(format!(
-            "GRANT CREATE ON SCHEMA {schema} TO {role}, or run `portcullis migrate` as the owner of the tables"
-        ));
+        return Some(Denial::NoCreate { schema, role });
     }
     let tables = tables.filter(|_| !is_migration)?;
-    Some(format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role} (docs/audit.md lists the rights one by one)"
-    ))
+    Some(Denial::NoAccess { tables, role })
 }
 
 /// Reasons that may keep a role from preparing the database.

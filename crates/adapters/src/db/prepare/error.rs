@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::db::failure::DatabaseFailure;
-use crate::db::postgres::server::OLDEST_POSTGRES;
+use crate::db::postgres::server::{Denial, OLDEST_POSTGRES};
 use crate::db::{DatabaseUrl, InvalidDatabaseUrl, sqlite};
 use crate::files::absolute;
 
@@ -9,11 +9,11 @@ use crate::files::absolute;
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// It does not answer, or another instance or process holds it for too long; trying again may help.
-    #[error("cannot reach the database: {0}{advice}", advice = .0.advice())]
+    #[error("cannot reach the database: {0}")]
     Unreachable(DatabaseFailure),
-    /// The server answers, but refuses a statement that the service needs. The text is advice for its administrator.
+    /// The server answers, but refuses a statement that the service needs.
     #[error("the database does not allow what the service needs: {0}; {1}")]
-    Denied(DatabaseFailure, String),
+    Denied(DatabaseFailure, Denial),
     /// libpq refuses the URL, a variable or a file. Trying again does not help.
     #[error("libpq cannot use the settings: {0}")]
     Refused(DatabaseFailure),
@@ -24,7 +24,7 @@ pub enum PrepareError {
     #[error(
         "a pooler in transaction or statement mode (such as PgBouncer with pool_mode = transaction) stands before the \
          database; it would mix up the sessions of its clients: connect to PostgreSQL directly, or set the pooler to \
-         session mode with database.pool_size + 3 server connections for each instance"
+         session mode"
     )]
     Pooler,
     /// The PostgreSQL server is older than the statements allow.
@@ -49,7 +49,7 @@ pub enum PrepareError {
     #[error("the database refuses one of these for good, since another secret was adopted")]
     RefusedAcceptedSecret,
     /// The schema is older than this build, and the call only reads.
-    #[error("the database's schema is older than this build: bring it up to date with `portcullis migrate`")]
+    #[error("the database's schema is older than this build")]
     Outdated,
     /// A migration failed. It was rolled back.
     #[error("a migration failed: {0}")]

@@ -13,7 +13,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::deployment::Deployment;
 use crate::db::error::store_error;
 use crate::db::failure::DatabaseFailure;
-use crate::db::postgres::server::{check_server, remedy};
+use crate::db::postgres::server::{check_server, denial};
 use crate::db::secrets::Known;
 use crate::db::{DatabaseUrl, migrations, sqlite};
 use crate::files::{absolute, create_folder, folder_of};
@@ -100,8 +100,8 @@ impl<'a> ExclusiveConnection<'a> {
             PrepareError::Unreachable(failure) => (failure, false),
             other => return other,
         };
-        match remedy(connection, is_migration) {
-            Some(remedy) => PrepareError::Denied(failure, remedy),
+        match denial(connection, is_migration) {
+            Some(denial) => PrepareError::Denied(failure, denial),
             None if is_migration => PrepareError::Migration(failure),
             None => PrepareError::Unreachable(failure),
         }

@@ -26,6 +26,12 @@ pub enum InvalidDatabaseUrl {
         /// Advice for the operator.
         advice: String,
     },
+    /// The size of a pool, which is no option of libpq: the service's is set elsewhere.
+    #[error("has an option {name} that libpq does not know: leave it out")]
+    PoolSizeOption {
+        /// The option's name.
+        name: String,
+    },
     /// libpq, or a service that writes, cannot use an option's value.
     #[error("has a value for the option {name} that cannot be used: it {expected}")]
     OptionValue {

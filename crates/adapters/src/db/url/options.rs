@@ -8,9 +8,13 @@ use super::postgres::HAS_TLS;
 /// Checks one option of a URL.
 ///
 /// # Errors
-/// [`InvalidDatabaseUrl::UnknownOption`] or [`InvalidDatabaseUrl::OptionValue`]. Neither repeats the value.
+/// [`InvalidDatabaseUrl::UnknownOption`], [`InvalidDatabaseUrl::PoolSizeOption`] or
+/// [`InvalidDatabaseUrl::OptionValue`]. None repeats the value.
 pub(super) fn check(name: &str, value: &str) -> Result<(), InvalidDatabaseUrl> {
     let Some((known, values)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+        if POOL_SIZES.iter().any(|size| size.eq_ignore_ascii_case(name)) {
+            return Err(InvalidDatabaseUrl::PoolSizeOption { name: name.to_owned() });
+        }
         let advice = advice(name);
         return Err(InvalidDatabaseUrl::UnknownOption { name: printable(name), advice });
     };
@@ -180,13 +184,13 @@ const KNOWN: &[(&str, Values)] = &[
     ("user", Values::Text),
 ];
 
+/// Options by which other clients and drivers set the size of their pool.
+const POOL_SIZES: [&str; 6] =
+    ["connection_limit", "pool_size", "max_connections", "pool_max_conns", "pool_min_conns", "max"];
+
 /// Options of other clients and drivers, with advice for each.
 const FOREIGN: &[(&[&str], &str)] = &[
     (&["pgbouncer"], "it is Prisma's; leave it out"),
-    (
-        &["connection_limit", "pool_size", "max_connections", "pool_max_conns", "pool_min_conns", "max"],
-        "leave it out and set database.pool_size",
-    ),
     (
         &[
             "pool_timeout",
@@ -316,7 +320,7 @@ mod tests {
     fn options_of_other_drivers_come_with_advice() {
         for (name, advice) in [
             ("pgbouncer", "Prisma's; leave it out"),
-            ("connection_limit", "database.pool_size"),
+            ("connection_limit", "leave it out"),
             ("pool_timeout", "bounds its waits itself"),
             ("statement_cache_size", "prepared statements"),
             ("currentSchema", "options=-csearch_path%3DNAME"),

@@ -324,7 +324,7 @@ fn pooler_in_session_mode_without_reset_query_is_used() {
         let instance = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
         instance.prepare(KEY, &[]).unwrap();
         // What the pooler keeps would stop the preparation of other instances.
-        let locks = server.execute(&url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'");
+        let locks = server.execute(&url, ADVISORY_LOCKS);
         assert_eq!(locks[0][0].as_deref(), Some("0"));
         instance.session_changes(NOW, 1).unwrap();
         instance.check_writes().unwrap();
@@ -347,7 +347,7 @@ fn a_pooler_that_shares_server_processes_is_refused() {
         }
         // The session state that the pooler's connections keep for its next client.
         let left = |sql: &str| server.execute(&url, sql)[0][0].clone().unwrap();
-        assert_eq!(left("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0", "{mode}");
+        assert_eq!(left(ADVISORY_LOCKS), "0", "{mode}");
         let mut next = PgConnection::establish(&bouncer.url(&url)).unwrap();
         for (setting, expected) in
             [("lock_timeout", "0"), ("statement_timeout", "0"), ("bytea_output", "hex")]
@@ -358,6 +358,13 @@ fn a_pooler_that_shares_server_processes_is_refused() {
         }
     }
 }
+
+/// Other tests prepare other databases of the same server meanwhile.
+const ADVISORY_LOCKS: &str = "
+    SELECT count(*) FROM pg_locks
+      JOIN pg_database ON pg_database.oid = pg_locks.database AND datname = current_database()
+     WHERE locktype = 'advisory'
+";
 
 #[derive(diesel::QueryableByName)]
 struct Value {

@@ -25,8 +25,8 @@ pub const RETENTION: [(&str, Retention); 8] = [
         "from which network somebody logged in to which account, by a keyed hash of both",
         Retention::AfterTheLastTime(KNOWN_FOR),
     ),
-    ("security events", Retention::BySetting("audit.retention")),
-    ("what seals them", Retention::BySetting("audit.retention")),
+    ("security events", Retention::Configured),
+    ("what seals them", Retention::Configured),
     ("which key of the audit log came after which", Retention::ForEver),
     ("what a deployment has in common, and the secrets it knows by one-way values", Retention::ForEver),
 ];
@@ -43,8 +43,8 @@ pub enum Retention {
     AfterTheNextIsAllowed(Duration),
     /// So long after the last time.
     AfterTheLastTime(Duration),
-    /// As long as an operator says in this setting.
-    BySetting(&'static str),
+    /// For a time that the operator configures.
+    Configured,
     /// Nothing deletes it.
     ForEver,
 }
@@ -63,7 +63,7 @@ impl fmt::Display for Retention {
             Self::AfterTheLastTime(time) => {
                 write!(f, "{} days after the last time", time.as_secs() / 86_400)
             }
-            Self::BySetting(setting) => write!(f, "as long as {setting} says"),
+            Self::Configured => f.write_str("for a configured time"),
             Self::ForEver => f.write_str("for ever"),
         }
     }

@@ -1,5 +1,5 @@
 use clap::Subcommand;
-use portcullis_domain::maintenance::RETENTION;
+use portcullis_domain::maintenance::{RETENTION, Retention};
 
 use crate::cli_error::CliError;
 use crate::console::print;
@@ -23,5 +23,8 @@ fn check(sources: &Sources) -> Result<(), CliError> {
     let settings = describe(sources)?;
     print([format!("# environment: {}", sources.environment.name())])?;
     print(settings)?;
-    print(RETENTION.map(|(what, kept)| format!("# kept: {what}: {kept}")))
+    print(RETENTION.map(|(what, kept)| match kept {
+        Retention::Configured => format!("# kept: {what}: as long as audit.retention says"),
+        kept => format!("# kept: {what}: {kept}"),
+    }))
 }

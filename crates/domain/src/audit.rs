@@ -4,7 +4,7 @@ mod event;
 mod list;
 mod log;
 
-pub use self::event::{EventKind, LoginFailure, LogoutScope, SecurityEvent, StoredEvent};
+pub use self::event::{EventKind, EventsOf, LoginFailure, LogoutScope, SecurityEvent, StoredEvent};
 pub use self::list::Activity;
 pub use self::log::AuditLog;
 #[cfg(feature = "mocks")]

@@ -15,8 +15,8 @@ pub use self::account_keys::AccountKeys;
 pub use self::account_keys::MockAccountKeys;
 pub(crate) use self::begin::{Admitted, NotAdmitted};
 pub use self::counter::{
-    AccountKey, AttemptCounter, AttemptDecision, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, LoginAttempt,
-    SCHEDULE, Schedule, SuccessfulAttempt, end_of,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
+    LoginAttempt, PurgedCounter, SCHEDULE, Schedule, SuccessfulAttempt,
 };
 pub use self::store::AttemptStore;
 #[cfg(feature = "mocks")]

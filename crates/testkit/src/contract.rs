@@ -291,7 +291,7 @@ macro_rules! store_contract {
                 reserve_grants_what_is_free_when_callers_race,
                 reserve_grants_one_of_many_after_a_wait,
                 reserve_changes_nothing_where_it_refuses,
-                reserve_records_the_beginning_once,
+                begin_records_its_event_with_one_attempt,
                 open_forgives_its_attempt,
                 open_that_is_refused_forgives_nothing,
                 open_makes_the_network_known,
@@ -301,7 +301,7 @@ macro_rules! store_contract {
                 an_end_is_recorded_once_when_right_attempts_race,
                 forget_deletes_what_is_over_alone,
                 forget_deletes_no_more_than_asked_for,
-                forget_records_the_ends,
+                purge_counters_records_the_events_of_the_deleted,
                 forget_racing_reserve_loses_no_attempt,
             }
             audit_log::{

@@ -6,7 +6,7 @@ use portcullis_domain::Ports;
 use portcullis_domain::account::{
     CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStore,
 };
-use portcullis_domain::audit::{AuditLog, SecurityEvent, StoredEvent};
+use portcullis_domain::audit::{AuditLog, EventsOf, SecurityEvent, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::password::PasswordHash;
@@ -15,7 +15,9 @@ use portcullis_domain::session::{
     EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
     SessionStore,
 };
-use portcullis_domain::throttle::{AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt};
+use portcullis_domain::throttle::{
+    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt, PurgedCounter,
+};
 use portcullis_domain::time::UnixTime;
 
 /// Passes every call on to a store, except to the parts that a test replaces by failing ones.
@@ -188,8 +190,13 @@ impl AttemptStore for FaultyStore {
         self.attempts.begin_attempt(attempt)
     }
 
-    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
-        self.attempts.purge_counters(now, most, ended)
+    fn purge_counters(
+        &self,
+        now: UnixTime,
+        most: u32,
+        events: &dyn EventsOf<PurgedCounter>,
+    ) -> Result<usize, StoreError> {
+        self.attempts.purge_counters(now, most, events)
     }
 }
 

@@ -21,8 +21,8 @@ use portcullis_domain::session::{
     EndOutcome, Generation, NewSession, RotateOutcome, RotateRequest, SessionStore,
 };
 use portcullis_domain::throttle::{
-    AccountKey, AttemptDecision, AttemptStore, KNOWN_FOR, KnownNetwork, LoginAttempt, SCHEDULE,
-    SuccessfulAttempt,
+    AccountKey, AttemptDecision, AttemptEvent, AttemptStore, KNOWN_FOR, KnownNetwork, LoginAttempt,
+    PurgedCounter, SCHEDULE, SuccessfulAttempt,
 };
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
@@ -74,7 +74,8 @@ pub(crate) fn hot_statements(
 
     let [counter, here] = [1, 2].map(|n| AccountKey::from_bytes([n; 32]));
     let begun = event(EventKind::ThrottlingBegun);
-    let attempt = LoginAttempt { counter, user: Some(user_id(1)), now, begun };
+    let begun = AttemptEvent { ordinal: SCHEDULE.free, event: begun };
+    let attempt = LoginAttempt { counter, user: Some(user_id(1)), now, event: begun };
     let reserved = seen.during("reserve attempt", || database.begin_attempt(&attempt))?;
     is_as_planned(reserved == AttemptDecision::Granted { attempts: 1 }, "it is not the first attempt")?;
     for _ in 1..SCHEDULE.free {
@@ -90,9 +91,9 @@ pub(crate) fn hot_statements(
     is_as_planned(AttemptStore::find_counter(database, counter)?.is_none(), "nothing was forgiven")?;
     seen.during("find counter", || AttemptStore::find_counter(database, here))?
         .ok_or("no network is known")?;
-    let forgotten = event(EventKind::ThrottlingEnded { attempts: 0 });
-    let forgotten =
-        seen.during("forget attempts", || database.purge_counters(now + KNOWN_FOR, 100, &forgotten))?;
+    let forgotten = seen.during("forget attempts", || {
+        database.purge_counters(now + KNOWN_FOR, 100, &|_: &PurgedCounter| None)
+    })?;
     is_as_planned(forgotten > 0, "nothing was forgotten")?;
     is_as_planned(ended.contains(&session_id(1)), "nothing was evicted")?;
 

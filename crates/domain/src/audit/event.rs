@@ -60,9 +60,41 @@ impl SecurityEvent {
 
     /// The same event of one of several counters of attempts, with an id of its own.
     #[must_use]
-    pub fn of_counter(&self, counter: AccountKey) -> Self {
+    pub(crate) fn of_counter(&self, counter: AccountKey) -> Self {
         let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
         Self { id: self.id.of_each(Uuid::from_bytes(bits)), ..self.clone() }
+    }
+}
+
+/// Makes the security events of a change from facts that a store decides inside its transaction. Closures of the facts
+/// implement it; they return any collection of events, such as a `Vec` or an `Option`.
+///
+/// It is pure: a store that repeats its transaction calls it again, and records the events of the last call. An event that
+/// needs randomness for its ID is therefore made before the call, and only completed in it.
+///
+/// ```
+/// use portcullis_domain::audit::{EventKind, EventsOf, SecurityEvent};
+/// use portcullis_domain::id::UserId;
+/// use portcullis_testkit::{SeededRandom, fixtures};
+///
+/// let random = SeededRandom::new(1);
+/// let event = fixtures::event(EventKind::RefreshTokenReused, fixtures::NOW, &random);
+/// let events: &dyn EventsOf<UserId> = &|user: &UserId| [event.clone().of_user(*user)];
+/// let user = fixtures::new_user("alice", &random).id;
+/// assert_eq!(events.of(&user), [event.of_user(user)]);
+/// ```
+pub trait EventsOf<Facts> {
+    /// Returns the events to record with the change.
+    fn of(&self, facts: &Facts) -> Vec<SecurityEvent>;
+}
+
+impl<Facts, Events, Make> EventsOf<Facts> for Make
+where
+    Events: IntoIterator<Item = SecurityEvent>,
+    Make: Fn(&Facts) -> Events,
+{
+    fn of(&self, facts: &Facts) -> Vec<SecurityEvent> {
+        self(facts).into_iter().collect()
     }
 }
 

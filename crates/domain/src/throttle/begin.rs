@@ -10,7 +10,8 @@ use crate::id::UserId;
 use crate::password::{HashError, PasswordHash, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
 use crate::throttle::{
-    AccountKey, AttemptCounter, AttemptDecision, KNOWN_FOR, KnownNetwork, LoginAttempt, SuccessfulAttempt,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, KNOWN_FOR, KnownNetwork, LoginAttempt,
+    SCHEDULE, SuccessfulAttempt,
 };
 use crate::time::UnixTime;
 
@@ -38,7 +39,9 @@ impl Core {
             Some(user) => begun.of_user(user),
             None => begun,
         };
-        match self.ports.store.begin_attempt(&LoginAttempt { counter, user, now, begun })? {
+        // The next attempt after this one is the first that has to wait.
+        let event = AttemptEvent { ordinal: SCHEDULE.free, event: begun };
+        match self.ports.store.begin_attempt(&LoginAttempt { counter, user, now, event })? {
             AttemptDecision::Granted { attempts: _ } => Ok(Admitted { counter, here }),
             AttemptDecision::Refused { until } => Err(Throttled { retry_after: until.since(now) }.into()),
         }

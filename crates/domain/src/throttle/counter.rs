@@ -138,24 +138,32 @@ impl AttemptCounter {
     }
 }
 
-/// Somebody who wants to try a password.
+/// An attempt at a password that is about to be counted.
 #[derive(Clone, Debug)]
 pub struct LoginAttempt {
-    /// Where it counts.
+    /// The counter of the account, or of the account at the client's network.
     pub counter: AccountKey,
-    /// Whose password it is, where there is such a user.
+    /// The user whose password is tried; `None` if the account does not exist.
     pub user: Option<UserId>,
-    /// When.
+    /// When the attempt is made.
     pub now: UnixTime,
-    /// What to record where it is the first after which somebody has to wait.
-    pub begun: SecurityEvent,
+    /// The event that one attempt of the row records.
+    pub event: AttemptEvent,
 }
 
-impl LoginAttempt {
-    /// What to record when it is the last of so many in a row.
-    pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
-        let begins = SCHEDULE.throttles(attempts) && !SCHEDULE.throttles(attempts.saturating_sub(1));
-        begins.then(|| self.begun.clone())
+/// A security event that is recorded with the attempt of one ordinal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptEvent {
+    /// Which attempt of a row records the event, counted from one.
+    pub ordinal: u32,
+    /// The event.
+    pub event: SecurityEvent,
+}
+
+impl AttemptEvent {
+    /// Returns the event if the attempt is the one that records it: `attempts` is what the counter stands at with it.
+    pub fn of(&self, attempts: u32) -> Option<&SecurityEvent> {
+        (attempts == self.ordinal).then_some(&self.event)
     }
 }
 
@@ -202,9 +210,25 @@ pub struct KnownNetwork {
     pub until: UnixTime,
 }
 
-/// The event that the throttling ended by itself, of a counter that stood at so many attempts.
-pub fn end_of(counter: AccountKey, attempts: u32, ended: &SecurityEvent) -> Option<SecurityEvent> {
-    SCHEDULE.throttles(attempts).then(|| ended.of_counter(counter).counting(attempts))
+/// A counter that a store deleted because it was [over](AttemptCounter::is_over).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgedCounter {
+    /// The key of the counter.
+    pub counter: AccountKey,
+    /// The user of the last attempt; `None` if the account does not exist.
+    pub user: Option<UserId>,
+    /// What the counter stood at.
+    pub attempts: u32,
+}
+
+impl PurgedCounter {
+    /// Returns the event that throttling ended by itself, if the counter throttled attempts. `event` provides the time
+    /// and the client, and an ID that this one's is derived from.
+    pub(crate) fn throttling_ended(&self, event: &SecurityEvent) -> Option<SecurityEvent> {
+        let kind = EventKind::ThrottlingEnded { attempts: self.attempts };
+        let ended = || SecurityEvent { kind, user: self.user, ..event.of_counter(self.counter) };
+        SCHEDULE.throttles(self.attempts).then(ended)
+    }
 }
 
 impl SecurityEvent {

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use crate::audit::SecurityEvent;
+use crate::audit::EventsOf;
 use crate::ports::StoreError;
-use crate::throttle::{AccountKey, AttemptCounter, AttemptDecision, LoginAttempt};
+use crate::throttle::{AccountKey, AttemptCounter, AttemptDecision, LoginAttempt, PurgedCounter};
 use crate::time::UnixTime;
 
 /// Counts the attempts at passwords, so that guessing does not scale. Every method happens completely, with its event, or
@@ -19,8 +19,9 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn find_counter(&self, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError>;
 
-    /// Counts an attempt, unless it comes too early, as [`AttemptCounter::after_an_attempt`] does, and commits by itself: no
-    /// rollback of what follows undoes it. Records [`LoginAttempt::event_after`] with it.
+    /// Counts an attempt as [`AttemptCounter::after_an_attempt`] does, unless it has to wait, and commits by itself: no
+    /// rollback of a later change undoes it. Records the event of the attempt if the attempt [is the one that records
+    /// it](crate::throttle::AttemptEvent::of).
     ///
     /// MUST grant no more than the schedule allows, also when callers race over several instances.
     /// MUST change nothing where it refuses.
@@ -29,12 +30,17 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     /// [`StoreError`]; the attempt may have been counted.
     fn begin_attempt(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError>;
 
-    /// Deletes at most `most` counters that are [over](AttemptCounter::is_over) at `now`, and records `ended` of each that made
-    /// somebody wait, as [`end_of`](crate::throttle::end_of) says. Returns how many it deleted.
+    /// Deletes at most `most` counters that are [over](AttemptCounter::is_over) at `now`, and records the events of
+    /// each. Returns how many counters it deleted.
     ///
     /// MUST delete nothing that is not over, also when an attempt comes between.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError>;
+    fn purge_counters(
+        &self,
+        now: UnixTime,
+        most: u32,
+        events: &dyn EventsOf<PurgedCounter>,
+    ) -> Result<usize, StoreError>;
 }

@@ -9,8 +9,8 @@ use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::SecureRandom as _;
 use portcullis_domain::session::{NewSession, OpenSessionError};
 use portcullis_domain::throttle::{
-    AccountKey, AttemptCounter, AttemptDecision, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork, LoginAttempt,
-    SCHEDULE, SuccessfulAttempt,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
+    LoginAttempt, PurgedCounter, SCHEDULE, SuccessfulAttempt,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -107,21 +107,33 @@ pub fn reserve_changes_nothing_where_it_refuses(stores: &Stores) {
     assert_eq!((find(stores, counter), (stores.recorded)()), (before, events));
 }
 
-/// The first attempt after which somebody has to wait is recorded with it, whole, and none besides.
-pub fn reserve_records_the_beginning_once(stores: &Stores) {
-    let (counter, user) = (some_counter(stores), stores.user("Alice").id);
-    let mut begun = Vec::new();
-    let mut now = NOW;
-    for attempts in 1..=SCHEDULE.free + 5 {
-        let attempt = LoginAttempt { user: Some(user), ..attempt(stores, counter, now) };
-        let attempt = LoginAttempt { begun: attempt.begun.clone().of_user(user), ..attempt };
-        stores.store.begin_attempt(&attempt).expect("the store answers");
-        if attempts == SCHEDULE.free {
-            begun.push(RecordedEvent::from(&attempt.begun));
+/// The event is recorded, whole, with the attempt of its ordinal and with no other, whichever ordinal that is.
+pub fn begin_records_its_event_with_one_attempt(stores: &Stores) {
+    let user = stores.user("Alice").id;
+    let mut expected = Vec::new();
+    for ordinal in [1, 2, SCHEDULE.free, SCHEDULE.free + 2] {
+        let counter = some_counter(stores);
+        let mut now = NOW;
+        for attempts in 1..=SCHEDULE.free + 5 {
+            let event = stores.event(EventKind::ThrottlingBegun, now).of_user(user);
+            if attempts == ordinal {
+                expected.push(RecordedEvent::from(&event));
+            }
+            let event = AttemptEvent { ordinal, event };
+            stores
+                .store
+                .begin_attempt(&LoginAttempt { counter, user: Some(user), now, event })
+                .expect("it answers");
+            now = now + SCHEDULE.wait_after(attempts);
         }
-        now = now + SCHEDULE.wait_after(attempts);
+        let recorded = of_kind(stores, EventKind::ThrottlingBegun);
+        assert_eq!(
+            recorded.len(),
+            expected.len(),
+            "events with the attempt {ordinal} of a row: {recorded:?}"
+        );
+        assert!(expected.iter().all(|event| recorded.contains(event)), "{expected:?} in {recorded:?}");
     }
-    assert_eq!(of_kind(stores, EventKind::ThrottlingBegun), begun);
 }
 
 /// With the session the counter is gone, and where somebody had to wait the end is recorded with the number of attempts
@@ -300,33 +312,36 @@ pub fn forget_deletes_no_more_than_asked_for(stores: &Stores) {
     assert_eq!(steps, [3, 3, 3, 1, 0]);
 }
 
-/// Of each counter that had made somebody wait, with its number and its user, and of no other.
-pub fn forget_records_the_ends(stores: &Stores) {
+/// The event of each deleted counter is the one that the caller made of its key, user and number; no other is recorded.
+pub fn purge_counters_records_the_events_of_the_deleted(stores: &Stores) {
     let users = [stores.user("Alice").id, stores.user("Bob").id].map(Some);
-    let mut expected = Vec::new();
-    let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, NOW + FORGOTTEN_AFTER * 3);
+    let late = NOW + FORGOTTEN_AFTER * 20;
     let counts = [1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 1, SCHEDULE.tolerated + 1];
+    let mut counters = Vec::new();
     for (attempts, user) in counts.into_iter().zip([users[0], users[0], users[0], users[1], None]) {
         let counter = some_counter(stores);
         for n in 1..=attempts {
             let at = find(stores, counter).map_or(NOW, |counter| counter.next_at);
             let attempt = LoginAttempt { user, ..attempt(stores, counter, at) };
-            let reservation = stores.store.begin_attempt(&attempt).expect("the store answers");
-            assert_eq!(reservation, AttemptDecision::Granted { attempts: n });
+            let decision = stores.store.begin_attempt(&attempt).expect("the store answers");
+            assert_eq!(decision, AttemptDecision::Granted { attempts: n });
         }
-        if attempts >= SCHEDULE.free {
-            let kind = EventKind::ThrottlingEnded { attempts };
-            expected.push((RecordedEvent::from(&SecurityEvent { kind, user, ..ended.clone() })).detail);
-        }
+        let kind = EventKind::ThrottlingEnded { attempts };
+        let event = SecurityEvent { user, ..stores.event(kind, late) };
+        counters.push((PurgedCounter { counter, user, attempts }, event));
     }
-    let late = NOW + FORGOTTEN_AFTER * 20;
-    assert_eq!(stores.store.purge_counters(late, 100, &ended).expect("the store answers"), counts.len());
-    let recorded = of_kind(stores, ended.kind);
-    assert!(recorded.iter().all(|event| event.at == ended.at), "{recorded:?}");
-    let details = recorded.iter().map(|event| event.detail.clone());
-    assert_eq!(sorted(details), sorted(expected));
-    let of = |user| recorded.iter().filter(|event| event.user == user).count();
-    assert_eq!([users[0], users[1], None].map(of), [1, 1, 1]);
+    let event_of = |purged: &PurgedCounter| {
+        let (_, event) = counters.iter().find(|(counter, _)| counter == purged).expect("as it was counted");
+        // Whether there is an event is the caller's decision.
+        (purged.attempts % 2 == 1).then(|| event.clone())
+    };
+    let deleted = stores.store.purge_counters(late, 100, &event_of).expect("the store answers");
+    assert_eq!(deleted, counts.len(), "the number of deleted counters");
+    let expected = counters.iter().filter_map(|(purged, _)| event_of(purged));
+    let expected: Vec<_> = expected.map(|event| RecordedEvent::from(&event)).collect();
+    let recorded = of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 });
+    assert_eq!(recorded.len(), expected.len(), "the recorded events: {recorded:?}");
+    assert!(expected.iter().all(|event| recorded.contains(event)), "{expected:?} in {recorded:?}");
 }
 
 /// An attempt at a counter that is over either comes before, and it stays, or after, and it is the first.
@@ -354,7 +369,8 @@ fn some_right_attempt(stores: &Stores, user: UserId) -> SuccessfulAttempt {
 }
 
 fn attempt(stores: &Stores, counter: AccountKey, now: UnixTime) -> LoginAttempt {
-    LoginAttempt { counter, user: None, now, begun: stores.event(EventKind::ThrottlingBegun, now) }
+    let event = stores.event(EventKind::ThrottlingBegun, now);
+    LoginAttempt { counter, user: None, now, event: AttemptEvent { ordinal: SCHEDULE.free, event } }
 }
 
 fn begin(stores: &Stores, counter: AccountKey, now: UnixTime) -> AttemptDecision {
@@ -374,8 +390,7 @@ fn find(stores: &Stores, counter: AccountKey) -> Option<AttemptCounter> {
 }
 
 fn purge_counters(stores: &Stores, now: UnixTime, most: u32) -> usize {
-    let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, now);
-    stores.store.purge_counters(now, most, &ended).expect("the store answers")
+    stores.store.purge_counters(now, most, &|_: &PurgedCounter| None).expect("the store answers")
 }
 
 /// The numbers that were granted, in order.

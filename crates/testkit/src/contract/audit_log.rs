@@ -8,7 +8,7 @@ use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::session::{Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest};
-use portcullis_domain::throttle::{AccountKey, LoginAttempt, SCHEDULE};
+use portcullis_domain::throttle::{AccountKey, AttemptEvent, LoginAttempt, SCHEDULE};
 use portcullis_domain::time::UnixTime;
 
 use super::{RecordedEvent, Stores};
@@ -124,7 +124,8 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let changed = stores.store.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
     let counter = AccountKey::from_bytes([7; 32]);
-    let attempt = LoginAttempt { counter, user: Some(user.id), now: NOW, begun: event.clone() };
+    let begun = AttemptEvent { ordinal: SCHEDULE.free, event: event.clone() };
+    let attempt = LoginAttempt { counter, user: Some(user.id), now: NOW, event: begun };
     for _ in 1..SCHEDULE.free {
         stores.store.begin_attempt(&attempt).unwrap();
     }

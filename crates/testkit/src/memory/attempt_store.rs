@@ -1,7 +1,7 @@
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::EventsOf;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::throttle::{
-    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt, end_of,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt, PurgedCounter,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -19,23 +19,29 @@ impl AttemptStore for MemoryStore {
             let until = before.map_or(attempt.now, |counter| counter.next_at);
             return Ok(AttemptDecision::Refused { until });
         };
-        state.record_all(attempt.event_after(counter.attempts).into_iter().collect())?;
+        state.record_all(attempt.event.of(counter.attempts).cloned().into_iter().collect())?;
         state.counters.insert(attempt.counter, StoredCounter { counter, user: attempt.user });
         Ok(AttemptDecision::Granted { attempts: counter.attempts })
     }
 
-    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+    fn purge_counters(
+        &self,
+        now: UnixTime,
+        most: u32,
+        events: &dyn EventsOf<PurgedCounter>,
+    ) -> Result<usize, StoreError> {
         let mut state = self.lock();
         let over = state.counters.iter().filter(|(_, stored)| stored.counter.is_over(now));
-        let over: Vec<_> = over.take(most as usize).map(|(key, stored)| (*key, *stored)).collect();
-        let ends = over.iter().filter_map(|(key, stored)| {
-            let event = end_of(*key, stored.counter.attempts, ended)?;
-            Some(SecurityEvent { user: stored.user, ..event })
+        let purged = over.take(most as usize).map(|(key, StoredCounter { counter, user })| PurgedCounter {
+            counter: *key,
+            user: *user,
+            attempts: counter.attempts,
         });
-        state.record_all(ends.collect())?;
-        for (key, _) in &over {
-            state.counters.remove(key);
+        let purged: Vec<_> = purged.collect();
+        state.record_all(purged.iter().flat_map(|purged| events.of(purged)).collect())?;
+        for counter in &purged {
+            state.counters.remove(&counter.counter);
         }
-        Ok(over.len())
+        Ok(purged.len())
     }
 }

@@ -5,12 +5,12 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, HasSqlType};
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::EventsOf;
 use portcullis_domain::id::UserId;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, KnownNetwork, LoginAttempt,
-    SCHEDULE, SuccessfulAttempt, end_of,
+    PurgedCounter, SCHEDULE, SuccessfulAttempt,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -27,20 +27,22 @@ impl AttemptStore for Database {
         self.read(|connection| find(connection, counter))
     }
 
-    /// Most attempts are one statement and one round trip. What it leaves out is looked at again by a transaction: the
-    /// attempt that is recorded, and those that come too early.
+    /// Most attempts are one statement and one round trip. A transaction handles those that the statement leaves out: the
+    /// attempt that records its event, and attempts that have to wait.
     fn begin_attempt(&self, attempt: &LoginAttempt) -> Result<AttemptDecision, StoreError> {
         let begun = Instant::now();
-        let of_statement = attempt.clone();
-        if let Some(attempts) =
-            self.statement(move |connection| begin(connection, &of_statement, Scope::Unrecorded))?
-        {
-            return Ok(AttemptDecision::Granted { attempts });
+        // The statement inserts the first attempt of a row unconditionally.
+        if attempt.event.ordinal > 1 {
+            let attempt = attempt.clone();
+            let counted = self.statement(move |connection| begin(connection, &attempt, Scope::Unrecorded))?;
+            if let Some(attempts) = counted {
+                return Ok(AttemptDecision::Granted { attempts });
+            }
         }
         self.transaction_since(begun, |connection| match begin(connection, attempt, Scope::All)? {
             Some(attempts) => {
-                if let Some(event) = attempt.event_after(attempts) {
-                    insert_event(connection, &event)?;
+                if let Some(event) = attempt.event.of(attempts) {
+                    insert_event(connection, event)?;
                 }
                 Ok(AttemptDecision::Granted { attempts })
             }
@@ -53,7 +55,12 @@ impl AttemptStore for Database {
         })
     }
 
-    fn purge_counters(&self, now: UnixTime, most: u32, ended: &SecurityEvent) -> Result<usize, StoreError> {
+    fn purge_counters(
+        &self,
+        now: UnixTime,
+        most: u32,
+        events: &dyn EventsOf<PurgedCounter>,
+    ) -> Result<usize, StoreError> {
         self.transaction(|connection| {
             let mut over = lock_forgotten(connection, now, most.into()).map_err(store_error)?;
             let room = i64::from(most).saturating_sub_unsigned(over.len() as u64);
@@ -62,13 +69,8 @@ impl AttemptStore for Database {
             diesel::delete(attempt_counters::table.filter(attempt_counters::pseudonym.eq_any(account_keys)))
                 .execute(connection)
                 .map_err(store_error)?;
-            for row in &over {
-                let counter = row.pseudonym.as_slice().try_into().map(AccountKey::from_bytes);
-                let event = counter.ok().and_then(|counter| end_of(counter, number(row.attempts), ended));
-                if let Some(event) = event {
-                    let user = row.user_id.map(|DbId(user)| UserId::from_uuid(user));
-                    insert_event(connection, &SecurityEvent { user, ..event })?;
-                }
+            for event in over.iter().filter_map(OverRow::to_purged).flat_map(|purged| events.of(&purged)) {
+                insert_event(connection, &event)?;
             }
             Ok(over.len())
         })
@@ -122,6 +124,17 @@ struct OverRow {
     attempts: i64,
 }
 
+impl OverRow {
+    /// Returns `None` for a key that no version of this service stored.
+    fn to_purged(&self) -> Option<PurgedCounter> {
+        Some(PurgedCounter {
+            counter: AccountKey::from_bytes(self.pseudonym.as_slice().try_into().ok()?),
+            user: self.user_id.map(|DbId(user)| UserId::from_uuid(user)),
+            attempts: number(self.attempts),
+        })
+    }
+}
+
 /// Finds counters after whose next attempt was allowed a day went by, and keeps others from them. It leaves out what
 /// somebody else is at, so that it waits for nobody.
 fn lock_forgotten(connection: &mut AnyConnection, now: UnixTime, most: i64) -> QueryResult<Vec<OverRow>> {
@@ -155,7 +168,7 @@ fn lock_unknown(connection: &mut AnyConnection, now: UnixTime, most: i64) -> Que
 /// Which attempts a statement counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// Those that come with no event.
+    /// Those that record no event.
     Unrecorded,
     All,
 }
@@ -168,7 +181,7 @@ fn begin(
     scope: Scope,
 ) -> Result<Option<u32>, StoreError> {
     let reserve = Reserve {
-        scope,
+        recorded: (scope == Scope::Unrecorded).then_some(attempt.event.ordinal.into()),
         counter: attempt.counter,
         user: attempt.user.map(|user| DbId(user.as_uuid())),
         now: DbTime(attempt.now),
@@ -183,12 +196,10 @@ fn begin(
     Ok(attempts.optional().map_err(store_error)?.map(number))
 }
 
-// The attempt that is counted with a new row is never the one that is recorded.
-const _: () = assert!(SCHEDULE.free > 1, "the first attempt would begin the waiting unrecorded");
-
 /// One statement. Diesel has no `ON CONFLICT` for both databases at once, and would prepare it anew every time.
 struct Reserve {
-    scope: Scope,
+    /// The ordinal of the attempt that is left out.
+    recorded: Option<i64>,
     counter: AccountKey,
     user: Option<DbId>,
     now: DbTime,
@@ -206,6 +217,7 @@ where
     [u8]: ToSql<Binary, DB>,
     DbId: ToSql<Id, DB>,
     DbTime: ToSql<Moment, DB>,
+    i64: ToSql<BigInt, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql(
@@ -231,9 +243,10 @@ where
         out.push_sql(&format!(" WHERE (stored.attempts < {} OR stored.next_at <= ", SCHEDULE.free));
         out.push_bind_param::<Moment, _>(&self.now)?;
         out.push_sql(")");
-        if self.scope == Scope::Unrecorded {
-            // The attempt with which the waiting begins; forgotten ones that look like it are rare.
-            out.push_sql(&format!(" AND stored.attempts + 1 <> {}", SCHEDULE.free));
+        if let Some(ordinal) = &self.recorded {
+            // Leaves out a few attempts that begin a new row too, which the transaction counts as well.
+            out.push_sql(" AND stored.attempts + 1 <> ");
+            out.push_bind_param::<BigInt, _>(ordinal)?;
         }
         out.push_sql(" RETURNING attempts");
         Ok(())

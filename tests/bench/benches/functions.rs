@@ -142,7 +142,7 @@ fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
         let presented =
             RotateRequest { session: session.id, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
         let rotation = database.rotate(&presented, &reused).unwrap();
-        assert!(matches!(rotation, RotateOutcome::Successor { .. }), "{rotation:?}");
+        assert!(matches!(rotation, RotateOutcome::Rotated(_)), "{rotation:?}");
     });
 }
 

@@ -209,8 +209,8 @@ impl Actor<'_> {
         let reused = self.event(EventKind::RefreshTokenReused);
         self.call(|| {
             let rotation = self.database.rotate(&presented, &reused).unwrap();
-            if let RotateOutcome::Successor { generation, .. } = rotation {
-                self.learn(session, generation.get());
+            if let RotateOutcome::Rotated(rotated) = rotation {
+                self.learn(session, rotated.generation.get());
             }
             What::ReuseCheck { session, generation, grace, rotation }
         })
@@ -372,7 +372,7 @@ impl Call {
             What::PasswordChanged { opened, ended, .. } => ends(opened, ended),
             What::Disabled { ended, .. } => ends(&None, ended),
             What::ReuseCheck { session, rotation, .. } => match rotation {
-                RotateOutcome::Successor { .. } | RotateOutcome::Ahead => vec![(*session, Sign::Lives)],
+                RotateOutcome::Rotated(_) | RotateOutcome::Ahead => vec![(*session, Sign::Lives)],
                 RotateOutcome::Reused => vec![(*session, Sign::Ended)],
                 RotateOutcome::Gone => vec![(*session, Sign::IsOver)],
             },
@@ -424,7 +424,7 @@ impl History {
             assert!(count >= at_least, "{count} of {what} in {} calls", self.calls.len());
         };
         check("successors", 100, |what| {
-            matches!(what, What::ReuseCheck { rotation: RotateOutcome::Successor { .. }, .. })
+            matches!(what, What::ReuseCheck { rotation: RotateOutcome::Rotated(_), .. })
         });
         check("thefts", 3, |what| matches!(what, What::ReuseCheck { rotation: RotateOutcome::Reused, .. }));
         check("ends", 10, |what| matches!(what, What::Ended { ending: EndOutcome::Ended, .. }));
@@ -443,13 +443,13 @@ impl History {
                 let is_out = |generation: u32| {
                     rotations.iter().any(|(other, presented, rotation)| {
                         *presented >= generation
-                            && matches!(rotation, RotateOutcome::Successor { .. })
+                            && matches!(rotation, RotateOutcome::Rotated(_))
                             && other.is_before(call)
                     })
                 };
                 match rotation {
-                    RotateOutcome::Successor { generation: successor, .. } => {
-                        assert_eq!(successor.get(), generation + 1, "{call:?}");
+                    RotateOutcome::Rotated(rotated) => {
+                        assert_eq!(rotated.generation.get(), generation + 1, "{call:?}");
                         assert!(!is_out(generation + 1), "two branches: {call:?}");
                     }
                     RotateOutcome::Ahead => assert!(!is_out(generation.saturating_sub(1)), "{call:?}"),
@@ -492,7 +492,7 @@ impl History {
                 let was_used = || {
                     rotations.iter().any(|(other, presented, rotation)| {
                         presented > generation
-                            && matches!(rotation, RotateOutcome::Successor { .. })
+                            && matches!(rotation, RotateOutcome::Rotated(_))
                             && !call.is_before(other)
                     })
                 };
@@ -539,7 +539,7 @@ impl History {
             let rotated: BTreeSet<_> = self
                 .rotations(*session)
                 .into_iter()
-                .filter(|(_, _, rotation)| matches!(rotation, RotateOutcome::Successor { .. }))
+                .filter(|(_, _, rotation)| matches!(rotation, RotateOutcome::Rotated(_)))
                 .map(|(_, generation, _)| i64::from(generation))
                 .collect();
             assert!(rotated.iter().copied().eq(0..row.generation), "{session}: {rotated:?}");

@@ -5,7 +5,7 @@ use crate::error::{Unavailable, unavailable};
 use crate::id::SessionId;
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
-use crate::session::{RotateOutcome, RotateRequest};
+use crate::session::{RotateOutcome, RotateRequest, RotatedSession};
 use crate::token::CarriedOn;
 use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
 
@@ -29,7 +29,7 @@ impl AuthService {
         };
         let on_reuse = self.core.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
         match self.core.ports.store.rotate(&presented, &on_reuse)? {
-            RotateOutcome::Successor { user, generation, opened_at, expires_at } => {
+            RotateOutcome::Rotated(RotatedSession { user, generation, opened_at, expires_at }) => {
                 let session = claims.session;
                 Ok(self.core.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
             }

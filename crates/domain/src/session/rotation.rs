@@ -167,23 +167,27 @@ pub struct RotateRequest {
 /// What became of a presented refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotateOutcome {
-    /// The session goes on with this generation, now or for the second time.
-    Successor {
-        /// Whose session it is.
-        user: UserId,
-        /// The generation to give out.
-        generation: Generation,
-        /// When the session was opened.
-        opened_at: UnixTime,
-        /// When the session ends unless it is refreshed before.
-        expires_at: UnixTime,
-    },
+    /// The session continues: this call rotated it, or repeated the answer of an earlier rotation within the grace.
+    Rotated(RotatedSession),
     /// A copy was presented: this call ended the session.
     Reused,
     /// The store is behind the token; nothing changed.
     Ahead,
     /// There is no live session of that id; nothing changed.
     Gone,
+}
+
+/// What the tokens of a rotated session are issued from, read by the statement that rotates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotatedSession {
+    /// The user of the session.
+    pub user: UserId,
+    /// The generation to issue.
+    pub generation: Generation,
+    /// When the session was opened.
+    pub opened_at: UnixTime,
+    /// When the session expires unless it is refreshed before.
+    pub expires_at: UnixTime,
 }
 
 /// What an instance has to know of the others' doings, as the store tells it.

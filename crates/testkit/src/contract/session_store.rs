@@ -13,7 +13,7 @@ use portcullis_domain::ports::StoreErrorKind;
 use portcullis_domain::session::revocation::STALE_AFTER;
 use portcullis_domain::session::{
     CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, ReuseCheck, RotateOutcome,
-    Session,
+    RotatedSession, Session,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -215,10 +215,7 @@ fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
         0 => end(),
         _ => {
             let rotation = stores.present(session, 0, NOW);
-            assert!(
-                matches!(rotation, RotateOutcome::Successor { .. } | RotateOutcome::Gone),
-                "{rotation:?}"
-            );
+            assert!(matches!(rotation, RotateOutcome::Rotated(_) | RotateOutcome::Gone), "{rotation:?}");
         }
     });
     assert!(!stores.is_live(session, NOW));
@@ -247,7 +244,7 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                 for generation in 0..newest {
                     let at = if generation + 1 == newest { rotated_at } else { NOW + SECOND };
                     let successor = stores.present(session.id, generation, at);
-                    assert!(matches!(successor, RotateOutcome::Successor { .. }), "{successor:?}");
+                    assert!(matches!(successor, RotateOutcome::Rotated(_)), "{successor:?}");
                 }
                 let since = if newest == 0 { NOW } else { rotated_at };
                 let rotated = CurrentGeneration { generation: Generation::new(newest), at: since };
@@ -258,19 +255,17 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                 };
                 let expires_at = session.absolute_expires_at.min(idle_from + IDLE);
                 let (next, same) = (Generation::new(newest + 1), Generation::new(newest));
+                let goes_on = |generation| {
+                    RotateOutcome::Rotated(RotatedSession {
+                        user: user.id,
+                        generation,
+                        opened_at: NOW,
+                        expires_at,
+                    })
+                };
                 let expected = match judged {
-                    ReuseCheck::Current => RotateOutcome::Successor {
-                        user: user.id,
-                        generation: next,
-                        opened_at: NOW,
-                        expires_at,
-                    },
-                    ReuseCheck::Repeated => RotateOutcome::Successor {
-                        user: user.id,
-                        generation: same,
-                        opened_at: NOW,
-                        expires_at,
-                    },
+                    ReuseCheck::Current => goes_on(next),
+                    ReuseCheck::Repeated => goes_on(same),
                     ReuseCheck::Reused => RotateOutcome::Reused,
                     ReuseCheck::Ahead => RotateOutcome::Ahead,
                 };
@@ -295,7 +290,7 @@ pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
         let next = Generation::new(generation + 1);
         let same = results
             .iter()
-            .all(|r| matches!(r, RotateOutcome::Successor { generation, .. } if *generation == next));
+            .all(|r| matches!(r, RotateOutcome::Rotated(session) if session.generation == next));
         assert!(same, "{results:?}");
     }
     let ahead = stores.present(session.id, 4, NOW + SECOND * 4);
@@ -362,7 +357,7 @@ pub fn rotate_extends_the_session_up_to_its_absolute_end(stores: &Stores) {
         let now = NOW + elapsed;
         let expected = session.absolute_expires_at.min(now + IDLE);
         match stores.present(session.id, generation, now) {
-            RotateOutcome::Successor { expires_at, .. } => assert_eq!(expires_at, expected),
+            RotateOutcome::Rotated(session) => assert_eq!(session.expires_at, expected),
             other => panic!("{other:?} after {elapsed:?}"),
         }
         generation += 1;
@@ -595,7 +590,7 @@ pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     assert!(!stores.end(old.id, valid_from));
     assert_eq!(stores.list(user.id, valid_from), [at_floor.id]);
     assert!(stores.is_live(at_floor.id, valid_from));
-    assert!(matches!(stores.present(at_floor.id, 0, valid_from), RotateOutcome::Successor { .. }));
+    assert!(matches!(stores.present(at_floor.id, 0, valid_from), RotateOutcome::Rotated(_)));
     assert_eq!(stores.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
 }
 

@@ -4,7 +4,7 @@ use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
     CurrentGeneration, EndOutcome, NewSession, OpenSessionError, ReuseCheck, RotateOutcome, RotateRequest,
-    Session, SessionChanges, SessionStore,
+    RotatedSession, Session, SessionChanges, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -60,12 +60,12 @@ impl SessionStore for MemoryStore {
                 return Ok(RotateOutcome::Reused);
             }
         }
-        Ok(RotateOutcome::Successor {
+        Ok(RotateOutcome::Rotated(RotatedSession {
             user,
             generation: session.newest.generation,
             opened_at: session.opened.opened_at,
             expires_at: session.expires_at,
-        })
+        }))
     }
 
     fn end_session(

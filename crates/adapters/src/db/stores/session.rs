@@ -10,7 +10,7 @@ use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
     CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome,
-    RotateRequest, Session, SessionChanges, SessionStore,
+    RotateRequest, RotatedSession, Session, SessionChanges, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
@@ -57,7 +57,7 @@ impl SessionStore for Database {
         let begun = Instant::now();
         let of_statement = *presented;
         match self.statement(move |connection| succeed(connection, &of_statement))? {
-            Some(row) => row.into_successor(presented.session),
+            Some(row) => row.into_outcome(presented.session),
             None => self.transaction_since(begun, |connection| match end_reused(connection, presented)? {
                 Some(user) => {
                     insert_event(connection, &on_reuse.clone().of_user(user))?;
@@ -298,7 +298,7 @@ struct RotationStatement;
 fn succeed(
     connection: &mut AnyConnection,
     presented: &RotateRequest,
-) -> Result<Option<SuccessorRow>, StoreError> {
+) -> Result<Option<RotatedRow>, StoreError> {
     let (current, successor) = generations(presented);
     let is_current = || sessions::generation.eq(current);
     let new_end = presented.now + presented.idle;
@@ -390,21 +390,21 @@ extern "SQL" {
 }
 
 #[derive(Queryable)]
-struct SuccessorRow {
+struct RotatedRow {
     user_id: DbId,
     generation: i64,
     opened_at: DbTime,
     expires_at: DbTime,
 }
 
-impl SuccessorRow {
-    fn into_successor(self, session: SessionId) -> Result<RotateOutcome, StoreError> {
-        Ok(RotateOutcome::Successor {
+impl RotatedRow {
+    fn into_outcome(self, session: SessionId) -> Result<RotateOutcome, StoreError> {
+        Ok(RotateOutcome::Rotated(RotatedSession {
             user: UserId::from_uuid(self.user_id.0),
             generation: generation(self.generation, session.as_uuid())?,
             opened_at: self.opened_at.0,
             expires_at: self.expires_at.0,
-        })
+        }))
     }
 }
 

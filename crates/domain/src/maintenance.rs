@@ -11,7 +11,9 @@ pub(crate) use self::purge::MARK_AGE;
 pub use self::purge::Purger;
 pub(crate) use self::readiness::Writes;
 pub use self::readiness::{Check, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
-pub use self::retention::{PurgeOutcome, PurgeRequest, RETENTION, Retention, SESSIONS_AFTER_THEIR_END};
+pub use self::retention::{
+    PurgeOutcome, PurgeRequest, PurgeTurn, RETENTION, Retention, SESSIONS_AFTER_THEIR_END,
+};
 pub use self::service::Maintenance;
 pub(crate) use self::skew::Skew;
 pub use self::skew::{ClockNotTrusted, MAX_SKEW};

@@ -9,6 +9,7 @@ pub mod revocation;
 mod rotation;
 mod service;
 mod store;
+mod stored;
 
 pub use self::list::EndSessionError;
 pub use self::login::{Credentials, LoginError, LoginOutcome};
@@ -22,3 +23,4 @@ pub use self::service::Sessions;
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;
 pub use self::store::{OpenSessionError, SessionStore};
+pub use self::stored::{StoredSession, next_valid_from};

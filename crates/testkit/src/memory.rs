@@ -9,14 +9,14 @@ mod user_store;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use portcullis_domain::account::{User, UserStatus};
+use portcullis_domain::account::{CredentialVersion, User};
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
+use portcullis_domain::maintenance::PurgeTurn;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{CurrentGeneration, Generation, NewSession, Session};
+use portcullis_domain::session::{NewSession, StoredSession};
 use portcullis_domain::throttle::{AccountKey, AttemptCounter, SuccessfulAttempt};
 use portcullis_domain::time::{StoreTime, UnixTime};
-use uuid::Uuid;
 
 /// Users, sessions and events in memory, behind one lock: every method is a transaction.
 #[derive(Debug, Default)]
@@ -41,16 +41,8 @@ struct State {
     time: Option<UnixTime>,
     /// The newest mark that a sweep left.
     newest: UnixTime,
-    /// Who sweeps, and until when nobody else does.
-    purger: Option<(Uuid, UnixTime)>,
-}
-
-#[derive(Clone, Debug)]
-struct StoredSession {
-    opened: NewSession,
-    newest: CurrentGeneration,
-    expires_at: UnixTime,
-    ended_at: Option<UnixTime>,
+    /// The instance that purges.
+    turn: Option<PurgeTurn>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,71 +110,39 @@ impl State {
         Ok(())
     }
 
-    fn live_session(&mut self, id: SessionId, now: UnixTime) -> Option<&mut StoredSession> {
-        let valid_from = self.valid_from;
-        self.sessions.get_mut(&id).filter(|session| session.is_live(now, valid_from))
-    }
-
-    fn end(&mut self, session: SessionId, at: UnixTime) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.ended_at = Some(at);
-        }
-    }
-
-    /// Ends sessions of a user, but for one, and says which they were.
-    fn end_sessions_of(&mut self, user: UserId, except: Option<SessionId>, at: UnixTime) -> Vec<SessionId> {
-        let ended: Vec<_> = self
-            .sessions
-            .values()
-            .filter(|session| session.opened.user == user && session.may_end(self.valid_from))
-            .map(|session| session.opened.id)
-            .filter(|session| Some(*session) != except)
-            .collect();
-        for session in &ended {
-            self.end(*session, at);
-        }
-        ended
-    }
-
-    /// The live sessions of a user, the earliest opened first.
     fn live_sessions_of(&self, user: UserId, now: UnixTime) -> impl Iterator<Item = &StoredSession> {
-        let mut live: Vec<_> = self
-            .sessions
-            .values()
-            .filter(|session| session.opened.user == user && session.is_live(now, self.valid_from))
-            .collect();
-        live.sort_by_key(|session| (session.opened.opened_at, session.opened.id));
-        live.into_iter()
+        let theirs = self.sessions.values().filter(move |session| session.user == user);
+        theirs.filter(move |session| session.is_live(now, self.valid_from))
     }
 
-    fn is_unchanged(&self, session: &NewSession) -> bool {
-        self.users.get(&session.user).is_some_and(|user| {
-            user.status == UserStatus::Enabled && user.credential_version == session.credential_version
-        })
+    /// Returns the sessions of a user that can end.
+    fn sessions_to_end(&self, user: UserId) -> Vec<SessionId> {
+        let theirs = self.sessions.values().filter(|session| session.user == user);
+        theirs.filter(|session| session.can_end(self.valid_from)).map(|session| session.id).collect()
     }
 
-    /// Whether a session is one of the user's that did not end.
-    fn may_act(&self, session: SessionId, user: UserId) -> bool {
-        let session = self.sessions.get(&session);
-        session.is_some_and(|session| session.opened.user == user && session.may_end(self.valid_from))
+    fn end(&mut self, sessions: &[SessionId], at: UnixTime) {
+        for session in sessions {
+            self.sessions.entry(*session).and_modify(|session| {
+                session.end(None, at, self.valid_from);
+            });
+        }
+    }
+
+    fn has_user(&self, user: UserId, version: CredentialVersion) -> bool {
+        self.users.get(&user).is_some_and(|user| user.is_enabled_at(version))
     }
 
     /// Refuses a session that would be over at once.
-    fn is_after_floor(&self, session: &NewSession) -> Result<(), StoreError> {
-        match session.opened_at >= self.valid_from {
+    fn check_valid(&self, session: &NewSession) -> Result<(), StoreError> {
+        match session.is_valid(self.valid_from) {
             true => Ok(()),
             false => Err(StoreError::new(StoreErrorKind::Unavailable, "all sessions are being ended")),
         }
     }
 
     fn insert_session(&mut self, session: &NewSession) {
-        let stored = StoredSession {
-            opened: session.clone(),
-            newest: CurrentGeneration { generation: Generation::FIRST, at: session.opened_at },
-            expires_at: session.expires_at,
-            ended_at: None,
-        };
-        self.sessions.insert(session.id, stored);
+        self.sessions.insert(session.id, StoredSession::new(session));
     }
 
     /// What to record of an attempt that is about to be forgiven.
@@ -194,38 +154,12 @@ impl State {
     fn forgive(&mut self, attempt: &SuccessfulAttempt) {
         let user = self.counters.remove(&attempt.counter).and_then(|stored| stored.user);
         if let Some(known) = attempt.known {
-            let counter =
-                AttemptCounter { attempts: 0, next_at: attempt.ended.at, known_until: Some(known.until) };
+            let counter = AttemptCounter::of_known_network(&known, attempt.ended.at);
             self.counters.insert(known.counter, StoredCounter { counter, user: attempt.ended.user.or(user) });
         }
     }
 
     fn store_time(&self) -> Option<StoreTime> {
         self.time.map(|now| StoreTime { now, high_water_mark: self.newest })
-    }
-}
-
-impl StoredSession {
-    fn is_live(&self, now: UnixTime, valid_from: UnixTime) -> bool {
-        self.may_end(valid_from) && now < self.expires_at
-    }
-
-    fn is_over_since(&self, time: UnixTime, valid_from: UnixTime) -> bool {
-        self.ended_at.unwrap_or(self.expires_at) < time || self.opened.opened_at < valid_from
-    }
-
-    fn may_end(&self, valid_from: UnixTime) -> bool {
-        self.ended_at.is_none() && self.opened.opened_at >= valid_from
-    }
-
-    fn to_session(&self) -> Session {
-        Session {
-            id: self.opened.id,
-            user: self.opened.user,
-            opened_at: self.opened.opened_at,
-            newest: self.newest,
-            expires_at: self.expires_at,
-            client: self.opened.client.clone(),
-        }
     }
 }

@@ -23,6 +23,21 @@ pub struct User {
     pub created_at: UnixTime,
 }
 
+impl User {
+    /// Returns whether the user may log in and still has the password that was verified at this version. Sessions open,
+    /// and users change or delete their account, only then.
+    pub fn is_enabled_at(&self, version: CredentialVersion) -> bool {
+        self.status == UserStatus::Enabled && self.credential_version == version
+    }
+
+    /// Replaces the password by a new one, and raises the credential version. An upgraded hash of the same password keeps
+    /// the version.
+    pub fn set_password(&mut self, hash: PasswordHash) {
+        self.password_hash = hash;
+        self.credential_version = self.credential_version.next();
+    }
+}
+
 /// A user about to be stored: enabled, at [`CredentialVersion::FIRST`].
 #[derive(Clone, Debug)]
 pub struct NewUser {

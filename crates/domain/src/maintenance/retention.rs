@@ -86,6 +86,23 @@ pub struct PurgeRequest {
     pub batch: u32,
 }
 
+impl PurgeRequest {
+    /// Returns the turn that the instance has with this step; `None` if it is the `current` turn of another instance.
+    pub fn take_turn(&self, current: Option<PurgeTurn>) -> Option<PurgeTurn> {
+        let is_free = current.is_none_or(|turn| turn.instance == self.instance || turn.until <= self.now);
+        is_free.then(|| PurgeTurn { instance: self.instance, until: self.now + self.turn })
+    }
+}
+
+/// The turn of one instance to purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeTurn {
+    /// The instance.
+    pub instance: Uuid,
+    /// When another instance may take over unless this one makes another step.
+    pub until: UnixTime,
+}
+
 /// What a step found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurgeOutcome {

@@ -118,6 +118,11 @@ impl AttemptCounter {
         Some(Self { attempts, next_at: now + SCHEDULE.wait_after(attempts), known_until })
     }
 
+    /// Returns the counter of a network from which a login just succeeded `at` a time. It replaces what was counted there.
+    pub fn of_known_network(network: &KnownNetwork, at: UnixTime) -> Self {
+        Self { attempts: 0, next_at: at, known_until: Some(network.until) }
+    }
+
     /// How long an attempt has to wait; `None` where it may be made. As long as attempts are free it makes no difference
     /// when they come: they may overtake each other, and the clocks of two instances differ by a little.
     pub fn wait(&self, now: UnixTime) -> Option<Duration> {

@@ -1,14 +1,16 @@
+use std::cmp::Reverse;
+
 use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    CurrentGeneration, EndOutcome, NewSession, OpenSessionError, ReuseCheck, RotateOutcome, RotateRequest,
-    RotatedSession, Session, SessionChanges, SessionStore,
+    EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
+    SessionStore, StoredSession, next_valid_from,
 };
 use portcullis_domain::time::UnixTime;
 
-use super::{MemoryStore, StoredSession};
+use super::MemoryStore;
 
 impl SessionStore for MemoryStore {
     fn open_session(
@@ -18,19 +20,16 @@ impl SessionStore for MemoryStore {
         evicted: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError> {
         let mut state = self.lock();
-        if !state.is_unchanged(session) {
+        if !state.has_user(session.user, session.credential_version) {
             return Err(OpenSessionError::UserChanged);
         }
-        state.is_after_floor(session)?;
-        let live: Vec<_> = state.live_sessions_of(session.user, evicted.at).map(|s| s.opened.id).collect();
-        let room = session.max_per_user.get() as usize - 1;
-        let too_many = live[..live.len().saturating_sub(room)].to_vec();
+        state.check_valid(session)?;
+        let live = state.live_sessions_of(session.user, session.opened_at);
+        let too_many: Vec<_> = StoredSession::evicted(live, session.max_per_user).collect();
         let evictions = too_many.iter().map(|session| evicted.of_each(*session));
         let ended = state.end_of_throttling(&session.attempt);
         state.record_all([opened.clone()].into_iter().chain(evictions).chain(ended).collect())?;
-        for session in &too_many {
-            state.end(*session, evicted.at);
-        }
+        state.end(&too_many, session.opened_at);
         state.insert_session(session);
         state.forgive(&session.attempt);
         Ok(too_many)
@@ -42,30 +41,15 @@ impl SessionStore for MemoryStore {
         on_reuse: &SecurityEvent,
     ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.lock();
-        let now = presented.now;
-        let Some(session) = state.live_session(presented.session, now) else {
+        let Some(mut session) = state.sessions.get(&presented.session).cloned() else {
             return Ok(RotateOutcome::Gone);
         };
-        let user = session.opened.user;
-        match ReuseCheck::of(presented.generation, session.newest, now, presented.grace) {
-            ReuseCheck::Current => {
-                session.newest = CurrentGeneration { generation: session.newest.generation.next(), at: now };
-                session.expires_at = session.opened.absolute_expires_at.min(now + presented.idle);
-            }
-            ReuseCheck::Repeated => {}
-            ReuseCheck::Ahead => return Ok(RotateOutcome::Ahead),
-            ReuseCheck::Reused => {
-                state.record(on_reuse.clone().of_user(user))?;
-                state.end(presented.session, now);
-                return Ok(RotateOutcome::Reused);
-            }
+        let outcome = session.rotate(presented, state.valid_from);
+        if outcome == RotateOutcome::Reused {
+            state.record(on_reuse.clone().of_user(session.user))?;
         }
-        Ok(RotateOutcome::Rotated(RotatedSession {
-            user,
-            generation: session.newest.generation,
-            opened_at: session.opened.opened_at,
-            expires_at: session.expires_at,
-        }))
+        state.sessions.insert(session.id, session);
+        Ok(outcome)
     }
 
     fn end_session(
@@ -75,19 +59,15 @@ impl SessionStore for MemoryStore {
         event: &SecurityEvent,
     ) -> Result<EndOutcome, StoreError> {
         let mut state = self.lock();
-        let Some(stored) = state.sessions.get(&session) else {
+        let Some(mut session) = state.sessions.get(&session).cloned() else {
             return Ok(EndOutcome::Unknown);
         };
-        let user = stored.opened.user;
-        if owner.is_some_and(|owner| owner != user) {
-            return Ok(EndOutcome::Unknown);
+        let outcome = session.end(owner, event.at, state.valid_from);
+        if outcome == EndOutcome::Ended {
+            state.record(event.clone().of_user(session.user))?;
         }
-        if !stored.may_end(state.valid_from) {
-            return Ok(EndOutcome::AlreadyEnded);
-        }
-        state.record(event.clone().of_user(user))?;
-        state.end(session, event.at);
-        Ok(EndOutcome::Ended)
+        state.sessions.insert(session.id, session);
+        Ok(outcome)
     }
 
     fn end_sessions(
@@ -98,33 +78,37 @@ impl SessionStore for MemoryStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
-        Ok(state.end_sessions_of(user, except, event.at))
+        let mut ended = state.sessions_to_end(user);
+        ended.retain(|session| Some(*session) != except);
+        state.end(&ended, event.at);
+        Ok(ended)
     }
 
     fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;
-        let newest = state.sessions.values().map(|session| session.opened.opened_at).max();
-        let newest = newest.unwrap_or(event.at).max(event.at);
-        state.valid_from = state.valid_from.max(newest.next_second());
+        let newest = state.sessions.values().map(|session| session.opened_at).max();
+        state.valid_from = next_valid_from(state.valid_from, event.at, newest);
         state.newest = state.newest.max(state.valid_from);
         Ok(state.valid_from)
     }
 
     fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError> {
-        Ok(self.lock().live_session(session, now).map(|session| session.to_session()))
+        let state = self.lock();
+        let found = state.sessions.get(&session).filter(|session| session.is_live(now, state.valid_from));
+        Ok(found.map(StoredSession::to_session))
     }
 
     fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError> {
         let state = self.lock();
         let mut live: Vec<_> = state.live_sessions_of(user, now).map(StoredSession::to_session).collect();
-        live.reverse();
+        live.sort_by_key(|session| Reverse((session.opened_at, session.id)));
         Ok(live)
     }
 
     fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let state = self.lock();
-        let ended = state.sessions.values().filter_map(|s| Some((s.opened.id, s.ended_at?)));
+        let ended = state.sessions.values().filter_map(|s| Some((s.id, s.ended_at?)));
         let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
         Ok(SessionChanges { ended: ended.collect(), valid_from: state.valid_from, time: state.store_time() })
     }
@@ -132,18 +116,14 @@ impl SessionStore for MemoryStore {
     fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         let mut state = self.lock();
         state.newest = state.newest.max(sweep.now);
-        match state.purger {
-            Some((other, until)) if other != sweep.instance && sweep.now < until => {
-                return Ok(PurgeOutcome::NotThisInstance);
-            }
-            _ => state.purger = Some((sweep.instance, sweep.now + sweep.turn)),
-        }
-        let valid_from =
-            Some(state.valid_from).filter(|valid_from| *valid_from < sweep.over_before).unwrap_or_default();
+        let Some(turn) = sweep.take_turn(state.turn) else {
+            return Ok(PurgeOutcome::NotThisInstance);
+        };
+        state.turn = Some(turn);
         let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
         let step: Vec<_> = rest
             .take(sweep.batch as usize)
-            .map(|(id, session)| (*id, session.is_over_since(sweep.over_before, valid_from)))
+            .map(|(id, session)| (*id, session.is_over(sweep.over_before, state.valid_from)))
             .collect();
         let over: Vec<_> = step.iter().filter(|(_, is_over)| *is_over).map(|(id, _)| *id).collect();
         for id in &over {

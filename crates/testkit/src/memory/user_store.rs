@@ -54,19 +54,20 @@ impl UserStore for MemoryStore {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, OpenSessionError> {
         let mut state = self.lock();
-        if !state.is_unchanged(session) || !state.may_act(acting, session.user) {
+        let sessions = state.sessions_to_end(session.user);
+        if !state.has_user(session.user, session.credential_version) || !sessions.contains(&acting) {
             return Err(OpenSessionError::UserChanged);
         }
-        state.is_after_floor(session)?;
+        state.check_valid(session)?;
         let ended = state.end_of_throttling(&session.attempt);
         state.record_all([event.clone()].into_iter().chain(ended).collect())?;
         if let Some(user) = state.users.get_mut(&session.user) {
-            set_password(user, new);
+            user.set_password(new.clone());
         }
-        let ended = state.end_sessions_of(session.user, None, event.at);
+        state.end(&sessions, event.at);
         state.insert_session(session);
         state.forgive(&session.attempt);
-        Ok(ended)
+        Ok(sessions)
     }
 
     fn set_password(
@@ -75,7 +76,7 @@ impl UserStore for MemoryStore {
         new: &PasswordHash,
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.change(id, event, |user| set_password(user, new))
+        self.change(id, event, |user| user.set_password(new.clone()))
     }
 
     fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
@@ -98,12 +99,13 @@ impl UserStore for MemoryStore {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError> {
         let mut state = self.lock();
-        let user = state.users.get(&id).ok_or(ChangeUserError::NotFound)?;
-        let is_as_confirmed = confirmed.as_ref().is_none_or(|confirmed| {
-            user.credential_version == confirmed.credential_version
-                && user.status == UserStatus::Enabled
-                && state.may_act(confirmed.session, id)
-        });
+        let sessions = state.sessions_to_end(id);
+        let is_as_confirmed = match &confirmed {
+            Some(confirmed) => {
+                state.has_user(id, confirmed.credential_version) && sessions.contains(&confirmed.session)
+            }
+            None => state.users.contains_key(&id),
+        };
         if !is_as_confirmed {
             return Err(ChangeUserError::NotFound);
         }
@@ -114,13 +116,9 @@ impl UserStore for MemoryStore {
         if let Some(attempt) = attempt {
             state.forgive(&attempt);
         }
-        Ok(state.end_sessions_of(id, None, event.at))
+        state.end(&sessions, event.at);
+        Ok(sessions)
     }
-}
-
-fn set_password(user: &mut User, new: &PasswordHash) {
-    user.password_hash = new.clone();
-    user.credential_version = user.credential_version.next();
 }
 
 impl MemoryStore {
@@ -136,6 +134,8 @@ impl MemoryStore {
         state.record(event.clone())?;
         change(&mut user);
         state.users.insert(id, user);
-        Ok(state.end_sessions_of(id, None, event.at))
+        let sessions = state.sessions_to_end(id);
+        state.end(&sessions, event.at);
+        Ok(sessions)
     }
 }

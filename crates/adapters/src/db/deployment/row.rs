@@ -5,6 +5,7 @@ use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 use portcullis_domain::maintenance::PurgeRequest;
+use portcullis_domain::session::next_valid_from;
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use crate::db::connection::AnyConnection;
@@ -65,8 +66,8 @@ pub(in crate::db) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime
         .select(sessions::opened_at)
         .first(connection)
         .optional()?;
-    let newest = newest.map_or(at, |DbTime(opened_at)| opened_at.max(at));
-    let raised = valid_from(connection)?.max(newest.next_second());
+    let newest = newest.map(|DbTime(opened_at)| opened_at);
+    let raised = next_valid_from(valid_from(connection)?, at, newest);
     diesel::update(deployment::table)
         .set(deployment::session_floor.eq(DbTime(raised)))
         .execute(connection)?;
@@ -79,7 +80,7 @@ pub(in crate::db) fn valid_from(connection: &mut AnyConnection) -> QueryResult<U
     Ok(valid_from)
 }
 
-/// Takes or keeps the turn to sweep, unless another instance has it.
+/// Takes or keeps the turn to purge, unless another instance has it: in SQL what [`PurgeRequest::take_turn`] decides.
 pub(in crate::db) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
     let instance = DbId(sweep.instance);
     let is_free = deployment::sweeper_until.le(DbTime(sweep.now));

@@ -266,7 +266,8 @@ impl QueryId for Reserve {
 
 impl<Connection> RunQueryDsl<Connection> for Reserve {}
 
-/// Keeps a network from which somebody just logged in, with a counter at zero.
+/// Stores the counter of a network from which a login just succeeded: in SQL what [`AttemptCounter::of_known_network`]
+/// returns.
 fn know(
     connection: &mut AnyConnection,
     known: &KnownNetwork,

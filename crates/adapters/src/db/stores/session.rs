@@ -162,7 +162,7 @@ impl SessionStore for Database {
             if !is_our_turn {
                 return Ok(PurgeOutcome::NotThisInstance);
             }
-            // Whatever was opened before it has been over as long as the floor is old.
+            // In SQL what `StoredSession::is_over` decides.
             let valid_from = shared::valid_from(connection).map_err(store_error)?;
             let valid_from = if valid_from < sweep.over_before { valid_from } else { UnixTime::EPOCH };
             // No session has the nil id.
@@ -189,7 +189,7 @@ impl SessionStore for Database {
     }
 }
 
-/// Locks the session's user against change and says whether it is as the login saw it. On SQLite the transaction
+/// Locks the session's user against change, and returns what `User::is_enabled_at` decides. On SQLite the transaction
 /// holds the only lock there is.
 fn lock_unchanged_user(connection: &mut AnyConnection, session: &NewSession) -> QueryResult<bool> {
     let unchanged = users::table
@@ -213,8 +213,8 @@ fn lock_user(connection: &mut AnyConnection, user: UserId) -> QueryResult<()> {
     Ok(())
 }
 
-/// Ends the oldest live sessions of the user, so that one more is not too many. The caller has locked the user: no
-/// other login counts meanwhile.
+/// Ends the sessions that make room for the new one: in SQL what `StoredSession::evicted` decides. The caller has locked
+/// the user, so that no other login counts meanwhile.
 fn evict(
     connection: &mut AnyConnection,
     session: &NewSession,
@@ -248,7 +248,7 @@ pub(in crate::db) fn insert_session(
     session: &NewSession,
 ) -> Result<(), StoreError> {
     // It would be over at once. By the next try the clock shows a later time.
-    if session.opened_at < shared::valid_from(connection).map_err(store_error)? {
+    if !session.is_valid(shared::valid_from(connection).map_err(store_error)?) {
         return Err(unavailable("all sessions are being ended"));
     }
     let row = (
@@ -292,9 +292,9 @@ fn session_ids(ids: Vec<DbId>) -> Vec<SessionId> {
 /// The name of the statement of [`succeed`].
 struct RotationStatement;
 
-/// Gives the successor where the presented generation is current, or the one before within the grace: in SQL what
-/// [`ReuseCheck::of`](portcullis_domain::session::ReuseCheck::of) says, decided under the row's lock. Either way
-/// the newest generation is then the one after the presented one.
+/// Rotates the session if the presented generation is current, or repeats the rotation if it is the one before within the
+/// grace: in SQL what `StoredSession::rotate` decides, under the row's lock. Either way the newest generation is then the
+/// one after the presented one.
 fn succeed(
     connection: &mut AnyConnection,
     presented: &RotateRequest,
@@ -324,7 +324,7 @@ fn succeed(
     rotated.optional().map_err(store_error)
 }
 
-/// Ends the session where the presented generation is a copy: older than the newest and not in the grace.
+/// Ends the session if the presented generation was reused: the other half of what `StoredSession::rotate` decides.
 fn end_reused(
     connection: &mut AnyConnection,
     presented: &RotateRequest,
@@ -358,7 +358,7 @@ fn generations(presented: &RotateRequest) -> (i64, i64) {
     (current, current + 1)
 }
 
-/// A session that may be used: one that may end and has not expired.
+/// In SQL what `StoredSession::is_live` decides.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn is_live(now: UnixTime) -> _ {
     let valid_from = deployment::table.select(deployment::session_floor).single_value();
@@ -369,7 +369,7 @@ fn is_live(now: UnixTime) -> _ {
         .and(sessions::opened_at.nullable().ge(valid_from))
 }
 
-/// A session that has not ended and was not opened before the floor.
+/// In SQL what `StoredSession::can_end` decides.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn may_end() -> _ {
     let valid_from = deployment::table.select(deployment::session_floor).single_value();

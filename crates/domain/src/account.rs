@@ -14,7 +14,7 @@ pub use self::register::{RegisterError, Registration, Rejections};
 pub use self::service::Account;
 #[cfg(feature = "mocks")]
 pub use self::store::MockUserStore;
-pub use self::store::{ChangeUserError, InsertUserError, UserStore};
+pub use self::store::{ChangeUserError, InsertUserError, UserDeleted, UserStore};
 pub use self::user::{CredentialVersion, NewUser, Reauthentication, User, UserStatus};
 #[cfg(any(test, fuzzing))]
 pub use self::username::invariants as username_invariants;

@@ -64,7 +64,7 @@ impl EventId {
     /// The id of the same event of one of several things: the time of this one, and the random bits of both mixed, so
     /// that it is as unique as they are.
     #[must_use]
-    pub const fn of_each(self, one: Uuid) -> Self {
+    pub(crate) const fn of_each(self, one: Uuid) -> Self {
         /// The bits that are neither time, version nor variant.
         const RANDOM: u128 = 0x0fff_3fff_ffff_ffff_ffff;
         Self(Uuid::from_u128(self.0.as_u128() ^ (one.as_u128() & RANDOM)))

@@ -17,7 +17,7 @@ pub use self::logout::{LogoutError, LogoutToken};
 pub use self::refresh::RefreshError;
 pub use self::rotation::{
     CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, Lifetimes, MAX_ACCESS_LIFETIME, NewSession,
-    ReuseCheck, RotateOutcome, RotateRequest, RotatedSession, Session, SessionChanges,
+    Proof, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession, Session, SessionChanges, SessionOpened,
 };
 pub use self::service::Sessions;
 #[cfg(feature = "mocks")]

@@ -14,6 +14,7 @@ pub use self::account_keys::AccountKeys;
 #[cfg(feature = "mocks")]
 pub use self::account_keys::MockAccountKeys;
 pub(crate) use self::begin::{Admitted, NotAdmitted};
+pub(crate) use self::counter::ThrottlingEnd;
 pub use self::counter::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
     LoginAttempt, PurgedCounter, SCHEDULE, Schedule, SuccessfulAttempt,

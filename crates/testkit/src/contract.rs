@@ -30,13 +30,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use portcullis_domain::account::NewUser;
+use portcullis_domain::account::{ChangeUserError, NewUser, Reauthentication};
 use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::Store;
 use portcullis_domain::session::{
     EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session,
-    SessionChanges,
+    SessionChanges, SessionOpened,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -128,8 +128,21 @@ impl Stores {
     }
 
     fn try_open(&self, session: &NewSession) -> Result<Vec<SessionId>, OpenSessionError> {
-        let evicted = self.event(EventKind::SessionEvicted, session.opened_at).of_user(session.user);
-        self.store.open_session(session, &self.opening_of(session), &evicted)
+        self.store.open_session(session, &self.events_of(session)).map(|opened| opened.ended)
+    }
+
+    /// Deletes a user at the time of `event`, and returns the sessions that ended.
+    fn delete_user(
+        &self,
+        user: UserId,
+        by: Option<Reauthentication>,
+        event: &SecurityEvent,
+    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        self.store.delete_user(user, by, event.at, event).map(|deleted| deleted.ended)
+    }
+
+    fn events_of(&self, session: &NewSession) -> impl Fn(&SessionOpened) -> Vec<SecurityEvent> + use<> {
+        fixtures::opening_events(session, &*self.random)
     }
 
     fn opening_of(&self, session: &NewSession) -> SecurityEvent {
@@ -146,6 +159,7 @@ impl Stores {
             idle: IDLE,
         };
         let on_reuse = self.event(EventKind::RefreshTokenReused, now).in_session(session);
+        let on_reuse = |user: &UserId| [on_reuse.clone().of_user(*user)];
         self.store.rotate(&presented, &on_reuse).expect("the store answers")
     }
 
@@ -156,7 +170,8 @@ impl Stores {
 
     fn end_of(&self, owner: Option<UserId>, session: SessionId, at: UnixTime) -> EndOutcome {
         let event = self.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session);
-        self.store.end_session(session, owner, &event).expect("the store answers")
+        let events = |user: &UserId| [event.clone().of_user(*user)];
+        self.store.end_session(session, owner, at, &events).expect("the store answers")
     }
 
     fn is_live(&self, session: SessionId, now: UnixTime) -> bool {
@@ -292,13 +307,13 @@ macro_rules! store_contract {
                 reserve_grants_one_of_many_after_a_wait,
                 reserve_changes_nothing_where_it_refuses,
                 begin_records_its_event_with_one_attempt,
-                open_forgives_its_attempt,
-                open_that_is_refused_forgives_nothing,
+                open_session_consumes_its_proof,
+                open_session_that_is_refused_consumes_nothing,
                 open_makes_the_network_known,
                 open_racing_reserve_leaves_a_counter_that_counts,
-                change_password_forgives_its_attempt,
-                delete_forgives_its_attempt,
-                an_end_is_recorded_once_when_right_attempts_race,
+                change_password_consumes_its_proof,
+                delete_user_consumes_its_proof,
+                a_counter_is_consumed_once_when_logins_race,
                 forget_deletes_what_is_over_alone,
                 forget_deletes_no_more_than_asked_for,
                 purge_counters_records_the_events_of_the_deleted,

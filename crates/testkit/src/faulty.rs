@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_domain::Ports;
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStore,
+    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserDeleted, UserStore,
 };
 use portcullis_domain::audit::{AuditLog, EventsOf, SecurityEvent, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
@@ -13,7 +13,7 @@ use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{Store, StoreError, StoreHealth, StoreStatus};
 use portcullis_domain::session::{
     EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
-    SessionStore,
+    SessionOpened, SessionStore,
 };
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptStore, LoginAttempt, PurgedCounter,
@@ -92,9 +92,9 @@ impl UserStore for FaultyStore {
         acting: SessionId,
         new: &PasswordHash,
         session: &NewSession,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
-        self.users.change_password(acting, new, session, event)
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
+        self.users.change_password(acting, new, session, events)
     }
 
     fn set_password(
@@ -117,10 +117,11 @@ impl UserStore for FaultyStore {
     fn delete_user(
         &self,
         id: UserId,
-        confirmed: Option<Reauthentication>,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.users.delete_user(id, confirmed, event)
+        reauthentication: Option<Reauthentication>,
+        at: UnixTime,
+        events: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError> {
+        self.users.delete_user(id, reauthentication, at, events)
     }
 }
 
@@ -128,27 +129,27 @@ impl SessionStore for FaultyStore {
     fn open_session(
         &self,
         session: &NewSession,
-        opened: &SecurityEvent,
-        evicted: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
-        self.sessions.open_session(session, opened, evicted)
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
+        self.sessions.open_session(session, events)
     }
 
     fn rotate(
         &self,
-        presented: &RotateRequest,
-        on_reuse: &SecurityEvent,
+        request: &RotateRequest,
+        on_reuse: &dyn EventsOf<UserId>,
     ) -> Result<RotateOutcome, StoreError> {
-        self.sessions.rotate(presented, on_reuse)
+        self.sessions.rotate(request, on_reuse)
     }
 
     fn end_session(
         &self,
         session: SessionId,
         owner: Option<UserId>,
-        event: &SecurityEvent,
+        at: UnixTime,
+        events: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError> {
-        self.sessions.end_session(session, owner, event)
+        self.sessions.end_session(session, owner, at, events)
     }
 
     fn end_sessions(

@@ -9,9 +9,10 @@ use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{EventId, SessionId, UserId, uuid_v7};
 use portcullis_domain::password::{PasswordHash, PlaintextPassword};
 use portcullis_domain::ports::SecureRandom;
-use portcullis_domain::session::{Credentials, NewSession};
+use portcullis_domain::session::{Credentials, NewSession, Proof, SessionOpened};
 use portcullis_domain::throttle::{AccountKey, SuccessfulAttempt};
 use portcullis_domain::time::UnixTime;
+use uuid::Uuid;
 
 /// When tests happen, to the microsecond: 2027-01-15T08:00:00.123456Z.
 pub const NOW: UnixTime = UnixTime::from_micros(1_800_000_000_123_456);
@@ -55,16 +56,15 @@ pub fn new_session(user: UserId, opened_at: UnixTime, random: &dyn SecureRandom)
         absolute_expires_at: opened_at + ABSOLUTE,
         max_per_user: NonZeroU32::MAX,
         client: client(),
-        attempt: successful_attempt(user, opened_at, random),
+        proof: Proof::Password(successful_attempt(random)),
     }
 }
 
-/// An attempt of `user` that was right at once, and made no network known.
-pub fn successful_attempt(user: UserId, at: UnixTime, random: &dyn SecureRandom) -> SuccessfulAttempt {
+/// A successful attempt at a password that was right at once, and made no network known.
+pub fn successful_attempt(random: &dyn SecureRandom) -> SuccessfulAttempt {
     let mut counter = [0; 32];
     random.fill(&mut counter);
-    let ended = event(EventKind::ThrottlingEnded { attempts: 0 }, at, random).of_user(user);
-    SuccessfulAttempt { counter: AccountKey::from_bytes(counter), known: None, ended }
+    SuccessfulAttempt { counter: AccountKey::from_bytes(counter), known: None }
 }
 
 /// How long [`new_session`] lasts unrefreshed.
@@ -77,4 +77,25 @@ pub const ABSOLUTE: Duration = Duration::from_hours(24);
 pub fn event(kind: EventKind, at: UnixTime, random: &dyn SecureRandom) -> SecurityEvent {
     let id = EventId::from_uuid(uuid_v7(at, random));
     SecurityEvent { id, at, kind, user: None, session: None, client: client() }
+}
+
+/// Makes the events of a session that is opened: one of the login, and one of each other session that ends.
+pub fn opening_events(
+    session: &NewSession,
+    random: &dyn SecureRandom,
+) -> impl Fn(&SessionOpened) -> Vec<SecurityEvent> + use<> {
+    let event = |kind| event(kind, session.opened_at, random).of_user(session.user);
+    let login = event(EventKind::LoginSucceeded).in_session(session.id);
+    let evicted = event(EventKind::SessionEvicted);
+    move |opened| {
+        let evictions = opened.ended.iter().map(|session| event_of_session(&evicted, *session));
+        std::iter::once(login.clone()).chain(evictions).collect()
+    }
+}
+
+/// The same event in one of several sessions, under an ID of its own.
+pub fn event_of_session(event: &SecurityEvent, session: SessionId) -> SecurityEvent {
+    const RANDOM: u128 = (1 << 62) - 1;
+    let id = event.id.as_uuid().as_u128() ^ (session.as_uuid().as_u128() & RANDOM);
+    SecurityEvent { id: EventId::from_uuid(Uuid::from_u128(id)), ..event.clone() }.in_session(session)
 }

@@ -14,8 +14,8 @@ use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::maintenance::PurgeTurn;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{NewSession, StoredSession};
-use portcullis_domain::throttle::{AccountKey, AttemptCounter, SuccessfulAttempt};
+use portcullis_domain::session::{NewSession, Proof, StoredSession};
+use portcullis_domain::throttle::{AccountKey, AttemptCounter};
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 /// Users, sessions and events in memory, behind one lock: every method is a transaction.
@@ -145,17 +145,22 @@ impl State {
         self.sessions.insert(session.id, StoredSession::new(session));
     }
 
-    /// What to record of an attempt that is about to be forgiven.
-    fn end_of_throttling(&self, attempt: &SuccessfulAttempt) -> Option<SecurityEvent> {
-        let stored = self.counters.get(&attempt.counter)?;
-        attempt.event_after(stored.counter.attempts)
+    /// Returns what the counter of a proof stands at.
+    fn attempts_of(&self, proof: &Proof) -> Result<u32, StoreError> {
+        match proof {
+            Proof::Password(attempt) => {
+                Ok(self.counters.get(&attempt.counter).map_or(0, |stored| stored.counter.attempts))
+            }
+            _ => Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store")),
+        }
     }
 
-    fn forgive(&mut self, attempt: &SuccessfulAttempt) {
-        let user = self.counters.remove(&attempt.counter).and_then(|stored| stored.user);
+    fn consume(&mut self, proof: &Proof, user: UserId, at: UnixTime) {
+        let Proof::Password(attempt) = proof else { return };
+        self.counters.remove(&attempt.counter);
         if let Some(known) = attempt.known {
-            let counter = AttemptCounter::of_known_network(&known, attempt.ended.at);
-            self.counters.insert(known.counter, StoredCounter { counter, user: attempt.ended.user.or(user) });
+            let counter = AttemptCounter::of_known_network(&known, at);
+            self.counters.insert(known.counter, StoredCounter { counter, user: Some(user) });
         }
     }
 

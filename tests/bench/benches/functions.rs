@@ -22,7 +22,7 @@ use portcullis_domain::token::{
     AccessTokenCodec as _, Claims, RefreshClaims, RefreshToken, RefreshTokenCodec as _,
 };
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::fixtures::{IDLE, NOW, PASSWORD, event, new_session, new_user};
+use portcullis_testkit::fixtures::{IDLE, NOW, PASSWORD, event, new_session, new_user, opening_events};
 use portcullis_testkit::postgres::ThrowawayPostgres;
 use tempfile::TempDir;
 
@@ -132,10 +132,8 @@ fn rotate_session(bencher: Bencher<'_, '_>, store: Store) {
     let user = new_user("alice", &random);
     database.insert_user(&user, &event(EventKind::UserRegistered, NOW, &random)).unwrap();
     let session = new_session(user.id, NOW, &random);
-    let [opened, evicted, reused] =
-        [EventKind::LoginSucceeded, EventKind::SessionEvicted, EventKind::RefreshTokenReused]
-            .map(|kind| event(kind, NOW, &random));
-    database.open_session(&session, &opened, &evicted).unwrap();
+    database.open_session(&session, &opening_events(&session, &random)).unwrap();
+    let reused = event(EventKind::RefreshTokenReused, NOW, &random);
     let next = Cell::new(0);
     bencher.bench_local(|| {
         let generation = Generation::new(next.replace(next.get() + 1));

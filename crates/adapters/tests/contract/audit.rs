@@ -720,7 +720,10 @@ fn no_login_waits_for_the_chain() {
     let session = open_session(&rig.database, NOW);
     rig.record(NOW);
     let logged_out = event(EventKind::SessionEnded, NOW, &rig.random);
-    assert_eq!(rig.database.end_session(session.id, None, &logged_out).unwrap(), EndOutcome::Ended);
+    assert_eq!(
+        rig.database.end_session(session.id, None, logged_out.at, &logged_out).unwrap(),
+        EndOutcome::Ended
+    );
     let blocked = rig.sealer(&rig.keys, None).step().unwrap_err();
     assert_eq!(blocked.kind(), StoreErrorKind::Unavailable, "that was the test: {blocked:?}");
     rig.execute("ROLLBACK");

@@ -18,7 +18,7 @@ use portcullis_domain::id::SessionId;
 use portcullis_domain::maintenance::PurgeRequest;
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::session::{
-    EndOutcome, Generation, NewSession, RotateOutcome, RotateRequest, SessionStore,
+    EndOutcome, Generation, NewSession, Proof, RotateOutcome, RotateRequest, SessionStore,
 };
 use portcullis_domain::throttle::{
     AccountKey, AttemptDecision, AttemptEvent, AttemptStore, KNOWN_FOR, KnownNetwork, LoginAttempt,
@@ -26,7 +26,7 @@ use portcullis_domain::throttle::{
 };
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, successful_attempt};
+use portcullis_testkit::fixtures::{IDLE, event, new_session, new_user, opening_events, successful_attempt};
 
 use super::population::{self, Population, session_id, user_id};
 
@@ -84,10 +84,10 @@ pub(crate) fn hot_statements(
     let reserved = seen.during("refuse attempt", || database.begin_attempt(&attempt))?;
     is_as_planned(matches!(reserved, AttemptDecision::Refused { .. }), "it is not refused")?;
     let known = Some(KnownNetwork { counter: here, until: now + KNOWN_FOR });
-    let attempt = SuccessfulAttempt { counter, known, ..successful_attempt(user_id(1), now, &random) };
-    let session = NewSession { attempt, ..session_of(1) };
-    let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(event);
-    let ended = seen.during("open session", || database.open_session(&session, &opened, &evicted))?;
+    let proof = Proof::Password(SuccessfulAttempt { counter, known });
+    let session = NewSession { proof, ..session_of(1) };
+    let events = opening_events(&session, &random);
+    let opened = seen.during("open session", || database.open_session(&session, &events))?;
     is_as_planned(AttemptStore::find_counter(database, counter)?.is_none(), "nothing was forgiven")?;
     seen.during("find counter", || AttemptStore::find_counter(database, here))?
         .ok_or("no network is known")?;
@@ -95,7 +95,7 @@ pub(crate) fn hot_statements(
         database.purge_counters(now + KNOWN_FOR, 100, &|_: &PurgedCounter| None)
     })?;
     is_as_planned(forgotten > 0, "nothing was forgotten")?;
-    is_as_planned(ended.contains(&session_id(1)), "nothing was evicted")?;
+    is_as_planned(opened.ended.contains(&session_id(1)), "nothing was evicted")?;
 
     seen.during("find session", || SessionStore::find_session(database, session_id(2), now))?
         .ok_or("session 2 is missing")?;
@@ -109,8 +109,9 @@ pub(crate) fn hot_statements(
     is_as_planned(rotation == RotateOutcome::Gone, "the session did not end")?;
 
     let logged_out = event(EventKind::SessionEnded);
-    seen.during("end session", || database.end_session(session_id(3), Some(user_id(3)), &logged_out))?;
-    let again = seen.during("end what ended", || database.end_session(session_id(3), None, &logged_out))?;
+    seen.during("end session", || database.end_session(session_id(3), Some(user_id(3)), now, &logged_out))?;
+    let again =
+        seen.during("end what ended", || database.end_session(session_id(3), None, now, &logged_out))?;
     is_as_planned(again == EndOutcome::AlreadyEnded, "the session did not end")?;
     seen.during("list sessions", || database.list_sessions(user_id(4), now))?;
     let ended_all = event(EventKind::UserSessionsEnded);
@@ -128,10 +129,10 @@ pub(crate) fn hot_statements(
     let confirmed = Reauthentication {
         session: session_id(7),
         credential_version: CredentialVersion::FIRST,
-        attempt: successful_attempt(user_id(7), now, &random),
+        proof: Proof::Password(successful_attempt(&random)),
     };
     let deleted = event(EventKind::AccountDeleted);
-    seen.during("delete user", || database.delete_user(user_id(7), Some(confirmed), &deleted))?;
+    seen.during("delete user", || database.delete_user(user_id(7), Some(confirmed), now, &deleted))?;
 
     seen.during("record event", || {
         database.record_event(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))

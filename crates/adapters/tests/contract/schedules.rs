@@ -17,11 +17,12 @@ use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::SecureRandom;
 use portcullis_domain::session::{
-    EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, SessionStore,
+    EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, SessionOpened,
+    SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
+use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user, opening_events};
 
 const THREADS: u64 = 8;
 const USERS: usize = 3;
@@ -218,10 +219,9 @@ impl Actor<'_> {
 
     fn open(&self) -> Call {
         let session = self.session_of_a_user();
-        let [opened, evicted] =
-            [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| self.event(kind));
+        let events = opening_events(&session, &self.random);
         self.call(|| {
-            let result = self.database.open_session(&session, &opened, &evicted);
+            let result = self.database.open_session(&session, &events);
             let (opened, evicted) = self.opened(&session, result);
             let version = session.credential_version.get();
             What::Opened { user: session.user, version, opened, evicted }
@@ -232,7 +232,7 @@ impl Actor<'_> {
         let event = self.event(EventKind::LoggedOut(LogoutScope::Current));
         self.call(|| What::Ended {
             session,
-            ending: self.database.end_session(session, None, &event).unwrap(),
+            ending: self.database.end_session(session, None, event.at, &event).unwrap(),
         })
     }
 
@@ -310,12 +310,12 @@ impl Actor<'_> {
     fn opened(
         &self,
         session: &NewSession,
-        result: Result<Vec<SessionId>, OpenSessionError>,
+        result: Result<SessionOpened, OpenSessionError>,
     ) -> (Option<SessionId>, Vec<SessionId>) {
         match result {
-            Ok(ended) => {
+            Ok(opened) => {
                 self.schedule.known.lock().unwrap().push((session.id, 0));
-                (Some(session.id), ended)
+                (Some(session.id), opened.ended)
             }
             Err(OpenSessionError::UserChanged) => (None, Vec::new()),
             Err(OpenSessionError::Store(error)) => panic!("{error:?}"),

@@ -15,7 +15,7 @@ use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{Generation, RotateOutcome, RotateRequest, SessionStore};
 use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::Stores;
-use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user};
+use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user, opening_events};
 use tempfile::TempDir;
 
 use crate::schedules::all_sessions;
@@ -186,9 +186,7 @@ fn no_writer_starves() {
     let is_over = AtomicBool::new(false);
     let work = || {
         let session = new_session(user.id, NOW, &*stores.random);
-        let [opened, evicted] = [EventKind::LoginSucceeded, EventKind::SessionEvicted]
-            .map(|kind| event(kind, NOW, &*stores.random));
-        stores.store.open_session(&session, &opened, &evicted).unwrap();
+        stores.store.open_session(&session, &opening_events(&session, &*stores.random)).unwrap();
         let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
         let done = done.map(|generation| rotate(session.id, generation)).count();
         is_over.store(true, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use portcullis_domain::session::{NewSession, SessionStore};
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
 use portcullis_testkit::contract::{RecordedEvent, Stores};
-use portcullis_testkit::fixtures::{NOW, event, new_session, new_user};
+use portcullis_testkit::fixtures::{NOW, event, new_session, new_user, opening_events};
 
 use crate::plans::{Direct, Statement, hot_statements, record};
 use crate::population::{Dialect, Population};
@@ -387,8 +387,7 @@ pub(crate) fn open_session(database: &Database, at: UnixTime) -> NewSession {
     let user = new_user(&UserId::new(at, &random).to_string(), &random);
     database.insert_user(&user, &event(EventKind::UserRegistered, at, &random)).unwrap();
     let session = new_session(user.id, at, &random);
-    let [opened, evicted] =
-        [EventKind::LoginSucceeded, EventKind::SessionEvicted].map(|kind| event(kind, at, &random));
-    assert!(database.open_session(&session, &opened, &evicted).unwrap().is_empty());
+    let opened = database.open_session(&session, &opening_events(&session, &random)).unwrap();
+    assert!(opened.ended.is_empty());
     session
 }

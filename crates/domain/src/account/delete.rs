@@ -1,10 +1,13 @@
+use std::iter;
+
 use crate::account::Account;
-use crate::account::{ChangeUserError, Reauthentication};
+use crate::account::{ChangeUserError, Reauthentication, UserDeleted};
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::error::{Throttled, Unavailable, unavailable};
 use crate::password::{PlaintextPassword, ReauthenticateError};
 use crate::ports::StoreError;
+use crate::session::Proof;
 use crate::token::VerifiedClaims;
 
 impl Account {
@@ -22,13 +25,19 @@ impl Account {
         let user = self.core.ports.store.find_user(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
         let admitted = self.core.reauthenticate(&user, bearer, current, client)?;
         let now = self.core.ports.clock.now();
-        let event = self.core.event(EventKind::AccountDeleted, now, client);
-        let event = event.of_user(user.id).in_session(bearer.claims().session);
-        let session = bearer.claims().session;
-        let attempt = self.core.successful_attempt(&admitted, user.id, now, client);
-        let confirmed = Reauthentication { session, credential_version: user.credential_version, attempt };
-        let ended = self.core.ports.store.delete_user(user.id, Some(confirmed), &event)?;
-        self.core.mark_ended(ended, now);
+        let deleted = self.core.event(EventKind::AccountDeleted, now, client);
+        let deleted = deleted.of_user(user.id).in_session(bearer.claims().session);
+        let throttling_end = self.core.throttling_end(user.id, now, client);
+        let reauthentication = Reauthentication {
+            session: bearer.claims().session,
+            credential_version: user.credential_version,
+            proof: Proof::Password(admitted.successful()),
+        };
+        let events = |user: &UserDeleted| {
+            iter::once(deleted.clone()).chain(throttling_end.by_success(user.attempts)).collect::<Vec<_>>()
+        };
+        let user = self.core.ports.store.delete_user(user.id, Some(reauthentication), now, &events)?;
+        self.core.mark_ended(user.ended, now);
         Ok(())
     }
 }

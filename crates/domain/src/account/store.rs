@@ -1,11 +1,12 @@
 use std::fmt;
 
 use crate::account::{CanonicalName, NewUser, Reauthentication, User};
-use crate::audit::SecurityEvent;
+use crate::audit::{EventsOf, SecurityEvent};
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
 use crate::ports::StoreError;
-use crate::session::{NewSession, OpenSessionError};
+use crate::session::{NewSession, OpenSessionError, SessionOpened};
+use crate::time::UnixTime;
 
 /// Stores users. Every method happens completely, with its event, or not at all.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -46,13 +47,14 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// Sets the password of the session's user, who verified the one before: raises the credential version, ends the
-    /// user's sessions at `event.at`, and opens `session` as the only one, its attempt forgiven as
-    /// [`SessionStore::open_session`](crate::session::SessionStore::open_session) does. Returns the sessions it ended.
+    /// user's sessions at [`NewSession::opened_at`], opens `session` as the only one, consumes its proof and records the
+    /// events that `events` makes of these facts, which it also returns.
     ///
-    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
-    /// credential version, and `acting`, the session that asks for it, did not end and is the user's; also when
-    /// callers race: exactly one wins.
+    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled at](User::is_enabled_at) the session's
+    /// credential version, and `acting`, the session that asks for it, is the user's and [can
+    /// end](crate::session::StoredSession::can_end); also when callers race: exactly one wins.
     /// MUST end the sessions in the same transaction.
+    /// MUST consume the proof in the same transaction, and nothing where it refuses.
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -61,8 +63,8 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         acting: SessionId,
         new: &PasswordHash,
         session: &NewSession,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError>;
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError>;
 
     /// Sets a new password in an operator's name: raises the credential version and ends the user's sessions at
     /// `event.at`. Returns the sessions it ended.
@@ -92,21 +94,35 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// [`ChangeUserError`].
     fn enable_user(&self, id: UserId, event: &SecurityEvent) -> Result<(), ChangeUserError>;
 
-    /// Deletes a user, whose name is free then, ends the user's sessions at `event.at`, and forgives
-    /// [`Reauthentication::attempt`]. Returns the sessions it ended. Their rows stay until they are swept out.
+    /// Deletes a user and ends the user's sessions `at` a time, consumes the proof of a reauthentication, and records the
+    /// events that `events` makes of these facts, which it also returns. The name becomes free; the rows of the sessions
+    /// stay until they are purged.
     ///
-    /// MUST delete nothing unless the user is enabled, at the credential version `confirmed`, and the session of it did
-    /// not end and is the user's. An operator confirms nothing.
+    /// MUST delete nothing unless the user [is enabled at](User::is_enabled_at) the credential version of the
+    /// reauthentication, and its session is the user's and [can end](crate::session::StoredSession::can_end). An
+    /// administrator does not reauthenticate.
     /// MUST end the sessions in the same transaction.
+    /// MUST consume the proof in the same transaction, and nothing where it refuses.
     ///
     /// # Errors
     /// [`ChangeUserError`]; [`ChangeUserError::NotFound`] also for a user who changed since.
     fn delete_user(
         &self,
         id: UserId,
-        confirmed: Option<Reauthentication>,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError>;
+        reauthentication: Option<Reauthentication>,
+        at: UnixTime,
+        events: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError>;
+}
+
+/// What a store decided in the transaction that deleted a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserDeleted {
+    /// The sessions that it ended.
+    pub ended: Vec<SessionId>,
+    /// What the counter of the [proved](crate::session::Proof::Password) password stood at, this attempt included; zero if
+    /// there was none.
+    pub attempts: u32,
 }
 
 /// A user was not added.

@@ -3,7 +3,7 @@
 use crate::account::Username;
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
-use crate::throttle::SuccessfulAttempt;
+use crate::session::Proof;
 use crate::time::UnixTime;
 
 /// Somebody who may log in.
@@ -81,8 +81,8 @@ pub struct Reauthentication {
     pub session: SessionId,
     /// The user's version when the password was verified.
     pub credential_version: CredentialVersion,
-    /// The password: its attempt is forgiven with the deletion.
-    pub attempt: SuccessfulAttempt,
+    /// What the client proved. The store consumes it with the deletion.
+    pub proof: Proof,
 }
 
 /// How often a user's password was changed. A rehash of the same password does not count.

@@ -45,9 +45,9 @@ impl Admin {
     pub fn delete_user(&self, _by: &Authority, username: &str) -> Result<usize, AdminError> {
         let user = self.user_named(username)?;
         let event = self.event_of(EventKind::UserDeleted, &user);
-        let ended = self.core.ports.store.delete_user(user.id, None, &event)?;
-        self.core.mark_ended(ended.iter().copied(), event.at);
-        Ok(ended.len())
+        let deleted = self.core.ports.store.delete_user(user.id, None, event.at, &event)?;
+        self.core.mark_ended(deleted.ended.iter().copied(), event.at);
+        Ok(deleted.ended.len())
     }
 
     /// Sets a user's password and ends all sessions of the user. Returns how many ended.

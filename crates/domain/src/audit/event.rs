@@ -19,7 +19,7 @@ pub struct SecurityEvent {
     pub at: UnixTime,
     /// What happened.
     pub kind: EventKind,
-    /// Whom it concerns, when that is known. Stores fill it in from the session where a caller cannot know.
+    /// The user whom it concerns, if known.
     pub user: Option<UserId>,
     /// The session it concerns, if one.
     pub session: Option<SessionId>,
@@ -54,7 +54,7 @@ impl SecurityEvent {
 
     /// The same event of one of several sessions, with an id of its own.
     #[must_use]
-    pub fn of_each(&self, session: SessionId) -> Self {
+    pub(crate) fn of_each(&self, session: SessionId) -> Self {
         Self { id: self.id.of_each(session.as_uuid()), ..self.clone() }.in_session(session)
     }
 
@@ -95,6 +95,13 @@ where
 {
     fn of(&self, facts: &Facts) -> Vec<SecurityEvent> {
         self(facts).into_iter().collect()
+    }
+}
+
+/// A finished event, where the facts add nothing to it.
+impl<Facts> EventsOf<Facts> for SecurityEvent {
+    fn of(&self, _facts: &Facts) -> Vec<SecurityEvent> {
+        vec![self.clone()]
     }
 }
 

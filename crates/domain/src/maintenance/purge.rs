@@ -10,7 +10,7 @@ use crate::id::{SessionId, uuid_v7};
 use crate::maintenance::Maintenance;
 use crate::maintenance::{PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
 use crate::ports::StoreError;
-use crate::throttle::PurgedCounter;
+use crate::throttle::{PurgedCounter, ThrottlingEnd};
 use crate::time::UnixTime;
 
 /// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
@@ -65,7 +65,8 @@ impl Purger {
     fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
         let kind = EventKind::ThrottlingEnded { attempts: 0 };
         let ended = self.core.event(kind, now, &ClientInfo::default());
-        let event = |counter: &PurgedCounter| counter.throttling_ended(&ended);
+        let ended = ThrottlingEnd::new(ended);
+        let event = |counter: &PurgedCounter| ended.by_purge(counter);
         let forgotten = self.core.ports.store.purge_counters(now, Self::BATCH, &event)?;
         Ok(forgotten < Self::BATCH as usize)
     }

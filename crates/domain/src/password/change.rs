@@ -1,3 +1,5 @@
+use std::iter;
+
 use crate::account::Account;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
@@ -6,7 +8,7 @@ use crate::maintenance::ClockNotTrusted;
 use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword, ReauthenticateError};
 use crate::ports::StoreError;
-use crate::session::OpenSessionError;
+use crate::session::{OpenSessionError, Proof, SessionOpened};
 use crate::token::{SignError, TokenSet, VerifiedClaims};
 
 /// What somebody who changes the own password typed.
@@ -42,12 +44,16 @@ impl Account {
         }
         let new = self.core.ports.hasher.hash(&new)?;
         let now = self.core.trusted_time()?;
-        let attempt = self.core.successful_attempt(&admitted, user.id, now, client);
-        let session = self.core.new_session(&user, attempt, now, client);
-        let event =
+        let throttling_end = self.core.throttling_end(user.id, now, client);
+        let session = self.core.new_session(&user, Proof::Password(admitted.successful()), now, client);
+        let changed =
             self.core.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
-        let ended = self.core.ports.store.change_password(bearer.claims().session, &new, &session, &event)?;
-        self.core.mark_ended(ended, now);
+        let events = |opened: &SessionOpened| {
+            iter::once(changed.clone()).chain(throttling_end.by_success(opened.attempts)).collect::<Vec<_>>()
+        };
+        let acting = bearer.claims().session;
+        let opened = self.core.ports.store.change_password(acting, &new, &session, &events)?;
+        self.core.mark_ended(opened.ended, now);
         Ok(self.core.first_tokens(&admitted, &session)?)
     }
 }

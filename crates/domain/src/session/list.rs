@@ -27,8 +27,8 @@ impl Sessions {
         client: &ClientInfo,
     ) -> Result<(), EndSessionError> {
         let (now, user) = (self.core.ports.clock.now(), bearer.claims().user);
-        let event = self.core.event(EventKind::SessionEnded, now, client).in_session(session);
-        match self.core.ports.store.end_session(session, Some(user), &event)? {
+        let event = self.core.event(EventKind::SessionEnded, now, client).of_user(user).in_session(session);
+        match self.core.ports.store.end_session(session, Some(user), now, &event)? {
             EndOutcome::Ended | EndOutcome::AlreadyEnded => {
                 self.core.mark_ended([session], now);
                 Ok(())

@@ -1,3 +1,5 @@
+use std::iter;
+
 use crate::AuthService;
 use crate::account::{CanonicalName, Rejections, User, UserStatus, UsernameViolation};
 use crate::audit::{EventKind, LoginFailure};
@@ -7,8 +9,8 @@ use crate::maintenance::ClockNotTrusted;
 use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword, Verdict};
 use crate::ports::{StoreError, StoreErrorKind};
-use crate::session::OpenSessionError;
-use crate::throttle::{Admitted, NotAdmitted, SuccessfulAttempt};
+use crate::session::{OpenSessionError, Proof, SessionOpened};
+use crate::throttle::{Admitted, NotAdmitted};
 use crate::time::UnixTime;
 use crate::token::{SignError, TokenSet};
 
@@ -91,14 +93,22 @@ impl AuthService {
         client: &ClientInfo,
     ) -> Result<TokenSet, LoginError> {
         let now = self.core.trusted_time()?;
-        let right = self.core.successful_attempt(admitted, user.id, now, client);
-        let known = admitted.network(now);
-        let session = self.core.new_session(user, SuccessfulAttempt { known, ..right }, now, client);
+        let throttling_end = self.core.throttling_end(user.id, now, client);
+        let proof = Proof::Password(admitted.successful_login(now));
+        let session = self.core.new_session(user, proof, now, client);
         let event = |kind| self.core.event(kind, now, client).of_user(user.id);
-        let opened = event(EventKind::LoginSucceeded).in_session(session.id);
-        match self.core.ports.store.open_session(&session, &opened, &event(EventKind::SessionEvicted)) {
-            Ok(evicted) => {
-                self.core.mark_ended(evicted, now);
+        let login = event(EventKind::LoginSucceeded).in_session(session.id);
+        let evicted = event(EventKind::SessionEvicted);
+        let events = |opened: &SessionOpened| -> Vec<_> {
+            let evictions = opened.ended.iter().map(|session| evicted.of_each(*session));
+            iter::once(login.clone())
+                .chain(evictions)
+                .chain(throttling_end.by_success(opened.attempts))
+                .collect()
+        };
+        match self.core.ports.store.open_session(&session, &events) {
+            Ok(opened) => {
+                self.core.mark_ended(opened.ended, now);
                 Ok(self.core.first_tokens(admitted, &session)?)
             }
             Err(OpenSessionError::UserChanged) => {

@@ -42,7 +42,9 @@ impl AuthService {
         match scope {
             LogoutScope::Current => {
                 let session = self.session_of(token)?;
-                self.core.ports.store.end_session(session, None, &event(session))?;
+                let event = event(session);
+                let events = |user: &UserId| [event.clone().of_user(*user)];
+                self.core.ports.store.end_session(session, None, now, &events)?;
                 self.core.mark_ended([session], now);
             }
             LogoutScope::Others | LogoutScope::All => {

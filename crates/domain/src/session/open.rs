@@ -2,16 +2,15 @@ use crate::account::User;
 use crate::client::ClientInfo;
 use crate::core::Core;
 use crate::id::SessionId;
-use crate::session::NewSession;
-use crate::throttle::SuccessfulAttempt;
+use crate::session::{NewSession, Proof};
 use crate::time::UnixTime;
 
 impl Core {
-    /// A new session of `user`, as it was when the password of `attempt` was verified.
+    /// A new session of `user`, as it was when the client gave the proof.
     pub(crate) fn new_session(
         &self,
         user: &User,
-        attempt: SuccessfulAttempt,
+        proof: Proof,
         now: UnixTime,
         client: &ClientInfo,
     ) -> NewSession {
@@ -26,7 +25,7 @@ impl Core {
             absolute_expires_at,
             max_per_user: self.config.max_sessions_per_user,
             client: client.clone(),
-            attempt,
+            proof,
         }
     }
 }

@@ -2,7 +2,7 @@ use crate::AuthService;
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::error::{Unavailable, unavailable};
-use crate::id::SessionId;
+use crate::id::{SessionId, UserId};
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
 use crate::session::{RotateOutcome, RotateRequest, RotatedSession};
@@ -27,7 +27,8 @@ impl AuthService {
             grace: self.core.config.lifetimes.refresh_grace,
             idle: self.core.config.lifetimes.refresh_idle,
         };
-        let on_reuse = self.core.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
+        let reused = self.core.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
+        let on_reuse = |user: &UserId| [reused.clone().of_user(*user)];
         match self.core.ports.store.rotate(&presented, &on_reuse)? {
             RotateOutcome::Rotated(RotatedSession { user, generation, opened_at, expires_at }) => {
                 let session = claims.session;

@@ -35,8 +35,26 @@ pub struct NewSession {
     pub max_per_user: NonZeroU32,
     /// Who opened it.
     pub client: ClientInfo,
-    /// The password that opens it: its attempt is forgiven with the opening.
-    pub attempt: SuccessfulAttempt,
+    /// What the client proved to open it. The store consumes it with the opening.
+    pub proof: Proof,
+}
+
+/// What a client proved to be let in. A store consumes it in the transaction of the change that it allows, so that it is
+/// good for one change, and refuses a proof that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proof {
+    /// The password of the user.
+    Password(SuccessfulAttempt),
+}
+
+/// What a store decided in the transaction that opened a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionOpened {
+    /// The other sessions that it ended.
+    pub ended: Vec<SessionId>,
+    /// What the counter of the [proved](Proof::Password) password stood at, this attempt included; zero if there was none.
+    pub attempts: u32,
 }
 
 /// A live session.

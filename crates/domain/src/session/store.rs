@@ -1,10 +1,12 @@
 use std::fmt;
 
-use crate::audit::SecurityEvent;
+use crate::audit::{EventsOf, SecurityEvent};
 use crate::id::{SessionId, UserId};
 use crate::maintenance::{PurgeOutcome, PurgeRequest};
 use crate::ports::StoreError;
-use crate::session::{EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionChanges};
+use crate::session::{
+    EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionChanges, SessionOpened,
+};
 use crate::time::UnixTime;
 
 /// Stores sessions: one row each, however often it is refreshed. Every method happens completely, with its event,
@@ -13,45 +15,42 @@ use crate::time::UnixTime;
 /// A session is *live* until it is ended or expires, or the floor is raised above its opening.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionStore: fmt::Debug + Send + Sync {
-    /// Opens a session, under a lock on its user, and records `opened`. Forgives [`NewSession::attempt`]: deletes its
-    /// counter, records [`SuccessfulAttempt::event_after`](crate::throttle::SuccessfulAttempt::event_after) of it, and
-    /// keeps the network that is known now. Where the user has more live sessions then
-    /// than [`NewSession::max_per_user`], the oldest end at `evicted.at`, and `evicted` is recorded
-    /// [of each](SecurityEvent::of_each). Returns the sessions it ended.
+    /// Opens a session under a lock on its user, ends the sessions that [have to make
+    /// room](crate::session::StoredSession::evicted) at [`NewSession::opened_at`], consumes the proof of the session, and
+    /// records the events that `events` makes of these facts, which it also returns.
     ///
-    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user is there, enabled and at the session's
-    /// credential version, also when a change commits while the call runs.
+    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled
+    /// at](crate::account::User::is_enabled_at) the session's credential version, also when a change commits while the
+    /// call runs.
     /// MUST keep the bound on live sessions also when callers race.
-    /// MUST refuse as unavailable a session opened before the floor: all sessions are ended at this moment.
-    /// MUST forgive the attempt in the same transaction, and nothing where it refuses.
+    /// MUST refuse as unavailable a session that is not [valid](NewSession::is_valid): all sessions are being ended.
+    /// MUST consume the proof in the same transaction, and nothing where it refuses.
     ///
     /// # Errors
     /// [`OpenSessionError`].
     fn open_session(
         &self,
         session: &NewSession,
-        opened: &SecurityEvent,
-        evicted: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError>;
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError>;
 
-    /// Judges a presented refresh token as [`ReuseCheck::of`](crate::session::ReuseCheck::of) does, and acts on
-    /// it, decided under the lock of the session's row.
+    /// Applies a presented refresh token as [`StoredSession::rotate`](crate::session::StoredSession::rotate) does, under a
+    /// lock on the session's row. An unknown session is [`RotateOutcome::Gone`].
     ///
-    /// MUST rotate once when many callers present one token, and give all of them the same successor.
-    /// MUST end the session on a reused token, and then record `on_reuse` with the session's user.
-    /// MUST change nothing for an ended, expired or unknown session, and nothing for a token from ahead.
+    /// MUST rotate once when many callers present one token, and return the same generation to all of them.
+    /// MUST end the session on a reused token, and then record the events that `on_reuse` makes of the session's user.
+    /// MUST change nothing for an ended, expired or unknown session, and nothing for a token that is ahead of the store.
     ///
     /// # Errors
     /// [`StoreError`].
     fn rotate(
         &self,
-        presented: &RotateRequest,
-        on_reuse: &SecurityEvent,
+        request: &RotateRequest,
+        on_reuse: &dyn EventsOf<UserId>,
     ) -> Result<RotateOutcome, StoreError>;
 
-    /// Ends a session at `event.at` and records `event` with the session's user. Ending what ended before, or was
-    /// opened before the floor, changes nothing and records nothing; one that has expired ends too, for it may live by
-    /// the clock of another instance. With an `owner`, sessions of others are as unknown as those that never were.
+    /// Ends a session `at` a time as [`StoredSession::end`](crate::session::StoredSession::end) does, and records the events
+    /// that `events` makes of the session's user if this call ended it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -59,7 +58,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         &self,
         session: SessionId,
         owner: Option<UserId>,
-        event: &SecurityEvent,
+        at: UnixTime,
+        events: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError>;
 
     /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it

@@ -11,7 +11,7 @@ use crate::password::{HashError, PasswordHash, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
 use crate::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, KNOWN_FOR, KnownNetwork, LoginAttempt,
-    SCHEDULE, SuccessfulAttempt,
+    SCHEDULE, SuccessfulAttempt, ThrottlingEnd,
 };
 use crate::time::UnixTime;
 
@@ -107,16 +107,9 @@ impl Core {
         self.ports.hasher.hash(&attempt.to_hashable())
     }
 
-    /// What an attempt with the right password is to a store.
-    pub(crate) fn successful_attempt(
-        &self,
-        admitted: &Admitted,
-        user: UserId,
-        now: UnixTime,
-        client: &ClientInfo,
-    ) -> SuccessfulAttempt {
-        let ended = self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user);
-        SuccessfulAttempt { counter: admitted.counter, known: None, ended }
+    /// Returns the event that throttling ends with a successful attempt.
+    pub(crate) fn throttling_end(&self, user: UserId, now: UnixTime, client: &ClientInfo) -> ThrottlingEnd {
+        ThrottlingEnd::new(self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user))
     }
 }
 
@@ -130,9 +123,15 @@ struct Place {
 }
 
 impl Admitted {
-    /// The caller's network, as one from which somebody just logged in.
-    pub(crate) fn network(&self, now: UnixTime) -> Option<KnownNetwork> {
-        self.here.map(|counter| KnownNetwork { counter, until: now + KNOWN_FOR })
+    /// Returns the attempt for a store to consume, after its password was verified.
+    pub(crate) fn successful(&self) -> SuccessfulAttempt {
+        SuccessfulAttempt { counter: self.counter, known: None }
+    }
+
+    /// The same for a login, which makes the client's network known.
+    pub(crate) fn successful_login(&self, now: UnixTime) -> SuccessfulAttempt {
+        let known = self.here.map(|counter| KnownNetwork { counter, until: now + KNOWN_FOR });
+        SuccessfulAttempt { known, ..self.successful() }
     }
 }
 

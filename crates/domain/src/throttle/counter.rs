@@ -187,23 +187,14 @@ pub enum AttemptDecision {
     },
 }
 
-/// An attempt that was counted and turned out right: what a store has to do in the transaction of the change that it
-/// allows.
+/// An attempt that was counted and turned out right. The store consumes it in the transaction of the change that it
+/// allows: it deletes the counter, and stores the [counter of the known network](AttemptCounter::of_known_network).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuccessfulAttempt {
-    /// The counter that begins anew.
+    /// The counter that is reset.
     pub counter: AccountKey,
     /// The network that is known from now on.
     pub known: Option<KnownNetwork>,
-    /// What to record where somebody had to wait. Stores fill in the count.
-    pub ended: SecurityEvent,
-}
-
-impl SuccessfulAttempt {
-    /// What to record when its counter stood at so many attempts, this one included.
-    pub fn event_after(&self, attempts: u32) -> Option<SecurityEvent> {
-        SCHEDULE.throttles(attempts).then(|| self.ended.clone().counting(attempts.saturating_sub(1)))
-    }
 }
 
 /// A network from which somebody just logged in to an account.
@@ -226,20 +217,28 @@ pub struct PurgedCounter {
     pub attempts: u32,
 }
 
-impl PurgedCounter {
-    /// Returns the event that throttling ended by itself, if the counter throttled attempts. `event` provides the time
-    /// and the client, and an ID that this one's is derived from.
-    pub(crate) fn throttling_ended(&self, event: &SecurityEvent) -> Option<SecurityEvent> {
-        let kind = EventKind::ThrottlingEnded { attempts: self.attempts };
-        let ended = || SecurityEvent { kind, user: self.user, ..event.of_counter(self.counter) };
-        SCHEDULE.throttles(self.attempts).then(ended)
-    }
-}
+/// The event that throttling ended, before the store has counted the attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct ThrottlingEnd(SecurityEvent);
 
-impl SecurityEvent {
-    /// The same event with the number of attempts that failed.
-    fn counting(self, attempts: u32) -> Self {
-        Self { kind: EventKind::ThrottlingEnded { attempts }, ..self }
+impl ThrottlingEnd {
+    /// Takes time, user and client from `event`, and the ID.
+    pub(crate) fn new(event: SecurityEvent) -> Self {
+        Self(event)
+    }
+
+    /// Returns the event of a successful attempt, if its counter throttled attempts: `attempts` is what the counter stood
+    /// at, that attempt included.
+    pub(crate) fn by_success(&self, attempts: u32) -> Option<SecurityEvent> {
+        let kind = EventKind::ThrottlingEnded { attempts: attempts.saturating_sub(1) };
+        SCHEDULE.throttles(attempts).then(|| SecurityEvent { kind, ..self.0.clone() })
+    }
+
+    /// Returns the event of a purged counter, if it throttled attempts.
+    pub(crate) fn by_purge(&self, purged: &PurgedCounter) -> Option<SecurityEvent> {
+        let kind = EventKind::ThrottlingEnded { attempts: purged.attempts };
+        let ended = || SecurityEvent { kind, user: purged.user, ..self.0.of_counter(purged.counter) };
+        SCHEDULE.throttles(purged.attempts).then(ended)
     }
 }
 

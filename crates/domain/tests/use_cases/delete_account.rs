@@ -91,10 +91,10 @@ fn an_account_that_changed_since_the_password_was_verified_is_not_deleted() {
     users
         .expect_delete_user()
         .once()
-        .withf(|_, confirmed, _| {
+        .withf(|_, confirmed, _, _| {
             confirmed.as_ref().is_some_and(|it| it.credential_version == CredentialVersion::FIRST)
         })
-        .returning(|_, _, _| Err(ChangeUserError::NotFound));
+        .returning(|_, _, _, _| Err(ChangeUserError::NotFound));
     let ports = portcullis_testkit::ports_over(&world.store);
     let ports = FaultyStore::within(ports, |store| FaultyStore { users: Arc::new(users), ..store });
     let service = Services::new(ports, AuthConfig::default());

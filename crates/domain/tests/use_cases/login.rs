@@ -191,7 +191,7 @@ fn a_corrupt_row_answers_like_an_unknown_name() {
 #[test]
 fn a_user_who_changes_during_the_login_gets_no_session() {
     let mut sessions = mock_sessions();
-    sessions.expect_open_session().once().returning(|_, _, _| Err(OpenSessionError::UserChanged));
+    sessions.expect_open_session().once().returning(|_, _| Err(OpenSessionError::UserChanged));
     let world = World::with(AuthConfig::default(), |ports| {
         FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store })
     });

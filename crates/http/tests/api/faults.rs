@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use actix_web::test::TestRequest;
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStore,
+    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserDeleted, UserStore,
 };
-use portcullis_domain::audit::{AuditLog, SecurityEvent, StoredEvent};
+use portcullis_domain::audit::{AuditLog, EventsOf, SecurityEvent, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::maintenance::{ClockNotTrusted, PurgeOutcome, PurgeRequest, SyncError};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{
     EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
-    SessionStore,
+    SessionOpened, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{
@@ -75,8 +75,8 @@ impl UserStore for Failing {
         _: SessionId,
         _: &PasswordHash,
         _: &NewSession,
-        _: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        _: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         Err(failure(self.0).into())
     }
 
@@ -92,8 +92,9 @@ impl UserStore for Failing {
         &self,
         _: UserId,
         _: Option<Reauthentication>,
-        _: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        _: UnixTime,
+        _: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError> {
         Err(failure(self.0).into())
     }
 }
@@ -102,13 +103,12 @@ impl SessionStore for Failing {
     fn open_session(
         &self,
         _: &NewSession,
-        _: &SecurityEvent,
-        _: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        _: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         Err(failure(self.0).into())
     }
 
-    fn rotate(&self, _: &RotateRequest, _: &SecurityEvent) -> Result<RotateOutcome, StoreError> {
+    fn rotate(&self, _: &RotateRequest, _: &dyn EventsOf<UserId>) -> Result<RotateOutcome, StoreError> {
         Err(failure(self.0))
     }
 
@@ -116,7 +116,8 @@ impl SessionStore for Failing {
         &self,
         _: SessionId,
         _: Option<UserId>,
-        _: &SecurityEvent,
+        _: UnixTime,
+        _: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError> {
         Err(failure(self.0))
     }
@@ -360,9 +361,9 @@ impl UserStore for LoggingUsers {
         acting: SessionId,
         new: &PasswordHash,
         session: &NewSession,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
-        self.0.change_password(acting, new, session, event)
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
+        self.0.change_password(acting, new, session, events)
     }
 
     fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError> {
@@ -376,9 +377,10 @@ impl UserStore for LoggingUsers {
     fn delete_user(
         &self,
         id: UserId,
-        confirmed: Option<Reauthentication>,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError> {
-        self.0.delete_user(id, confirmed, event)
+        reauthentication: Option<Reauthentication>,
+        at: UnixTime,
+        events: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError> {
+        self.0.delete_user(id, reauthentication, at, events)
     }
 }

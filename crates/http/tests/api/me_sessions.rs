@@ -178,7 +178,7 @@ async fn what_another_instance_ended_is_not_listed() {
     let kind = EventKind::LoggedOut(LogoutScope::Current);
     let event = fixtures::event(kind, NOW, app.ports.random.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
-    app.ports.store.end_session(session, None, &event).unwrap();
+    app.ports.store.end_session(session, None, event.at, &event).unwrap();
     assert_eq!(listed(&app, &tokens.access).await, [tokens.session]);
 }
 

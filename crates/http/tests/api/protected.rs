@@ -198,7 +198,7 @@ async fn an_instance_that_is_out_of_date_asks_the_store() {
     let kind = EventKind::LoggedOut(LogoutScope::Current);
     let event = fixtures::event(kind, NOW, app.ports.random.as_ref());
     let session = SessionId::from_uuid(other.session.parse().unwrap());
-    app.ports.store.end_session(session, None, &event).unwrap();
+    app.ports.store.end_session(session, None, event.at, &event).unwrap();
     assert_eq!(app.get_as("/protected", &other.access).await.status, 200, "as far as it knows");
 
     app.wait(6);

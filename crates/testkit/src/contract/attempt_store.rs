@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use portcullis_domain::account::{CredentialVersion, Reauthentication};
+use portcullis_domain::account::{CredentialVersion, Reauthentication, UserDeleted};
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::SecureRandom as _;
-use portcullis_domain::session::{NewSession, OpenSessionError};
+use portcullis_domain::session::{NewSession, OpenSessionError, Proof, SessionOpened};
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
     LoginAttempt, PurgedCounter, SCHEDULE, SuccessfulAttempt,
@@ -136,32 +136,33 @@ pub fn begin_records_its_event_with_one_attempt(stores: &Stores) {
     }
 }
 
-/// With the session the counter is gone, and where somebody had to wait the end is recorded with the number of attempts
-/// that failed.
-pub fn open_forgives_its_attempt(stores: &Stores) {
-    forgives(stores, &|stores, user, right| {
-        let session = NewSession { attempt: right, ..stores.new_session(user, NOW) };
-        stores.open(&session);
+/// With the session the counter is gone, and what it stood at is a fact that events are made of.
+pub fn open_session_consumes_its_proof(stores: &Stores) {
+    consumes(stores, &|stores, user, attempt, events| {
+        let session = NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) };
+        let opened = stores.store.open_session(&session, &|opened: &SessionOpened| events(opened.attempts));
+        opened.expect("the user did not change").attempts
     });
 }
 
 /// A login that comes to nothing stays counted.
-pub fn open_that_is_refused_forgives_nothing(stores: &Stores) {
+pub fn open_session_that_is_refused_consumes_nothing(stores: &Stores) {
     let user = stores.user("Alice").id;
-    let right = some_right_attempt(stores, user);
-    make_attempts(stores, right.counter, SCHEDULE.free);
-    let before = find(stores, right.counter);
+    let attempt = some_successful_attempt(stores);
+    make_attempts(stores, attempt.counter, SCHEDULE.free);
+    let before = find(stores, attempt.counter);
     let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
     let session = NewSession {
         credential_version: CredentialVersion::FIRST.next(),
-        attempt: SuccessfulAttempt { known, ..right.clone() },
+        proof: Proof::Password(SuccessfulAttempt { known, ..attempt }),
         ..stores.new_session(user, NOW)
     };
+    let recorded = (stores.recorded)();
     let refused = stores.try_open(&session);
     assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
-    assert_eq!(find(stores, right.counter), before);
+    assert_eq!(find(stores, attempt.counter), before);
     assert_eq!(known.and_then(|known| find(stores, known.counter)), None);
-    assert_eq!(of_kind(stores, right.ended.kind), []);
+    assert_eq!((stores.recorded)(), recorded);
 }
 
 /// The network has a counter of its own from then on, at zero, until it is known no more; a later login prolongs that.
@@ -171,9 +172,8 @@ pub fn open_makes_the_network_known(stores: &Stores) {
     let [account, here] = [(); 2].map(|()| some_counter(stores));
     let log_in = |counter, at: UnixTime| {
         let known = Some(KnownNetwork { counter: here, until: at + KNOWN_FOR });
-        let ended = stores.event(EventKind::ThrottlingEnded { attempts: 0 }, at).of_user(user);
-        let attempt = SuccessfulAttempt { counter, known, ended };
-        stores.open(&NewSession { attempt, ..stores.new_session(user, at) });
+        let proof = Proof::Password(SuccessfulAttempt { counter, known });
+        stores.open(&NewSession { proof, ..stores.new_session(user, at) });
     };
     let known_at =
         |at: UnixTime| Some(AttemptCounter { attempts: 0, next_at: at, known_until: Some(at + KNOWN_FOR) });
@@ -197,12 +197,14 @@ pub fn open_makes_the_network_known(stores: &Stores) {
 pub fn open_racing_reserve_leaves_a_counter_that_counts(stores: &Stores) {
     let user = stores.user("Alice").id;
     for _ in 0..10 {
-        let right = some_right_attempt(stores, user);
+        let right = some_successful_attempt(stores);
         let counter = right.counter;
         make_attempts(stores, counter, 1);
         let known = Some(KnownNetwork { counter, until: NOW + KNOWN_FOR });
-        let session =
-            NewSession { attempt: SuccessfulAttempt { known, ..right }, ..stores.new_session(user, NOW) };
+        let session = NewSession {
+            proof: Proof::Password(SuccessfulAttempt { known, ..right }),
+            ..stores.new_session(user, NOW)
+        };
         let results = race(4, |n| match n {
             0 => {
                 stores.open(&session);
@@ -221,58 +223,72 @@ pub fn open_racing_reserve_leaves_a_counter_that_counts(stores: &Stores) {
 }
 
 /// So does a change of password.
-pub fn change_password_forgives_its_attempt(stores: &Stores) {
-    forgives(stores, &|stores, user, right| {
+pub fn change_password_consumes_its_proof(stores: &Stores) {
+    consumes(stores, &|stores, user, attempt, events| {
         let acting = stores.session(user);
-        let session = NewSession { attempt: right, ..stores.new_session(user, NOW) };
-        let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user);
+        let session = NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) };
         let new = PasswordHash::new("plain:1:new".to_owned());
-        stores.store.change_password(acting.id, &new, &session, &event).expect("the user did not change");
+        let events = |opened: &SessionOpened| events(opened.attempts);
+        let opened = stores.store.change_password(acting.id, &new, &session, &events);
+        opened.expect("the user did not change").attempts
     });
 }
 
-/// And the deletion of an account: who takes the name next begins at zero.
-pub fn delete_forgives_its_attempt(stores: &Stores) {
-    forgives(stores, &|stores, user, attempt| {
-        let session = stores.session(user).id;
-        let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user);
-        let confirmed = Reauthentication { session, credential_version: CredentialVersion::FIRST, attempt };
-        stores.store.delete_user(user, Some(confirmed), &event).expect("the user did not change");
+/// And the deletion of an account: the next user of the name begins at zero.
+pub fn delete_user_consumes_its_proof(stores: &Stores) {
+    consumes(stores, &|stores, user, attempt, events| {
+        let by = Reauthentication {
+            session: stores.session(user).id,
+            credential_version: CredentialVersion::FIRST,
+            proof: Proof::Password(attempt),
+        };
+        let events = |deleted: &UserDeleted| events(deleted.attempts);
+        let deleted = stores.store.delete_user(user, Some(by), NOW, &events);
+        deleted.expect("the user did not change").attempts
     });
 }
 
-/// Makes `change` with right attempts after few and after many others.
-fn forgives(stores: &Stores, change: &dyn Fn(&Stores, UserId, SuccessfulAttempt)) {
-    let mut ends = Vec::new();
-    for attempts in [1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 7] {
+/// Makes a change with a successful attempt after few and after many others, and compares what it returns and what it made
+/// events of with what the counter stood at.
+fn consumes(stores: &Stores, change: &dyn Fn(&Stores, UserId, SuccessfulAttempt, &EventsAfter<'_>) -> u32) {
+    for attempts in [0, 1, SCHEDULE.free - 1, SCHEDULE.free, SCHEDULE.free + 7] {
         let user = stores.user(&format!("Alice{attempts}")).id;
-        let (right, other) = (some_right_attempt(stores, user), some_counter(stores));
-        make_attempts(stores, right.counter, attempts);
+        let (attempt, other) = (some_successful_attempt(stores), some_counter(stores));
+        make_attempts(stores, attempt.counter, attempts);
         make_attempts(stores, other, 2);
-        if attempts >= SCHEDULE.free {
-            let kind = EventKind::ThrottlingEnded { attempts: attempts - 1 };
-            ends.push(RecordedEvent::from(&SecurityEvent { kind, ..right.ended.clone() }));
-        }
-        change(stores, user, right.clone());
-        assert_eq!(find(stores, right.counter), None, "{attempts}");
-        assert_eq!(find(stores, other).map(|counter| counter.attempts), Some(2));
+        let id = stores.event(EventKind::UserEnabled, NOW).of_user(user);
+        let event = |attempts| SecurityEvent { kind: EventKind::ThrottlingEnded { attempts }, ..id.clone() };
+        let before = (stores.recorded)().len();
+        let counter = attempt.counter;
+        let counted = change(stores, user, attempt, &|attempts| vec![event(attempts)]);
+        assert_eq!(counted, attempts, "what the counter of the proof stood at");
+        assert_eq!(find(stores, counter), None, "the counter of the proof, after {attempts} attempts");
+        assert_eq!(find(stores, other).map(|counter| counter.attempts), Some(2), "another counter");
+        let recorded = of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 });
+        let expected = RecordedEvent::from(&event(attempts));
+        assert_eq!(recorded.iter().filter(|event| event.user == Some(user)).collect::<Vec<_>>(), [&expected]);
+        assert!((stores.recorded)().len() > before, "events are recorded");
     }
-    let recorded = of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 });
-    assert_eq!(recorded.len(), ends.len(), "{recorded:?}");
-    assert!(ends.iter().all(|end| recorded.contains(end)), "{recorded:?}");
 }
 
-/// Of right attempts at once, that each were counted, one ends the throttling.
-pub fn an_end_is_recorded_once_when_right_attempts_race(stores: &Stores) {
+/// Makes events of what a counter stood at.
+type EventsAfter<'a> = dyn Fn(u32) -> Vec<SecurityEvent> + 'a;
+
+/// Of successful attempts at once, each of which was counted, one finds the counter.
+pub fn a_counter_is_consumed_once_when_logins_race(stores: &Stores) {
     let user = stores.user("Alice").id;
     let counter = some_counter(stores);
     make_attempts(stores, counter, SCHEDULE.free + 3);
     let sessions = [(); 4].map(|()| {
-        let attempt = SuccessfulAttempt { counter, ..some_right_attempt(stores, user) };
-        NewSession { attempt, ..stores.new_session(user, NOW) }
+        let attempt = SuccessfulAttempt { counter, ..some_successful_attempt(stores) };
+        NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) }
     });
-    race(sessions.len(), |n| stores.open(&sessions[n]));
-    assert_eq!(of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 }).len(), 1);
+    let attempts = race(sessions.len(), |n| {
+        let opened = stores.store.open_session(&sessions[n], &stores.events_of(&sessions[n]));
+        opened.expect("the user did not change").attempts
+    });
+    let expected = [0, 0, 0, SCHEDULE.free + 3];
+    assert_eq!(sorted(attempts), expected, "what the counter stood at in each of the logins");
 }
 
 /// A counter goes a day after its next attempt was allowed, however many it counted, and a known network when it is known
@@ -280,10 +296,10 @@ pub fn an_end_is_recorded_once_when_right_attempts_race(stores: &Stores) {
 pub fn forget_deletes_what_is_over_alone(stores: &Stores) {
     let user = stores.user("Alice").id;
     let known = some_counter(stores);
-    let right = some_right_attempt(stores, user);
+    let right = some_successful_attempt(stores);
     let network = Some(KnownNetwork { counter: known, until: NOW + KNOWN_FOR });
     let attempt = SuccessfulAttempt { known: network, ..right };
-    stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
+    stores.open(&NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) });
     let mut ends = vec![(known, NOW + KNOWN_FOR)];
     for attempts in [1, SCHEDULE.free + 2, SCHEDULE.tolerated] {
         let counter = some_counter(stores);
@@ -304,8 +320,8 @@ pub fn forget_deletes_no_more_than_asked_for(stores: &Stores) {
     for _ in 0..5 {
         make_attempts(stores, some_counter(stores), 1);
         let known = Some(KnownNetwork { counter: some_counter(stores), until: NOW + KNOWN_FOR });
-        let attempt = SuccessfulAttempt { known, ..some_right_attempt(stores, user) };
-        stores.open(&NewSession { attempt, ..stores.new_session(user, NOW) });
+        let attempt = SuccessfulAttempt { known, ..some_successful_attempt(stores) };
+        stores.open(&NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) });
     }
     let late = NOW + KNOWN_FOR;
     let steps = [(); 5].map(|()| purge_counters(stores, late, 3));
@@ -363,9 +379,9 @@ fn some_counter(stores: &Stores) -> AccountKey {
     AccountKey::from_bytes(bytes)
 }
 
-/// An attempt of a user that will be right, and makes no network known.
-fn some_right_attempt(stores: &Stores, user: UserId) -> SuccessfulAttempt {
-    crate::fixtures::successful_attempt(user, NOW, &*stores.random)
+/// An attempt that will be successful, and makes no network known.
+fn some_successful_attempt(stores: &Stores) -> SuccessfulAttempt {
+    crate::fixtures::successful_attempt(&*stores.random)
 }
 
 fn attempt(stores: &Stores, counter: AccountKey, now: UnixTime) -> LoginAttempt {

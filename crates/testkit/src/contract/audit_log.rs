@@ -7,7 +7,9 @@ use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, SecurityEve
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::session::{Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest};
+use portcullis_domain::session::{
+    Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, SessionOpened,
+};
 use portcullis_domain::throttle::{AccountKey, AttemptEvent, LoginAttempt, SCHEDULE};
 use portcullis_domain::time::UnixTime;
 
@@ -94,7 +96,7 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     stores.store.record_event(&event).unwrap();
     // The second end by eviction cannot be recorded: the first one does not happen either.
     let evicted = stores.event(EventKind::SessionEvicted, NOW).of_user(user.id);
-    stores.store.record_event(&evicted.of_each(session.id)).unwrap();
+    stores.store.record_event(&fixtures::event_of_session(&evicted, session.id)).unwrap();
     let before = (stores.recorded)();
 
     let again = stores.store.record_event(&event);
@@ -112,14 +114,17 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     assert!(matches!(disabled, Err(ChangeUserError::Store(_))), "{disabled:?}");
     let enabled = stores.store.enable_user(disabled_user.id, &event);
     assert!(matches!(enabled, Err(ChangeUserError::Store(_))), "{enabled:?}");
-    let deleted = stores.store.delete_user(user.id, None, &event);
+    let deleted = stores.delete_user(user.id, None, &event);
     assert!(matches!(deleted, Err(ChangeUserError::Store(_))), "{deleted:?}");
 
     let second = stores.new_session(user.id, NOW);
-    let opened = stores.store.open_session(&second, &event, &event);
+    let opened = stores.store.open_session(&second, &event);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
     let alone = NewSession { max_per_user: NonZeroU32::MIN, ..second.clone() };
-    let opened = stores.store.open_session(&alone, &stores.opening_of(&alone), &evicted);
+    let evictions = |opened: &SessionOpened| {
+        opened.ended.iter().map(|id| fixtures::event_of_session(&evicted, *id)).collect::<Vec<_>>()
+    };
+    let opened = stores.store.open_session(&alone, &evictions);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
     let changed = stores.store.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
@@ -136,7 +141,7 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
 
     let all_ended = stores.store.end_sessions(user.id, None, &event);
     assert!(all_ended.is_err(), "{all_ended:?}");
-    let ended = stores.store.end_session(session.id, None, &event);
+    let ended = stores.store.end_session(session.id, None, event.at, &event);
     assert!(ended.is_err(), "{ended:?}");
     let raised = stores.store.invalidate_sessions(&event);
     assert!(raised.is_err(), "{raised:?}");

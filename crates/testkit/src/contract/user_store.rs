@@ -8,7 +8,7 @@ use portcullis_domain::account::{
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
-use portcullis_domain::session::{EndOutcome, NewSession, OpenSessionError};
+use portcullis_domain::session::{EndOutcome, NewSession, OpenSessionError, Proof};
 use portcullis_domain::time::UnixTime;
 
 use super::{RecordedEvent, Stores, race, sorted};
@@ -146,7 +146,7 @@ pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
         let ended = stores.store.change_password(acting, &hash("new"), &session, &event);
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         assert_eq!(stores.list(user, at), [session.id]);
-        ended.map_err(|_error| ChangeUserError::NotFound)
+        ended.map(|changed| changed.ended).map_err(|_error| ChangeUserError::NotFound)
     };
     let user = ends_the_sessions(stores, "password_changed", &change);
     let found = stores.store.find_user(user).unwrap().expect("stored");
@@ -162,7 +162,7 @@ pub fn change_password_after_a_change_is_refused(stores: &Stores) {
     let [changed, disabled, deleted] = ["Alice", "Bob", "Carol"].map(|name| stores.user(name).id);
     stores.store.set_password(changed, &hash("set"), &event(EventKind::PasswordSet, changed)).unwrap();
     stores.store.disable_user(disabled, &event(EventKind::UserDisabled, disabled)).unwrap();
-    stores.store.delete_user(deleted, None, &event(EventKind::UserDeleted, deleted)).unwrap();
+    stores.delete_user(deleted, None, &event(EventKind::UserDeleted, deleted)).unwrap();
     let mut other = stores.new_session(changed, NOW);
     other.credential_version = CredentialVersion::FIRST.next();
     stores.open(&other);
@@ -305,8 +305,7 @@ pub fn enable_revives_no_session(stores: &Stores) {
 pub fn delete_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDeleted, at).of_user(user);
-        let ended =
-            stores.store.delete_user(user, Some(confirmed_in(stores, stores.list(user, at)[0])), &event);
+        let ended = stores.delete_user(user, Some(confirmed_in(stores, stores.list(user, at)[0])), &event);
         assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
         for session in ended.iter().flatten() {
             for owner in [None, Some(user)] {
@@ -328,7 +327,7 @@ pub fn delete_frees_the_name(stores: &Stores) {
     let old = stores.user("Alice");
     let session = stores.session(old.id);
     let event = stores.event(EventKind::UserDeleted, NOW).of_user(old.id);
-    assert_eq!(stores.store.delete_user(old.id, None, &event).unwrap(), [session.id]);
+    assert_eq!(stores.delete_user(old.id, None, &event).unwrap(), [session.id]);
 
     let new = stores.user("aLICE");
     let found = stores.store.find_user_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
@@ -352,7 +351,7 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
 
     for user in [changed, disabled] {
         let confirmed = Some(confirmed_in(stores, session.id));
-        let result = stores.store.delete_user(user, confirmed, &event(EventKind::AccountDeleted, user));
+        let result = stores.delete_user(user, confirmed, &event(EventKind::AccountDeleted, user));
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
         assert!(stores.store.find_user(user).unwrap().is_some());
     }
@@ -361,7 +360,7 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
     assert_eq!(stores.changes(NOW).ended, []);
 
     for user in [changed, disabled] {
-        stores.store.delete_user(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
+        stores.delete_user(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
         assert!(stores.store.find_user(user).unwrap().is_none());
     }
 }
@@ -374,7 +373,7 @@ pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
     let before = (stores.recorded)();
     for acting in [over.id, bobs.id, SessionId::new(NOW, &*stores.random)] {
         let event = stores.event(EventKind::AccountDeleted, NOW).of_user(user.id);
-        let result = stores.store.delete_user(user.id, Some(confirmed_in(stores, acting)), &event);
+        let result = stores.delete_user(user.id, Some(confirmed_in(stores, acting)), &event);
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
     }
     assert_eq!((stores.recorded)(), before);
@@ -388,7 +387,7 @@ pub fn delete_is_acknowledged_once(stores: &Stores) {
     let session = stores.session(user.id);
     let results = race(4, |_| {
         let event = stores.event(EventKind::UserDeleted, NOW).of_user(user.id);
-        stores.store.delete_user(user.id, Some(confirmed_in(stores, session.id)), &event)
+        stores.delete_user(user.id, Some(confirmed_in(stores, session.id)), &event)
     });
     let done: Vec<_> = results.iter().flatten().collect();
     assert_eq!(done, [&[session.id]], "{results:?}");
@@ -405,12 +404,8 @@ pub fn changing_an_unknown_user_changes_nothing(stores: &Stores) {
         stores.store.disable_user(nobody, &event),
         stores.store.enable_user(nobody, &event).map(|()| vec![]),
         stores.store.set_password(nobody, &hash("new"), &event),
-        stores.store.delete_user(nobody, None, &event),
-        stores.store.delete_user(
-            nobody,
-            Some(confirmed_in(stores, SessionId::new(NOW, &*stores.random))),
-            &event,
-        ),
+        stores.delete_user(nobody, None, &event),
+        stores.delete_user(nobody, Some(confirmed_in(stores, SessionId::new(NOW, &*stores.random))), &event),
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
     assert!(!stores.store.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
@@ -423,8 +418,8 @@ fn nobody(stores: &Stores) -> UserId {
 
 /// The password was confirmed before it was ever changed.
 fn confirmed_in(stores: &Stores, session: SessionId) -> Reauthentication {
-    let attempt = fixtures::successful_attempt(nobody(stores), NOW, &*stores.random);
-    Reauthentication { session, credential_version: CredentialVersion::FIRST, attempt }
+    let proof = Proof::Password(fixtures::successful_attempt(&*stores.random));
+    Reauthentication { session, credential_version: CredentialVersion::FIRST, proof }
 }
 
 fn hash(password: &str) -> PasswordHash {
@@ -439,7 +434,7 @@ fn change_password(
 ) -> Result<Vec<SessionId>, OpenSessionError> {
     let event = stores.event(EventKind::PasswordChanged, session.opened_at);
     let event = event.of_user(session.user).in_session(session.id);
-    stores.store.change_password(acting, &hash(password), session, &event)
+    stores.store.change_password(acting, &hash(password), session, &event).map(|changed| changed.ended)
 }
 
 fn ends_the_sessions(

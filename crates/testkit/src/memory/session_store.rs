@@ -1,12 +1,12 @@
 use std::cmp::Reverse;
 
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventsOf, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
     EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
-    SessionStore, StoredSession, next_valid_from,
+    SessionOpened, SessionStore, StoredSession, next_valid_from,
 };
 use portcullis_domain::time::UnixTime;
 
@@ -16,37 +16,37 @@ impl SessionStore for MemoryStore {
     fn open_session(
         &self,
         session: &NewSession,
-        opened: &SecurityEvent,
-        evicted: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         let mut state = self.lock();
         if !state.has_user(session.user, session.credential_version) {
             return Err(OpenSessionError::UserChanged);
         }
         state.check_valid(session)?;
         let live = state.live_sessions_of(session.user, session.opened_at);
-        let too_many: Vec<_> = StoredSession::evicted(live, session.max_per_user).collect();
-        let evictions = too_many.iter().map(|session| evicted.of_each(*session));
-        let ended = state.end_of_throttling(&session.attempt);
-        state.record_all([opened.clone()].into_iter().chain(evictions).chain(ended).collect())?;
-        state.end(&too_many, session.opened_at);
+        let opened = SessionOpened {
+            ended: StoredSession::evicted(live, session.max_per_user).collect(),
+            attempts: state.attempts_of(&session.proof)?,
+        };
+        state.record_all(events.of(&opened))?;
+        state.end(&opened.ended, session.opened_at);
         state.insert_session(session);
-        state.forgive(&session.attempt);
-        Ok(too_many)
+        state.consume(&session.proof, session.user, session.opened_at);
+        Ok(opened)
     }
 
     fn rotate(
         &self,
-        presented: &RotateRequest,
-        on_reuse: &SecurityEvent,
+        request: &RotateRequest,
+        on_reuse: &dyn EventsOf<UserId>,
     ) -> Result<RotateOutcome, StoreError> {
         let mut state = self.lock();
-        let Some(mut session) = state.sessions.get(&presented.session).cloned() else {
+        let Some(mut session) = state.sessions.get(&request.session).cloned() else {
             return Ok(RotateOutcome::Gone);
         };
-        let outcome = session.rotate(presented, state.valid_from);
+        let outcome = session.rotate(request, state.valid_from);
         if outcome == RotateOutcome::Reused {
-            state.record(on_reuse.clone().of_user(session.user))?;
+            state.record_all(on_reuse.of(&session.user))?;
         }
         state.sessions.insert(session.id, session);
         Ok(outcome)
@@ -56,15 +56,16 @@ impl SessionStore for MemoryStore {
         &self,
         session: SessionId,
         owner: Option<UserId>,
-        event: &SecurityEvent,
+        at: UnixTime,
+        events: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError> {
         let mut state = self.lock();
         let Some(mut session) = state.sessions.get(&session).cloned() else {
             return Ok(EndOutcome::Unknown);
         };
-        let outcome = session.end(owner, event.at, state.valid_from);
+        let outcome = session.end(owner, at, state.valid_from);
         if outcome == EndOutcome::Ended {
-            state.record(event.clone().of_user(session.user))?;
+            state.record_all(events.of(&session.user))?;
         }
         state.sessions.insert(session.id, session);
         Ok(outcome)

@@ -1,11 +1,13 @@
 use portcullis_domain::account::{
-    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserStatus, UserStore,
+    CanonicalName, ChangeUserError, InsertUserError, NewUser, Reauthentication, User, UserDeleted,
+    UserStatus, UserStore,
 };
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventsOf, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::StoreError;
-use portcullis_domain::session::{NewSession, OpenSessionError};
+use portcullis_domain::session::{NewSession, OpenSessionError, SessionOpened};
+use portcullis_domain::time::UnixTime;
 
 use super::MemoryStore;
 
@@ -51,23 +53,21 @@ impl UserStore for MemoryStore {
         acting: SessionId,
         new: &PasswordHash,
         session: &NewSession,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         let mut state = self.lock();
-        let sessions = state.sessions_to_end(session.user);
-        if !state.has_user(session.user, session.credential_version) || !sessions.contains(&acting) {
+        let ended = state.sessions_to_end(session.user);
+        if !state.has_user(session.user, session.credential_version) || !ended.contains(&acting) {
             return Err(OpenSessionError::UserChanged);
         }
         state.check_valid(session)?;
-        let ended = state.end_of_throttling(&session.attempt);
-        state.record_all([event.clone()].into_iter().chain(ended).collect())?;
-        if let Some(user) = state.users.get_mut(&session.user) {
-            user.set_password(new.clone());
-        }
-        state.end(&sessions, event.at);
+        let opened = SessionOpened { ended, attempts: state.attempts_of(&session.proof)? };
+        state.record_all(events.of(&opened))?;
+        state.users.entry(session.user).and_modify(|user| user.set_password(new.clone()));
+        state.end(&opened.ended, session.opened_at);
         state.insert_session(session);
-        state.forgive(&session.attempt);
-        Ok(sessions)
+        state.consume(&session.proof, session.user, session.opened_at);
+        Ok(opened)
     }
 
     fn set_password(
@@ -95,29 +95,30 @@ impl UserStore for MemoryStore {
     fn delete_user(
         &self,
         id: UserId,
-        confirmed: Option<Reauthentication>,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        reauthentication: Option<Reauthentication>,
+        at: UnixTime,
+        events: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError> {
         let mut state = self.lock();
-        let sessions = state.sessions_to_end(id);
-        let is_as_confirmed = match &confirmed {
-            Some(confirmed) => {
-                state.has_user(id, confirmed.credential_version) && sessions.contains(&confirmed.session)
-            }
-            None => state.users.contains_key(&id),
+        let ended = state.sessions_to_end(id);
+        let (may_delete, attempts) = match &reauthentication {
+            Some(by) => (
+                state.has_user(id, by.credential_version) && ended.contains(&by.session),
+                state.attempts_of(&by.proof)?,
+            ),
+            None => (state.users.contains_key(&id), 0),
         };
-        if !is_as_confirmed {
+        if !may_delete {
             return Err(ChangeUserError::NotFound);
         }
-        let attempt = confirmed.map(|confirmed| confirmed.attempt);
-        let ended = attempt.as_ref().and_then(|attempt| state.end_of_throttling(attempt));
-        state.record_all([event.clone()].into_iter().chain(ended).collect())?;
+        let deleted = UserDeleted { ended, attempts };
+        state.record_all(events.of(&deleted))?;
         state.users.remove(&id);
-        if let Some(attempt) = attempt {
-            state.forgive(&attempt);
+        if let Some(by) = reauthentication {
+            state.consume(&by.proof, id, at);
         }
-        state.end(&sessions, event.at);
-        Ok(sessions)
+        state.end(&deleted.ended, at);
+        Ok(deleted)
     }
 }
 

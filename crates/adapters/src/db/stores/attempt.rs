@@ -7,14 +7,15 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, HasSqlType};
 use portcullis_domain::audit::EventsOf;
 use portcullis_domain::id::UserId;
-use portcullis_domain::ports::StoreError;
+use portcullis_domain::ports::{StoreError, StoreErrorKind};
+use portcullis_domain::session::Proof;
 use portcullis_domain::throttle::{
-    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, KnownNetwork, LoginAttempt,
-    PurgedCounter, SCHEDULE, SuccessfulAttempt,
+    AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, LoginAttempt, PurgedCounter,
+    SCHEDULE,
 };
 use portcullis_domain::time::UnixTime;
 
-use super::audit_log::insert_event;
+use super::audit_log::{insert_event, insert_events};
 use crate::db::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::store_error;
@@ -69,19 +70,25 @@ impl AttemptStore for Database {
             diesel::delete(attempt_counters::table.filter(attempt_counters::pseudonym.eq_any(account_keys)))
                 .execute(connection)
                 .map_err(store_error)?;
-            for event in over.iter().filter_map(OverRow::to_purged).flat_map(|purged| events.of(&purged)) {
-                insert_event(connection, &event)?;
+            for purged in over.iter().filter_map(OverRow::to_purged) {
+                insert_events(connection, &events.of(&purged))?;
             }
             Ok(over.len())
         })
     }
 }
 
-/// Begins a counter anew in the transaction of what the right password allows.
-pub(in crate::db) fn forgive(
+/// Consumes what a client of `user` proved, in the transaction of the change that it allows. Returns what the counter of the
+/// attempt stood at.
+pub(in crate::db) fn consume(
     connection: &mut AnyConnection,
-    attempt: &SuccessfulAttempt,
-) -> Result<(), StoreError> {
+    proof: &Proof,
+    user: UserId,
+    at: UnixTime,
+) -> Result<u32, StoreError> {
+    let Proof::Password(attempt) = proof else {
+        return Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store"));
+    };
     let counter = attempt_counters::table.find(attempt.counter.as_bytes().as_slice());
     let attempts: Option<i64> = diesel::delete(counter)
         .returning(attempt_counters::attempts)
@@ -89,12 +96,10 @@ pub(in crate::db) fn forgive(
         .optional()
         .map_err(store_error)?;
     if let Some(known) = &attempt.known {
-        know(connection, known, attempt).map_err(store_error)?;
+        let counter = AttemptCounter::of_known_network(known, at);
+        know(connection, known.counter, user, counter).map_err(store_error)?;
     }
-    match attempts.and_then(|attempts| attempt.event_after(number(attempts))) {
-        Some(event) => insert_event(connection, &event),
-        None => Ok(()),
-    }
+    Ok(attempts.map_or(0, number))
 }
 
 fn find(connection: &mut AnyConnection, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {
@@ -266,18 +271,19 @@ impl QueryId for Reserve {
 
 impl<Connection> RunQueryDsl<Connection> for Reserve {}
 
-/// Stores the counter of a network from which a login just succeeded: in SQL what [`AttemptCounter::of_known_network`]
-/// returns.
+/// Stores the counter of a known network in the place of what was counted there.
 fn know(
     connection: &mut AnyConnection,
-    known: &KnownNetwork,
-    attempt: &SuccessfulAttempt,
+    key: AccountKey,
+    user: UserId,
+    counter: AttemptCounter,
 ) -> QueryResult<()> {
     let know = Know {
-        counter: known.counter,
-        user: attempt.ended.user.map(|user| DbId(user.as_uuid())),
-        now: DbTime(attempt.ended.at),
-        until: DbTime(known.until),
+        key,
+        user: DbId(user.as_uuid()),
+        attempts: counter.attempts.into(),
+        next_at: DbTime(counter.next_at),
+        known_until: counter.known_until.map(DbTime),
     };
     match connection {
         AnyConnection::Postgres(connection) => know.execute(connection)?,
@@ -288,10 +294,11 @@ fn know(
 
 /// One statement, as [`Reserve`] is.
 struct Know {
-    counter: AccountKey,
-    user: Option<DbId>,
-    now: DbTime,
-    until: DbTime,
+    key: AccountKey,
+    user: DbId,
+    attempts: i64,
+    next_at: DbTime,
+    known_until: Option<DbTime>,
 }
 
 impl<DB> QueryFragment<DB> for Know
@@ -300,18 +307,21 @@ where
     [u8]: ToSql<Binary, DB>,
     DbId: ToSql<Id, DB>,
     DbTime: ToSql<Moment, DB>,
+    i64: ToSql<BigInt, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         out.push_sql(
             "INSERT INTO attempt_counters (pseudonym, user_id, attempts, next_at, known_until) VALUES (",
         );
-        out.push_bind_param::<Binary, [u8]>(self.counter.as_bytes())?;
+        out.push_bind_param::<Binary, [u8]>(self.key.as_bytes())?;
         out.push_sql(", ");
-        out.push_bind_param::<diesel::sql_types::Nullable<Id>, _>(&self.user)?;
-        out.push_sql(", 0, ");
-        out.push_bind_param::<Moment, _>(&self.now)?;
+        out.push_bind_param::<Id, _>(&self.user)?;
         out.push_sql(", ");
-        out.push_bind_param::<Moment, _>(&self.until)?;
+        out.push_bind_param::<BigInt, _>(&self.attempts)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Moment, _>(&self.next_at)?;
+        out.push_sql(", ");
+        out.push_bind_param::<diesel::sql_types::Nullable<Moment>, _>(&self.known_until)?;
         out.push_sql(") ON CONFLICT (pseudonym) DO UPDATE SET user_id = excluded.user_id,");
         out.push_sql(" attempts = excluded.attempts, next_at = excluded.next_at,");
         out.push_sql(" known_until = excluded.known_until");

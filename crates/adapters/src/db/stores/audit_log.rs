@@ -70,6 +70,14 @@ impl TryFrom<PastEventRow> for StoredEvent {
     }
 }
 
+/// Stores events in the transaction of the change that they describe.
+pub(in crate::db) fn insert_events(
+    connection: &mut AnyConnection,
+    events: &[SecurityEvent],
+) -> Result<(), StoreError> {
+    events.iter().try_for_each(|event| insert_event(connection, event))
+}
+
 /// Stores an event in the transaction of the change it describes.
 pub(in crate::db) fn insert_event(
     connection: &mut AnyConnection,

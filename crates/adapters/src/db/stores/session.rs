@@ -3,20 +3,20 @@ use std::time::Instant;
 use diesel::dsl::case_when;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventsOf, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
     CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome,
-    RotateRequest, RotatedSession, Session, SessionChanges, SessionStore,
+    RotateRequest, RotatedSession, Session, SessionChanges, SessionOpened, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::attempt::forgive;
-use super::audit_log::insert_event;
+use super::attempt::consume;
+use super::audit_log::{insert_event, insert_events};
 use crate::db::cached_update::CachedUpdate;
 use crate::db::connection::AnyConnection;
 use crate::db::error::{CorruptRow, store_error, unavailable};
@@ -29,21 +29,18 @@ impl SessionStore for Database {
     fn open_session(
         &self,
         session: &NewSession,
-        opened: &SecurityEvent,
-        evicted: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         self.transaction(|connection| {
             if !lock_unchanged_user(connection, session).map_err(store_error)? {
                 return Err(OpenSessionError::UserChanged);
             }
-            let too_many = evict(connection, session, evicted.at)?;
+            let ended = evict(connection, session)?;
             insert_session(connection, session)?;
-            forgive(connection, &session.attempt)?;
-            insert_event(connection, opened)?;
-            for session in &too_many {
-                insert_event(connection, &evicted.of_each(*session))?;
-            }
-            Ok(too_many)
+            let attempts = consume(connection, &session.proof, session.user, session.opened_at)?;
+            let opened = SessionOpened { ended, attempts };
+            insert_events(connection, &events.of(&opened))?;
+            Ok(opened)
         })
     }
 
@@ -51,19 +48,19 @@ impl SessionStore for Database {
     /// `end_reused`, one statement under the same lock too; a rotation in between only makes an old token older.
     fn rotate(
         &self,
-        presented: &RotateRequest,
-        on_reuse: &SecurityEvent,
+        request: &RotateRequest,
+        on_reuse: &dyn EventsOf<UserId>,
     ) -> Result<RotateOutcome, StoreError> {
         let begun = Instant::now();
-        let of_statement = *presented;
+        let of_statement = *request;
         match self.statement(move |connection| succeed(connection, &of_statement))? {
-            Some(row) => row.into_outcome(presented.session),
-            None => self.transaction_since(begun, |connection| match end_reused(connection, presented)? {
+            Some(row) => row.into_outcome(request.session),
+            None => self.transaction_since(begun, |connection| match end_reused(connection, request)? {
                 Some(user) => {
-                    insert_event(connection, &on_reuse.clone().of_user(user))?;
+                    insert_events(connection, &on_reuse.of(&user))?;
                     Ok(RotateOutcome::Reused)
                 }
-                None => match find_live(connection, presented.session, presented.now)? {
+                None => match find_live(connection, request.session, request.now)? {
                     Some(_live) => Ok(RotateOutcome::Ahead),
                     None => Ok(RotateOutcome::Gone),
                 },
@@ -75,7 +72,8 @@ impl SessionStore for Database {
         &self,
         session: SessionId,
         owner: Option<UserId>,
-        event: &SecurityEvent,
+        at: UnixTime,
+        events: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError> {
         self.transaction(|connection| {
             let is_theirs = || {
@@ -84,13 +82,13 @@ impl SessionStore for Database {
             };
             let theirs = || sessions::table.find(DbId(session.as_uuid())).filter(is_theirs());
             let ended: Option<DbId> = diesel::update(theirs().filter(may_end()))
-                .set(sessions::ended_at.eq(DbTime(event.at)))
+                .set(sessions::ended_at.eq(DbTime(at)))
                 .returning(sessions::user_id)
                 .get_result(connection)
                 .optional()
                 .map_err(store_error)?;
             if let Some(DbId(user)) = ended {
-                insert_event(connection, &event.clone().of_user(UserId::from_uuid(user)))?;
+                insert_events(connection, &events.of(&UserId::from_uuid(user)))?;
                 return Ok(EndOutcome::Ended);
             }
             let over: Option<DbId> =
@@ -215,11 +213,8 @@ fn lock_user(connection: &mut AnyConnection, user: UserId) -> QueryResult<()> {
 
 /// Ends the sessions that make room for the new one: in SQL what `StoredSession::evicted` decides. The caller has locked
 /// the user, so that no other login counts meanwhile.
-fn evict(
-    connection: &mut AnyConnection,
-    session: &NewSession,
-    now: UnixTime,
-) -> Result<Vec<SessionId>, StoreError> {
+fn evict(connection: &mut AnyConnection, session: &NewSession) -> Result<Vec<SessionId>, StoreError> {
+    let now = session.opened_at;
     let live = diesel::alias!(sessions as live);
     let valid_from = deployment::table.select(deployment::session_floor).single_value();
     let user = DbId(session.user.as_uuid());

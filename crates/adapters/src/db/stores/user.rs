@@ -2,16 +2,17 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use portcullis_domain::account::{
     CanonicalName, ChangeUserError, CredentialVersion, InsertUserError, NewUser, Reauthentication, User,
-    UserStatus, UserStore, Username,
+    UserDeleted, UserStatus, UserStore, Username,
 };
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventsOf, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::StoreError;
-use portcullis_domain::session::{NewSession, OpenSessionError};
+use portcullis_domain::session::{NewSession, OpenSessionError, SessionOpened};
+use portcullis_domain::time::UnixTime;
 
-use super::attempt::forgive;
-use super::audit_log::insert_event;
+use super::attempt::consume;
+use super::audit_log::{insert_event, insert_events};
 use super::session::{end_sessions_of, insert_session};
 use crate::db::Database;
 use crate::db::connection::AnyConnection;
@@ -79,8 +80,8 @@ impl UserStore for Database {
         acting: SessionId,
         new: &PasswordHash,
         session: &NewSession,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, OpenSessionError> {
+        events: &dyn EventsOf<SessionOpened>,
+    ) -> Result<SessionOpened, OpenSessionError> {
         self.transaction(|connection| {
             let unchanged = users::table
                 .find(DbId(session.user.as_uuid()))
@@ -90,14 +91,15 @@ impl UserStore for Database {
             if changed.map_err(store_error)? == 0 {
                 return Err(OpenSessionError::UserChanged);
             }
-            let ended = end_sessions_of(connection, session.user, None, event.at)?;
+            let ended = end_sessions_of(connection, session.user, None, session.opened_at)?;
             if !ended.contains(&acting) {
                 return Err(OpenSessionError::UserChanged);
             }
             insert_session(connection, session)?;
-            forgive(connection, &session.attempt)?;
-            insert_event(connection, event)?;
-            Ok(ended)
+            let attempts = consume(connection, &session.proof, session.user, session.opened_at)?;
+            let opened = SessionOpened { ended, attempts };
+            insert_events(connection, &events.of(&opened))?;
+            Ok(opened)
         })
     }
 
@@ -110,7 +112,9 @@ impl UserStore for Database {
         self.transaction(|connection| {
             let user = users::table.find(DbId(id.as_uuid()));
             let changed = diesel::update(user).set(new_password(new)).execute(connection);
-            end_sessions_of_changed(connection, changed, id, event)
+            let ended = end_sessions_of_changed(connection, changed, id, event.at)?;
+            insert_event(connection, event)?;
+            Ok(ended)
         })
     }
 
@@ -119,7 +123,9 @@ impl UserStore for Database {
             let changed = diesel::update(users::table.find(DbId(id.as_uuid())))
                 .set(users::disabled_at.eq(DbTime(event.at)))
                 .execute(connection);
-            end_sessions_of_changed(connection, changed, id, event)
+            let ended = end_sessions_of_changed(connection, changed, id, event.at)?;
+            insert_event(connection, event)?;
+            Ok(ended)
         })
     }
 
@@ -138,26 +144,27 @@ impl UserStore for Database {
     fn delete_user(
         &self,
         id: UserId,
-        confirmed: Option<Reauthentication>,
-        event: &SecurityEvent,
-    ) -> Result<Vec<SessionId>, ChangeUserError> {
+        reauthentication: Option<Reauthentication>,
+        at: UnixTime,
+        events: &dyn EventsOf<UserDeleted>,
+    ) -> Result<UserDeleted, ChangeUserError> {
         self.transaction(|connection| {
-            let version = confirmed.as_ref().map(|confirmed| confirmed.credential_version.get());
-            let is_as_confirmed = version
+            let version = reauthentication.as_ref().map(|by| by.credential_version.get());
+            let may_delete = version
                 .is_none()
                 .into_sql::<Bool>()
                 .or(users::credential_version.nullable().eq(version).and(users::disabled_at.is_null()));
-            let user = users::table.find(DbId(id.as_uuid())).filter(is_as_confirmed);
+            let user = users::table.find(DbId(id.as_uuid())).filter(may_delete);
             let deleted = diesel::delete(user).execute(connection);
-            let ended = end_sessions_of_changed(connection, deleted, id, event)?;
-            match &confirmed {
-                Some(confirmed) if !ended.contains(&confirmed.session) => Err(ChangeUserError::NotFound),
-                Some(confirmed) => {
-                    forgive(connection, &confirmed.attempt)?;
-                    Ok(ended)
-                }
-                None => Ok(ended),
-            }
+            let ended = end_sessions_of_changed(connection, deleted, id, at)?;
+            let attempts = match &reauthentication {
+                Some(by) if !ended.contains(&by.session) => return Err(ChangeUserError::NotFound),
+                Some(by) => consume(connection, &by.proof, id, at)?,
+                None => 0,
+            };
+            let deleted = UserDeleted { ended, attempts };
+            insert_events(connection, &events.of(&deleted))?;
+            Ok(deleted)
         })
     }
 }
@@ -173,14 +180,12 @@ fn end_sessions_of_changed(
     connection: &mut AnyConnection,
     changed: QueryResult<usize>,
     id: UserId,
-    event: &SecurityEvent,
+    at: UnixTime,
 ) -> Result<Vec<SessionId>, ChangeUserError> {
     if changed.map_err(store_error)? == 0 {
         return Err(ChangeUserError::NotFound);
     }
-    let ended = end_sessions_of(connection, id, None, event.at)?;
-    insert_event(connection, event)?;
-    Ok(ended)
+    Ok(end_sessions_of(connection, id, None, at)?)
 }
 
 #[derive(Queryable, Selectable)]

@@ -6,7 +6,11 @@
 //!
 //! **A port method is the transaction**: it happens completely or not at all, and whatever must commit together is
 //! one method. Every method that changes something takes the [`SecurityEvent`](crate::audit::SecurityEvent) that
-//! commits with the change. Each "MUST" below has a test of that name in `portcullis_testkit::contract`.
+//! commits with the change, or [makes its events](crate::audit::EventsOf) of facts that the store decides. A port returns
+//! facts and knows no rule: the rules are functions of the domain, which an adapter calls or mirrors in a query.
+//!
+//! Each "MUST" carries an identifier, such as `user-insert-unique`, that the tests of `portcullis_testkit::contract` name
+//! which prove it.
 
 mod bundle;
 mod clock;

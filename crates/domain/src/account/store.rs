@@ -8,12 +8,12 @@ use crate::ports::StoreError;
 use crate::session::{NewSession, OpenSessionError, SessionOpened};
 use crate::time::UnixTime;
 
-/// Stores users. Every method happens completely, with its event, or not at all.
+/// Stores users. Every method happens completely, with its events, or not at all.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait UserStore: fmt::Debug + Send + Sync {
     /// Adds a user.
     ///
-    /// MUST refuse a name whose canonical form is taken, also when callers race: exactly one wins.
+    /// - MUST refuse a name whose canonical form is taken, also when callers race: exactly one wins. [user-insert-unique]
     ///
     /// # Errors
     /// [`InsertUserError`].
@@ -31,10 +31,10 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
-    /// Replaces the hash of an unchanged password: only if the stored hash is still `old`. Says whether it was.
+    /// Replaces the hash of an unchanged password, if the stored hash is still `old`. Returns whether it was.
     ///
-    /// MUST NOT change the credential version.
-    /// MUST NOT undo a password change that came between.
+    /// - MUST NOT change the credential version. [user-upgrade-hash-version]
+    /// - MUST NOT undo a password change that came between. [user-upgrade-hash-no-undo]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -50,11 +50,12 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// user's sessions at [`NewSession::opened_at`], opens `session` as the only one, consumes its proof and records the
     /// events that `events` makes of these facts, which it also returns.
     ///
-    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled at](User::is_enabled_at) the session's
-    /// credential version, and `acting`, the session that asks for it, is the user's and [can
-    /// end](crate::session::StoredSession::can_end); also when callers race: exactly one wins.
-    /// MUST end the sessions in the same transaction.
-    /// MUST consume the proof in the same transaction, and nothing where it refuses.
+    /// - MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled at](User::is_enabled_at) the session's
+    ///   credential version, and `acting`, the session that asks for it, is the user's and [can
+    ///   end](crate::session::StoredSession::can_end); also when callers race: exactly one wins.
+    ///   [user-change-password-unchanged]
+    /// - MUST end the sessions in the same transaction. [user-change-password-ends-sessions]
+    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [user-change-password-consumes-proof]
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -66,10 +67,10 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         events: &dyn EventsOf<SessionOpened>,
     ) -> Result<SessionOpened, OpenSessionError>;
 
-    /// Sets a new password in an operator's name: raises the credential version and ends the user's sessions at
-    /// `event.at`. Returns the sessions it ended.
+    /// Sets a new password for an administrator: raises the credential version and ends the user's sessions at `event.at`.
+    /// Returns the sessions that it ended.
     ///
-    /// MUST end the sessions in the same transaction.
+    /// - MUST end the sessions in the same transaction. [user-set-password-ends-sessions]
     ///
     /// # Errors
     /// [`ChangeUserError`].
@@ -80,15 +81,17 @@ pub trait UserStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, ChangeUserError>;
 
-    /// Disables a user and ends the user's sessions at `event.at`. Returns the sessions it ended.
+    /// Disables a user and ends the user's sessions at `event.at`. Returns the sessions that it ended.
     ///
-    /// MUST end the sessions in the same transaction.
+    /// - MUST end the sessions in the same transaction. [user-disable-ends-sessions]
     ///
     /// # Errors
     /// [`ChangeUserError`].
     fn disable_user(&self, id: UserId, event: &SecurityEvent) -> Result<Vec<SessionId>, ChangeUserError>;
 
-    /// Enables a user. Sessions that ended stay ended.
+    /// Enables a user.
+    ///
+    /// - MUST NOT revive sessions that ended. [user-enable-revives-nothing]
     ///
     /// # Errors
     /// [`ChangeUserError`].
@@ -98,11 +101,11 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// events that `events` makes of these facts, which it also returns. The name becomes free; the rows of the sessions
     /// stay until they are purged.
     ///
-    /// MUST delete nothing unless the user [is enabled at](User::is_enabled_at) the credential version of the
-    /// reauthentication, and its session is the user's and [can end](crate::session::StoredSession::can_end). An
-    /// administrator does not reauthenticate.
-    /// MUST end the sessions in the same transaction.
-    /// MUST consume the proof in the same transaction, and nothing where it refuses.
+    /// - MUST delete nothing unless the user [is enabled at](User::is_enabled_at) the credential version of the
+    ///   reauthentication, and its session is the user's and [can end](crate::session::StoredSession::can_end). An
+    ///   administrator does not reauthenticate. [user-delete-unchanged]
+    /// - MUST end the sessions in the same transaction. [user-delete-ends-sessions]
+    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [user-delete-consumes-proof]
     ///
     /// # Errors
     /// [`ChangeUserError`]; [`ChangeUserError::NotFound`] also for a user who changed since.

@@ -9,13 +9,16 @@ use crate::ports::StoreError;
 pub trait AuditLog: fmt::Debug + Send + Sync {
     /// Stores `event`.
     ///
+    /// - MUST refuse an event whose ID is recorded, and with it the change that the event is recorded with.
+    ///   [event-record-or-nothing]
+    ///
     /// # Errors
     /// [`StoreError`] when it could not be stored.
     fn record_event(&self, event: &SecurityEvent) -> Result<(), StoreError>;
 
     /// The events of a user, the latest id first: at most `most`, and of those `before` an event where one is named.
     ///
-    /// MUST tell no event of others, nor of nobody, whatever `before` names.
+    /// - MUST NOT return an event of another user or of no user, regardless of what `before` names. [event-list-own]
     ///
     /// # Errors
     /// [`StoreError`].

@@ -9,7 +9,7 @@ use crate::password::{AcceptedPassword, PasswordHash, PlaintextPassword};
 pub trait PasswordHasher: fmt::Debug + Send + Sync {
     /// Hashes a password with the current scheme and cost.
     ///
-    /// MUST salt: two hashes of one password differ.
+    /// - MUST salt: two hashes of one password differ. [hasher-salt]
     ///
     /// # Errors
     /// [`HashError::Overloaded`] and [`HashError::Failed`].
@@ -17,10 +17,11 @@ pub trait PasswordHasher: fmt::Debug + Send + Sync {
 
     /// Verifies an attempt against a stored hash of any scheme the adapter knows.
     ///
-    /// MUST tell every character apart, also beyond the 72nd byte, for hashes it made itself.
-    /// MUST refuse as [`HashError::Unusable`] what does not parse or would cost beyond the adapter's bounds, without
-    /// doing the work.
-    /// MUST answer [`Verdict::MatchOutdated`] for a match against a hash weaker than [`Self::hash`] makes.
+    /// - MUST tell every character apart, also beyond the 72nd byte, for hashes it made itself. [hasher-every-character]
+    /// - MUST refuse as [`HashError::Unusable`] what does not parse or would cost beyond the adapter's bounds, without
+    ///   doing the work. [hasher-unusable]
+    /// - MUST answer [`Verdict::MatchOutdated`] for a match against a hash weaker than [`Self::hash`] makes.
+    ///   [hasher-outdated]
     ///
     /// # Errors
     /// [`HashError`].

@@ -15,8 +15,8 @@ pub trait StoreHealth: fmt::Debug + Send + Sync {
     /// Verifies that changes are committed: by the changes that callers just made, or by one of its own. It is called
     /// about once a second. Its waits are bounded, except that for a commit which the store holds up.
     ///
-    /// It MUST NOT leave an event or any data that another method returns. A call that was refused for its own reason, such
-    /// as a taken name, MUST NOT count against the store.
+    /// - MUST NOT leave an event or any data that another method returns. [health-no-trace]
+    /// - MUST NOT fail because a call was refused for its own reason, such as a taken name. [health-refusals]
     ///
     /// # Errors
     /// [`StoreError`] if changes fail, or have been under way for too long.

@@ -9,22 +9,23 @@ use crate::session::{
 };
 use crate::time::UnixTime;
 
-/// Stores sessions: one row each, however often it is refreshed. Every method happens completely, with its event,
-/// or not at all.
+/// Stores sessions: one row each, regardless of how often it is refreshed. [`StoredSession`](crate::session::StoredSession)
+/// has the rules.
 ///
-/// A session is *live* until it is ended or expires, or the floor is raised above its opening.
+/// Every method happens completely, with its events, or not at all.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Opens a session under a lock on its user, ends the sessions that [have to make
     /// room](crate::session::StoredSession::evicted) at [`NewSession::opened_at`], consumes the proof of the session, and
     /// records the events that `events` makes of these facts, which it also returns.
     ///
-    /// MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled
-    /// at](crate::account::User::is_enabled_at) the session's credential version, also when a change commits while the
-    /// call runs.
-    /// MUST keep the bound on live sessions also when callers race.
-    /// MUST refuse as unavailable a session that is not [valid](NewSession::is_valid): all sessions are being ended.
-    /// MUST consume the proof in the same transaction, and nothing where it refuses.
+    /// - MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled
+    ///   at](crate::account::User::is_enabled_at) the session's credential version, also when a change commits while the
+    ///   call runs. [session-open-user-unchanged]
+    /// - MUST keep the bound on live sessions, also when callers race. [session-open-bound]
+    /// - MUST refuse as unavailable a session that is not [valid](NewSession::is_valid): all sessions are being ended.
+    ///   [session-open-valid]
+    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [session-open-consumes-proof]
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -37,9 +38,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Applies a presented refresh token as [`StoredSession::rotate`](crate::session::StoredSession::rotate) does, under a
     /// lock on the session's row. An unknown session is [`RotateOutcome::Gone`].
     ///
-    /// MUST rotate once when many callers present one token, and return the same generation to all of them.
-    /// MUST end the session on a reused token, and then record the events that `on_reuse` makes of the session's user.
-    /// MUST change nothing for an ended, expired or unknown session, and nothing for a token that is ahead of the store.
+    /// - MUST rotate once when many callers present one token, and return the same generation to all of them.
+    ///   [session-rotate-once]
+    /// - MUST end the session on a reused token, and then record the events that `on_reuse` makes of the session's user.
+    ///   [session-rotate-reuse-ends]
+    /// - MUST change nothing for an ended, expired or unknown session, and nothing for a token that is ahead of the store.
+    ///   [session-rotate-gone]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -50,7 +54,10 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ) -> Result<RotateOutcome, StoreError>;
 
     /// Ends a session `at` a time as [`StoredSession::end`](crate::session::StoredSession::end) does, and records the events
-    /// that `events` makes of the session's user if this call ended it.
+    /// that `events` makes of the session's user.
+    ///
+    /// - MUST end a session once, and record events only then. [session-end-once]
+    /// - MUST report the session of another user than `owner` as unknown. [session-end-owner]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -62,8 +69,10 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         events: &dyn EventsOf<UserId>,
     ) -> Result<EndOutcome, StoreError>;
 
-    /// Ends the sessions of a user at `event.at`, but for `except`, and records `event`. Returns the sessions it
-    /// ended: those that [`Self::end_session`] would.
+    /// Ends the sessions of a user that [can end](crate::session::StoredSession::can_end) at `event.at`, except one, and
+    /// records `event`. Returns the sessions that it ended.
+    ///
+    /// - MUST end the sessions of no other user. [session-end-all-of-one-user]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -74,46 +83,49 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Ends every session opened so far by raising the floor, which never sinks, and returns it: the
-    /// [next whole second](UnixTime::next_second) after `event.at`, or after the newest session where that was opened
-    /// by a clock further ahead. (Tokens tell their session's opening in whole seconds.) The floor is also left as a
-    /// mark ([`StoreTime::high_water_mark`](crate::time::StoreTime::high_water_mark)), so that no clock opens sessions before it.
+    /// Ends every session opened so far: sets [`SessionChanges::valid_from`] as
+    /// [`next_valid_from`](crate::session::next_valid_from) returns it for `event.at`, and returns it. It also becomes the
+    /// store's [high-water mark](crate::time::StoreTime::high_water_mark), so that no clock opens sessions before it.
+    ///
+    /// - MUST end sessions that clocks further ahead opened, too. [session-invalidate-all]
+    /// - MUST NOT decrease the time. [session-invalidate-monotonic]
     ///
     /// # Errors
     /// [`StoreError`].
     fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError>;
 
-    /// Finds a session that is live at `now`; `None` for any other.
+    /// Finds a session that [is live](crate::session::StoredSession::is_live) at `now`; `None` for any other.
     ///
     /// # Errors
     /// [`StoreError`].
     fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
 
-    /// The sessions of a user that are live at `now`, the latest opened first.
+    /// Returns the sessions of a user that are live at `now`, the latest opened first.
     ///
     /// # Errors
     /// [`StoreError`].
     fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
 
-    /// The sessions that were ended (not those that expired) at or after `since`, but at most `most` of them; the
-    /// floor; and the time. Unlike every other method it is called all the time, by one thread.
+    /// Returns at most `most` of the sessions that were ended, not expired, at or after `since`; the time that sessions are
+    /// valid from; and the store's time. One thread calls it several times per second.
     ///
-    /// MUST NOT wait for the work of others: where connections are pooled, it has its own.
+    /// - MUST NOT wait for other callers: a pool of connections needs one for this call. [session-changes-no-wait]
     ///
     /// # Errors
     /// [`StoreError`].
     fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
 
-    /// Leaves `sweep.now` as a mark ([`StoreTime::high_water_mark`](crate::time::StoreTime::high_water_mark)) and, unless it is another
-    /// instance's turn, deletes some of the sessions that have been over for long. That is no event: whatever ended
-    /// them was.
+    /// Raises the [high-water mark](crate::time::StoreTime::high_water_mark) to [`PurgeRequest::now`] and, if [the instance
+    /// has the turn](PurgeRequest::take_turn), deletes sessions that [are over](crate::session::StoredSession::is_over). It
+    /// records no event: the end of each session was one.
     ///
-    /// MUST delete nothing that is over since [`PurgeRequest::over_before`] or later.
-    /// MUST be done by one instance at a time: for [`PurgeRequest::turn`] after a step, nobody else's is made.
+    /// - MUST delete nothing that has been over since [`PurgeRequest::over_before`] or later. [session-purge-only-over]
+    /// - MUST be done by one instance at a time: for [`PurgeRequest::turn`] after a step, no other instance makes one.
+    ///   [session-purge-turn]
     ///
     /// # Errors
     /// [`StoreError`].
-    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError>;
+    fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError>;
 }
 
 /// A session was not opened.

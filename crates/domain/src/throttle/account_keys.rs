@@ -9,11 +9,12 @@ use crate::throttle::AccountKey;
 pub trait AccountKeys: fmt::Debug + Send + Sync {
     /// What stands for an account.
     ///
-    /// MUST be the same each time, and another for another name.
+    /// - MUST be the same each time, and another for another name. [account-key-of-name]
     fn account(&self, name: &CanonicalName) -> AccountKey;
 
     /// What stands for an account at a network.
     ///
-    /// MUST be the same each time, and another for another name or network; never that of an account.
+    /// - MUST be the same each time, and another for another name or network; never that of an account.
+    ///   [account-key-of-network]
     fn account_at(&self, name: &CanonicalName, network: Network) -> AccountKey;
 }

@@ -16,10 +16,10 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// Verifies everything about a token but its dates and its session: form, header, signature, issuer, audience
     /// and type. Never blocks.
     ///
-    /// MUST refuse a token of which any character was changed. A signature scheme in which a second signature can be
-    /// computed from the first (ECDSA) is allowed: a token with it carries the same claims.
-    /// MUST refuse a token that is not from this issuer for this audience.
-    /// MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::validate`]'s, with the domain's clock.
+    /// - MUST refuse a token of which any character was changed. A signature scheme in which a second signature can be
+    ///   computed from the first (ECDSA) is allowed: a token with it carries the same claims. [access-token-exact]
+    /// - MUST refuse a token that is not from this issuer for this audience. [access-token-issuer-audience]
+    /// - MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::validate`]'s, with the domain's clock. [access-token-dates]
     ///
     /// # Errors
     /// [`InvalidToken`], for whatever reason.

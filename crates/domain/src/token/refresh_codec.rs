@@ -11,7 +11,7 @@ pub trait RefreshTokenCodec: fmt::Debug + Send + Sync {
 
     /// Reads a token that [`Self::issue`] made.
     ///
-    /// MUST refuse a token of which any character was changed, added or removed.
+    /// - MUST refuse a token of which any character was changed, added or removed. [refresh-token-exact]
     ///
     /// # Errors
     /// [`InvalidToken`] for anything else.

@@ -33,6 +33,7 @@ pub fn verifies_what_it_signed(codec: &dyn AccessTokenCodec) {
 /// A token of which any character was changed, added or removed is refused, also by a codec that remembers what it
 /// verified, and so is what never was one.
 // ASVS 9.1.1
+// MUST access-token-exact
 pub fn refuses_changed_tokens(codec: &dyn AccessTokenCodec) {
     let token = sign(codec, &claims()).expose().to_owned();
     assert!(codec.verify(&token, NOW).is_ok(), "unchanged");
@@ -52,6 +53,7 @@ pub fn refuses_changed_tokens(codec: &dyn AccessTokenCodec) {
 /// A genuine token of another issuer, for another audience or of another deployment is refused; each of `others` is
 /// such a one.
 // ASVS 9.2.3 10.3.1
+// MUST access-token-issuer-audience
 pub fn refuses_tokens_that_are_not_from_here_or_not_for_here(
     codec: &dyn AccessTokenCodec,
     others: &[&dyn AccessTokenCodec],
@@ -66,6 +68,7 @@ pub fn refuses_tokens_that_are_not_from_here_or_not_for_here(
 /// An expired token and one that has not begun are genuine; [`SignedClaims::validate`] says that they are not good.
 ///
 /// [`SignedClaims::validate`]: portcullis_domain::token::SignedClaims::validate
+// MUST access-token-dates
 pub fn does_not_judge_dates(codec: &dyn AccessTokenCodec) {
     let token = sign(codec, &claims());
     let later = NOW + MAX_ACCESS_LIFETIME;

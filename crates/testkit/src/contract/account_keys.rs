@@ -7,6 +7,7 @@ use portcullis_domain::client::Network;
 use portcullis_domain::throttle::AccountKeys;
 
 /// One account has one pseudonym, however its name is typed, and one at each network, from whichever address of it.
+// MUST account-key-of-name account-key-of-network
 pub fn are_the_same_each_time_and_for_every_spelling(account_keys: &dyn AccountKeys) {
     let names = |spellings: [&str; 2]| spellings.map(CanonicalName::of);
     for [one, other] in [names(["alice", "aLICE"]), names(["\u{e9}va", "E\u{301}VA"])] {
@@ -19,6 +20,7 @@ pub fn are_the_same_each_time_and_for_every_spelling(account_keys: &dyn AccountK
 }
 
 /// Nothing else has it: no other name, no other network, and no account what an account at a network has.
+// MUST account-key-of-name account-key-of-network
 pub fn differ_for_every_name_and_network(account_keys: &dyn AccountKeys) {
     let names = ["", "a", "alice", "bob", "alice ", "\u{0}", "192.0.2.1alice", &"x".repeat(256)];
     let networks = ["192.0.2.1", "192.0.2.2", "0.0.0.0", "::", "2001:db8::", "2001:db8:0:1::"];

@@ -22,6 +22,7 @@ const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Through the whole schedule and beyond: every attempt a moment too early is refused and told when to come, and every
 /// one in time is granted.
+// MUST attempt-begin-schedule
 pub fn reserve_means_what_the_domain_says(stores: &Stores) {
     let counter = some_counter(stores);
     let (mut now, mut expected) = (NOW, None);
@@ -79,6 +80,7 @@ pub fn reserve_begins_anew_after_a_day(stores: &Stores) {
 }
 
 /// Two hundred at once are as many as are free, each counted once.
+// MUST attempt-begin-schedule
 pub fn reserve_grants_what_is_free_when_callers_race(stores: &Stores) {
     let counter = some_counter(stores);
     let results = race(200, |n| begin(stores, counter, NOW + MICROSECOND * [0, 5, 2][n % 3]));
@@ -86,6 +88,7 @@ pub fn reserve_grants_what_is_free_when_callers_race(stores: &Stores) {
 }
 
 /// When a wait is over, one of many gets through, whoever it is.
+// MUST attempt-begin-schedule
 pub fn reserve_grants_one_of_many_after_a_wait(stores: &Stores) {
     let counter = some_counter(stores);
     let mut now = make_attempts(stores, counter, SCHEDULE.free);
@@ -97,6 +100,7 @@ pub fn reserve_grants_one_of_many_after_a_wait(stores: &Stores) {
 }
 
 /// Who comes too early makes nobody wait longer, and leaves no trace.
+// MUST attempt-begin-refusal
 pub fn reserve_changes_nothing_where_it_refuses(stores: &Stores) {
     let counter = some_counter(stores);
     make_attempts(stores, counter, SCHEDULE.free);
@@ -137,6 +141,7 @@ pub fn begin_records_its_event_with_one_attempt(stores: &Stores) {
 }
 
 /// With the session the counter is gone, and what it stood at is a fact that events are made of.
+// MUST session-open-consumes-proof
 pub fn open_session_consumes_its_proof(stores: &Stores) {
     consumes(stores, &|stores, user, attempt, events| {
         let session = NewSession { proof: Proof::Password(attempt), ..stores.new_session(user, NOW) };
@@ -146,6 +151,7 @@ pub fn open_session_consumes_its_proof(stores: &Stores) {
 }
 
 /// A login that comes to nothing stays counted.
+// MUST session-open-consumes-proof
 pub fn open_session_that_is_refused_consumes_nothing(stores: &Stores) {
     let user = stores.user("Alice").id;
     let attempt = some_successful_attempt(stores);
@@ -223,6 +229,7 @@ pub fn open_racing_reserve_leaves_a_counter_that_counts(stores: &Stores) {
 }
 
 /// So does a change of password.
+// MUST user-change-password-consumes-proof
 pub fn change_password_consumes_its_proof(stores: &Stores) {
     consumes(stores, &|stores, user, attempt, events| {
         let acting = stores.session(user);
@@ -235,6 +242,7 @@ pub fn change_password_consumes_its_proof(stores: &Stores) {
 }
 
 /// And the deletion of an account: the next user of the name begins at zero.
+// MUST user-delete-consumes-proof
 pub fn delete_user_consumes_its_proof(stores: &Stores) {
     consumes(stores, &|stores, user, attempt, events| {
         let by = Reauthentication {
@@ -275,6 +283,7 @@ fn consumes(stores: &Stores, change: &dyn Fn(&Stores, UserId, SuccessfulAttempt,
 type EventsAfter<'a> = dyn Fn(u32) -> Vec<SecurityEvent> + 'a;
 
 /// Of successful attempts at once, each of which was counted, one finds the counter.
+// MUST session-open-consumes-proof
 pub fn a_counter_is_consumed_once_when_logins_race(stores: &Stores) {
     let user = stores.user("Alice").id;
     let counter = some_counter(stores);
@@ -293,6 +302,7 @@ pub fn a_counter_is_consumed_once_when_logins_race(stores: &Stores) {
 
 /// A counter goes a day after its next attempt was allowed, however many it counted, and a known network when it is known
 /// no more; no moment sooner.
+// MUST attempt-purge-only-over
 pub fn forget_deletes_what_is_over_alone(stores: &Stores) {
     let user = stores.user("Alice").id;
     let known = some_counter(stores);
@@ -361,6 +371,7 @@ pub fn purge_counters_records_the_events_of_the_deleted(stores: &Stores) {
 }
 
 /// An attempt at a counter that is over either comes before, and it stays, or after, and it is the first.
+// MUST attempt-purge-only-over
 pub fn forget_racing_reserve_loses_no_attempt(stores: &Stores) {
     for _ in 0..10 {
         let counter = some_counter(stores);

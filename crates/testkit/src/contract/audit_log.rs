@@ -40,6 +40,7 @@ pub fn record_keeps_the_longest_and_the_least(stores: &Stores) {
 }
 
 /// A user is told the own events alone, with all that they hold, the latest first; as many as asked for.
+// MUST event-list-own
 pub fn of_user_tells_no_event_of_others(stores: &Stores) {
     let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*stores.random));
     let session = SessionId::new(NOW, &*stores.random);
@@ -79,6 +80,7 @@ pub fn of_user_tells_no_event_of_others(stores: &Stores) {
 /// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
 /// and leaves all as it was.
 // ASVS 2.3.3
+// MUST event-record-or-nothing
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(stores: &Stores) {
     let (user, disabled_user) = (stores.user("Alice"), stores.user("Carol"));
     let disabling = stores.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);

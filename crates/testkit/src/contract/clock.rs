@@ -10,6 +10,7 @@ use super::race;
 use crate::SeededRandom;
 
 /// Whatever one thread was told is in no other thread's future, whatever the store says meanwhile.
+// MUST clock-monotonic
 pub fn never_goes_backwards(clock: &dyn Clock) {
     let random = SeededRandom::new(17);
     let latest = AtomicI64::new(i64::MIN);
@@ -35,6 +36,7 @@ pub fn never_goes_backwards(clock: &dyn Clock) {
 }
 
 /// Uptime goes on by what passed, also while the time stands still or jumps. `pass` lets so much time pass.
+// MUST clock-uptime
 pub fn uptime_advances_with_real_time(clock: &dyn Clock, pass: &dyn Fn(Duration)) {
     const A_MOMENT: Duration = Duration::from_millis(20);
     const HOUR: Duration = Duration::from_hours(1);
@@ -49,6 +51,7 @@ pub fn uptime_advances_with_real_time(clock: &dyn Clock, pass: &dyn Fn(Duration)
 }
 
 /// From the moment that a mark is known on, no time before it is shown, whatever the store's clock shows.
+// MUST clock-high-water-mark
 pub fn never_shows_a_time_before_the_newest_mark(clock: &dyn Clock) {
     let hour = Duration::from_hours(1);
     let started = clock.now();

@@ -21,6 +21,7 @@ pub fn verifies_what_it_made(hasher: &dyn PasswordHasher) {
 }
 
 /// Two hashes of one password differ.
+// MUST hasher-salt
 pub fn salts(hasher: &dyn PasswordHasher) {
     let made = [(); 3].map(|()| hash(hasher, "Corr3ct-horse battery"));
     for (n, hash) in made.iter().enumerate() {
@@ -30,6 +31,7 @@ pub fn salts(hasher: &dyn PasswordHasher) {
 
 /// A password of 256 code points, the longest allowed, differs from one in which a single character is another:
 /// around the 72nd byte, where bcrypt alone would stop looking, and at the end.
+// MUST hasher-every-character
 pub fn tells_every_character_apart(hasher: &dyn PasswordHasher) {
     for letter in ["x", "\u{1f980}"] {
         let password = letter.repeat(PlaintextPassword::MAX_LENGTH);
@@ -48,6 +50,7 @@ pub fn tells_every_character_apart(hasher: &dyn PasswordHasher) {
 /// What does not parse, or asks for hours of work or gigabytes of memory, is unusable; the answer comes at once, since
 /// otherwise this test would take those hours.
 // ASVS 11.2.5
+// MUST hasher-unusable
 pub fn refuses_unusable_hashes(hasher: &dyn PasswordHasher) {
     let scrypt = format!("scrypt:1073741824:8:16$salt${}", "ab".repeat(64));
     let pbkdf2 = format!("pbkdf2:sha512:4294967295$salt${}", "ab".repeat(64));
@@ -73,6 +76,7 @@ pub fn refuses_unusable_hashes(hasher: &dyn PasswordHasher) {
 
 /// A match against a hash that is weaker than [`PasswordHasher::hash`] makes is outdated; `weaker` makes such hashes.
 // ASVS 11.2.2 11.4.2
+// MUST hasher-outdated
 pub fn reports_weaker_hashes_as_outdated(hasher: &dyn PasswordHasher, weaker: &dyn PasswordHasher) {
     let hash = hash(weaker, "Corr3ct-horse battery");
     assert_eq!(verify(hasher, "Corr3ct-horse battery", &hash), Verdict::MatchOutdated);

@@ -18,6 +18,7 @@ const TURN: Duration = Duration::from_mins(2);
 
 /// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
 // ASVS 14.2.4 14.2.7
+// MUST session-purge-only-over
 pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
     let user = stores.user("Alice");
     let over_before = NOW + IDLE * 2;
@@ -51,6 +52,7 @@ pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
 
 /// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
 /// long.
+// MUST session-purge-only-over
 pub fn purge_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
@@ -87,6 +89,7 @@ pub fn purge_walks_to_the_end_and_begins_anew(stores: &Stores) {
 }
 
 /// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.
+// MUST session-purge-turn
 pub fn purge_is_done_by_one_instance_at_a_time(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -107,6 +110,7 @@ pub fn purge_is_done_by_one_instance_at_a_time(stores: &Stores) {
 }
 
 /// Whether nobody swept before or a turn has just lapsed: of four instances that try at once, one makes the step.
+// MUST session-purge-turn
 pub fn purge_lets_exactly_one_racer_step(stores: &Stores) {
     for round in 0..5 {
         let now = NOW + (TURN + SECOND) * round;

@@ -8,6 +8,7 @@ use super::race;
 
 /// No two answers are the same, whichever thread asked, and the whole buffer is filled.
 // ASVS 11.5.1
+// MUST random-different
 pub fn gives_different_bytes_each_time(random: &dyn SecureRandom) {
     let fill = || {
         let mut buffer = [0; 16];

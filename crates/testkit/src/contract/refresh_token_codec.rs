@@ -24,6 +24,7 @@ pub fn seals_the_same_token_each_time(codec: &dyn RefreshTokenCodec) {
 }
 
 /// A token of which any character was changed, added or removed is refused, and so is what never was one.
+// MUST refresh-token-exact
 pub fn refuses_changed_tokens(codec: &dyn RefreshTokenCodec) {
     let token = codec.issue(claims(3)).expose().to_owned();
     let changed = one_changed(&token).chain(one_added(&token)).chain(one_removed(&token));

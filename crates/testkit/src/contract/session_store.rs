@@ -33,6 +33,7 @@ pub fn open_records_its_event(stores: &Stores) {
 }
 
 /// A login in flight while its user is disabled opens nothing.
+// MUST session-open-user-unchanged
 pub fn open_after_disable_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
     let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
@@ -41,6 +42,7 @@ pub fn open_after_disable_is_refused(stores: &Stores) {
 }
 
 /// A login in flight while its user gets a new password opens nothing; a later one does.
+// MUST session-open-user-unchanged
 pub fn open_after_a_password_change_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
     let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
@@ -53,12 +55,14 @@ pub fn open_after_a_password_change_is_refused(stores: &Stores) {
 }
 
 /// Nobody has no sessions.
+// MUST session-open-user-unchanged
 pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
     refuses_to_open(stores, UserId::new(NOW, &*stores.random), CredentialVersion::FIRST);
 }
 
 /// Whether a login commits before a disable or after it, no session is left.
 // ASVS 15.4.2
+// MUST session-open-user-unchanged
 pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::UserDisabled, NOW).of_user(user);
@@ -67,6 +71,7 @@ pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
 }
 
 /// Whether a login commits before a new password or after it, no session of the old one is left.
+// MUST session-open-user-unchanged
 pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::PasswordSet, NOW).of_user(user);
@@ -75,6 +80,7 @@ pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
 }
 
 /// Nobody who was deleted is left with a session.
+// MUST session-open-user-unchanged
 pub fn open_racing_delete_leaves_no_live_session(stores: &Stores) {
     open_racing(stores, &|user| {
         let event = stores.event(EventKind::UserDeleted, NOW).of_user(user);
@@ -100,6 +106,7 @@ fn open_racing(stores: &Stores, change: &(dyn Fn(UserId) + Sync)) {
 }
 
 /// The oldest sessions end to make room, as many as there are too many, and each end is recorded and told.
+// MUST session-open-bound
 pub fn open_ends_the_oldest_beyond_the_bound(stores: &Stores) {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let bobs = stores.session(bob.id);
@@ -146,6 +153,7 @@ pub fn open_counts_live_sessions_alone(stores: &Stores) {
 
 /// Eight logins at once, of which three may stay: five end, each once, and each is recorded.
 // ASVS 2.3.4
+// MUST session-open-bound
 pub fn open_keeps_the_bound_when_callers_race(stores: &Stores) {
     for round in 0..5 {
         let user = stores.user(&format!("Alice{round}"));
@@ -167,6 +175,7 @@ fn bounded(stores: &Stores, user: UserId, opened_at: UnixTime, max_per_user: u32
 }
 
 /// A rotation neither revives a session that ends meanwhile nor hides it from its end.
+// MUST session-rotate-gone
 pub fn rotate_racing_end_leaves_nothing_live(stores: &Stores) {
     let user = stores.user("Alice");
     for _ in 0..10 {
@@ -176,6 +185,7 @@ pub fn rotate_racing_end_leaves_nothing_live(stores: &Stores) {
 }
 
 /// Nor does it revive one whose user is disabled meanwhile.
+// MUST session-rotate-gone
 pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -188,6 +198,7 @@ pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
 }
 
 /// Nor one of an old password.
+// MUST session-rotate-gone
 pub fn rotate_racing_change_password_leaves_nothing_live(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -203,6 +214,7 @@ pub fn rotate_racing_change_password_leaves_nothing_live(stores: &Stores) {
 }
 
 /// Nor one from before the floor.
+// MUST session-rotate-gone
 pub fn rotate_racing_raise_floor_leaves_nothing_live(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -226,6 +238,7 @@ fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
 }
 
 /// Every small case is judged as [`ReuseCheck::of`] judges it, to the microsecond of the grace.
+// MUST session-rotate-gone session-rotate-reuse-ends
 pub fn rotate_means_what_the_domain_says(stores: &Stores) {
     let user = stores.user("Alice");
     let grace = Duration::from_secs(30);
@@ -280,6 +293,7 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
 
 /// 24 callers with one token get one successor, and the generation moved by one.
 // ASVS 2.3.4 15.4.2
+// MUST session-rotate-once
 pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -299,6 +313,7 @@ pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
 }
 
 /// A copy of an old token ends the session; the event is recorded with the session's user.
+// MUST session-rotate-reuse-ends
 pub fn rotate_ends_the_session_on_a_reused_token(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -315,6 +330,7 @@ pub fn rotate_ends_the_session_on_a_reused_token(stores: &Stores) {
 }
 
 /// Eight copies at once are one theft: one call ends the session and records it, the others find it gone.
+// MUST session-rotate-reuse-ends
 pub fn rotate_reports_one_theft_once(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -328,6 +344,7 @@ pub fn rotate_reports_one_theft_once(stores: &Stores) {
 }
 
 /// Unknown, ended and expired sessions are gone, whatever generation is presented, and stay as they are.
+// MUST session-rotate-gone
 pub fn rotate_changes_nothing_where_no_session_lives(stores: &Stores) {
     let user = stores.user("Alice");
     let (ended, expired) = (stores.session(user.id), stores.session(user.id));
@@ -367,6 +384,7 @@ pub fn rotate_extends_the_session_up_to_its_absolute_end(stores: &Stores) {
 }
 
 /// The first end is acknowledged and recorded with the user; the next finds nothing to do.
+// MUST session-end-once
 pub fn end_is_acknowledged_once(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -401,6 +419,7 @@ pub fn end_ends_expired_sessions_too(stores: &Stores) {
 
 /// To others than its owner a session is as unknown as one that never was; with its owner, or without regard to
 /// owners, it ends once, and that it is over is known as long as it is remembered.
+// MUST session-end-owner
 pub fn end_is_for_the_owner_alone(stores: &Stores) {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let session = stores.session(alice.id);
@@ -426,6 +445,7 @@ pub fn end_is_for_the_owner_alone(stores: &Stores) {
 }
 
 /// The live sessions of one user end and are told; the event is recorded once, also where there was nothing to end.
+// MUST session-end-all-of-one-user
 pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let at = NOW + SECOND;
@@ -447,6 +467,7 @@ pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
 }
 
 /// One session may be spared; to spare somebody else's spares nothing.
+// MUST session-end-all-of-one-user
 pub fn end_all_spares_the_excepted_session(stores: &Stores) {
     let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
     let [here, there] = [0, 1].map(|_| stores.session(alice.id).id);
@@ -551,6 +572,7 @@ pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
 }
 
 /// While everybody is at work in the store, a look at it comes back before the memory of the last one is stale.
+// MUST session-changes-no-wait
 pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
     let user = stores.user("Alice");
     let is_over = AtomicBool::new(false);
@@ -574,6 +596,7 @@ pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
 }
 
 /// The floor ends every session opened before it, is told to every instance, and never sinks.
+// MUST session-invalidate-all session-invalidate-monotonic
 pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
@@ -608,6 +631,7 @@ pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
 }
 
 /// Whoever opened a session by a clock ahead of the caller's is caught too.
+// MUST session-invalidate-all
 pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
     let user = stores.user("Alice");
     let ahead = stores.new_session(user.id, NOW + SECOND * 40);
@@ -620,6 +644,7 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
 }
 
 /// A session that would be over at once is not opened, whether by a login or by a new password.
+// MUST session-open-valid
 pub fn open_before_the_floor_is_refused(stores: &Stores) {
     let user = stores.user("Alice");
     stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();

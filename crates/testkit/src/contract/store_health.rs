@@ -13,6 +13,7 @@ pub fn a_fresh_store_is_migrated(stores: &Stores) {
 }
 
 /// A check of changes leaves no user, session or event behind.
+// MUST health-no-trace
 pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
     let user = stores.user("alice");
     let session = stores.session(user.id);
@@ -31,6 +32,7 @@ pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
 }
 
 /// A refused call does not count against other changes.
+// MUST health-refusals
 pub fn a_refused_call_does_not_count_against_the_store(stores: &Stores) {
     let user = stores.user("alice");
     let same_name = fixtures::new_user("alice", &*stores.random);

@@ -15,6 +15,7 @@ use super::{RecordedEvent, Stores, race, sorted};
 use crate::fixtures::{self, NOW};
 
 /// A name is taken in any case; the refused insert leaves nothing behind, not even its event.
+// MUST user-insert-unique
 pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
     stores.user("Alice");
     for name in ["Alice", "alice", "ALICE"] {
@@ -29,6 +30,7 @@ pub fn insert_refuses_a_taken_name_in_any_case(stores: &Stores) {
 
 /// Of 32 callers who want one name at once, one gets it and 31 are told that it is taken.
 // ASVS 2.3.4 15.4.2
+// MUST user-insert-unique
 pub fn insert_lets_exactly_one_racer_win(stores: &Stores) {
     let results = race(32, |n| {
         let name = if n % 2 == 0 { "Racer" } else { "rACER" };
@@ -79,6 +81,7 @@ pub fn imported_names_live(stores: &Stores) {
 }
 
 /// A rehash replaces the hash alone.
+// MUST user-upgrade-hash-version
 pub fn upgrade_hash_does_not_change_the_credential_version(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);
@@ -94,6 +97,7 @@ pub fn upgrade_hash_does_not_change_the_credential_version(stores: &Stores) {
 }
 
 /// A rehash made from the old password's hash does nothing once the password changed.
+// MUST user-upgrade-hash-no-undo
 pub fn rehash_never_undoes_a_password_change(stores: &Stores) {
     let user = stores.user("Alice");
     let changed = PasswordHash::new("plain:1:changed".to_owned());
@@ -114,6 +118,7 @@ pub fn rehash_never_undoes_a_password_change(stores: &Stores) {
 }
 
 /// Nor does one that races the change: the new password's hash is what is left.
+// MUST user-upgrade-hash-no-undo
 pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -136,6 +141,7 @@ pub fn upgrade_hash_racing_set_password_leaves_the_new_password(stores: &Stores)
 }
 
 /// Of all sessions the new one is left; the version is raised, and the event is recorded whole.
+// MUST user-change-password-ends-sessions
 pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
     let session =
         NewSession { id: SessionId::new(NOW, &*stores.random), ..stores.new_session(nobody(stores), NOW) };
@@ -157,6 +163,7 @@ pub fn change_password_leaves_the_new_session_alone(stores: &Stores) {
 }
 
 /// Whoever verified a password that is no longer the password changes nothing, nor does one who is disabled or gone.
+// MUST user-change-password-unchanged
 pub fn change_password_after_a_change_is_refused(stores: &Stores) {
     let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
     let [changed, disabled, deleted] = ["Alice", "Bob", "Carol"].map(|name| stores.user(name).id);
@@ -182,6 +189,7 @@ pub fn change_password_after_a_change_is_refused(stores: &Stores) {
 }
 
 /// Nor does one whose own session is over, or not one's own, however well the password is known.
+// MUST user-change-password-unchanged
 pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
     let (user, other) = (stores.user("Alice"), stores.user("Bob"));
     let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
@@ -201,6 +209,7 @@ pub fn change_password_from_no_live_session_is_refused(stores: &Stores) {
 
 /// Of four who change one password at once, one does; that one's password and session are left.
 // ASVS 15.4.2
+// MUST user-change-password-unchanged
 pub fn change_password_lets_exactly_one_racer_win(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -220,6 +229,7 @@ pub fn change_password_lets_exactly_one_racer_win(stores: &Stores) {
 }
 
 /// Whether a login commits before the change or after it, no session of the old password is left.
+// MUST user-change-password-ends-sessions
 pub fn change_password_racing_open_leaves_the_new_session_alone(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -236,6 +246,7 @@ pub fn change_password_racing_open_leaves_the_new_session_alone(stores: &Stores)
 }
 
 /// Whichever commits first, nobody who is disabled is left with a session.
+// MUST user-disable-ends-sessions
 pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
     for round in 0..10 {
         let user = stores.user(&format!("Alice{round}"));
@@ -257,6 +268,7 @@ pub fn change_password_racing_disable_leaves_no_live_session(stores: &Stores) {
 }
 
 /// A new password raises the version and ends the live sessions of this user, and of nobody else.
+// MUST user-set-password-ends-sessions
 pub fn set_password_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::PasswordChanged, at).of_user(user);
@@ -270,6 +282,7 @@ pub fn set_password_ends_the_sessions(stores: &Stores) {
 }
 
 /// Disabling ends the live sessions of this user, and of nobody else.
+// MUST user-disable-ends-sessions
 pub fn disable_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDisabled, at).of_user(user);
@@ -282,6 +295,7 @@ pub fn disable_ends_the_sessions(stores: &Stores) {
 }
 
 /// Who is enabled again may log in again, with the password of before; what ended stays ended.
+// MUST user-enable-revives-nothing
 pub fn enable_revives_no_session(stores: &Stores) {
     let user = stores.user("Alice");
     let old = stores.session(user.id);
@@ -302,6 +316,7 @@ pub fn enable_revives_no_session(stores: &Stores) {
 
 /// With the user the sessions end, of this user and of nobody else. Every instance is told, also of a user who is
 /// gone, and that they are over is known until they are swept out.
+// MUST user-delete-ends-sessions
 pub fn delete_ends_the_sessions(stores: &Stores) {
     let change = |user: UserId, at| {
         let event = stores.event(EventKind::UserDeleted, at).of_user(user);
@@ -339,6 +354,7 @@ pub fn delete_frees_the_name(stores: &Stores) {
 
 /// Whoever verified a password that is no longer the password deletes nothing, nor does one who is disabled; an
 /// operator, who verified none, deletes anybody.
+// MUST user-delete-unchanged
 pub fn delete_after_a_change_is_refused(stores: &Stores) {
     let event = |kind, user: UserId| stores.event(kind, NOW).of_user(user);
     let [changed, disabled] = ["Alice", "Bob"].map(|name| stores.user(name).id);
@@ -366,6 +382,7 @@ pub fn delete_after_a_change_is_refused(stores: &Stores) {
 }
 
 /// Nor does one whose own session is over, or not one's own.
+// MUST user-delete-unchanged
 pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
     let (user, other) = (stores.user("Alice"), stores.user("Bob"));
     let (kept, over, bobs) = (stores.session(user.id), stores.session(user.id), stores.session(other.id));
@@ -382,6 +399,7 @@ pub fn delete_from_no_live_session_is_refused(stores: &Stores) {
 }
 
 /// Of four who delete a user at once, one does.
+// MUST user-delete-unchanged
 pub fn delete_is_acknowledged_once(stores: &Stores) {
     let user = stores.user("Alice");
     let session = stores.session(user.id);

@@ -84,12 +84,12 @@ impl Sealer {
         let walk = self.walk.unwrap_or(Walk { begun: state.now, after: self.from });
         // Where something fails, the walk begins anew.
         self.walk = None;
-        if let Some(after) = self.look(turn, walk.after)? {
+        if let Some(after) = self.seal_after(turn, walk.after)? {
             self.walk = Some(Walk { after, ..walk });
             return Ok(Duration::ZERO);
         }
         self.from = first_id_at(walk.begun - OVERLAP);
-        self.round = self.look(turn, self.round)?.unwrap_or_default();
+        self.round = self.seal_after(turn, self.round)?.unwrap_or_default();
         self.sign_where_due(turn)?;
         Ok(if self.trim(state.now)? { Self::PAUSE } else { Duration::ZERO })
     }
@@ -131,14 +131,14 @@ impl Sealer {
     }
 
     /// Seals what is not sealed among the events after `after`, and says where to go on.
-    fn look(&self, turn: SealTurn, after: Uuid) -> Result<Option<Uuid>, StoreError> {
-        let look = self.database.look_for_unsealed(after, LOOK)?;
-        for ids in look.unsealed.chunks(SEAL) {
+    fn seal_after(&self, turn: SealTurn, after: Uuid) -> Result<Option<Uuid>, StoreError> {
+        let page = self.database.find_unsealed(after, PAGE)?;
+        for ids in page.unsealed.chunks(SEAL) {
             if !self.database.seal(turn, ids)? {
                 break;
             }
         }
-        Ok(look.next)
+        Ok(page.next)
     }
 
     fn sign_where_due(&mut self, turn: SealTurn) -> Result<(), StoreError> {
@@ -148,7 +148,7 @@ impl Sealer {
         if self.database.signed_at()?.is_none_or(|at| turn.now >= at + Self::SIGN_EVERY) {
             self.sign(turn)?;
         }
-        self.signs_at = Instant::now() + LOOK_FOR_HEAD_EVERY;
+        self.signs_at = Instant::now() + CHECK_HEAD_EVERY;
         Ok(())
     }
 
@@ -197,7 +197,7 @@ fn first_id_at(time: UnixTime) -> Uuid {
 pub(crate) const OVERLAP: Duration = Duration::from_mins(2);
 
 /// How many events one look goes through.
-const LOOK: u32 = 2_000;
+const PAGE: u32 = 2_000;
 
 /// How many events are sealed in one transaction: so few that nobody waits for it to write.
 const SEAL: usize = 250;
@@ -209,7 +209,7 @@ const LAST_STEPS: u32 = 10;
 const TRIM: u32 = 250;
 
 /// How often to look whether the head is to be signed: whoever signed it last.
-const LOOK_FOR_HEAD_EVERY: Duration = Duration::from_secs(10);
+const CHECK_HEAD_EVERY: Duration = Duration::from_secs(10);
 
 /// How often to look for events that are too old.
 const TRIM_EVERY: Duration = Duration::from_mins(1);

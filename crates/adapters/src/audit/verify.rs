@@ -327,9 +327,9 @@ fn events_of(source: &mut AuditReader, rows: &[ChainRow]) -> Result<HashMap<Uuid
 fn count_unsealed(source: &mut AuditReader) -> Result<u64, StoreError> {
     let (mut count, mut after) = (0, Some(Uuid::nil()));
     while let Some(from) = after {
-        let look = source.unsealed(from, BATCH)?;
-        count += look.unsealed.len() as u64;
-        after = look.next;
+        let page = source.unsealed(from, BATCH)?;
+        count += page.unsealed.len() as u64;
+        after = page.next;
     }
     Ok(count)
 }

@@ -35,9 +35,9 @@ impl Access {
 }
 
 impl Database {
-    /// Whether, after this instance prepared, a secret was adopted ([`replace_compromised`](super::Deployment::replace_compromised)), whichever that is,
-    /// or the database's was replaced by one that this instance does not accept. No call of a store succeeds from then on:
-    /// the process had better end.
+    /// Whether the secret of this instance became invalid after the instance prepared: another secret was adopted
+    /// ([`Deployment::replace_compromised`](super::Deployment::replace_compromised)), or the secret of the database was
+    /// replaced by one that this instance does not accept. All later calls of the stores fail, so the process should end.
     pub fn is_foreign(&self) -> bool {
         matches!(*self.access(), Access::Foreign)
     }

@@ -33,7 +33,7 @@ impl AnyConnection {
     }
 
     /// Connects to an existing database to read it. Nothing is created or changed, so storage may be read-only.
-    pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
+    pub(super) fn connect_read_only(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
         let mut connection = Self::connect_to_watch(url)?;
         if let Self::Postgres(connection) = &mut connection {
             let timeout = STATEMENT_TIMEOUT.as_millis();
@@ -44,11 +44,11 @@ impl AnyConnection {
         Ok(connection)
     }
 
-    /// Connects to look at a database again and again, and to wait for nothing.
+    /// Connects to poll a database, with short timeouts.
     pub(super) fn connect_to_watch(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
         match url {
             DatabaseUrl::Postgres(url) => session::connect(url, WATCH_TIMEOUT).map(Self::Postgres),
-            DatabaseUrl::Sqlite(path) => sqlite::session::look_at(path).map(Self::Sqlite),
+            DatabaseUrl::Sqlite(path) => sqlite::session::connect_read_only(path).map(Self::Sqlite),
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) use self::row::{Shared, invalidate_all, leave_mark, look, now, take_t
 use super::audit::statements;
 use super::connection::AnyConnection;
 use super::error::store_error;
-use super::prepare::{ExclusiveConnection, Missing, connect_to_look};
+use super::prepare::{ExclusiveConnection, Missing, connect_to_existing};
 use super::secrets::{self, Fingerprints, Known};
 use super::stores::audit_log::insert_event;
 use super::{DatabaseUrl, PrepareError};
@@ -35,7 +35,7 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// [`PrepareError`], among them [`PrepareError::Absent`].
     pub fn check_exists(self) -> Result<(), PrepareError> {
-        match connect_to_look(self.url) {
+        match connect_to_existing(self.url) {
             Ok(_) | Err(PrepareError::Outdated) => Ok(()),
             Err(error) => Err(error),
         }
@@ -46,7 +46,7 @@ impl<'a> Deployment<'a> {
     /// # Errors
     /// [`PrepareError`].
     pub fn is_used(self) -> Result<bool, PrepareError> {
-        match connect_to_look(self.url) {
+        match connect_to_existing(self.url) {
             Ok(mut connection) => {
                 let known =
                     Known::read(&mut connection).map_err(|error| PrepareError::of(self.url, error.into()))?;
@@ -83,7 +83,7 @@ impl<'a> Deployment<'a> {
         known.admit_new(adopted)?;
         exclusive.transaction(|connection| {
             let fingerprints = Fingerprints { current: adopted, accepted: Vec::new() };
-            known.learn(connection, &fingerprints).map_err(store_error)?;
+            known.store(connection, &fingerprints).map_err(store_error)?;
             secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
             let time = look(connection).map_err(store_error)?.time;
             let event = event(time.now.max(time.high_water_mark));
@@ -106,9 +106,9 @@ impl<'a> Deployment<'a> {
         let known = exclusive.known_secrets()?;
         known.admit(fingerprints)?;
         // Where nothing is new, it only reads.
-        if !known.says_it_all(fingerprints) {
+        if !known.is_current(fingerprints) {
             exclusive.transaction(|connection| {
-                known.learn(connection, fingerprints).map_err(store_error)?;
+                known.store(connection, fingerprints).map_err(store_error)?;
                 match (replacing, known.replaced_by(fingerprints)) {
                     (Some(replacing), Some(old)) => hand_over(connection, &replacing, old),
                     _ => Ok(()),
@@ -121,7 +121,7 @@ impl<'a> Deployment<'a> {
     /// Compares an instance's secrets with the database's and changes nothing. Returns how often a secret was adopted so
     /// far.
     pub(super) fn prepare_to_read(self, fingerprints: &Fingerprints) -> Result<i64, PrepareError> {
-        let mut connection = connect_to_look(self.url)?;
+        let mut connection = connect_to_existing(self.url)?;
         let known = Known::read(&mut connection).map_err(|error| PrepareError::of(self.url, error.into()))?;
         known.admit(fingerprints)?;
         Ok(known.adoptions)

@@ -95,14 +95,14 @@ pub(super) fn concerns_one_request(error: &(dyn StdError + 'static)) -> bool {
 
 /// Returns the kind and the message of the database's error, if the database caused the failure.
 fn database_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<(&'a DatabaseErrorKind, &'a str)> {
-    fn said(error: &Error) -> Option<(&DatabaseErrorKind, &str)> {
+    fn of(error: &Error) -> Option<(&DatabaseErrorKind, &str)> {
         match error {
             Error::DatabaseError(kind, information) => Some((kind, information.message())),
-            Error::RollbackErrorOnCommit { commit_error, .. } => said(commit_error),
+            Error::RollbackErrorOnCommit { commit_error, .. } => of(commit_error),
             _ => None,
         }
     }
-    error_chain(error).find_map(|error| error.downcast_ref::<Error>()).and_then(said)
+    error_chain(error).find_map(|error| error.downcast_ref::<Error>()).and_then(of)
 }
 
 fn error_chain<'a>(

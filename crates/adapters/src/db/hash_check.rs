@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::DatabaseUrl;
 use super::connection::AnyConnection;
-use super::prepare::{PrepareError, connect_to_look};
+use super::prepare::{PrepareError, connect_to_existing};
 use super::schema::users;
 use super::types::DbId;
 use crate::hashing;
@@ -31,7 +31,7 @@ pub struct UnusableHash {
 /// # Errors
 /// [`PrepareError`], among them [`PrepareError::Absent`].
 pub fn check_hashes(url: &DatabaseUrl, mut found: impl FnMut(UnusableHash)) -> Result<usize, PrepareError> {
-    let mut connection = connect_to_look(url)?;
+    let mut connection = connect_to_existing(url)?;
     let (mut after, mut checked) = (Uuid::nil(), 0);
     loop {
         let page = page(&mut connection, after).map_err(|error| PrepareError::of(url, error.into()))?;

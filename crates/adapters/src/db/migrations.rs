@@ -51,7 +51,7 @@ impl<'a> Migrations<'a> {
             return Err(PrepareError::missing(path));
         }
         check_existing_server(self.url)?;
-        let mut connection = AnyConnection::connect_to_look(self.url)
+        let mut connection = AnyConnection::connect_read_only(self.url)
             .map_err(|failure| PrepareError::of(self.url, failure))?;
         states(self.url, &mut connection)
     }
@@ -72,7 +72,7 @@ pub(super) fn states(
     connection: &mut AnyConnection,
 ) -> Result<Vec<MigrationState>, PrepareError> {
     let applied = applied(connection).map_err(|error| PrepareError::of(url, error.into()))?;
-    mark(url, &applied)
+    states_of(url, &applied)
 }
 
 /// Applies what is pending and says how many that were. The caller holds the lock: Diesel takes none, it lists what is
@@ -91,14 +91,14 @@ pub(super) fn run(connection: &mut AnyConnection) -> Result<usize, DatabaseFailu
 
 /// The versions that the database has. (Diesel's own look makes its table where there is none.)
 fn applied(connection: &mut AnyConnection) -> QueryResult<HashSet<String>> {
-    let look = match connection {
+    let count = match connection {
         AnyConnection::Postgres(_) => "SELECT count(to_regclass('__diesel_schema_migrations')) AS tables",
         AnyConnection::Sqlite(_) => {
             "SELECT count(*) AS tables FROM sqlite_schema
               WHERE type = 'table' AND name = '__diesel_schema_migrations'"
         }
     };
-    let Count { tables } = diesel::sql_query(look).get_result(connection)?;
+    let Count { tables } = diesel::sql_query(count).get_result(connection)?;
     if tables == 0 {
         return Ok(HashSet::new());
     }
@@ -114,7 +114,7 @@ struct Count {
 }
 
 /// This build's migrations against the versions of a database.
-fn mark(url: &DatabaseUrl, applied: &HashSet<String>) -> Result<Vec<MigrationState>, PrepareError> {
+fn states_of(url: &DatabaseUrl, applied: &HashSet<String>) -> Result<Vec<MigrationState>, PrepareError> {
     let embedded = embedded(url).map_err(PrepareError::Migration)?;
     let state = |Embedded { version, name }| MigrationState { applied: applied.contains(&version), name };
     Ok(embedded.into_iter().map(state).collect())
@@ -174,8 +174,8 @@ mod tests {
         undone.unwrap();
         assert!(states(url, &mut connection).unwrap().iter().all(|state| !state.applied));
         run(&mut connection).unwrap();
-        let look = super::super::deployment::look(&mut connection).unwrap();
-        assert_eq!((look.valid_from, look.time.high_water_mark), (UnixTime::EPOCH, UnixTime::EPOCH));
+        let shared = super::super::deployment::look(&mut connection).unwrap();
+        assert_eq!((shared.valid_from, shared.time.high_water_mark), (UnixTime::EPOCH, UnixTime::EPOCH));
     }
 
     /// A secret that a database had before it wrote down all of them can be refused like any other.

@@ -93,7 +93,7 @@ impl Database {
 }
 
 /// Connects to a database that exists and is up to date, to read it.
-pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<AnyConnection, PrepareError> {
+pub(super) fn connect_to_existing(url: &DatabaseUrl) -> Result<AnyConnection, PrepareError> {
     if let DatabaseUrl::Sqlite(path) = url {
         let is_there = sqlite::file::is_there(path);
         if !is_there.map_err(|error| PrepareError::of(url, error.into()))? {
@@ -101,7 +101,7 @@ pub(super) fn connect_to_look(url: &DatabaseUrl) -> Result<AnyConnection, Prepar
         }
     }
     check_existing_server(url)?;
-    let connected = AnyConnection::connect_to_look(url);
+    let connected = AnyConnection::connect_read_only(url);
     let mut connection = connected.map_err(|failure| PrepareError::of(url, failure))?;
     let states = migrations::states(url, &mut connection)?;
     match states.iter().filter(|state| state.applied).count() {

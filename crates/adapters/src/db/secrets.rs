@@ -78,7 +78,7 @@ impl Known {
     }
 
     /// Whether an instance with these secrets leaves everything as it is.
-    pub(super) fn says_it_all(&self, fingerprints: &Fingerprints) -> bool {
+    pub(super) fn is_current(&self, fingerprints: &Fingerprints) -> bool {
         self.is_in_use(fingerprints.current) && fingerprints.iter().all(|fingerprint| self.has(*fingerprint))
     }
 
@@ -93,7 +93,7 @@ impl Known {
     /// after an instance of step two (new secret, accepts the old) moves the value back. That is harmless as long as
     /// everybody who starts accepts both. Before the old secret is accepted no more, every instance must have started
     /// with step two: the last of these starts leaves the new value.
-    pub(super) fn learn(
+    pub(super) fn store(
         &self,
         connection: &mut AnyConnection,
         fingerprints: &Fingerprints,

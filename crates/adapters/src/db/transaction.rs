@@ -129,7 +129,7 @@ impl Database {
         self.writes.keep(|| match &self.writers {
             Some(writers) => {
                 let access = Arc::clone(&self.access);
-                writers.state(Instant::now(), self.connect(), move |connection| {
+                writers.statement(Instant::now(), self.connect(), move |connection| {
                     read_access(&access).may_be_used()?;
                     work(connection)
                 })

@@ -22,7 +22,7 @@ impl Database {
         work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.may_be_used()?;
-        let looked = self.watch.look(
+        let polled = self.watch.poll(
             &self.url,
             |(process, _)| *process,
             |connection| {
@@ -32,9 +32,9 @@ impl Database {
                 Ok((shared.process, work(connection, &shared)?))
             },
         )?;
-        match looked {
+        match polled {
             Ok((_process, seen)) => Ok(seen),
-            Err(Pooled) => {
+            Err(BehindPooler) => {
                 *self.access_mut() = Access::Pooled;
                 Err(unavailable(PrepareError::Pooler))
             }
@@ -59,21 +59,21 @@ struct Kept {
 }
 
 /// A pooler in front of the database shares server processes among clients.
-pub(super) struct Pooled;
+pub(super) struct BehindPooler;
 
-/// The result of the queries, or [`Pooled`].
-pub(super) type Looked<T> = Result<Result<T, Pooled>, StoreError>;
+/// The result of the queries, or [`BehindPooler`].
+pub(super) type Polled<T> = Result<Result<T, BehindPooler>, StoreError>;
 
 impl Watch {
     /// Runs queries that only read. `process` returns the server process from their result. Looks for a pooler with each
     /// new connection except the first, which follows on the preparation's own check, and if the process changed: an
     /// operator may have added one after the start.
-    pub(super) fn look<T>(
+    pub(super) fn poll<T>(
         &self,
         url: &DatabaseUrl,
         process: impl FnOnce(&T) -> i32,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
-    ) -> Looked<T> {
+    ) -> Polled<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = match kept.connection.take() {
             Some(connection) => connection,
@@ -81,7 +81,7 @@ impl Watch {
                 *self.known_process() = None;
                 let was_connected = mem::replace(&mut kept.was_connected, true);
                 if was_connected && pooler::stands_before(url).map_err(unavailable)? {
-                    return Ok(Err(Pooled));
+                    return Ok(Err(BehindPooler));
                 }
                 AnyConnection::connect_to_watch(url).map_err(unavailable)?
             }
@@ -89,7 +89,7 @@ impl Watch {
         let seen = work(&mut connection)?;
         let process = process(&seen);
         if self.known_process().replace(process).is_some_and(|before| before != process) {
-            return Ok(Err(Pooled));
+            return Ok(Err(BehindPooler));
         }
         kept.connection = Some(connection);
         Ok(Ok(seen))

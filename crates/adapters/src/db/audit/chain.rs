@@ -15,7 +15,7 @@ use crate::db::schema::{audit_chain, security_events};
 use crate::db::types::{DbId, DbTime};
 
 /// What a look at some events found.
-pub(crate) struct Look {
+pub(crate) struct UnsealedPage {
     /// Those that are not in the chain, oldest first.
     pub(crate) unsealed: Vec<Uuid>,
     /// Where to go on; `None` at the end.
@@ -95,11 +95,11 @@ pub(in crate::db) fn events(
 }
 
 /// Two walks along two indexes: what both have is sealed.
-pub(in crate::db) fn look_for_unsealed(
+pub(in crate::db) fn find_unsealed(
     connection: &mut AnyConnection,
     after: Uuid,
     most: u32,
-) -> Result<Look, StoreError> {
+) -> Result<UnsealedPage, StoreError> {
     let found: Vec<DbId> = security_events::table
         .filter(security_events::id.gt(DbId(after)))
         .order(security_events::id)
@@ -107,7 +107,7 @@ pub(in crate::db) fn look_for_unsealed(
         .select(security_events::id)
         .load(connection)
         .map_err(store_error)?;
-    let Some(&last) = found.last() else { return Ok(Look { unsealed: Vec::new(), next: None }) };
+    let Some(&last) = found.last() else { return Ok(UnsealedPage { unsealed: Vec::new(), next: None }) };
     let sealed: Vec<DbId> = audit_chain::table
         .filter(audit_chain::event_id.gt(DbId(after)))
         .filter(audit_chain::event_id.le(last))
@@ -121,7 +121,7 @@ pub(in crate::db) fn look_for_unsealed(
         while sealed.next_if(|sealed| sealed < id).is_some() {}
         sealed.next_if_eq(id).is_none()
     };
-    Ok(Look { unsealed: found.into_iter().map(|DbId(id)| id).filter(is_unsealed).collect(), next })
+    Ok(UnsealedPage { unsealed: found.into_iter().map(|DbId(id)| id).filter(is_unsealed).collect(), next })
 }
 
 pub(super) fn link(seq: i64, hash: &[u8]) -> Result<Link, StoreError> {

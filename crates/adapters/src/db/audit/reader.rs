@@ -1,7 +1,7 @@
 use portcullis_domain::ports::StoreError;
 use uuid::Uuid;
 
-use super::chain::{self, ChainRow, Look};
+use super::chain::{self, ChainRow, UnsealedPage};
 use super::statements;
 use crate::audit::{Statement, StoredEvent};
 use crate::db::connection::AnyConnection;
@@ -12,7 +12,7 @@ pub(crate) struct AuditReader(AnyConnection);
 
 impl AuditReader {
     pub(crate) fn connect(url: &DatabaseUrl) -> Result<Self, PrepareError> {
-        prepare::connect_to_look(url).map(Self)
+        prepare::connect_to_existing(url).map(Self)
     }
 
     pub(crate) fn statements(&mut self, before: i64, most: u32) -> Result<Vec<Statement>, StoreError> {
@@ -37,7 +37,7 @@ impl AuditReader {
         chain::events(&mut self.0, ids)
     }
 
-    pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<Look, StoreError> {
-        chain::look_for_unsealed(&mut self.0, after, most)
+    pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<UnsealedPage, StoreError> {
+        chain::find_unsealed(&mut self.0, after, most)
     }
 }

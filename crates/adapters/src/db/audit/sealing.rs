@@ -6,7 +6,7 @@ use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::chain::{Look, events, look_for_unsealed, oldest_rows, tip};
+use super::chain::{UnsealedPage, events, find_unsealed, oldest_rows, tip};
 use super::statements::{insert_statement, newest_signed, unsigned};
 use crate::audit::{AuditKeys, Statement, StatementKind};
 use crate::db::connection::AnyConnection;
@@ -50,8 +50,8 @@ impl Database {
     }
 
     /// Looks through at most `most` events after `after` for some that are not sealed.
-    pub(crate) fn look_for_unsealed(&self, after: Uuid, most: u32) -> Result<Look, StoreError> {
-        self.read(|connection| look_for_unsealed(connection, after, most))
+    pub(crate) fn find_unsealed(&self, after: Uuid, most: u32) -> Result<UnsealedPage, StoreError> {
+        self.read(|connection| find_unsealed(connection, after, most))
     }
 
     /// Appends events to the chain. Says whether it was this instance's turn.

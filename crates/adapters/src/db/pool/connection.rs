@@ -128,7 +128,7 @@ impl ManageConnection for ConnectionFactory {
     fn connect(&self) -> Result<Pooled, DatabaseFailure> {
         let opened = Instant::now();
         let connection = match self.only_reads {
-            true => AnyConnection::connect_to_look(&self.url),
+            true => AnyConnection::connect_read_only(&self.url),
             false => AnyConnection::connect(&self.url),
         };
         connection.map(|connection| Pooled::new(connection, opened))

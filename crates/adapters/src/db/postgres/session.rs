@@ -187,7 +187,7 @@ mod tests {
             let query = diesel::sql_query("SELECT pg_backend_pid()::text AS setting");
             query.get_result::<Setting>(connection).unwrap().setting
         };
-        let mut last = AnyConnection::connect_to_look(&url).unwrap();
+        let mut last = AnyConnection::connect_read_only(&url).unwrap();
         let left = process(&mut last);
         let AnyConnection::Postgres(session) = &mut last else { unreachable!() };
         session.batch_execute("PREPARE __diesel_stmt_0 AS SELECT 1; SELECT pg_advisory_lock(1)").unwrap();

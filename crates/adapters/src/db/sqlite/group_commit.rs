@@ -84,7 +84,7 @@ impl GroupCommit {
 
     /// Does `work`, which is one statement that no client can make fail, on whatever thread; as [`GroupCommit::write`]
     /// otherwise.
-    pub(in crate::db) fn state<T: Send + 'static, E: StdError + From<StoreError> + Send + 'static>(
+    pub(in crate::db) fn statement<T: Send + 'static, E: StdError + From<StoreError> + Send + 'static>(
         &self,
         begun: Instant,
         connect: impl FnOnce() -> Result<AnyConnection, StoreError>,

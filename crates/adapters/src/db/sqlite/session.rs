@@ -29,10 +29,10 @@ pub(in crate::db) fn check_write_ahead_log(connection: &mut SqliteConnection) ->
 
 /// SQLite needs a log beside the file even to read it. If the log can neither be opened nor created, only the
 /// file is read, provided that it contains all changes.
-pub(in crate::db) fn look_at(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {
+pub(in crate::db) fn connect_read_only(path: &Path) -> Result<SqliteConnection, DatabaseFailure> {
     let open = |opening| -> Result<SqliteConnection, DatabaseFailure> {
         let mut connection = SqliteConnection::establish(&file::uri(path, opening)?)?;
-        connection.batch_execute(SQLITE_LOOK)?;
+        connection.batch_execute(SQLITE_READ_ONLY)?;
         Ok(connection)
     };
     file::check_readable(path)?;
@@ -66,7 +66,7 @@ const SQLITE_SESSION: &str = "
 ";
 
 /// The settings of a connection that only reads. The query makes SQLite open the file, which it does on first use.
-const SQLITE_LOOK: &str = "
+const SQLITE_READ_ONLY: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA query_only = ON;
     PRAGMA trusted_schema = OFF;

@@ -60,7 +60,7 @@ impl File {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writers.state(Instant::now(), || Ok(self.connect()), work)
+        self.writers.statement(Instant::now(), || Ok(self.connect()), work)
     }
 
     fn mark(&self, mark: i64) -> Result<(), StoreError> {

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use portcullis_adapters::db::PrepareError;
 use portcullis_domain::maintenance::{ClockNotTrusted, SyncError};
 
-use crate::logging;
 use crate::settings::InvalidSetting;
+use crate::{advice, logging};
 
 /// Why a command ends badly.
 #[derive(Debug)]
@@ -49,6 +50,41 @@ impl fmt::Display for CliError {
 impl From<InvalidSetting> for CliError {
     fn from(error: InvalidSetting) -> Self {
         Self::Config(error)
+    }
+}
+
+/// Sorts the failures to prepare a database: trying again helps, or the settings must change.
+impl From<PrepareError> for CliError {
+    fn from(error: PrepareError) -> Self {
+        let text = advice::on_database(&error);
+        match error {
+            PrepareError::Absent(_) => InvalidSetting::new(format!(
+                "database.url: {text}; run the command in the folder of the service and with its settings (only `serve`, \
+                 `migrate` and `user add` create a database)"
+            ))
+            .into(),
+            PrepareError::Unusable(..)
+            | PrepareError::Encoding(_)
+            | PrepareError::Refused(_)
+            | PrepareError::Url(_)
+            | PrepareError::Pooler
+            | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {text}")).into(),
+            PrepareError::OtherSecret => InvalidSetting::new(format!(
+                "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
+                 replace it with this one by `portcullis secret adopt`, which signs out all users"
+            ))
+            .into(),
+            PrepareError::RefusedSecret => {
+                InvalidSetting::new(format!("secret: {text}; set the one in use, or adopt a new one")).into()
+            }
+            PrepareError::RefusedAcceptedSecret => {
+                InvalidSetting::new(format!("accepted_secrets: {text}; take it out")).into()
+            }
+            PrepareError::Unreachable(_)
+            | PrepareError::Denied(..)
+            | PrepareError::Outdated
+            | PrepareError::Migration(_) => anyhow::Error::msg(text).into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use portcullis_domain::admin::Admin;
 use portcullis_domain::ports::Clock as _;
 
 use super::backend::Backend as _;
-use super::database::{DatabaseBackend, Purpose, unprepared};
+use super::database::{DatabaseBackend, Purpose};
 use super::instance::Instance;
 use super::secrets::known_secrets;
 use crate::cli_error::CliError;
@@ -29,10 +29,10 @@ pub(crate) fn verify_audit(
     progress: impl FnMut(i64, i64),
 ) -> Result<Verified, CliError> {
     let database = database(settings)?;
-    Deployment::at(database).check_exists().map_err(unprepared)?;
+    Deployment::at(database).check_exists()?;
     let keys = AuditKeys::of(&known_secrets(settings)?);
     audit::verify(database, &keys, kept, progress).map_err(|error| match error {
-        AuditError::Unreachable(error) => unprepared(error),
+        AuditError::Unreachable(error) => error.into(),
         error => anyhow::Error::new(error).context("the audit log is not good").into(),
     })
 }

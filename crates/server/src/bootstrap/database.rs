@@ -16,7 +16,6 @@ use portcullis_domain::time::UnixTime;
 
 use super::backend::{Backend, Seal};
 use super::secrets::{known_secrets, secrets};
-use crate::advice;
 use crate::cli_error::CliError;
 use crate::settings::{Audit, InvalidSetting, Settings};
 
@@ -52,7 +51,7 @@ impl DatabaseBackend {
         let secrets = match purpose {
             Purpose::Create => secrets(settings)?,
             Purpose::Change | Purpose::Read => {
-                Deployment::at(&settings.database).check_exists().map_err(unprepared)?;
+                Deployment::at(&settings.database).check_exists()?;
                 known_secrets(settings)?
             }
         };
@@ -69,9 +68,8 @@ impl DatabaseBackend {
     /// Makes the database one that is used with this instance's secret, and ends all sessions.
     pub(crate) fn adopt(&self) -> Result<(), CliError> {
         let event = |now| operators_event(EventKind::SecretAdopted, now);
-        Deployment::at(self.database.url())
-            .replace_compromised(self.current, self.audit_keys.current(), event)
-            .map_err(unprepared)
+        let deployment = Deployment::at(self.database.url());
+        Ok(deployment.replace_compromised(self.current, self.audit_keys.current(), event)?)
     }
 
     /// Returns a sealer regardless of the setting `audit.seal`.
@@ -104,13 +102,13 @@ impl Backend for DatabaseBackend {
             Purpose::Change => self.database.prepare_existing(&self.audit_keys, event),
             Purpose::Read => self.database.prepare_to_read(&self.audit_keys),
         };
-        prepared.map_err(unprepared)
+        Ok(prepared?)
     }
 
     /// Fails if the database's secret was replaced, or if an unsupported pooler was put in front of the database.
     fn check(&self) -> Result<(), CliError> {
         if self.database.is_pooled() {
-            return Err(unprepared(PrepareError::Pooler));
+            return Err(PrepareError::Pooler.into());
         }
         match self.database.is_foreign() {
             true => Err(InvalidSetting::new(
@@ -129,37 +127,4 @@ impl Backend for DatabaseBackend {
 
 fn operators_event(kind: EventKind, now: UnixTime) -> SecurityEvent {
     SecurityEvent::new(kind, now, &ClientInfo::default(), &OsRandom)
-}
-
-/// Sorts the failures to prepare a database: trying again helps, or the settings must change.
-pub(crate) fn unprepared(error: PrepareError) -> CliError {
-    let text = advice::on_database(&error);
-    match error {
-        PrepareError::Absent(_) => InvalidSetting::new(format!(
-            "database.url: {text}; run the command in the folder of the service and with its settings (only `serve`, \
-             `migrate` and `user add` create a database)"
-        ))
-        .into(),
-        PrepareError::Unusable(..)
-        | PrepareError::Encoding(_)
-        | PrepareError::Refused(_)
-        | PrepareError::Url(_)
-        | PrepareError::Pooler
-        | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {text}")).into(),
-        PrepareError::OtherSecret => InvalidSetting::new(format!(
-            "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
-             replace it with this one by `portcullis secret adopt`, which signs out all users"
-        ))
-        .into(),
-        PrepareError::RefusedSecret => {
-            InvalidSetting::new(format!("secret: {text}; set the one in use, or adopt a new one")).into()
-        }
-        PrepareError::RefusedAcceptedSecret => {
-            InvalidSetting::new(format!("accepted_secrets: {text}; take it out")).into()
-        }
-        PrepareError::Unreachable(_)
-        | PrepareError::Denied(..)
-        | PrepareError::Outdated
-        | PrepareError::Migration(_) => anyhow::Error::msg(text).into(),
-    }
 }

@@ -7,7 +7,6 @@ use portcullis_adapters::keys::KeyRing;
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::time::UnixTime;
 
-use super::database::unprepared;
 use crate::cli_error::CliError;
 use crate::secret_file;
 use crate::settings::{InvalidSetting, Settings};
@@ -16,7 +15,7 @@ use crate::settings::{InvalidSetting, Settings};
 /// used with another secret.
 pub(super) fn secrets(settings: &Settings) -> Result<Secrets, CliError> {
     let needs_file = settings.secret.is_none() && settings.secret_file().is_some();
-    match needs_file && Deployment::at(&settings.database).is_used().map_err(unprepared)? {
+    match needs_file && Deployment::at(&settings.database).is_used()? {
         true => known_secrets(settings),
         false => secrets_by(settings, secret_file::load_or_make),
     }

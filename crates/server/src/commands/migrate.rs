@@ -1,6 +1,6 @@
 use portcullis_adapters::db::{DatabaseUrl, Migrations};
 
-use crate::bootstrap::{self, unprepared};
+use crate::bootstrap;
 use crate::cli_error::CliError;
 use crate::console::print;
 use crate::logging;
@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings, only_status: bool) -> Result<(), CliError
 fn migrate(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let database = bootstrap::database(settings)?;
-    Migrations::of(database).run().map_err(unprepared)?;
+    Migrations::of(database).run()?;
     list(database)
 }
 
@@ -25,7 +25,7 @@ fn status(settings: &Settings) -> Result<(), CliError> {
 }
 
 fn list(database: &DatabaseUrl) -> Result<(), CliError> {
-    let states = Migrations::of(database).states().map_err(unprepared)?;
+    let states = Migrations::of(database).states()?;
     print(states.into_iter().map(|state| {
         let applied = if state.applied { "applied" } else { "pending" };
         format!("{applied}  {}", state.name)

@@ -7,7 +7,7 @@ use portcullis_domain::account::{RegisterError, Registration};
 use portcullis_domain::admin::{Authority, SetPasswordError};
 use portcullis_domain::session::Session;
 
-use crate::bootstrap::{self, Purpose, unprepared};
+use crate::bootstrap::{self, Purpose};
 use crate::cli_error::CliError;
 use crate::console::{confirm, print, read_password, rfc3339};
 use crate::settings::Settings;
@@ -145,7 +145,7 @@ fn check_hashes(settings: &Settings) -> Result<(), CliError> {
     let checked = db::check_hashes(database, |UnusableHash { user, username, reason }| {
         lines.push(format!("{user}\t{}\t{reason}", username.escape_debug()));
     });
-    let checked = checked.map_err(unprepared)?;
+    let checked = checked?;
     let unusable = lines.len();
     print(lines)?;
     match unusable {

@@ -1,4 +1,12 @@
-//! Panics: one request's 500, and nobody else's business.
+//! Answers 500 if a route panics.
+//!
+//! actix-web catches no panics: it closes the connection without an answer (actix-web issues [1501], [3126]), and a proxy
+//! then takes the instance for unhealthy. Without this middleware,
+//! `crates/http/tests/api/faults.rs::a_panic_is_one_requests_500` fails; without the guard of the call itself,
+//! `panicking_call_is_answered_500` below does.
+//!
+//! [1501]: https://github.com/actix/actix-web/issues/1501
+//! [3126]: https://github.com/actix/actix-web/issues/3126
 
 use std::future::{Future, Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,4 +91,23 @@ fn internal_error(head: &HttpRequest) -> ServiceResponse<BoxBody> {
     log::error!(route = route.as_deref().unwrap_or("-"); "a request handler panicked");
     let answer = Problem::new(ProblemCode::InternalError).error_response();
     ServiceResponse::new(head.clone(), answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::dev::fn_service;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    /// A service may work while it is called, before its future is polled.
+    #[actix_web::test]
+    async fn panicking_call_is_answered_500() {
+        let service = fn_service(|request: ServiceRequest| -> Ready<Result<ServiceResponse, Error>> {
+            panic!("{} panics, on purpose", request.path());
+        });
+        let service = CatchPanic.new_transform(service).await.unwrap();
+        let answer = service.call(TestRequest::get().to_srv_request()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 500);
+    }
 }

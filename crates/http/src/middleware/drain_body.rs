@@ -1,8 +1,13 @@
-//! Chunked request bodies that nobody reads to their end.
+//! Keeps a chunked request body alive until its response has ended.
 //!
-//! actix-http closes a connection on which an unread body is left. But it keeps reading a chunked body that was dropped,
-//! for as long as the client likes: a request without its last chunk would hold its connection forever. So such a body
-//! lives as long as its response.
+//! actix-http closes a connection on which an unread body is left. But it goes on reading a chunked body that was dropped,
+//! without a limit in time or size (actix-web issue [2972], pull request [3936]): a request without its last chunk would
+//! hold its connection forever. A body that is dropped only with its response is closed like any other. RFC 9112 §9.5 leaves
+//! the time limits to the server. Without this module, `tests/e2e/hostile.rs::ht_a_chunked_body_without_an_end_holds_no_connection`
+//! and `requests_behind_a_last_answer_are_not_answered` fail.
+//!
+//! [2972]: https://github.com/actix/actix-web/issues/2972
+//! [3936]: https://github.com/actix/actix-web/pull/3936
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -1,5 +1,12 @@
-//! What surrounds every request: its id, its line in the access log, the headers of its answer. The outermost
-//! middleware, so that no answer escapes it.
+//! Gives every request its id, its line in the access log, and the headers of its answer. The outermost middleware, so that
+//! no answer escapes it.
+//!
+//! actix-web hands the error of an inner middleware through all outer ones, and makes an answer of it only behind them
+//! (actix-web issues [1051], [2736]). So this middleware makes that answer itself. Without that,
+//! `errors_of_inner_middleware_get_the_context` below fails.
+//!
+//! [1051]: https://github.com/actix/actix-web/issues/1051
+//! [2736]: https://github.com/actix/actix-web/issues/2736
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -101,5 +108,29 @@ where
             None => Box::pin(response),
             Some(base_path) => Box::pin(base_path::scope(base_path, response)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::App;
+    use actix_web::error::ErrorBadRequest;
+    use actix_web::test::{TestRequest, init_service, try_call_service};
+    use portcullis_domain::{AuthConfig, Core};
+
+    use super::*;
+    use crate::config::HttpConfig;
+
+    #[actix_web::test]
+    async fn errors_of_inner_middleware_get_the_context() {
+        let core = Core::new(portcullis_testkit::ports(), AuthConfig::default());
+        let state = Data::new(ApiState::new(&core, HttpConfig::default()).unwrap());
+        let refuse = |_: ServiceRequest, _: &_| ready(Err::<ServiceResponse, _>(ErrorBadRequest("refused")));
+        let app = init_service(App::new().wrap_fn(refuse).wrap(RequestContext(state))).await;
+        let request = TestRequest::get().insert_header((X_REQUEST_ID, "abc")).to_request();
+        let error = try_call_service(&app, request).await.unwrap_err();
+        let answer = error.as_response_error().error_response();
+        assert_eq!(answer.headers().get(X_REQUEST_ID).unwrap(), "abc");
+        assert!(answer.headers().contains_key("x-content-type-options"));
     }
 }

@@ -1,7 +1,6 @@
 //! A service to send requests to, and what comes back. Every answer is checked against the rules that hold for all, and
 //! against the OpenAPI document.
 
-use portcullis_domain::maintenance::Maintenance;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,6 +13,7 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
+use portcullis_domain::maintenance::Maintenance;
 use portcullis_domain::{AuthConfig, Core, Ports};
 use portcullis_http::{Api, HttpConfig, LimitsConfig, ProblemCode};
 use portcullis_testkit::fixtures::{self, PASSWORD};

@@ -1,6 +1,5 @@
 //! `GET /me/activity`
 
-use portcullis_domain::account::Account;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,6 +10,7 @@ use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_domain::account::Account;
 use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId};
 use portcullis_domain::time::UnixTime;

@@ -1,11 +1,12 @@
 //! `PUT /me/password`
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::Core;
 use portcullis_domain::account::Account;
 use portcullis_domain::password::{ChangePasswordError, PasswordChange, PlaintextPassword};
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::blocking::Pool;

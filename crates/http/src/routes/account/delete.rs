@@ -1,10 +1,11 @@
 //! `DELETE /me` and `POST /me/delete`
 
+use std::sync::Arc;
+
 use actix_web::web::Data;
 use portcullis_domain::Core;
 use portcullis_domain::account::{Account, DeleteAccountError};
 use portcullis_domain::password::PlaintextPassword;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 use crate::blocking::Pool;

@@ -1,12 +1,12 @@
 //! `GET /me/sessions`
 
-use portcullis_domain::session::Sessions;
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use portcullis_domain::id::SessionId;
 use portcullis_domain::session::Session;
+use portcullis_domain::session::Sessions;
 use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,12 +1,12 @@
 //! `POST /login`
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
-use portcullis_domain::AuthService;
-use portcullis_domain::Core;
 use portcullis_domain::password::PlaintextPassword;
 use portcullis_domain::session::{Credentials, LoginError, LoginOutcome};
-use std::sync::Arc;
+use portcullis_domain::{AuthService, Core};
 use utoipa::ToSchema;
 
 use crate::blocking::Pool;

@@ -1,11 +1,11 @@
 //! `POST /logout`
 
-use portcullis_domain::AuthService;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
+use portcullis_domain::AuthService;
 use portcullis_domain::audit::LogoutScope;
 use portcullis_domain::session::{LogoutError, LogoutToken};
 use portcullis_domain::token::RefreshToken;

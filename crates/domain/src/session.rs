@@ -1,5 +1,6 @@
 //! Sessions: login, refresh, logout, and how an instance knows which sessions ended.
 
+mod lifetime;
 mod list;
 mod login;
 mod logout;
@@ -11,16 +12,17 @@ mod service;
 mod store;
 mod stored;
 
+pub use self::lifetime::{CLOCK_TOLERANCE, Lifetimes, MAX_ACCESS_LIFETIME};
 pub use self::list::EndSessionError;
 pub use self::login::{Credentials, LoginError, LoginOutcome};
 pub use self::logout::{LogoutError, LogoutToken};
+pub use self::open::{NewSession, Proof, SessionOpened};
 pub use self::refresh::RefreshError;
 pub use self::rotation::{
-    CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, Lifetimes, MAX_ACCESS_LIFETIME, NewSession,
-    Proof, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession, Session, SessionChanges, SessionOpened,
+    CurrentGeneration, Generation, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession,
 };
 pub use self::service::Sessions;
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;
-pub use self::store::{OpenSessionError, SessionStore};
-pub use self::stored::{StoredSession, next_valid_from};
+pub use self::store::{OpenSessionError, SessionChanges, SessionStore};
+pub use self::stored::{EndOutcome, Session, StoredSession, next_valid_from};

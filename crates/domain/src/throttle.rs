@@ -6,19 +6,22 @@
 //! out.
 
 mod account_keys;
+mod attempt;
 mod begin;
 mod counter;
+mod schedule;
 mod store;
 
-pub use self::account_keys::AccountKeys;
 #[cfg(feature = "mocks")]
 pub use self::account_keys::MockAccountKeys;
-pub(crate) use self::begin::{Admitted, NotAdmitted};
-pub(crate) use self::counter::ThrottlingEnd;
-pub use self::counter::{
-    AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
-    LoginAttempt, PurgedCounter, SCHEDULE, Schedule, SuccessfulAttempt,
+pub use self::account_keys::{AccountKey, AccountKeys};
+pub(crate) use self::attempt::ThrottlingEnd;
+pub use self::attempt::{
+    AttemptDecision, AttemptEvent, KnownNetwork, LoginAttempt, PurgedCounter, SuccessfulAttempt,
 };
+pub(crate) use self::begin::{Admitted, NotAdmitted};
+pub use self::counter::AttemptCounter;
+pub use self::schedule::{FORGOTTEN_AFTER, KNOWN_FOR, SCHEDULE, Schedule};
 pub use self::store::AttemptStore;
 #[cfg(feature = "mocks")]
 pub use self::store::MockAttemptStore;

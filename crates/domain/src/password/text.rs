@@ -10,7 +10,7 @@ use crate::account::nfc;
 /// use portcullis_domain::password::PlaintextPassword;
 ///
 /// let attempt = PlaintextPassword::new("correct horse".to_owned());
-/// assert_eq!(format!("{attempt:?}"), "PasswordAttempt(..)");
+/// assert_eq!(format!("{attempt:?}"), "PlaintextPassword(..)");
 /// ```
 ///
 /// Secrets have no `==`:
@@ -68,7 +68,7 @@ impl From<Zeroizing<String>> for PlaintextPassword {
 
 impl fmt::Debug for PlaintextPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordAttempt(..)")
+        f.write_str("PlaintextPassword(..)")
     }
 }
 
@@ -161,6 +161,6 @@ mod tests {
         let attempt = PlaintextPassword::new("hunter2hunter2".to_owned());
         let text =
             format!("{attempt:?} {:?} {:?}", attempt.to_hashable(), PasswordHash::new("$2b$..".into()));
-        assert_eq!(text, "PasswordAttempt(..) AcceptedPassword(..) PasswordHash(..)");
+        assert_eq!(text, "PlaintextPassword(..) AcceptedPassword(..) PasswordHash(..)");
     }
 }

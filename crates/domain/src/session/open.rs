@@ -1,9 +1,59 @@
-use crate::account::User;
+use std::num::NonZeroU32;
+
+use crate::account::{CredentialVersion, User};
 use crate::client::ClientInfo;
 use crate::core::Core;
-use crate::id::SessionId;
-use crate::session::{NewSession, Proof};
+use crate::id::{SessionId, UserId};
+use crate::throttle::SuccessfulAttempt;
 use crate::time::UnixTime;
+
+/// A session about to be opened, at generation zero.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The new id.
+    pub id: SessionId,
+    /// Whose session it is.
+    pub user: UserId,
+    /// The user's version when the password was verified; the session opens only if it still holds.
+    pub credential_version: CredentialVersion,
+    /// When it opens; also the `iat` of its first access token.
+    pub opened_at: UnixTime,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: UnixTime,
+    /// When it ends however often it is refreshed.
+    pub absolute_expires_at: UnixTime,
+    /// How many live sessions its user may have with it; the oldest end to make room.
+    pub max_per_user: NonZeroU32,
+    /// Who opened it.
+    pub client: ClientInfo,
+    /// What the client proved to open it. The store consumes it with the opening.
+    pub proof: Proof,
+}
+
+impl NewSession {
+    /// Returns whether the session may be opened: one opened before `valid_from` would be over at once.
+    pub fn is_valid(&self, valid_from: UnixTime) -> bool {
+        self.opened_at >= valid_from
+    }
+}
+
+/// What a client proved to be let in. A store consumes it in the transaction of the change that it allows, so that it is
+/// good for one change, and refuses a proof that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proof {
+    /// The password of the user.
+    Password(SuccessfulAttempt),
+}
+
+/// What a store decided in the transaction that opened a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionOpened {
+    /// The other sessions that it ended.
+    pub ended: Vec<SessionId>,
+    /// What the counter of the [proved](Proof::Password) password stood at, this attempt included; zero if there was none.
+    pub attempts: u32,
+}
 
 impl Core {
     /// A new session of `user`, as it was when the client gave the proof.

@@ -6,7 +6,7 @@ use crate::id::{SessionId, UserId};
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
 use crate::session::{RotateOutcome, RotateRequest, RotatedSession};
-use crate::token::CarriedOn;
+use crate::token::IssueRequest;
 use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
 
 impl AuthService {
@@ -32,7 +32,9 @@ impl AuthService {
         match self.core.ports.store.rotate(&presented, &on_reuse)? {
             RotateOutcome::Rotated(RotatedSession { user, generation, opened_at, expires_at }) => {
                 let session = claims.session;
-                Ok(self.core.issue(&CarriedOn { user, session, generation, opened_at, expires_at }, now)?)
+                Ok(self
+                    .core
+                    .issue(&IssueRequest { user, session, generation, opened_at, expires_at }, now)?)
             }
             RotateOutcome::Reused => {
                 self.core.mark_ended([claims.session], now);

@@ -1,89 +1,8 @@
-//! Sessions: one login on one device, carried on by refresh tokens of which only the newest is good.
-
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::account::CredentialVersion;
-use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
-use crate::throttle::SuccessfulAttempt;
-use crate::time::{StoreTime, UnixTime};
-
-/// The longest lifetime an access token may have. Ended sessions are remembered that long, so a token that claims
-/// more is refused whoever signed it.
-pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_hours(1);
-
-/// How far apart two instances' clocks may be before a grace or a date is misjudged.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-
-/// A session about to be opened, at generation zero.
-#[derive(Clone, Debug)]
-pub struct NewSession {
-    /// The new id.
-    pub id: SessionId,
-    /// Whose session it is.
-    pub user: UserId,
-    /// The user's version when the password was verified; the session opens only if it still holds.
-    pub credential_version: CredentialVersion,
-    /// When it opens; also the `iat` of its first access token.
-    pub opened_at: UnixTime,
-    /// When it ends unless it is refreshed before.
-    pub expires_at: UnixTime,
-    /// When it ends however often it is refreshed.
-    pub absolute_expires_at: UnixTime,
-    /// How many live sessions its user may have with it; the oldest end to make room.
-    pub max_per_user: NonZeroU32,
-    /// Who opened it.
-    pub client: ClientInfo,
-    /// What the client proved to open it. The store consumes it with the opening.
-    pub proof: Proof,
-}
-
-/// What a client proved to be let in. A store consumes it in the transaction of the change that it allows, so that it is
-/// good for one change, and refuses a proof that it does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Proof {
-    /// The password of the user.
-    Password(SuccessfulAttempt),
-}
-
-/// What a store decided in the transaction that opened a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionOpened {
-    /// The other sessions that it ended.
-    pub ended: Vec<SessionId>,
-    /// What the counter of the [proved](Proof::Password) password stood at, this attempt included; zero if there was none.
-    pub attempts: u32,
-}
-
-/// A live session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose it is.
-    pub user: UserId,
-    /// When it was opened.
-    pub opened_at: UnixTime,
-    /// The newest of its refresh tokens, and since when: the last use of the session that the store knows of.
-    pub newest: CurrentGeneration,
-    /// When it ends unless it is refreshed before.
-    pub expires_at: UnixTime,
-    /// Who opened it.
-    pub client: ClientInfo,
-}
-
-/// What became of a session that was to be ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndOutcome {
-    /// This call ended it.
-    Ended,
-    /// It was over before.
-    AlreadyEnded,
-    /// There is no such session, or it is somebody else's, or it has been over for so long that it is forgotten.
-    Unknown,
-}
+use crate::session::CLOCK_TOLERANCE;
+use crate::time::UnixTime;
 
 /// Which of a session's refresh tokens one is: each rotation adds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,43 +125,6 @@ pub struct RotatedSession {
     pub opened_at: UnixTime,
     /// When the session expires unless it is refreshed before.
     pub expires_at: UnixTime,
-}
-
-/// What an instance has to know of the others' doings, as the store tells it.
-#[derive(Clone, Debug, Default)]
-pub struct SessionChanges {
-    /// The sessions that ended lately, and when.
-    pub ended: Vec<(SessionId, UnixTime)>,
-    /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
-    pub valid_from: UnixTime,
-    /// What time it is for the store, when it has a clock.
-    pub time: Option<StoreTime>,
-}
-
-/// How long tokens last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// An access token's lifetime; at most [`MAX_ACCESS_LIFETIME`].
-    pub access: Duration,
-    /// How long after its last refresh a session ends.
-    pub refresh_idle: Duration,
-    /// How long after its opening a session ends in any case.
-    pub refresh_absolute: Duration,
-    /// How long after a rotation a repeated refresh gets the same successor; at most a minute.
-    pub refresh_grace: Duration,
-}
-
-/// 15 minutes of access, 30 days idle, 90 days in all, 30 seconds of grace.
-impl Default for Lifetimes {
-    fn default() -> Self {
-        const DAY: u64 = 86_400;
-        Self {
-            access: Duration::from_mins(15),
-            refresh_idle: Duration::from_secs(30 * DAY),
-            refresh_absolute: Duration::from_secs(90 * DAY),
-            refresh_grace: Duration::from_secs(30),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@ use crate::audit::{EventsOf, SecurityEvent};
 use crate::id::{SessionId, UserId};
 use crate::maintenance::{PurgeOutcome, PurgeRequest};
 use crate::ports::StoreError;
-use crate::session::{
-    EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionChanges, SessionOpened,
-};
-use crate::time::UnixTime;
+use crate::session::{EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionOpened};
+use crate::time::{StoreTime, UnixTime};
 
 /// Stores sessions: one row each, regardless of how often it is refreshed. [`StoredSession`](crate::session::StoredSession)
 /// has the rules.
@@ -137,4 +135,15 @@ pub enum OpenSessionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What an instance has to know of the others' doings, as the store tells it.
+#[derive(Clone, Debug, Default)]
+pub struct SessionChanges {
+    /// The sessions that ended lately, and when.
+    pub ended: Vec<(SessionId, UnixTime)>,
+    /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
+    pub valid_from: UnixTime,
+    /// What time it is for the store, when it has a clock.
+    pub time: Option<StoreTime>,
 }

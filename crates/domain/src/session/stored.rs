@@ -3,8 +3,7 @@ use std::num::NonZeroU32;
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
 use crate::session::{
-    CurrentGeneration, EndOutcome, Generation, NewSession, ReuseCheck, RotateOutcome, RotateRequest,
-    RotatedSession, Session,
+    CurrentGeneration, Generation, NewSession, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession,
 };
 use crate::time::UnixTime;
 
@@ -142,11 +141,32 @@ impl StoredSession {
     }
 }
 
-impl NewSession {
-    /// Returns whether the session may be opened: one opened before `valid_from` would be over at once.
-    pub fn is_valid(&self, valid_from: UnixTime) -> bool {
-        self.opened_at >= valid_from
-    }
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it was opened.
+    pub opened_at: UnixTime,
+    /// The newest of its refresh tokens, and since when: the last use of the session that the store knows of.
+    pub newest: CurrentGeneration,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: UnixTime,
+    /// Who opened it.
+    pub client: ClientInfo,
+}
+
+/// What became of a session that was to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOutcome {
+    /// This call ended it.
+    Ended,
+    /// It was over before.
+    AlreadyEnded,
+    /// There is no such session, or it is somebody else's, or it has been over for so long that it is forgotten.
+    Unknown,
 }
 
 /// Returns the time that sessions must be opened at or after, once all earlier sessions are ended `at` a time. `current`

@@ -2,7 +2,6 @@ use std::fmt;
 
 use crate::account::CanonicalName;
 use crate::client::Network;
-use crate::throttle::AccountKey;
 
 /// Makes what stands for accounts where attempts are counted. A name that no account has gets one like any other.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -17,4 +16,37 @@ pub trait AccountKeys: fmt::Debug + Send + Sync {
     /// - MUST be the same each time, and another for another name or network; never that of an account.
     ///   [account-key-of-network]
     fn account_at(&self, name: &CanonicalName, network: Network) -> AccountKey;
+}
+
+/// What stands for an account, or for an account at a network, where attempts are counted: it tells nobody which, unless
+/// they have the secret. [`AccountKeys`](crate::throttle::AccountKeys) makes them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountKey([u8; 32]);
+
+impl AccountKey {
+    /// Wraps what a keyed hash made or a store holds.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes for a store to keep.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_keys_are_not_shown() {
+        assert_eq!(format!("{:?}", AccountKey::from_bytes([7; 32])), "AccountKey(..)");
+    }
 }

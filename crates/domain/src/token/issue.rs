@@ -12,18 +12,18 @@ impl Core {
         _let_in: &Admitted,
         session: &NewSession,
     ) -> Result<TokenSet, SignError> {
-        let carried_on = CarriedOn {
+        let request = IssueRequest {
             user: session.user,
             session: session.id,
             generation: Generation::FIRST,
             opened_at: session.opened_at,
             expires_at: session.expires_at,
         };
-        self.issue(&carried_on, session.opened_at)
+        self.issue(&request, session.opened_at)
     }
 
     /// The tokens of a session, issued at `now`: the time that the store was given. No token outlives its session.
-    pub(crate) fn issue(&self, session: &CarriedOn, now: UnixTime) -> Result<TokenSet, SignError> {
+    pub(crate) fn issue(&self, session: &IssueRequest, now: UnixTime) -> Result<TokenSet, SignError> {
         let refresh_expires_in = session.expires_at.since(now);
         let access_expires_in = self.config.lifetimes.access.min(refresh_expires_in);
         let claims = Claims {
@@ -47,7 +47,7 @@ impl Core {
 }
 
 /// A session that gets tokens.
-pub(crate) struct CarriedOn {
+pub(crate) struct IssueRequest {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) generation: Generation,

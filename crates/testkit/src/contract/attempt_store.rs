@@ -268,8 +268,8 @@ fn consumes(stores: &Stores, change: &dyn Fn(&Stores, UserId, SuccessfulAttempt,
         let event = |attempts| SecurityEvent { kind: EventKind::ThrottlingEnded { attempts }, ..id.clone() };
         let before = (stores.recorded)().len();
         let counter = attempt.counter;
-        let counted = change(stores, user, attempt, &|attempts| vec![event(attempts)]);
-        assert_eq!(counted, attempts, "what the counter of the proof stood at");
+        let stood_at = change(stores, user, attempt, &|attempts| vec![event(attempts)]);
+        assert_eq!(stood_at, attempts, "what the counter of the proof stood at");
         assert_eq!(find(stores, counter), None, "the counter of the proof, after {attempts} attempts");
         assert_eq!(find(stores, other).map(|counter| counter.attempts), Some(2), "another counter");
         let recorded = of_kind(stores, EventKind::ThrottlingEnded { attempts: 0 });

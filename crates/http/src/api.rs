@@ -10,7 +10,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error};
 use portcullis_domain::Core;
 
-use crate::blocking::PoolCounts;
+use crate::blocking::password::PoolCounts;
 use crate::config::HttpConfig;
 use crate::middleware::cors;
 use crate::middleware::request_context::RequestContext;

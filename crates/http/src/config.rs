@@ -1,6 +1,6 @@
 //! What an operator decides about the HTTP side.
 
-use crate::blocking::PasswordPoolConfig;
+use crate::blocking::password::PasswordPoolConfig;
 use crate::extract::forwarded::TrustedProxies;
 use crate::limit::quota::LimitsConfig;
 use crate::middleware::cors::AllowedOrigins;

@@ -15,7 +15,7 @@ mod routes;
 mod state;
 
 pub use api::{Api, app, configure};
-pub use blocking::{PasswordPoolConfig, PoolCounts};
+pub use blocking::password::{PasswordPoolConfig, PoolCounts};
 pub use config::HttpConfig;
 pub use extract::bearer::{Bearer, BearerFuture};
 #[cfg(any(test, fuzzing))]

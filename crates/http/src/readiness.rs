@@ -14,7 +14,7 @@ use portcullis_domain::maintenance::{Maintenance, Readiness};
 use portcullis_domain::ports::Clock;
 use tokio::sync::Mutex;
 
-use crate::blocking::ThreadPool;
+use crate::blocking::thread::ThreadPool;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
@@ -94,7 +94,7 @@ mod tests {
     use portcullis_testkit::{FaultyStore, FixedClock};
 
     use super::*;
-    use crate::blocking::DataPool;
+    use crate::blocking::data::DataPool;
 
     /// A store whose checks say when they start, end when they are told, and are counted.
     #[derive(Debug)]

@@ -9,7 +9,9 @@ use portcullis_domain::maintenance::Readiness;
 use portcullis_domain::ports::{Clock, SecureRandom};
 use portcullis_domain::{AuthService, Core};
 
-use crate::blocking::{BlockingError, DataPool, LoginChecks, PasswordPool, Pool};
+use crate::blocking::data::{DataPool, LoginChecks};
+use crate::blocking::password::PasswordPool;
+use crate::blocking::{BlockingError, Pool};
 use crate::config::HttpConfig;
 use crate::limit::Limits;
 use crate::middleware::security_headers::SecurityHeaders;

@@ -1,0 +1,319 @@
+//! The pools, with jobs that tests start and stop.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use portcullis_testkit::SeededRandom;
+use portcullis_testkit::fixtures::NOW;
+
+use super::BlockingError;
+use super::data::{DataPool, LONGEST_WAIT, LoginChecks, Turn};
+use super::queue::Bounds;
+use super::thread::ThreadPool;
+use crate::limit::in_flight::Class;
+use crate::request_id::{self, RequestIds, current_request_id};
+
+/// A job that tells when it starts and ends when it is told.
+fn gate() -> (impl FnOnce() -> &'static str + Send + 'static, Receiver<()>, SyncSender<()>) {
+    let (started, has_started) = sync_channel(1);
+    let (open, opened) = sync_channel(1);
+    let work = move || {
+        started.send(()).unwrap();
+        opened.recv().unwrap();
+        "done"
+    };
+    (work, has_started, open)
+}
+
+fn pool_of(threads: usize, capacity: usize) -> io::Result<ThreadPool> {
+    ThreadPool::start("test", threads, capacity)
+}
+
+/// Polls once: enough for a job to take its place in the line.
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[actix_web::test]
+async fn a_full_queue_refuses_before_anything_runs() {
+    let pool = pool_of(1, 1).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(pool.run(work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let mut waiting = pin!(pool.run(|| "second"));
+    assert!(poll(waiting.as_mut()).is_pending());
+
+    let refused = pool.run(|| -> &str { panic!("must not run") }).await;
+    assert_eq!(refused, Err(BlockingError::Overloaded));
+
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    assert_eq!(waiting.await, Ok("second"));
+}
+
+/// However long they take to wake up.
+#[actix_web::test]
+async fn as_many_as_there_are_threads_and_waiting_permits_are_taken_on_at_once() {
+    let pool = pool_of(4, 1).unwrap();
+    let (open, opened) = sync_channel::<()>(0);
+    let opened = Arc::new(Mutex::new(opened));
+    let job = || {
+        let opened = Arc::clone(&opened);
+        // It ends when the sender is dropped.
+        pool.run(move || opened.lock().unwrap().recv().is_err())
+    };
+    let mut taken_on: Vec<_> = (0..5).map(|_| Box::pin(job())).collect();
+    assert!(taken_on.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+    assert_eq!(job().await, Err(BlockingError::Overloaded));
+    drop(open);
+    for job in taken_on {
+        assert_eq!(job.await, Ok(true));
+    }
+}
+
+#[actix_web::test]
+async fn a_job_whose_client_left_never_runs() {
+    let pool = pool_of(1, 2).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(pool.run(work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+
+    let (ran, has_run) = sync_channel(1);
+    {
+        let mut leaving = pin!(pool.run(move || ran.send(()).unwrap()));
+        assert!(poll(leaving.as_mut()).is_pending());
+    }
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    assert_eq!(pool.run(|| "next").await, Ok("next"));
+    assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
+}
+
+#[actix_web::test]
+async fn a_panic_is_its_jobs_own() {
+    let pool = pool_of(1, 1).unwrap();
+    assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
+    assert_eq!(pool.run(|| "alive").await, Ok("alive"));
+}
+
+#[actix_web::test]
+async fn a_panic_on_the_data_pool_is_its_jobs_own() {
+    let pool = DataPool::with_bounds(1, LONGEST_WAIT);
+    assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
+    assert_eq!(pool.run(|| "alive").await, Ok("alive"));
+}
+
+/// Runs a test where `web::block` has one thread.
+fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.max_blocking_threads(1).enable_time().build().unwrap().block_on(test)
+}
+
+#[test]
+fn a_full_data_pool_refuses_before_anything_runs() {
+    on_one_thread(async {
+        let pool = DataPool::with_bounds(2, LONGEST_WAIT);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(pool.run(work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+        let mut waiting = pin!(pool.run(|| "second"));
+        assert!(poll(waiting.as_mut()).is_pending());
+
+        let refused = pool.run(|| -> &str { panic!("must not run") }).await;
+        assert_eq!(refused, Err(BlockingError::Overloaded));
+
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
+        assert_eq!(waiting.await, Ok("second"));
+        assert_eq!(pool.run(|| "third").await, Ok("third"), "and has room again");
+    });
+}
+
+#[test]
+fn what_waits_too_long_for_the_data_pool_is_given_up() {
+    on_one_thread(async {
+        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(pool.run(work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+
+        let hurried = DataPool::with_bounds(8, Duration::ZERO);
+        let (ran, has_run) = sync_channel(1);
+        let given_up = hurried.run(move || ran.send(()).unwrap()).await;
+        assert_eq!(given_up, Err(BlockingError::Overloaded));
+
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
+        assert_eq!(pool.run(|| "next").await, Ok("next"));
+        assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
+    });
+}
+
+#[test]
+fn what_has_begun_on_the_data_pool_is_waited_for() {
+    let (thread, request) = (Turn::default(), Turn::default());
+    let waiting = thread.clone();
+    assert!(thread.take());
+    assert!(!waiting.take(), "it has begun, and cannot be given up");
+    let job = request.clone();
+    drop(request);
+    assert!(!job.take(), "nobody waits, so it does not begin");
+}
+
+#[test]
+fn a_data_job_whose_client_left_never_runs() {
+    on_one_thread(async {
+        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
+        let (work, has_started, open) = gate();
+        let mut running = pin!(pool.run(work));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+
+        let (ran, has_run) = sync_channel(1);
+        {
+            let mut leaving = pin!(pool.run(move || ran.send(()).unwrap()));
+            assert!(poll(leaving.as_mut()).is_pending());
+        }
+        open.send(()).unwrap();
+        assert_eq!(running.await, Ok("done"));
+        assert_eq!(pool.run(|| "next").await, Ok("next"));
+        assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
+    });
+}
+
+#[actix_web::test]
+async fn closing_finishes_what_runs_and_refuses_what_waits() {
+    let pool = pool_of(1, 2).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(pool.run(work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let mut waiting = pin!(pool.run(|| -> &str { panic!("must not run") }));
+    assert!(poll(waiting.as_mut()).is_pending());
+
+    pool.close();
+    assert_eq!(waiting.await, Err(BlockingError::Overloaded));
+    assert_eq!(pool.run(|| "late").await, Err(BlockingError::Overloaded));
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+}
+
+#[actix_web::test]
+async fn dropping_waits_for_what_runs() {
+    let pool = pool_of(1, 1).unwrap();
+    let (work, has_started, open) = gate();
+    let (finished, has_finished) = sync_channel(1);
+    {
+        let mut running = pin!(pool.run(move || {
+            work();
+            finished.send(()).unwrap();
+        }));
+        assert!(poll(running.as_mut()).is_pending());
+        has_started.recv().unwrap();
+    }
+    open.send(()).unwrap();
+    drop(pool);
+    assert!(has_finished.try_recv().is_ok());
+}
+
+/// Threads of which anonymous jobs may use all but one.
+fn reserving(threads: usize, capacity: usize) -> ThreadPool {
+    ThreadPool::start_with("test", threads, Bounds { capacity, anonymous_running: threads - 1 }).unwrap()
+}
+
+#[actix_web::test]
+async fn recognized_job_runs_beside_a_full_anonymous_queue() {
+    let pool = reserving(2, 3);
+    let (work, has_started, open) = gate();
+    let mut running = pin!(pool.run_as(Class::Anonymous, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(pool.run_as(Class::Anonymous, || "waited"))).collect();
+    assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+    let refused = pool.run_as(Class::Anonymous, || "refused").await;
+    assert_eq!(refused, Err(BlockingError::Overloaded));
+
+    assert_eq!(pool.run_as(Class::Recognized, || "served").await, Ok("served"));
+    assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
+
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    for job in waiting {
+        assert_eq!(job.await, Ok("waited"));
+    }
+}
+
+#[actix_web::test]
+async fn both_classes_are_served_to_the_last_job() {
+    let pool = reserving(3, 200);
+    let jobs = (0..300).map(|n| {
+        let class = if n % 3 == 0 { Class::Recognized } else { Class::Anonymous };
+        Box::pin(pool.run_as(class, move || n))
+    });
+    let mut jobs: Vec<_> = jobs.collect();
+    // All are queued before any is awaited.
+    let done: Vec<_> = jobs.iter_mut().map(|job| poll(job.as_mut())).collect();
+    for (n, (job, done)) in jobs.into_iter().zip(done).enumerate() {
+        let outcome = match done {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => job.await,
+        };
+        assert_eq!(outcome, Ok(n));
+    }
+}
+
+#[actix_web::test]
+async fn login_checks_run_a_few_at_a_time_in_order() {
+    let pool = DataPool::with_bounds(8, LONGEST_WAIT);
+    let checks = LoginChecks::with_bounds(3, 1, LONGEST_WAIT);
+    let (work, has_started, open) = gate();
+    let mut running = pin!(checks.run(&pool, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(checks.run(&pool, move || n))).collect();
+    assert!(waiting.iter_mut().all(|check| poll(check.as_mut()).is_pending()));
+    assert_eq!(checks.run(&pool, || 9).await, Err(BlockingError::Overloaded), "all permits are taken");
+    assert_eq!(pool.run(|| "other work").await, Ok("other work"), "the data pool is not");
+
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    for (n, check) in waiting.into_iter().enumerate() {
+        assert_eq!(check.await, Ok(n));
+    }
+    assert_eq!(checks.run(&pool, || 9).await, Ok(9), "and there is room again");
+}
+
+#[actix_web::test]
+async fn login_check_without_a_turn_is_given_up() {
+    let pool = DataPool::with_bounds(8, LONGEST_WAIT);
+    let checks = LoginChecks::with_bounds(8, 1, Duration::ZERO);
+    let (work, has_started, open) = gate();
+    let mut running = pin!(checks.run(&pool, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let given_up = checks.run(&pool, || -> &str { panic!("must not run") }).await;
+    assert_eq!(given_up, Err(BlockingError::Overloaded));
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+}
+
+#[actix_web::test]
+async fn both_pools_belong_to_the_request() {
+    let pool = pool_of(1, 1).unwrap();
+    let id = RequestIds::new(&SeededRandom::new(1)).next(NOW);
+    request_id::scope(id, async {
+        assert_eq!(pool.run(current_request_id).await, Ok(Some(id)));
+        assert_eq!(DataPool::new().run(current_request_id).await, Ok(Some(id)));
+    })
+    .await;
+    assert_eq!(pool.run(current_request_id).await, Ok(None), "and leave it again");
+}

@@ -1,0 +1,169 @@
+//! A pool of threads of its own, behind bounded queues.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+use crate::blocking::BlockingError;
+use crate::blocking::queue::{Bounds, Job, Queues};
+use crate::limit::in_flight::Class;
+use crate::request_id::{RequestId, current_request_id, scope_blocking};
+
+/// Bounded queues before a few threads, one for each class of callers.
+///
+/// Dropping it finishes what runs and answers [`BlockingError::Overloaded`] to what waits.
+#[derive(Debug)]
+pub(crate) struct ThreadPool {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl ThreadPool {
+    /// Starts `threads` threads, before which `queue` jobs may wait.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn start(name: &str, threads: usize, queue: usize) -> io::Result<Self> {
+        let capacity = threads.saturating_add(queue);
+        Self::start_with(name, threads, Bounds { capacity, anonymous_running: threads })
+    }
+
+    pub(super) fn start_with(name: &str, threads: usize, bounds: Bounds) -> io::Result<Self> {
+        let queue = Arc::new(Queue { queues: Mutex::new(Queues::new(bounds)), changed: Condvar::new() });
+        let threads = (0..threads).map(|n| {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.serve())
+        });
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, queue })
+    }
+
+    /// Does `work` in turn, in a pool without classes.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        self.run_as(Class::Recognized, work).await
+    }
+
+    /// Does `work` in turn.
+    pub(super) async fn run_as<T: Send + 'static>(
+        &self,
+        class: Class,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(class, Box::new(Task { work, request: current_request_id(), reply }))?;
+        // No answer at all: it was dropped before its turn.
+        answer.await.unwrap_or(Err(BlockingError::Overloaded))
+    }
+
+    /// Drops what nobody waits for, ahead of its turn.
+    pub(super) fn forget_abandoned(&self) {
+        self.queue.lock().forget_abandoned();
+    }
+
+    /// How many jobs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().waiting()
+    }
+
+    /// Whether a job of this class would be accepted now.
+    pub(super) fn has_room(&self, class: Class) -> bool {
+        self.queue.lock().has_room(class)
+    }
+
+    /// Takes on no more work, and answers [`BlockingError::Overloaded`] to what waits.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.close();
+        for thread in self.threads.drain(..) {
+            // A thread ends by returning: it outlives the panics of its jobs.
+            let _never_panicked = thread.join();
+        }
+    }
+}
+
+struct Queue {
+    queues: Mutex<Queues>,
+    changed: Condvar,
+}
+
+impl Queue {
+    fn push(&self, class: Class, job: Box<dyn Job>) -> Result<(), BlockingError> {
+        let pushed = self.lock().push(class, job);
+        // A refused job is dropped without the lock.
+        pushed.map_err(|_refused| BlockingError::Overloaded)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn close(&self) {
+        let dropped = self.lock().close();
+        drop(dropped);
+        self.changed.notify_all();
+    }
+
+    /// Does job after job until the queue is closed.
+    fn serve(&self) {
+        while let Some((class, job)) = self.next() {
+            job.run();
+            self.lock().end(class);
+        }
+    }
+
+    /// Waits for a job that a caller still wants, and counts it as running; `None` once the queue is closed.
+    fn next(&self) -> Option<(Class, Box<dyn Job>)> {
+        let mut queues = self.lock();
+        loop {
+            match queues.begin_next() {
+                Some(next) => {
+                    // The job that ended may have freed the turn of another class.
+                    if queues.has_next() {
+                        self.changed.notify_one();
+                    }
+                    return Some(next);
+                }
+                None if queues.is_closed() => return None,
+                None => queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+struct Task<W, T> {
+    work: W,
+    request: Option<RequestId>,
+    reply: oneshot::Sender<Result<T, BlockingError>>,
+}
+
+impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(self: Box<Self>) {
+        let Self { work, request, reply } = *self;
+        let outcome = catch_unwind(AssertUnwindSafe(|| scope_blocking(request, work)));
+        // A client that left meanwhile misses the answer.
+        let _unread = reply.send(outcome.map_err(|_panic| BlockingError::Panicked));
+    }
+}

@@ -356,6 +356,16 @@ mod tests {
     }
 
     #[test]
+    fn subjects_that_are_switched_off_are_not_described() {
+        let without_docs = HttpConfig { docs: false, ..HttpConfig::default() };
+        let document = openapi_of(&subjects(&without_docs), "/");
+        assert!(document.paths.paths.contains_key("/login"));
+        for path in ["/docs", "/docs/{file}", "/openapi.json"] {
+            assert!(!document.paths.paths.contains_key(path), "{path}");
+        }
+    }
+
+    #[test]
     fn every_operation_has_one_described_tag() {
         let document = document();
         let tags = document["tags"].as_array().unwrap();

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the server uses what is not used here")]
 #[path = "../../crates/server/src"]
 mod server {
+    pub(crate) mod advice;
     pub(crate) mod settings;
 }
 

@@ -29,7 +29,7 @@ use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordPoolConfig, Qu
 pub(crate) use self::sources::{Environment, Sources};
 use self::text_file::read_text;
 use self::values::Values;
-use crate::advice;
+use super::advice;
 
 /// Every setting, checked.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
-//! Keeps an instance in step with its database, on threads of its own: one waits for it at the start and then looks
-//! up ended sessions a few times a second, one sweeps out those that have been over for long, one seals the audit log, and
-//! one checks that the database commits changes.
+//! Background tasks, each on a thread of its own: the wait for the storage at the start, the sync with the changes of
+//! other instances, the purge of old sessions, the sealing of the audit log, and the checks that writes succeed.
 //!
-//! They work as long as the instance does: a step that panics is told, and the next one comes after its pause.
+//! A step that panics is logged, and the next one follows after its pause. To add a task, write its loop over `Steps` in a
+//! file here and start its thread in `run_tasks`.
 
 mod prepare;
 mod purge;
@@ -22,7 +22,7 @@ use self::prepare::{Waited, wait_for_database};
 use self::purge::purge;
 use self::seal::seal;
 use self::steps::words_of;
-use self::sync::look_up_ended_sessions;
+use self::sync::sync;
 use self::writes::check_writes;
 use crate::bootstrap::Instance;
 use crate::cli_error::CliError;
@@ -35,8 +35,8 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts keeping an instance. `on_ready` is called once, when the instance has first caught up with its database;
-    /// `on_failure` when it turns out not to fit its database.
+    /// Starts the tasks of an instance. Calls `on_ready` once, after the first sync, and `on_failure` if the instance must
+    /// not go on.
     pub(crate) fn start(
         instance: Arc<Instance>,
         is_prepared: bool,
@@ -45,13 +45,12 @@ impl Background {
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let thread = thread::Builder::new().name("background".to_owned()).spawn(move || {
-            // Steps have their own guard. What panics around them ends the instance, rather than that it works on with
-            // nobody to keep it.
-            let kept = catch_unwind(AssertUnwindSafe(|| keep(&instance, is_prepared, on_ready, &stopped)));
-            let kept = kept.unwrap_or_else(|panic| {
+            // Steps catch their own panics. A panic around them ends the instance, which would go on without its tasks.
+            let run = || run_tasks(&instance, is_prepared, on_ready, &stopped);
+            let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
                 Err(anyhow!("what runs beside the requests panicked: {}", words_of(panic.as_ref())).into())
             });
-            if let Err(failure) = kept {
+            if let Err(failure) = result {
                 on_failure(failure);
             }
         });
@@ -70,8 +69,8 @@ impl Drop for Background {
     }
 }
 
-/// Returns when it is told to stop, or fails when the instance does not fit its database.
-fn keep(
+/// Runs until it is told to stop, or fails if the instance must not go on.
+fn run_tasks(
     instance: &Instance,
     is_prepared: bool,
     on_ready: impl FnOnce(),
@@ -81,7 +80,7 @@ fn keep(
         return Ok(());
     }
     thread::scope(|scope| {
-        // On threads of their own: however long they take, ended sessions are looked up in time.
+        // On threads of their own, so that a slow task does not delay the sync.
         let (stop_purging, told_to_stop) = mpsc::sync_channel(0);
         let purger = instance.maintenance.purger();
         let thread = thread::Builder::new().name("purger".to_owned());
@@ -100,14 +99,14 @@ fn keep(
             .spawn_scoped(scope, move || check_writes(check, &told_to_stop))
             .context("cannot start a thread")?;
         let mut on_ready = Some(on_ready);
-        let sync = || {
+        let step = || {
             instance.maintenance.sync()?;
             if let Some(on_ready) = on_ready.take() {
                 on_ready();
             }
             Ok(())
         };
-        let result = look_up_ended_sessions(sync, || instance.backend().check(), stopped);
+        let result = sync(step, || instance.backend().check(), stopped);
         drop((stop_purging, stop_sealing, stop_checking));
         result
     })

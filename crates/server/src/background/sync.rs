@@ -1,4 +1,4 @@
-//! The lookup of ended sessions.
+//! The sync with the sessions that other instances ended, and the check that the storage may still be used.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -8,18 +8,22 @@ use portcullis_domain::maintenance::SyncError;
 use super::steps::{Steps, Trouble, is_stopped};
 use crate::cli_error::CliError;
 
-pub(super) fn look_up_ended_sessions(
-    mut sync: impl FnMut() -> Result<(), SyncError>,
-    mut check_database: impl FnMut() -> Result<(), CliError>,
+/// Makes `step` after `step`, each followed by `check`, until it is told to stop.
+///
+/// # Errors
+/// The failure of a check. A failed step is logged and repeated.
+pub(super) fn sync(
+    mut step: impl FnMut() -> Result<(), SyncError>,
+    mut check: impl FnMut() -> Result<(), CliError>,
     stopped: &Receiver<()>,
 ) -> Result<(), CliError> {
-    let (mut looks, mut checks) =
-        (Steps::of("looking up ended sessions"), Steps::of("checking the database"));
+    let mut steps = Steps::of("looking up ended sessions");
+    let mut checks = Steps::of("checking the database");
     let (mut clock, mut store) = (Trouble::default(), Trouble::default());
-    while !is_stopped(stopped, LOOK_EVERY) {
-        let result = looks.make(&mut sync);
-        // Whatever became of the look.
-        checks.make(&mut check_database).unwrap_or(Ok(()))?;
+    while !is_stopped(stopped, SYNC_EVERY) {
+        let result = steps.make(&mut step);
+        // Regardless of how the step ended.
+        checks.make(&mut check).unwrap_or(Ok(()))?;
         let Some(result) = result else { continue };
         if !matches!(result, Err(SyncError::Store(_))) {
             store.ends(|| log::info!("ended sessions can be looked up again"));
@@ -40,8 +44,8 @@ pub(super) fn look_up_ended_sessions(
     Ok(())
 }
 
-/// How often ended sessions are looked up: a session ended elsewhere is refused here within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The pause between two steps: a session that ended elsewhere is refused here within a second.
+const SYNC_EVERY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -59,16 +63,16 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_checked_whatever_becomes_of_looks() {
+    fn backend_is_checked_however_syncs_end() {
         let (_stop, stopped) = mpsc::sync_channel(0);
-        let (looks, checks) = (Cell::new(0), Cell::new(0));
-        let sync = || match call(&looks, &[1, 2]) {
+        let (steps, checks) = (Cell::new(0), Cell::new(0));
+        let step = || match call(&steps, &[1, 2]) {
             3 => Err(ClockNotTrusted::NotSet.into()),
             _ => Ok(()),
         };
         let check = || if call(&checks, &[3]) == 4 { Err(replaced()) } else { Ok(()) };
-        let failure = look_up_ended_sessions(sync, check, &stopped).unwrap_err();
+        let failure = sync(step, check, &stopped).unwrap_err();
         assert_eq!(failure.to_string(), replaced().to_string());
-        assert_eq!((looks.get(), checks.get()), (4, 4));
+        assert_eq!((steps.get(), checks.get()), (4, 4));
     }
 }

@@ -23,7 +23,7 @@ fn every_must_of_a_port_has_its_contract_test() {
 #[test]
 fn missing_identifiers_and_tests_are_named() {
     let port = "/// Adds a user.\n///\n/// - MUST refuse a taken name, also\n///   in a race. [user-unique]\nfn insert();\n";
-    let contract = "/// Refuses.\n// MUST user-unique\npub fn refuses(stores: &Stores) {\n}\n";
+    let contract = "/// Refuses.\n// MUST user-unique\npub fn refuses(tested: &TestedStore) {\n}\n";
     let list = "    user_store::{\n        refuses,\n    }\n";
     let check = |port: &str, contract: &str, list: &str, expected: &[&str]| {
         let sources = [

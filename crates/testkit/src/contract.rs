@@ -1,14 +1,14 @@
-//! What every adapter must honour: functions that take a port and panic where it breaks a promise, one for each
-//! "MUST" of the port's documentation and named after it.
+//! What every adapter must honour: functions that take a port and panic where it breaks a promise. A comment above each
+//! names the identifiers of the "MUST"s that it proves.
 //!
-//! [`store_contract!`](crate::store_contract) turns a constructor of stores into one `#[test]` a function:
+//! [`store_contract!`](crate::store_contract) makes one `#[test]` of each function for a [`Backend`]:
 //!
 //! ```
 //! mod memory {
 //!     use std::sync::Arc;
-//!     use portcullis_testkit::{MemoryStore, contract::Stores};
+//!     use portcullis_testkit::MemoryStore;
 //!
-//!     portcullis_testkit::store_contract!(|| Stores::of(Arc::new(MemoryStore::new())));
+//!     portcullis_testkit::store_contract!(|| Arc::new(MemoryStore::new()));
 //! }
 //! ```
 
@@ -27,8 +27,10 @@ pub mod store_health;
 pub mod user_store;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use portcullis_domain::account::{ChangeUserError, NewUser, Reauthentication};
 use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
@@ -43,16 +45,44 @@ use portcullis_domain::time::UnixTime;
 use crate::fixtures::{self, IDLE, NOW};
 use crate::{MemoryStore, SeededRandom};
 
-/// The stores of one adapter over one fresh, empty database, and a way to read the recorded events back.
+/// A backend that the contract is proved for: one store, which is empty when the backend is made.
+pub trait Backend: Send + Sync + 'static {
+    /// Returns the store.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Opens the store again, as another instance does that shares no memory with the first. Tests then look there for what
+    /// the store must have kept. `None` if the data live in memory.
+    fn reopen(&self) -> Option<Arc<dyn Store>>;
+
+    /// Reads every recorded event, in the order of their IDs, and past the store if there is a way.
+    fn recorded(&self) -> Vec<RecordedEvent>;
+}
+
+impl Backend for Arc<MemoryStore> {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self) as _
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    fn recorded(&self) -> Vec<RecordedEvent> {
+        let mut events = self.events();
+        events.sort_by_key(|event| event.id);
+        events.iter().map(RecordedEvent::from).collect()
+    }
+}
+
+/// The store of a [`Backend`], as the contract tests it.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "holds a closure")]
-pub struct Stores {
+#[expect(missing_debug_implementations, reason = "holds a backend, which need not have any")]
+pub struct TestedStore {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Reads every recorded event, in the order of their ids.
-    pub recorded: Arc<dyn Fn() -> Vec<RecordedEvent> + Send + Sync>,
-    /// Where the contract's ids come from.
+    /// Where the contract's IDs come from.
     pub random: Arc<SeededRandom>,
+    backend: Arc<dyn Backend>,
 }
 
 /// A security event as a store keeps it.
@@ -88,16 +118,22 @@ impl From<&SecurityEvent> for RecordedEvent {
     }
 }
 
-impl Stores {
-    /// The stores of a [`MemoryStore`].
-    pub fn of(store: Arc<MemoryStore>) -> Self {
-        let all: Arc<dyn Store> = store.clone();
-        let recorded = move || {
-            let mut events = store.events();
-            events.sort_by_key(|event| event.id);
-            events.iter().map(RecordedEvent::from).collect()
-        };
-        Self { store: all, recorded: Arc::new(recorded), random: Arc::new(SeededRandom::new(7)) }
+impl TestedStore {
+    /// The store of a backend.
+    pub fn of(backend: impl Backend) -> Self {
+        Self { store: backend.store(), random: Arc::new(SeededRandom::new(7)), backend: Arc::new(backend) }
+    }
+
+    /// Reads every recorded event, in the order of their IDs.
+    pub fn recorded(&self) -> Vec<RecordedEvent> {
+        self.backend.recorded()
+    }
+
+    /// Opens the store again, if it outlives its instance: what a test finds there was not kept in the memory of the
+    /// instance that wrote it.
+    fn reopened(&self) -> Self {
+        let store = self.backend.reopen().unwrap_or_else(|| Arc::clone(&self.store));
+        Self { store, ..self.clone() }
     }
 
     fn event(&self, kind: EventKind, at: UnixTime) -> SecurityEvent {
@@ -151,16 +187,23 @@ impl Stores {
 
     /// Presents a generation of a session, with a grace of 30 s.
     fn present(&self, session: SessionId, generation: u32, now: UnixTime) -> RotateOutcome {
-        let presented = RotateRequest {
+        self.presentation(session, generation, now)()
+    }
+
+    /// The same, ready to be made.
+    fn presentation(&self, session: SessionId, generation: u32, now: UnixTime) -> impl Fn() -> RotateOutcome {
+        let request = RotateRequest {
             session,
             generation: Generation::new(generation),
             now,
-            grace: std::time::Duration::from_secs(30),
+            grace: Duration::from_secs(30),
             idle: IDLE,
         };
-        let on_reuse = self.event(EventKind::RefreshTokenReused, now).in_session(session);
-        let on_reuse = |user: &UserId| [on_reuse.clone().of_user(*user)];
-        self.store.rotate(&presented, &on_reuse).expect("the store answers")
+        let reused = self.event(EventKind::RefreshTokenReused, now).in_session(session);
+        move || {
+            let on_reuse = |user: &UserId| [reused.clone().of_user(*user)];
+            self.store.rotate(&request, &on_reuse).expect("the store answers")
+        }
     }
 
     /// Ends a session and says whether it was live.
@@ -194,9 +237,14 @@ impl Stores {
         news
     }
 
+    /// Returns how many events of this name are recorded.
+    fn count_of(&self, name: &str) -> usize {
+        self.recorded().into_iter().filter(|event| event.name == name).count()
+    }
+
     /// The names of the recorded events.
     fn recorded_names(&self) -> Vec<String> {
-        (self.recorded)().into_iter().map(|event| event.name).collect()
+        self.recorded().into_iter().map(|event| event.name).collect()
     }
 }
 
@@ -206,28 +254,55 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items
 }
 
-/// Runs `work` on `threads` threads that start together, and collects what it returns.
+/// Runs `work` on `threads` threads that start together, and collects what it returns. The threads that were made last are
+/// the most likely to meet, so each race gives them other parts of the work.
 fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let start = Barrier::new(threads);
-    thread::scope(|scope| {
+    static RACES: AtomicUsize = AtomicUsize::new(0);
+    let shift = RACES.fetch_add(1, Ordering::Relaxed);
+    let waiting = AtomicUsize::new(threads);
+    let mut results: Vec<_> = thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
             .map(|n| {
-                let (start, work) = (&start, &work);
+                let (waiting, work) = (&waiting, &work);
+                let part = (n + shift) % threads;
                 scope.spawn(move || {
-                    start.wait();
-                    work(n)
+                    waiting.fetch_sub(1, Ordering::AcqRel);
+                    // A thread that sleeps at a barrier would wake up too late to meet the others.
+                    while waiting.load(Ordering::Acquire) > 0 {
+                        thread::yield_now();
+                    }
+                    (part, work(part))
                 })
             })
             .collect();
         handles.into_iter().map(|handle| handle.join().expect("no thread panics")).collect()
-    })
+    });
+    results.sort_by_key(|(part, _)| *part);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Makes a `#[test]` of every store contract. The argument is an expression that makes fresh [`Stores`] when called.
+/// Repeats a round of a race, since one round seldom catches a store that reads before it writes. Rounds with a fast store
+/// are many, because its callers meet seldom, and rounds with a slow one are few.
+fn rounds(mut round: impl FnMut(u32)) {
+    let begun = Instant::now();
+    for n in 0..MOST_ROUNDS {
+        if n >= FEWEST_ROUNDS && begun.elapsed() > LONGEST_RACE {
+            return;
+        }
+        round(n);
+    }
+}
+
+const FEWEST_ROUNDS: u32 = 10;
+const MOST_ROUNDS: u32 = 2_000;
+const LONGEST_RACE: Duration = Duration::from_millis(500);
+
+/// Makes a `#[test]` of every store contract. The argument is an expression that makes a new
+/// [`Backend`](crate::contract::Backend) when called.
 #[macro_export]
 macro_rules! store_contract {
-    ($stores:expr) => {
-        $crate::contract_tests! { $stores;
+    ($backend:expr) => {
+        $crate::contract_tests! { $backend;
             user_store::{
                 insert_refuses_a_taken_name_in_any_case,
                 insert_lets_exactly_one_racer_win,
@@ -338,15 +413,15 @@ macro_rules! store_contract {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! contract_tests {
-    ($stores:expr; $($port:ident::{ $($name:ident),+ $(,)? })+) => {$(
+    ($backend:expr; $($port:ident::{ $($name:ident),+ $(,)? })+) => {$(
         mod $port {
             use super::*;
 
             $(
                 #[test]
                 fn $name() {
-                    let make = $stores;
-                    $crate::contract::$port::$name(&make());
+                    let make = $backend;
+                    $crate::contract::$port::$name(&$crate::contract::TestedStore::of(make()));
                 }
             )+
         }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use portcullis_testkit::MemoryStore;
-use portcullis_testkit::contract::Stores;
 use portcullis_testkit::fixtures::NOW;
 
 portcullis_testkit::store_contract!(|| {
     let store = MemoryStore::new();
     store.set_time(NOW);
-    Stores::of(Arc::new(store))
+    Arc::new(store)
 });

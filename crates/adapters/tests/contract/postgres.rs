@@ -1,6 +1,5 @@
 //! PostgreSQL honours the contract: a database of its own for every test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,21 +12,23 @@ use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
 use portcullis_domain::session::SessionStore;
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::contract::Stores;
+use portcullis_testkit::contract::TestedStore;
 use portcullis_testkit::fixtures::{NOW, event, new_user};
 use portcullis_testkit::postgres::{PgBouncer, ThrowawayPostgres};
 
 use crate::schedules::all_sessions;
-use crate::stores::{EventRow, KEY, stores_over};
+use crate::stores::{DatabaseBackend, EventRow, KEY};
 
-portcullis_testkit::store_contract!(stores);
+portcullis_testkit::store_contract!(backend);
 
-/// Fresh stores.
-fn stores() -> Stores {
+/// An empty database.
+fn backend() -> DatabaseBackend {
     let url = ThrowawayPostgres::shared().create_database();
-    let database = Arc::new(database(&url));
-    database.prepare(KEY, &[]).unwrap();
-    stores_over(&database, move || {
+    let open = {
+        let url = url.clone();
+        move || database(&url)
+    };
+    DatabaseBackend::new(open, move || {
         let mut connection = PgConnection::establish(&url).unwrap();
         diesel::sql_query(
             "SELECT kind, detail, (extract(epoch FROM at) * 1000000)::bigint AS at,
@@ -542,10 +543,9 @@ fn database_isolation_settings_fail_no_race() {
             &url,
             &format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'"),
         );
-        let database = Arc::new(database(&url));
-        database.prepare(KEY, &[]).unwrap();
-        let stores = stores_over(&database, Vec::new);
-        portcullis_testkit::contract::session_store::rotate_gives_many_callers_one_successor(&stores);
+        let backend = DatabaseBackend::new(move || database(&url), Vec::new);
+        let tested = TestedStore::of(backend);
+        portcullis_testkit::contract::session_store::rotate_gives_many_callers_one_successor(&tested);
     }
 }
 

@@ -14,22 +14,24 @@ use portcullis_domain::id::SessionId;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{Generation, RotateOutcome, RotateRequest, SessionStore};
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::contract::Stores;
+use portcullis_testkit::contract::TestedStore;
 use portcullis_testkit::fixtures::{IDLE, NOW, event, new_session, new_user, opening_events};
 use tempfile::TempDir;
 
 use crate::schedules::all_sessions;
-use crate::stores::{EventRow, KEY, stores_over};
+use crate::stores::{DatabaseBackend, EventRow, KEY};
 
-portcullis_testkit::store_contract!(stores);
+portcullis_testkit::store_contract!(backend);
 
-/// Fresh stores, in a folder that lives as long as they do.
-fn stores() -> Stores {
-    let folder = Arc::new(TempDir::new().unwrap());
+/// An empty file, in a folder that lives as long as the backend.
+fn backend() -> DatabaseBackend {
+    let folder = TempDir::new().unwrap();
     let path = folder.path().join("deep/er/portcullis.db");
-    let database = Arc::new(database(&path));
-    database.prepare(KEY, &[]).unwrap();
-    stores_over(&database, move || {
+    let open = {
+        let path = path.clone();
+        move || database(&path)
+    };
+    DatabaseBackend::new(open, move || {
         let _kept = &folder;
         let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
         diesel::sql_query(
@@ -172,21 +174,21 @@ fn the_folder_and_its_files_are_their_owners_alone() {
 /// as the fastest.
 #[test]
 fn no_writer_starves() {
-    let stores = stores();
-    let user = new_user("Alice", &*stores.random);
-    let registered = event(EventKind::UserRegistered, NOW, &*stores.random);
-    stores.store.insert_user(&user, &registered).unwrap();
+    let tested = TestedStore::of(backend());
+    let user = new_user("Alice", &*tested.random);
+    let registered = event(EventKind::UserRegistered, NOW, &*tested.random);
+    tested.store.insert_user(&user, &registered).unwrap();
     let rotate = |session: SessionId, generation: u32| {
         let generation = Generation::new(generation);
         let presented = RotateRequest { session, generation, now: NOW, grace: Duration::ZERO, idle: IDLE };
-        let reused = event(EventKind::RefreshTokenReused, NOW, &*stores.random);
-        let rotation = stores.store.rotate(&presented, &reused).unwrap();
+        let reused = event(EventKind::RefreshTokenReused, NOW, &*tested.random);
+        let rotation = tested.store.rotate(&presented, &reused).unwrap();
         assert!(matches!(rotation, RotateOutcome::Rotated(_)), "{rotation:?}");
     };
     let is_over = AtomicBool::new(false);
     let work = || {
-        let session = new_session(user.id, NOW, &*stores.random);
-        stores.store.open_session(&session, &opening_events(&session, &*stores.random)).unwrap();
+        let session = new_session(user.id, NOW, &*tested.random);
+        tested.store.open_session(&session, &opening_events(&session, &*tested.random)).unwrap();
         let done = (0..300).take_while(|_| !is_over.load(Ordering::Relaxed));
         let done = done.map(|generation| rotate(session.id, generation)).count();
         is_over.store(true, Ordering::Relaxed);

@@ -14,26 +14,50 @@ use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::PurgeRequest;
-use portcullis_domain::ports::{StoreErrorKind, StoreHealth};
+use portcullis_domain::ports::{Store, StoreErrorKind, StoreHealth};
 use portcullis_domain::session::revocation::{Revocations, SessionStatus};
 use portcullis_domain::session::{NewSession, SessionStore};
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::contract::{RecordedEvent, Stores};
+use portcullis_testkit::contract::{Backend, RecordedEvent};
 use portcullis_testkit::fixtures::{NOW, event, new_session, new_user, opening_events};
 
 use crate::plans::{Direct, Statement, hot_statements, record};
 use crate::population::{Dialect, Population};
 
-/// The stores of a prepared database, with its way of reading events.
-pub(crate) fn stores_over(
-    database: &Arc<Database>,
-    rows: impl Fn() -> Vec<EventRow> + Send + Sync + 'static,
-) -> Stores {
-    Stores {
-        store: Arc::clone(database) as _,
-        recorded: Arc::new(move || rows().into_iter().map(RecordedEvent::from).collect()),
-        random: Arc::new(SeededRandom::new(7)),
+/// A prepared database that the contract is proved for.
+pub(crate) struct DatabaseBackend {
+    database: Arc<Database>,
+    /// Makes another instance over the same database.
+    open: Box<dyn Fn() -> Database + Send + Sync>,
+    /// Reads the events past the adapter's own code.
+    rows: Box<dyn Fn() -> Vec<EventRow> + Send + Sync>,
+}
+
+impl DatabaseBackend {
+    pub(crate) fn new(
+        open: impl Fn() -> Database + Send + Sync + 'static,
+        rows: impl Fn() -> Vec<EventRow> + Send + Sync + 'static,
+    ) -> Self {
+        let database = open();
+        database.prepare(KEY, &[]).unwrap();
+        Self { database: Arc::new(database), open: Box::new(open), rows: Box::new(rows) }
+    }
+}
+
+impl Backend for DatabaseBackend {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.database) as _
+    }
+
+    fn reopen(&self) -> Option<Arc<dyn Store>> {
+        let again = (self.open)();
+        again.prepare(KEY, &[]).unwrap();
+        Some(Arc::new(again))
+    }
+
+    fn recorded(&self) -> Vec<RecordedEvent> {
+        (self.rows)().into_iter().map(RecordedEvent::from).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use portcullis_domain::session::EndOutcome;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::{Stores, race};
+use super::{TestedStore, race, rounds};
 use crate::fixtures::{IDLE, NOW};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,129 +19,133 @@ const TURN: Duration = Duration::from_mins(2);
 /// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
 // ASVS 14.2.4 14.2.7
 // MUST session-purge-only-over
-pub fn purge_deletes_only_what_has_been_over_for_long(stores: &Stores) {
-    let user = stores.user("Alice");
+pub fn purge_deletes_only_what_has_been_over_for_long(tested: &TestedStore) {
+    let user = tested.user("Alice");
     let over_before = NOW + IDLE * 2;
     let ended = |at| {
-        let session = stores.new_session(user.id, at - SECOND);
-        stores.open(&session);
-        assert!(stores.end(session.id, at));
+        let session = tested.new_session(user.id, at - SECOND);
+        tested.open(&session);
+        assert!(tested.end(session.id, at));
         session.id
     };
     let expired = |at| {
-        let session = stores.new_session(user.id, at - IDLE);
-        stores.open(&session);
+        let session = tested.new_session(user.id, at - IDLE);
+        tested.open(&session);
         session.id
     };
     let before = over_before - MICROSECOND;
     let gone = [ended(NOW), ended(before), expired(NOW + IDLE), expired(before)];
     let kept = [ended(over_before), expired(over_before), ended(over_before + SECOND)];
-    let live = stores.new_session(user.id, over_before);
-    stores.open(&live);
-    let (told, events) = (stores.changes(over_before), (stores.recorded)());
+    let live = tested.new_session(user.id, over_before);
+    tested.open(&live);
+    let (told, events) = (tested.changes(over_before), tested.recorded());
 
-    let sweep = PurgeRequest { now: over_before + SECOND, over_before, ..purge(stores) };
-    assert_eq!(walk(stores, sweep), gone.len());
-    assert_eq!(stores.changes(over_before).ended, told.ended);
-    assert_eq!((stores.recorded)(), events, "events stay, and sweeping is none");
-    assert_eq!(walk(stores, sweep), 0, "nothing is deleted twice");
-    assert!(stores.is_live(live.id, over_before));
-    assert!(gone.iter().all(|session| is_forgotten(stores, *session)));
-    assert!(kept.iter().all(|session| !is_forgotten(stores, *session)));
+    let sweep = PurgeRequest { now: over_before + SECOND, over_before, ..purge(tested) };
+    assert_eq!(walk(tested, sweep), gone.len());
+    let tested = &tested.reopened();
+    assert_eq!(tested.changes(over_before).ended, told.ended);
+    assert_eq!(tested.recorded(), events, "events stay, and sweeping is none");
+    assert_eq!(walk(tested, sweep), 0, "nothing is deleted twice");
+    assert!(tested.is_live(live.id, over_before));
+    assert!(gone.iter().all(|session| is_forgotten(tested, *session)));
+    assert!(kept.iter().all(|session| !is_forgotten(tested, *session)));
 }
 
 /// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
 /// long.
 // MUST session-purge-only-over
-pub fn purge_deletes_what_was_ended_by_an_old_floor(stores: &Stores) {
-    let user = stores.user("Alice");
-    let old = stores.session(user.id);
+pub fn purge_deletes_what_was_ended_by_an_old_floor(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let old = tested.session(user.id);
     let valid_from =
-        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
-    let new = stores.new_session(user.id, valid_from);
-    stores.open(&new);
-    let sweep = PurgeRequest { now: valid_from + IDLE / 2, ..purge(stores) };
+        tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let new = tested.new_session(user.id, valid_from);
+    tested.open(&new);
+    let tested = &tested.reopened();
+    let sweep = PurgeRequest { now: valid_from + IDLE / 2, ..purge(tested) };
     assert_eq!(
-        walk(stores, PurgeRequest { over_before: valid_from, ..sweep }),
+        walk(tested, PurgeRequest { over_before: valid_from, ..sweep }),
         0,
         "the valid_from is not old enough"
     );
-    assert_eq!(walk(stores, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep }), 1);
-    assert!(is_forgotten(stores, old.id));
-    assert!(stores.is_live(new.id, valid_from));
+    assert_eq!(walk(tested, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep }), 1);
+    assert!(is_forgotten(tested, old.id));
+    assert!(tested.is_live(new.id, valid_from));
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
-pub fn purge_walks_to_the_end_and_begins_anew(stores: &Stores) {
-    let user = stores.user("Alice");
+pub fn purge_walks_to_the_end_and_begins_anew(tested: &TestedStore) {
+    let user = tested.user("Alice");
     for round in 0..3 {
         for n in 0..7 {
-            let session = stores.session(user.id);
+            let session = tested.session(user.id);
             // What is live in between does not stop the walk.
             if n % 3 != 2 {
-                stores.end(session.id, NOW);
+                tested.end(session.id, NOW);
             }
         }
-        let sweep = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(stores) };
-        assert_eq!(walk(stores, PurgeRequest { batch: 2, ..sweep }), 5, "{round}");
+        let sweep = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(tested) };
+        assert_eq!(walk(tested, PurgeRequest { batch: 2, ..sweep }), 5, "{round}");
     }
-    assert_eq!(stores.list(user.id, NOW).len(), 3 * 2);
+    assert_eq!(tested.list(user.id, NOW).len(), 3 * 2);
 }
 
 /// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.
 // MUST session-purge-turn
-pub fn purge_is_done_by_one_instance_at_a_time(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    stores.end(session.id, NOW - SECOND);
-    let (one, other) = (purge(stores), purge(stores));
+pub fn purge_is_done_by_one_instance_at_a_time(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
+    tested.end(session.id, NOW - SECOND);
+    let (one, other) = (purge(tested), purge(tested));
     let nothing_over = |now| PurgeRequest { now, over_before: UnixTime::EPOCH, ..one };
-    assert!(is_step(step(stores, nothing_over(NOW))));
-    assert!(is_step(step(stores, nothing_over(NOW + SECOND))), "it goes on");
+    assert!(is_step(step(tested, nothing_over(NOW))));
+    assert!(is_step(step(tested, nothing_over(NOW + SECOND))), "it goes on");
 
+    let tested = &tested.reopened();
     let until = NOW + SECOND + TURN;
     for now in [NOW, NOW + SECOND, until - MICROSECOND] {
-        assert_eq!(step(stores, PurgeRequest { now, ..other }), PurgeOutcome::NotThisInstance, "{now:?}");
-        assert!(!is_forgotten(stores, session.id));
+        assert_eq!(step(tested, PurgeRequest { now, ..other }), PurgeOutcome::NotThisInstance, "{now:?}");
+        assert!(!is_forgotten(tested, session.id));
     }
-    let taken_over = step(stores, PurgeRequest { now: until + MICROSECOND, ..other });
+    let taken_over = step(tested, PurgeRequest { now: until + MICROSECOND, ..other });
     assert!(matches!(taken_over, PurgeOutcome::Step { deleted: 1, .. }), "{taken_over:?}");
-    assert_eq!(step(stores, PurgeRequest { now: until + SECOND, ..one }), PurgeOutcome::NotThisInstance);
+    assert_eq!(step(tested, PurgeRequest { now: until + SECOND, ..one }), PurgeOutcome::NotThisInstance);
 }
 
 /// Whether nobody swept before or a turn has just lapsed: of four instances that try at once, one makes the step.
 // MUST session-purge-turn
-pub fn purge_lets_exactly_one_racer_step(stores: &Stores) {
-    for round in 0..5 {
+pub fn purge_lets_exactly_one_racer_step(tested: &TestedStore) {
+    rounds(|round| {
         let now = NOW + (TURN + SECOND) * round;
-        let results = race(4, |_| step(stores, PurgeRequest { now, ..purge(stores) }));
+        let requests = [(); 4].map(|()| PurgeRequest { now, ..purge(tested) });
+        let results = race(requests.len(), |n| step(tested, requests[n]));
         let steps = results.iter().filter(|swept| is_step(**swept)).count();
-        assert_eq!(steps, 1, "{results:?}");
-    }
+        assert_eq!(steps, 1, "instances that made a step: {results:?}");
+    });
 }
 
 /// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
-pub fn purge_leaves_its_time_as_a_mark(stores: &Stores) {
-    let newest = || stores.changes(NOW).time.map(|time| time.high_water_mark);
+pub fn purge_leaves_its_time_as_a_mark(tested: &TestedStore) {
+    let newest = || tested.changes(NOW).time.map(|time| time.high_water_mark);
     let Some(before) = newest() else { return };
-    let (one, other) = (purge(stores), purge(stores));
+    let (one, other) = (purge(tested), purge(tested));
     for (sweep, expected) in [
         (PurgeRequest { now: NOW + SECOND, ..one }, NOW + SECOND),
         (PurgeRequest { now: NOW, ..one }, NOW + SECOND),
         (PurgeRequest { now: NOW + SECOND * 2, ..other }, NOW + SECOND * 2),
         (PurgeRequest { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
     ] {
-        step(stores, sweep);
+        step(tested, sweep);
         assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
-        let status = stores.store.check().unwrap();
+        let status = tested.store.check().unwrap();
         assert_eq!(status.time.map(|time| time.high_water_mark), newest());
     }
 }
 
 /// A first step at [`NOW`] of an instance that nobody knows yet, to which everything is over that ended by now.
-fn purge(stores: &Stores) -> PurgeRequest {
+fn purge(tested: &TestedStore) -> PurgeRequest {
     PurgeRequest {
-        instance: instance(stores),
+        instance: instance(tested),
         now: NOW,
         turn: TURN,
         over_before: NOW + MICROSECOND,
@@ -150,12 +154,12 @@ fn purge(stores: &Stores) -> PurgeRequest {
     }
 }
 
-fn instance(stores: &Stores) -> Uuid {
-    uuid_v7(NOW, &*stores.random)
+fn instance(tested: &TestedStore) -> Uuid {
+    uuid_v7(NOW, &*tested.random)
 }
 
-fn step(stores: &Stores, sweep: PurgeRequest) -> PurgeOutcome {
-    stores.store.purge_sessions(&sweep).expect("the store answers")
+fn step(tested: &TestedStore, sweep: PurgeRequest) -> PurgeOutcome {
+    tested.store.purge_sessions(&sweep).expect("the store answers")
 }
 
 fn is_step(swept: PurgeOutcome) -> bool {
@@ -163,11 +167,11 @@ fn is_step(swept: PurgeOutcome) -> bool {
 }
 
 /// Steps to the end, in a turn that is over right after, and counts what was deleted.
-fn walk(stores: &Stores, first: PurgeRequest) -> usize {
+fn walk(tested: &TestedStore, first: PurgeRequest) -> usize {
     let mut sweep = PurgeRequest { turn: Duration::ZERO, ..first };
     let mut all = 0;
     for _ in 0..100 {
-        let PurgeOutcome::Step { deleted, next } = step(stores, sweep) else { panic!("nobody else sweeps") };
+        let PurgeOutcome::Step { deleted, next } = step(tested, sweep) else { panic!("nobody else sweeps") };
         assert!(deleted <= sweep.batch as usize, "{deleted}");
         all += deleted;
         match next {
@@ -179,6 +183,6 @@ fn walk(stores: &Stores, first: PurgeRequest) -> usize {
 }
 
 /// Whether the store knows nothing of a session, not even that it is over.
-fn is_forgotten(stores: &Stores, session: SessionId) -> bool {
-    stores.end_of(None, session, NOW + Duration::from_hours(48)) == EndOutcome::Unknown
+fn is_forgotten(tested: &TestedStore, session: SessionId) -> bool {
+    tested.end_of(None, session, NOW + Duration::from_hours(48)) == EndOutcome::Unknown
 }

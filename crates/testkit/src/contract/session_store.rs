@@ -17,102 +17,103 @@ use portcullis_domain::session::{
 };
 use portcullis_domain::time::UnixTime;
 
-use super::{RecordedEvent, Stores, race, sorted};
+use super::{RecordedEvent, TestedStore, race, rounds, sorted};
 use crate::fixtures::{ABSOLUTE, IDLE, NOW};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Opening records its event, whole.
-pub fn open_records_its_event(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    let expected = stores.opening_of(&session);
-    assert!((stores.recorded)().contains(&RecordedEvent::from(&expected)));
-    assert!(stores.is_live(session.id, NOW));
+pub fn open_records_its_event(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
+    let tested = &tested.reopened();
+    let expected = tested.opening_of(&session);
+    assert!(tested.recorded().contains(&RecordedEvent::from(&expected)));
+    assert!(tested.is_live(session.id, NOW));
 }
 
 /// A login in flight while its user is disabled opens nothing.
 // MUST session-open-user-unchanged
-pub fn open_after_disable_is_refused(stores: &Stores) {
-    let user = stores.user("Alice");
-    let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-    stores.store.disable_user(user.id, &event).unwrap();
-    refuses_to_open(stores, user.id, CredentialVersion::FIRST);
+pub fn open_after_disable_is_refused(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let event = tested.event(EventKind::UserDisabled, NOW).of_user(user.id);
+    tested.store.disable_user(user.id, &event).unwrap();
+    refuses_to_open(tested, user.id, CredentialVersion::FIRST);
 }
 
 /// A login in flight while its user gets a new password opens nothing; a later one does.
 // MUST session-open-user-unchanged
-pub fn open_after_a_password_change_is_refused(stores: &Stores) {
-    let user = stores.user("Alice");
-    let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id);
-    stores.store.set_password(user.id, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
-    refuses_to_open(stores, user.id, CredentialVersion::FIRST);
+pub fn open_after_a_password_change_is_refused(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let event = tested.event(EventKind::PasswordChanged, NOW).of_user(user.id);
+    tested.store.set_password(user.id, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
+    refuses_to_open(tested, user.id, CredentialVersion::FIRST);
 
-    let mut session = stores.new_session(user.id, NOW);
+    let mut session = tested.new_session(user.id, NOW);
     session.credential_version = CredentialVersion::FIRST.next();
-    stores.open(&session);
+    tested.open(&session);
 }
 
 /// Nobody has no sessions.
 // MUST session-open-user-unchanged
-pub fn open_for_an_unknown_user_is_refused(stores: &Stores) {
-    refuses_to_open(stores, UserId::new(NOW, &*stores.random), CredentialVersion::FIRST);
+pub fn open_for_an_unknown_user_is_refused(tested: &TestedStore) {
+    refuses_to_open(tested, UserId::new(NOW, &*tested.random), CredentialVersion::FIRST);
 }
 
 /// Whether a login commits before a disable or after it, no session is left.
 // ASVS 15.4.2
 // MUST session-open-user-unchanged
-pub fn open_racing_disable_leaves_no_live_session(stores: &Stores) {
-    open_racing(stores, &|user| {
-        let event = stores.event(EventKind::UserDisabled, NOW).of_user(user);
-        stores.store.disable_user(user, &event).unwrap();
+pub fn open_racing_disable_leaves_no_live_session(tested: &TestedStore) {
+    open_racing(tested, &|user| {
+        let event = tested.event(EventKind::UserDisabled, NOW).of_user(user);
+        tested.store.disable_user(user, &event).unwrap();
     });
 }
 
 /// Whether a login commits before a new password or after it, no session of the old one is left.
 // MUST session-open-user-unchanged
-pub fn open_racing_set_password_leaves_no_live_session(stores: &Stores) {
-    open_racing(stores, &|user| {
-        let event = stores.event(EventKind::PasswordSet, NOW).of_user(user);
-        stores.store.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
+pub fn open_racing_set_password_leaves_no_live_session(tested: &TestedStore) {
+    open_racing(tested, &|user| {
+        let event = tested.event(EventKind::PasswordSet, NOW).of_user(user);
+        tested.store.set_password(user, &PasswordHash::new("plain:1:new".to_owned()), &event).unwrap();
     });
 }
 
 /// Nobody who was deleted is left with a session.
 // MUST session-open-user-unchanged
-pub fn open_racing_delete_leaves_no_live_session(stores: &Stores) {
-    open_racing(stores, &|user| {
-        let event = stores.event(EventKind::UserDeleted, NOW).of_user(user);
-        stores.delete_user(user, None, &event).unwrap();
+pub fn open_racing_delete_leaves_no_live_session(tested: &TestedStore) {
+    open_racing(tested, &|user| {
+        let event = tested.event(EventKind::UserDeleted, NOW).of_user(user);
+        tested.delete_user(user, None, &event).unwrap();
     });
 }
 
-fn open_racing(stores: &Stores, change: &(dyn Fn(UserId) + Sync)) {
-    for round in 0..10 {
-        let user = stores.user(&format!("Alice{round}"));
-        let sessions: Vec<_> = (0..4).map(|_| stores.new_session(user.id, NOW)).collect();
+fn open_racing(tested: &TestedStore, change: &(dyn Fn(UserId) + Sync)) {
+    rounds(|round| {
+        let user = tested.user(&format!("Alice{round}"));
+        let sessions: Vec<_> = (0..4).map(|_| tested.new_session(user.id, NOW)).collect();
         race(5, |n| match sessions.get(n) {
-            Some(session) => match stores.try_open(session) {
+            Some(session) => match tested.try_open(session) {
                 Ok(_) | Err(OpenSessionError::UserChanged) => {}
                 Err(error) => panic!("{error:?}"),
             },
             None => change(user.id),
         });
-        assert_eq!(stores.list(user.id, NOW), []);
-        let live: Vec<_> = sessions.iter().filter(|session| stores.is_live(session.id, NOW)).collect();
+        assert_eq!(tested.list(user.id, NOW), []);
+        let live: Vec<_> = sessions.iter().filter(|session| tested.is_live(session.id, NOW)).collect();
         assert!(live.is_empty(), "{live:?}");
-    }
+    });
 }
 
 /// The oldest sessions end to make room, as many as there are too many, and each end is recorded and told.
 // MUST session-open-bound
-pub fn open_ends_the_oldest_beyond_the_bound(stores: &Stores) {
-    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
-    let bobs = stores.session(bob.id);
+pub fn open_ends_the_oldest_beyond_the_bound(tested: &TestedStore) {
+    let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
+    let bobs = tested.session(bob.id);
     let open = |second, bound| {
-        let session = bounded(stores, alice.id, NOW + SECOND * second, bound);
-        let evicted = stores.try_open(&session).expect("the user did not change");
+        let session = bounded(tested, alice.id, NOW + SECOND * second, bound);
+        let evicted = tested.try_open(&session).expect("the user did not change");
         (session.id, sorted(evicted))
     };
     let [(first, none), (second, nor), (third, nothing)] = [0, 1, 2].map(|n| open(n, 3));
@@ -120,127 +121,142 @@ pub fn open_ends_the_oldest_beyond_the_bound(stores: &Stores) {
 
     let (fourth, evicted) = open(3, 3);
     assert_eq!(evicted, [first]);
-    assert_eq!(stores.list(alice.id, NOW + SECOND * 3), [fourth, third, second]);
+    assert_eq!(tested.list(alice.id, NOW + SECOND * 3), [fourth, third, second]);
 
     let (fifth, evicted) = open(4, 2);
     assert_eq!(evicted, sorted([second, third]), "the bound was lowered");
-    assert_eq!(stores.list(alice.id, NOW + SECOND * 4), [fifth, fourth]);
-    assert!(stores.is_live(bobs.id, NOW + SECOND * 4), "of others, nothing ends");
+    assert_eq!(tested.list(alice.id, NOW + SECOND * 4), [fifth, fourth]);
+    assert!(tested.is_live(bobs.id, NOW + SECOND * 4), "of others, nothing ends");
 
+    let tested = &tested.reopened();
     let ends = [(first, NOW + SECOND * 3), (second, NOW + SECOND * 4), (third, NOW + SECOND * 4)];
-    assert_eq!(stores.changes(NOW).ended, sorted(ends));
+    assert_eq!(tested.changes(NOW).ended, sorted(ends));
     for (session, at) in ends {
-        let event = stores.event(EventKind::SessionEvicted, at).of_user(alice.id).in_session(session);
+        let event = tested.event(EventKind::SessionEvicted, at).of_user(alice.id).in_session(session);
         let event = RecordedEvent::from(&event);
-        assert_eq!((stores.recorded)().into_iter().filter(|recorded| *recorded == event).count(), 1);
+        assert_eq!(tested.recorded().into_iter().filter(|recorded| *recorded == event).count(), 1);
     }
-    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "session_evicted").count(), ends.len());
+    assert_eq!(tested.recorded_names().iter().filter(|name| *name == "session_evicted").count(), ends.len());
 }
 
 /// What is over takes no room.
-pub fn open_counts_live_sessions_alone(stores: &Stores) {
-    let user = stores.user("Alice");
-    let (_expired, ended) = (stores.session(user.id), stores.new_session(user.id, NOW + SECOND));
+pub fn open_counts_live_sessions_alone(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let (_expired, ended) = (tested.session(user.id), tested.new_session(user.id, NOW + SECOND));
     let late = NOW + IDLE;
-    stores.open(&ended);
-    stores.end(ended.id, late - SECOND);
-    let live = stores.new_session(user.id, late - SECOND);
-    stores.open(&live);
-    let newest = bounded(stores, user.id, late, 2);
-    assert_eq!(stores.try_open(&newest).unwrap(), []);
-    assert_eq!(stores.list(user.id, late), [newest.id, live.id]);
+    tested.open(&ended);
+    tested.end(ended.id, late - SECOND);
+    let live = tested.new_session(user.id, late - SECOND);
+    tested.open(&live);
+    let newest = bounded(tested, user.id, late, 2);
+    assert_eq!(tested.try_open(&newest).unwrap(), []);
+    assert_eq!(tested.list(user.id, late), [newest.id, live.id]);
 }
 
 /// Eight logins at once, of which three may stay: five end, each once, and each is recorded.
 // ASVS 2.3.4
 // MUST session-open-bound
-pub fn open_keeps_the_bound_when_callers_race(stores: &Stores) {
-    for round in 0..5 {
-        let user = stores.user(&format!("Alice{round}"));
-        let opened = race(8, |_| {
-            let session = bounded(stores, user.id, NOW, 3);
-            (session.id, stores.try_open(&session).expect("the user did not change"))
+pub fn open_keeps_the_bound_when_callers_race(tested: &TestedStore) {
+    let mut evictions = 0;
+    rounds(|round| {
+        let user = tested.user(&format!("Alice{round}"));
+        let sessions = [(); 8].map(|()| bounded(tested, user.id, NOW, 3));
+        let opened = race(sessions.len(), |n| {
+            (sessions[n].id, tested.try_open(&sessions[n]).expect("the user did not change"))
         });
-        let live = stores.list(user.id, NOW);
-        assert_eq!(live.len(), 3);
+        let live = tested.list(user.id, NOW);
+        assert_eq!(live.len(), 3, "live sessions of a user who may have three: {live:?}");
         let evicted = opened.iter().flat_map(|(_, evicted)| evicted.iter().copied());
-        assert_eq!(sorted(evicted.chain(live)), sorted(opened.iter().map(|(id, _)| *id)));
-    }
-    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "session_evicted").count(), 5 * 5);
+        let all = sorted(opened.iter().map(|(id, _)| *id));
+        assert_eq!(sorted(evicted.chain(live)), all, "each session is live or was evicted once");
+        evictions += sessions.len() - 3;
+    });
+    assert_eq!(tested.count_of("session_evicted"), evictions, "recorded evictions");
 }
 
-fn bounded(stores: &Stores, user: UserId, opened_at: UnixTime, max_per_user: u32) -> NewSession {
+fn bounded(tested: &TestedStore, user: UserId, opened_at: UnixTime, max_per_user: u32) -> NewSession {
     let max_per_user = NonZeroU32::new(max_per_user).expect("room for the new one");
-    NewSession { max_per_user, ..stores.new_session(user, opened_at) }
+    NewSession { max_per_user, ..tested.new_session(user, opened_at) }
 }
 
 /// A rotation neither revives a session that ends meanwhile nor hides it from its end.
 // MUST session-rotate-gone
-pub fn rotate_racing_end_leaves_nothing_live(stores: &Stores) {
-    let user = stores.user("Alice");
-    for _ in 0..10 {
-        let session = stores.session(user.id);
-        rotate_racing(stores, session.id, &|| assert!(stores.end(session.id, NOW), "it was live"));
-    }
+pub fn rotate_racing_end_leaves_nothing_live(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    rounds(|_| {
+        let session = tested.session(user.id);
+        rotate_racing(tested, session.id, &|| assert!(tested.end(session.id, NOW), "it was live"));
+    });
 }
 
 /// Nor does it revive one whose user is disabled meanwhile.
 // MUST session-rotate-gone
-pub fn rotate_racing_disable_leaves_nothing_live(stores: &Stores) {
-    for round in 0..10 {
-        let user = stores.user(&format!("Alice{round}"));
-        let session = stores.session(user.id);
-        rotate_racing(stores, session.id, &|| {
-            let event = stores.event(EventKind::UserDisabled, NOW).of_user(user.id);
-            assert_eq!(stores.store.disable_user(user.id, &event).unwrap(), [session.id]);
+pub fn rotate_racing_disable_leaves_nothing_live(tested: &TestedStore) {
+    rounds(|round| {
+        let user = tested.user(&format!("Alice{round}"));
+        let session = tested.session(user.id);
+        rotate_racing(tested, session.id, &|| {
+            let event = tested.event(EventKind::UserDisabled, NOW).of_user(user.id);
+            assert_eq!(tested.store.disable_user(user.id, &event).unwrap(), [session.id]);
         });
-    }
+    });
 }
 
 /// Nor one of an old password.
 // MUST session-rotate-gone
-pub fn rotate_racing_change_password_leaves_nothing_live(stores: &Stores) {
-    for round in 0..10 {
-        let user = stores.user(&format!("Alice{round}"));
-        let (session, new) = (stores.session(user.id), stores.new_session(user.id, NOW));
-        rotate_racing(stores, session.id, &|| {
-            let event = stores.event(EventKind::PasswordChanged, NOW).of_user(user.id).in_session(new.id);
+pub fn rotate_racing_change_password_leaves_nothing_live(tested: &TestedStore) {
+    rounds(|round| {
+        let user = tested.user(&format!("Alice{round}"));
+        let (session, new) = (tested.session(user.id), tested.new_session(user.id, NOW));
+        rotate_racing(tested, session.id, &|| {
+            let event = tested.event(EventKind::PasswordChanged, NOW).of_user(user.id).in_session(new.id);
             let hash = PasswordHash::new("plain:1:new".to_owned());
-            let changed = stores.store.change_password(session.id, &hash, &new, &event).unwrap();
+            let changed = tested.store.change_password(session.id, &hash, &new, &event).unwrap();
             assert_eq!(changed.ended, [session.id]);
         });
-        assert_eq!(stores.list(user.id, NOW), [new.id]);
-    }
+        assert_eq!(tested.list(user.id, NOW), [new.id]);
+    });
 }
 
 /// Nor one from before the floor.
 // MUST session-rotate-gone
-pub fn rotate_racing_raise_floor_leaves_nothing_live(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    rotate_racing(stores, session.id, &|| {
-        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+pub fn rotate_racing_raise_floor_leaves_nothing_live(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let mut opened_at = NOW;
+    rounds(|_round| {
+        let session = tested.new_session(user.id, opened_at);
+        tested.open(&session);
+        rotate_racing_at(tested, session.id, opened_at, &|| {
+            let event = tested.event(EventKind::AllSessionsEnded, opened_at);
+            tested.store.invalidate_sessions(&event).unwrap();
+        });
+        opened_at = tested.changes(opened_at).valid_from;
     });
 }
 
-fn rotate_racing(stores: &Stores, session: SessionId, end: &(dyn Fn() + Sync)) {
+fn rotate_racing(tested: &TestedStore, session: SessionId, end: &(dyn Fn() + Sync)) {
+    rotate_racing_at(tested, session, NOW, end);
+}
+
+fn rotate_racing_at(tested: &TestedStore, session: SessionId, now: UnixTime, end: &(dyn Fn() + Sync)) {
+    let presentation = tested.presentation(session, 0, now);
     race(5, |n| match n {
         0 => end(),
         _ => {
-            let rotation = stores.present(session, 0, NOW);
+            let rotation = presentation();
             assert!(matches!(rotation, RotateOutcome::Rotated(_) | RotateOutcome::Gone), "{rotation:?}");
         }
     });
-    assert!(!stores.is_live(session, NOW));
+    assert!(!tested.is_live(session, now), "the session that was ended while others rotated it");
     for generation in 0..2 {
-        assert_eq!(stores.present(session, generation, NOW), RotateOutcome::Gone);
+        assert_eq!(tested.present(session, generation, now), RotateOutcome::Gone, "generation {generation}");
     }
 }
 
 /// Every small case is judged as [`ReuseCheck::of`] judges it, to the microsecond of the grace.
 // MUST session-rotate-gone session-rotate-reuse-ends
-pub fn rotate_means_what_the_domain_says(stores: &Stores) {
-    let user = stores.user("Alice");
+pub fn rotate_means_what_the_domain_says(tested: &TestedStore) {
+    let user = tested.user("Alice");
     let grace = Duration::from_secs(30);
     let rotated_at = NOW + Duration::from_secs(100);
     let moments = [
@@ -254,10 +270,10 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
     for newest in 0..3 {
         for presented in 0..5 {
             for now in moments {
-                let session = stores.session(user.id);
+                let session = tested.session(user.id);
                 for generation in 0..newest {
                     let at = if generation + 1 == newest { rotated_at } else { NOW + SECOND };
-                    let successor = stores.present(session.id, generation, at);
+                    let successor = tested.present(session.id, generation, at);
                     assert!(matches!(successor, RotateOutcome::Rotated(_)), "{successor:?}");
                 }
                 let since = if newest == 0 { NOW } else { rotated_at };
@@ -284,8 +300,8 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
                     ReuseCheck::Ahead => RotateOutcome::Ahead,
                 };
                 let case = format!("{presented} of {newest} at {now:?}");
-                assert_eq!(stores.present(session.id, presented, now), expected, "{case}");
-                assert_eq!(stores.is_live(session.id, now), judged != ReuseCheck::Reused, "{case}");
+                assert_eq!(tested.present(session.id, presented, now), expected, "{case}");
+                assert_eq!(tested.is_live(session.id, now), judged != ReuseCheck::Reused, "{case}");
             }
         }
     }
@@ -294,79 +310,90 @@ pub fn rotate_means_what_the_domain_says(stores: &Stores) {
 /// 24 callers with one token get one successor, and the generation moved by one.
 // ASVS 2.3.4 15.4.2
 // MUST session-rotate-once
-pub fn rotate_gives_many_callers_one_successor(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    for generation in 0..3 {
-        let now = NOW + SECOND * (generation + 1);
-        // The callers' clocks differ by as much as is tolerated.
-        let skew = |n: usize| Duration::from_micros(u64::try_from(n).unwrap() * 200_000);
-        let results = race(24, |n| stores.present(session.id, generation, now + skew(n)));
-        let next = Generation::new(generation + 1);
-        let same = results
-            .iter()
-            .all(|r| matches!(r, RotateOutcome::Rotated(session) if session.generation == next));
-        assert!(same, "{results:?}");
-    }
-    let ahead = stores.present(session.id, 4, NOW + SECOND * 4);
-    assert_eq!(ahead, RotateOutcome::Ahead, "three rounds, three generations");
+pub fn rotate_gives_many_callers_one_successor(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    rounds(|_round| {
+        let session = tested.session(user.id);
+        for generation in 0..3 {
+            let now = NOW + SECOND * (generation + 1);
+            // The callers' clocks differ by as much as is tolerated.
+            let skew = |n: usize| Duration::from_micros(u64::try_from(n).unwrap() * 200_000);
+            let calls: Vec<_> =
+                (0..24).map(|n| tested.presentation(session.id, generation, now + skew(n))).collect();
+            let results = race(calls.len(), |n| calls[n]());
+            let next = Generation::new(generation + 1);
+            let same = results
+                .iter()
+                .all(|r| matches!(r, RotateOutcome::Rotated(session) if session.generation == next));
+            assert!(same, "all callers with generation {generation} get {next:?}: {results:?}");
+        }
+        let ahead = tested.present(session.id, 4, NOW + SECOND * 4);
+        assert_eq!(ahead, RotateOutcome::Ahead, "generation 4, after three rotations");
+    });
 }
 
 /// A copy of an old token ends the session; the event is recorded with the session's user.
 // MUST session-rotate-reuse-ends
-pub fn rotate_ends_the_session_on_a_reused_token(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    stores.present(session.id, 0, NOW + SECOND);
-    stores.present(session.id, 1, NOW + SECOND * 2);
+pub fn rotate_ends_the_session_on_a_reused_token(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
+    tested.present(session.id, 0, NOW + SECOND);
+    tested.present(session.id, 1, NOW + SECOND * 2);
     let theft = NOW + SECOND * 3;
 
-    assert_eq!(stores.present(session.id, 0, theft), RotateOutcome::Reused);
-    assert!(!stores.is_live(session.id, theft));
-    assert_eq!(stores.present(session.id, 2, theft), RotateOutcome::Gone, "the newest token is dead too");
-    assert_eq!(stores.changes(theft).ended, [(session.id, theft)]);
-    let expected = stores.event(EventKind::RefreshTokenReused, theft).in_session(session.id).of_user(user.id);
-    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
+    assert_eq!(tested.present(session.id, 0, theft), RotateOutcome::Reused);
+    let tested = &tested.reopened();
+    assert!(!tested.is_live(session.id, theft));
+    assert_eq!(tested.present(session.id, 2, theft), RotateOutcome::Gone, "the newest token is dead too");
+    assert_eq!(tested.changes(theft).ended, [(session.id, theft)]);
+    let expected = tested.event(EventKind::RefreshTokenReused, theft).in_session(session.id).of_user(user.id);
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)));
 }
 
 /// Eight copies at once are one theft: one call ends the session and records it, the others find it gone.
 // MUST session-rotate-reuse-ends
-pub fn rotate_reports_one_theft_once(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    stores.present(session.id, 0, NOW + SECOND);
-    stores.present(session.id, 1, NOW + SECOND * 2);
-    let results = race(8, |_| stores.present(session.id, 0, NOW + SECOND * 3));
-    assert_eq!(results.iter().filter(|result| **result == RotateOutcome::Reused).count(), 1, "{results:?}");
-    assert_eq!(results.iter().filter(|result| **result == RotateOutcome::Gone).count(), 7, "{results:?}");
-    let reports = stores.recorded_names().iter().filter(|name| *name == "refresh_token_reused").count();
-    assert_eq!(reports, 1);
+pub fn rotate_reports_one_theft_once(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let mut thefts = 0;
+    rounds(|_round| {
+        let session = tested.session(user.id);
+        tested.present(session.id, 0, NOW + SECOND);
+        tested.present(session.id, 1, NOW + SECOND * 2);
+        let copies = [(); 8].map(|()| tested.presentation(session.id, 0, NOW + SECOND * 3));
+        let results = race(copies.len(), |n| copies[n]());
+        let count = |outcome| results.iter().filter(|result| **result == outcome).count();
+        let counted = (count(RotateOutcome::Reused), count(RotateOutcome::Gone));
+        assert_eq!(counted, (1, 7), "calls that ended the session, and that found it gone: {results:?}");
+        thefts += 1;
+    });
+    assert_eq!(tested.count_of("refresh_token_reused"), thefts, "recorded thefts");
 }
 
 /// Unknown, ended and expired sessions are gone, whatever generation is presented, and stay as they are.
 // MUST session-rotate-gone
-pub fn rotate_changes_nothing_where_no_session_lives(stores: &Stores) {
-    let user = stores.user("Alice");
-    let (ended, expired) = (stores.session(user.id), stores.session(user.id));
-    stores.end(ended.id, NOW);
-    let before = (stores.recorded)();
+pub fn rotate_changes_nothing_where_no_session_lives(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let (ended, expired) = (tested.session(user.id), tested.session(user.id));
+    tested.end(ended.id, NOW);
+    let before = tested.recorded();
     let late = NOW + IDLE;
     for generation in 0..3 {
         assert_eq!(
-            stores.present(SessionId::new(NOW, &*stores.random), generation, NOW),
+            tested.present(SessionId::new(NOW, &*tested.random), generation, NOW),
             RotateOutcome::Gone
         );
-        assert_eq!(stores.present(ended.id, generation, NOW), RotateOutcome::Gone);
-        assert_eq!(stores.present(expired.id, generation, late), RotateOutcome::Gone);
+        assert_eq!(tested.present(ended.id, generation, NOW), RotateOutcome::Gone);
+        assert_eq!(tested.present(expired.id, generation, late), RotateOutcome::Gone);
     }
-    assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.changes(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
+    assert_eq!(tested.recorded(), before);
+    let tested = &tested.reopened();
+    assert_eq!(tested.changes(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
 }
 
 /// Each rotation moves the end to an hour later, but not beyond the absolute one.
-pub fn rotate_extends_the_session_up_to_its_absolute_end(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
+pub fn rotate_extends_the_session_up_to_its_absolute_end(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
     let last = ABSOLUTE - SECOND;
     let mut generation = 0;
     let mut elapsed = Duration::ZERO;
@@ -374,132 +401,136 @@ pub fn rotate_extends_the_session_up_to_its_absolute_end(stores: &Stores) {
         elapsed = last.min(elapsed + IDLE - SECOND);
         let now = NOW + elapsed;
         let expected = session.absolute_expires_at.min(now + IDLE);
-        match stores.present(session.id, generation, now) {
+        match tested.present(session.id, generation, now) {
             RotateOutcome::Rotated(session) => assert_eq!(session.expires_at, expected),
             other => panic!("{other:?} after {elapsed:?}"),
         }
         generation += 1;
     }
-    assert_eq!(stores.present(session.id, generation, NOW + ABSOLUTE), RotateOutcome::Gone);
+    assert_eq!(tested.present(session.id, generation, NOW + ABSOLUTE), RotateOutcome::Gone);
 }
 
 /// The first end is acknowledged and recorded with the user; the next finds nothing to do.
 // MUST session-end-once
-pub fn end_is_acknowledged_once(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
+pub fn end_is_acknowledged_once(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
     let at = NOW + SECOND;
-    assert!(stores.end(session.id, at));
-    assert!(!stores.is_live(session.id, at));
+    assert!(tested.end(session.id, at));
+    let tested = &tested.reopened();
+    assert!(!tested.is_live(session.id, at));
     let expected =
-        stores.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session.id).of_user(user.id);
-    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&expected)));
+        tested.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session.id).of_user(user.id);
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)));
 
-    let before = (stores.recorded)();
-    assert!(!stores.end(session.id, at + SECOND));
-    assert!(!stores.end(SessionId::new(NOW, &*stores.random), at));
-    assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.changes(NOW).ended, [(session.id, at)], "the first end counts");
+    let before = tested.recorded();
+    assert!(!tested.end(session.id, at + SECOND));
+    assert!(!tested.end(SessionId::new(NOW, &*tested.random), at));
+    assert_eq!(tested.recorded(), before);
+    assert_eq!(tested.changes(NOW).ended, [(session.id, at)], "the first end counts");
 }
 
 /// A session that has expired by one clock may live by another: told to end, it ends for all of them.
-pub fn end_ends_expired_sessions_too(stores: &Stores) {
-    let user = stores.user("Alice");
-    let [alone, one, other] = [(); 3].map(|()| stores.session(user.id).id);
+pub fn end_ends_expired_sessions_too(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let [alone, one, other] = [(); 3].map(|()| tested.session(user.id).id);
     let late = NOW + IDLE;
-    assert!(stores.end(alone, late));
-    let event = stores.event(EventKind::LoggedOut(LogoutScope::All), late).of_user(user.id);
-    let ended = stores.store.end_sessions(user.id, None, &event).unwrap();
+    assert!(tested.end(alone, late));
+    let event = tested.event(EventKind::LoggedOut(LogoutScope::All), late).of_user(user.id);
+    let ended = tested.store.end_sessions(user.id, None, &event).unwrap();
     assert_eq!(sorted(ended), sorted([one, other]));
+    let tested = &tested.reopened();
     for session in [alone, one, other] {
-        assert!(!stores.is_live(session, NOW));
-        assert_eq!(stores.present(session, 0, NOW), RotateOutcome::Gone);
+        assert!(!tested.is_live(session, NOW));
+        assert_eq!(tested.present(session, 0, NOW), RotateOutcome::Gone);
     }
 }
 
 /// To others than its owner a session is as unknown as one that never was; with its owner, or without regard to
 /// owners, it ends once, and that it is over is known as long as it is remembered.
 // MUST session-end-owner
-pub fn end_is_for_the_owner_alone(stores: &Stores) {
-    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
-    let session = stores.session(alice.id);
-    let never_was = SessionId::new(NOW, &*stores.random);
-    let before = (stores.recorded)();
+pub fn end_is_for_the_owner_alone(tested: &TestedStore) {
+    let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
+    let session = tested.session(alice.id);
+    let never_was = SessionId::new(NOW, &*tested.random);
+    let before = tested.recorded();
     for owner in [None, Some(alice.id), Some(bob.id)] {
-        assert_eq!(stores.end_of(owner, never_was, NOW), EndOutcome::Unknown);
+        assert_eq!(tested.end_of(owner, never_was, NOW), EndOutcome::Unknown);
     }
-    let nobody = UserId::new(NOW, &*stores.random);
+    let nobody = UserId::new(NOW, &*tested.random);
     for foreigner in [bob.id, nobody] {
-        assert_eq!(stores.end_of(Some(foreigner), session.id, NOW), EndOutcome::Unknown);
+        assert_eq!(tested.end_of(Some(foreigner), session.id, NOW), EndOutcome::Unknown);
     }
-    assert_eq!((stores.recorded)(), before);
-    assert!(stores.is_live(session.id, NOW));
+    assert_eq!(tested.recorded(), before);
+    assert!(tested.is_live(session.id, NOW));
 
-    assert_eq!(stores.end_of(Some(alice.id), session.id, NOW), EndOutcome::Ended);
-    assert_eq!((stores.recorded)().len(), before.len() + 1);
+    assert_eq!(tested.end_of(Some(alice.id), session.id, NOW), EndOutcome::Ended);
+    assert_eq!(tested.recorded().len(), before.len() + 1);
     for owner in [None, Some(alice.id)] {
-        assert_eq!(stores.end_of(owner, session.id, NOW), EndOutcome::AlreadyEnded);
+        assert_eq!(tested.end_of(owner, session.id, NOW), EndOutcome::AlreadyEnded);
     }
-    assert_eq!(stores.end_of(Some(bob.id), session.id, NOW), EndOutcome::Unknown, "nor that it was");
-    assert_eq!((stores.recorded)().len(), before.len() + 1);
+    assert_eq!(tested.end_of(Some(bob.id), session.id, NOW), EndOutcome::Unknown, "nor that it was");
+    assert_eq!(tested.recorded().len(), before.len() + 1);
 }
 
 /// The live sessions of one user end and are told; the event is recorded once, also where there was nothing to end.
 // MUST session-end-all-of-one-user
-pub fn end_all_ends_the_live_sessions_of_one_user(stores: &Stores) {
-    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+pub fn end_all_ends_the_live_sessions_of_one_user(tested: &TestedStore) {
+    let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let at = NOW + SECOND;
-    let sessions = sorted([0, 1].map(|_| stores.session(alice.id).id));
-    let (over, bobs) = (stores.session(alice.id), stores.session(bob.id));
-    stores.end(over.id, NOW);
-    let event = stores.event(EventKind::UserSessionsEnded, at).of_user(alice.id);
+    let sessions = sorted([0, 1].map(|_| tested.session(alice.id).id));
+    let (over, bobs) = (tested.session(alice.id), tested.session(bob.id));
+    tested.end(over.id, NOW);
+    let event = tested.event(EventKind::UserSessionsEnded, at).of_user(alice.id);
 
-    assert_eq!(sorted(stores.store.end_sessions(alice.id, None, &event).unwrap()), sessions);
-    assert_eq!(stores.list(alice.id, at), []);
-    assert!(stores.is_live(bobs.id, at));
-    assert_eq!(stores.changes(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
-    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&event)));
+    assert_eq!(sorted(tested.store.end_sessions(alice.id, None, &event).unwrap()), sessions);
+    let tested = &tested.reopened();
+    assert_eq!(tested.list(alice.id, at), []);
+    assert!(tested.is_live(bobs.id, at));
+    assert_eq!(tested.changes(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)));
 
-    let again = stores.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
-    assert_eq!(stores.store.end_sessions(alice.id, None, &again).unwrap(), []);
-    assert_eq!((stores.recorded)().last(), Some(&RecordedEvent::from(&again)));
-    assert_eq!(stores.changes(at + SECOND).ended, [], "the first end counts");
+    let again = tested.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
+    assert_eq!(tested.store.end_sessions(alice.id, None, &again).unwrap(), []);
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&again)));
+    assert_eq!(tested.changes(at + SECOND).ended, [], "the first end counts");
 }
 
 /// One session may be spared; to spare somebody else's spares nothing.
 // MUST session-end-all-of-one-user
-pub fn end_all_spares_the_excepted_session(stores: &Stores) {
-    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
-    let [here, there] = [0, 1].map(|_| stores.session(alice.id).id);
-    let bobs = stores.session(bob.id);
+pub fn end_all_spares_the_excepted_session(tested: &TestedStore) {
+    let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
+    let [here, there] = [0, 1].map(|_| tested.session(alice.id).id);
+    let bobs = tested.session(bob.id);
     let end_all = |except| {
-        let event = stores.event(EventKind::LoggedOut(LogoutScope::Others), NOW).of_user(alice.id);
-        stores.store.end_sessions(alice.id, Some(except), &event).unwrap()
+        let event = tested.event(EventKind::LoggedOut(LogoutScope::Others), NOW).of_user(alice.id);
+        tested.store.end_sessions(alice.id, Some(except), &event).unwrap()
     };
     assert_eq!(end_all(here), [there]);
-    assert_eq!(stores.list(alice.id, NOW), [here]);
+    assert_eq!(tested.list(alice.id, NOW), [here]);
     assert_eq!(end_all(here), []);
     assert_eq!(end_all(bobs.id), [here]);
-    assert!(stores.is_live(bobs.id, NOW));
+    assert!(tested.is_live(bobs.id, NOW));
 }
 
 /// A session lives until the microsecond before its end.
-pub fn live_ends_to_the_microsecond(stores: &Stores) {
-    let user = stores.user("Alice");
-    let session = stores.session(user.id);
-    assert!(stores.is_live(session.id, NOW + IDLE - MICROSECOND));
-    assert!(!stores.is_live(session.id, NOW + IDLE));
-    assert!(!stores.is_live(SessionId::new(NOW, &*stores.random), NOW), "an unknown session is not live");
+pub fn live_ends_to_the_microsecond(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let session = tested.session(user.id);
+    let tested = &tested.reopened();
+    assert!(tested.is_live(session.id, NOW + IDLE - MICROSECOND));
+    assert!(!tested.is_live(session.id, NOW + IDLE));
+    assert!(!tested.is_live(SessionId::new(NOW, &*tested.random), NOW), "an unknown session is not live");
 }
 
 /// A session comes back as it was opened, and as its last rotation left it.
-pub fn find_tells_what_a_session_is(stores: &Stores) {
-    let user = stores.user("Alice");
+pub fn find_tells_what_a_session_is(tested: &TestedStore) {
+    let user = tested.user("Alice");
     let v4 = ClientInfo::new("203.0.113.7".parse().ok(), None);
     let long = ClientInfo::new(None, Some(&"\u{1f980}".repeat(256)));
     for client in [ClientInfo::default(), v4, long, crate::fixtures::client()] {
-        let opened = NewSession { client, ..stores.new_session(user.id, NOW) };
-        stores.open(&opened);
+        let opened = NewSession { client, ..tested.new_session(user.id, NOW) };
+        tested.open(&opened);
         let expected = Session {
             id: opened.id,
             user: user.id,
@@ -508,64 +539,67 @@ pub fn find_tells_what_a_session_is(stores: &Stores) {
             expires_at: opened.expires_at,
             client: opened.client.clone(),
         };
-        assert_eq!(stores.find(opened.id, NOW), Some(expected.clone()));
+        let tested = &tested.reopened();
+        assert_eq!(tested.find(opened.id, NOW), Some(expected.clone()));
 
         let later = NOW + SECOND;
-        stores.present(opened.id, 0, later);
+        tested.present(opened.id, 0, later);
         let newest = CurrentGeneration { generation: Generation::new(1), at: later };
         let rotated = Session { newest, expires_at: later + IDLE, ..expected };
-        assert_eq!(stores.find(opened.id, later), Some(rotated.clone()));
-        stores.present(opened.id, 0, later + SECOND);
-        assert_eq!(stores.find(opened.id, later), Some(rotated), "a repetition changes nothing");
+        assert_eq!(tested.find(opened.id, later), Some(rotated.clone()));
+        tested.present(opened.id, 0, later + SECOND);
+        assert_eq!(tested.find(opened.id, later), Some(rotated), "a repetition changes nothing");
     }
 }
 
 /// What is listed is what [`find_tells_what_a_session_is`] finds, of one user, the latest opened first.
-pub fn list_tells_the_live_sessions_latest_first(stores: &Stores) {
-    let (alice, bob) = (stores.user("Alice"), stores.user("Bob"));
+pub fn list_tells_the_live_sessions_latest_first(tested: &TestedStore) {
+    let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let open = |user, opened_at| {
-        let session = stores.new_session(user, opened_at);
-        stores.open(&session);
+        let session = tested.new_session(user, opened_at);
+        tested.open(&session);
         session.id
     };
     let now = NOW + IDLE;
     // Neither the order of their ids nor that of their opening in the store.
     let [second, third, _expired, first, ended] = [2, 1, 0, 3, 4].map(|n| open(alice.id, NOW + SECOND * n));
     let bobs = open(bob.id, now);
-    stores.end(ended, now);
-    stores.present(third, 0, now);
+    tested.end(ended, now);
+    tested.present(third, 0, now);
 
-    let listed = stores.store.list_sessions(alice.id, now).unwrap();
-    let found: Vec<_> = [first, second, third].iter().filter_map(|id| stores.find(*id, now)).collect();
+    let tested = &tested.reopened();
+    let listed = tested.store.list_sessions(alice.id, now).unwrap();
+    let found: Vec<_> = [first, second, third].iter().filter_map(|id| tested.find(*id, now)).collect();
     assert_eq!(listed, found);
     assert_eq!(listed.len(), 3);
-    assert_eq!(stores.list(bob.id, now), [bobs]);
-    assert_eq!(stores.list(UserId::new(NOW, &*stores.random), now), []);
+    assert_eq!(tested.list(bob.id, now), [bobs]);
+    assert_eq!(tested.list(UserId::new(NOW, &*tested.random), now), []);
 }
 
 /// Ends from `since` on are listed, expiries are not, and there is no floor yet.
-pub fn news_lists_ends_and_no_expiries(stores: &Stores) {
-    let user = stores.user("Alice");
-    let (early, late, _live) = (stores.session(user.id), stores.session(user.id), stores.session(user.id));
-    stores.end(early.id, NOW + SECOND);
-    stores.end(late.id, NOW + SECOND * 2);
+pub fn news_lists_ends_and_no_expiries(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let (early, late, _live) = (tested.session(user.id), tested.session(user.id), tested.session(user.id));
+    tested.end(early.id, NOW + SECOND);
+    tested.end(late.id, NOW + SECOND * 2);
+    let tested = &tested.reopened();
     let mut both = vec![(early.id, NOW + SECOND), (late.id, NOW + SECOND * 2)];
     both.sort();
-    assert_eq!(stores.changes(NOW + SECOND).ended, both);
-    assert_eq!(stores.changes(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
-    assert_eq!(stores.changes(NOW + SECOND * 3).ended, []);
-    assert_eq!(stores.changes(NOW).valid_from, UnixTime::EPOCH);
+    assert_eq!(tested.changes(NOW + SECOND).ended, both);
+    assert_eq!(tested.changes(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
+    assert_eq!(tested.changes(NOW + SECOND * 3).ended, []);
+    assert_eq!(tested.changes(NOW).valid_from, UnixTime::EPOCH);
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
-pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
-    let user = stores.user("Alice");
-    let ended = sorted([0, 1, 2].map(|_| stores.session(user.id).id));
+pub fn news_tells_no_more_than_asked_for(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let ended = sorted([0, 1, 2].map(|_| tested.session(user.id).id));
     for session in &ended {
-        stores.end(*session, NOW);
+        tested.end(*session, NOW);
     }
     for most in 1..5 {
-        let told = stores.store.session_changes(NOW, most).unwrap().ended;
+        let told = tested.store.session_changes(NOW, most).unwrap().ended;
         assert_eq!(told.len(), ended.len().min(most as usize));
         assert!(told.iter().all(|(session, at)| ended.contains(session) && *at == NOW), "{told:?}");
     }
@@ -573,23 +607,23 @@ pub fn news_tells_no_more_than_asked_for(stores: &Stores) {
 
 /// While everybody is at work in the store, a look at it comes back before the memory of the last one is stale.
 // MUST session-changes-no-wait
-pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
-    let user = stores.user("Alice");
+pub fn news_does_not_wait_for_the_work_of_others(tested: &TestedStore) {
+    let user = tested.user("Alice");
     let is_over = AtomicBool::new(false);
     race(16, |n| match n {
         0 => {
             for _ in 0..20 {
                 let asked = Instant::now();
-                stores.store.session_changes(NOW, 100).expect("the store answers");
+                tested.store.session_changes(NOW, 100).expect("the store answers");
                 assert!(asked.elapsed() < STALE_AFTER, "{:?}", asked.elapsed());
             }
             is_over.store(true, Ordering::SeqCst);
         }
         _ => {
             while !is_over.load(Ordering::SeqCst) {
-                let session = stores.session(user.id);
-                stores.present(session.id, 0, NOW);
-                stores.end(session.id, NOW);
+                let session = tested.session(user.id);
+                tested.present(session.id, 0, NOW);
+                tested.end(session.id, NOW);
             }
         }
     });
@@ -597,34 +631,35 @@ pub fn news_does_not_wait_for_the_work_of_others(stores: &Stores) {
 
 /// The floor ends every session opened before it, is told to every instance, and never sinks.
 // MUST session-invalidate-all session-invalidate-monotonic
-pub fn raise_floor_ends_what_was_opened_before(stores: &Stores) {
-    let user = stores.user("Alice");
-    let old = stores.session(user.id);
+pub fn raise_floor_ends_what_was_opened_before(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let old = tested.session(user.id);
     let valid_from = (NOW + SECOND).next_second();
     let raise =
-        |at| stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
+        |at| tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, at)).unwrap();
     assert_eq!(raise(NOW + SECOND), valid_from);
     assert_eq!(raise(NOW), valid_from);
-    let at_floor = stores.new_session(user.id, valid_from);
-    stores.open(&at_floor);
+    let at_floor = tested.new_session(user.id, valid_from);
+    tested.open(&at_floor);
 
-    assert_eq!(stores.changes(NOW).valid_from, valid_from);
-    assert!(!stores.is_live(old.id, valid_from));
-    assert_eq!(stores.present(old.id, 0, valid_from), RotateOutcome::Gone);
-    assert!(!stores.end(old.id, valid_from));
-    assert_eq!(stores.list(user.id, valid_from), [at_floor.id]);
-    assert!(stores.is_live(at_floor.id, valid_from));
-    assert!(matches!(stores.present(at_floor.id, 0, valid_from), RotateOutcome::Rotated(_)));
-    assert_eq!(stores.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
+    let tested = &tested.reopened();
+    assert_eq!(tested.changes(NOW).valid_from, valid_from);
+    assert!(!tested.is_live(old.id, valid_from));
+    assert_eq!(tested.present(old.id, 0, valid_from), RotateOutcome::Gone);
+    assert!(!tested.end(old.id, valid_from));
+    assert_eq!(tested.list(user.id, valid_from), [at_floor.id]);
+    assert!(tested.is_live(at_floor.id, valid_from));
+    assert!(matches!(tested.present(at_floor.id, 0, valid_from), RotateOutcome::Rotated(_)));
+    assert_eq!(tested.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
 }
 
 /// Tokens tell in whole seconds when their session was opened, so the floor is one: the next, so that a session opened
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
-pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
+pub fn raise_floor_leaves_the_next_whole_second(tested: &TestedStore) {
     let whole = NOW.next_second();
     for (at, valid_from) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
-        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, at)).unwrap();
-        let news = stores.changes(NOW);
+        tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, at)).unwrap();
+        let news = tested.changes(NOW);
         assert_eq!(news.valid_from, valid_from);
         assert!(news.time.is_none_or(|time| time.high_water_mark == news.valid_from), "{news:?}");
     }
@@ -632,39 +667,39 @@ pub fn raise_floor_leaves_the_next_whole_second(stores: &Stores) {
 
 /// Whoever opened a session by a clock ahead of the caller's is caught too.
 // MUST session-invalidate-all
-pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(stores: &Stores) {
-    let user = stores.user("Alice");
-    let ahead = stores.new_session(user.id, NOW + SECOND * 40);
-    stores.open(&ahead);
+pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let ahead = tested.new_session(user.id, NOW + SECOND * 40);
+    tested.open(&ahead);
     let valid_from =
-        stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+        tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     assert_eq!(valid_from, ahead.opened_at.next_second());
-    assert!(!stores.is_live(ahead.id, ahead.opened_at));
-    assert_eq!(stores.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
+    assert!(!tested.is_live(ahead.id, ahead.opened_at));
+    assert_eq!(tested.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
 }
 
 /// A session that would be over at once is not opened, whether by a login or by a new password.
 // MUST session-open-valid
-pub fn open_before_the_floor_is_refused(stores: &Stores) {
-    let user = stores.user("Alice");
-    stores.store.invalidate_sessions(&stores.event(EventKind::AllSessionsEnded, NOW)).unwrap();
-    let before = (stores.recorded)();
-    let dead = stores.new_session(user.id, NOW);
-    match stores.try_open(&dead) {
+pub fn open_before_the_floor_is_refused(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let before = tested.recorded();
+    let dead = tested.new_session(user.id, NOW);
+    match tested.try_open(&dead) {
         Err(OpenSessionError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
         other => panic!("{other:?}"),
     }
-    assert_eq!((stores.recorded)(), before);
-    assert_eq!(stores.list(user.id, NOW), []);
-    stores.open(&stores.new_session(user.id, NOW.next_second()));
+    assert_eq!(tested.recorded(), before);
+    assert_eq!(tested.list(user.id, NOW), []);
+    tested.open(&tested.new_session(user.id, NOW.next_second()));
 }
 
-fn refuses_to_open(stores: &Stores, user: UserId, version: CredentialVersion) {
-    let before = (stores.recorded)();
-    let mut session = stores.new_session(user, NOW);
+fn refuses_to_open(tested: &TestedStore, user: UserId, version: CredentialVersion) {
+    let before = tested.recorded();
+    let mut session = tested.new_session(user, NOW);
     session.credential_version = version;
-    let result = stores.try_open(&session);
+    let result = tested.try_open(&session);
     assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
-    assert!(!stores.is_live(session.id, NOW));
-    assert_eq!((stores.recorded)(), before, "what did not happen is not recorded");
+    assert!(!tested.is_live(session.id, NOW));
+    assert_eq!(tested.recorded(), before, "what did not happen is not recorded");
 }

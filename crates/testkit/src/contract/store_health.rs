@@ -4,26 +4,26 @@ use portcullis_domain::account::InsertUserError;
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::throttle::PurgedCounter;
 
-use super::Stores;
+use super::TestedStore;
 use crate::fixtures::{self, NOW};
 
 /// A store that was just made has the schema of this build.
-pub fn a_fresh_store_is_migrated(stores: &Stores) {
-    assert!(stores.store.check().unwrap().migrated);
+pub fn a_fresh_store_is_migrated(tested: &TestedStore) {
+    assert!(tested.store.check().unwrap().migrated);
 }
 
 /// A check of changes leaves no user, session or event behind.
 // MUST health-no-trace
-pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
-    let user = stores.user("alice");
-    let session = stores.session(user.id);
-    let recorded = stores.recorded_names();
+pub fn a_check_of_changes_leaves_nothing_behind(tested: &TestedStore) {
+    let user = tested.user("alice");
+    let session = tested.session(user.id);
+    let recorded = tested.recorded_names();
     for _ in 0..3 {
-        stores.store.check_writes().expect("the store commits changes");
+        tested.store.check_writes().expect("the store commits changes");
     }
-    assert_eq!(stores.recorded_names(), recorded);
-    assert_eq!(stores.list(user.id, NOW), [session.id]);
-    let swept = stores.store.purge_counters(
+    assert_eq!(tested.recorded_names(), recorded);
+    assert_eq!(tested.list(user.id, NOW), [session.id]);
+    let swept = tested.store.purge_counters(
         NOW + std::time::Duration::from_secs(1_000_000),
         10,
         &|_: &PurgedCounter| None,
@@ -33,11 +33,11 @@ pub fn a_check_of_changes_leaves_nothing_behind(stores: &Stores) {
 
 /// A refused call does not count against other changes.
 // MUST health-refusals
-pub fn a_refused_call_does_not_count_against_the_store(stores: &Stores) {
-    let user = stores.user("alice");
-    let same_name = fixtures::new_user("alice", &*stores.random);
-    let event = stores.event(EventKind::UserRegistered, NOW).of_user(user.id);
-    let refused = stores.store.insert_user(&same_name, &event);
+pub fn a_refused_call_does_not_count_against_the_store(tested: &TestedStore) {
+    let user = tested.user("alice");
+    let same_name = fixtures::new_user("alice", &*tested.random);
+    let event = tested.event(EventKind::UserRegistered, NOW).of_user(user.id);
+    let refused = tested.store.insert_user(&same_name, &event);
     assert!(matches!(refused, Err(InsertUserError::UsernameTaken)), "{refused:?}");
-    stores.store.check_writes().expect("the store commits changes");
+    tested.store.check_writes().expect("the store commits changes");
 }

@@ -545,7 +545,7 @@ fn database_isolation_settings_fail_no_race() {
         );
         let backend = DatabaseBackend::new(move || database(&url), Vec::new);
         let tested = TestedStore::of(backend);
-        portcullis_testkit::contract::session_store::rotate_gives_many_callers_one_successor(&tested);
+        portcullis_testkit::contract::session_store::rotate_returns_one_generation_to_many_callers(&tested);
     }
 }
 

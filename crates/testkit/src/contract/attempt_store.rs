@@ -24,7 +24,7 @@ const MICROSECOND: Duration = Duration::from_micros(1);
 /// Through the whole schedule and beyond: every attempt a moment too early is refused and told when to come, and every
 /// one in time is granted.
 // MUST attempt-begin-schedule
-pub fn reserve_means_what_the_domain_says(tested: &TestedStore) {
+pub fn begin_follows_the_schedule(tested: &TestedStore) {
     let counter = some_counter(tested);
     let (mut now, mut expected) = (NOW, None);
     for attempts in 1..=SCHEDULE.tolerated + 10 {
@@ -43,7 +43,7 @@ pub fn reserve_means_what_the_domain_says(tested: &TestedStore) {
 }
 
 /// Other counters are nobody's business.
-pub fn reserve_counts_every_counter_by_itself(tested: &TestedStore) {
+pub fn begin_counts_each_counter_separately(tested: &TestedStore) {
     let counters = [(); 3].map(|()| some_counter(tested));
     for attempts in 1..=SCHEDULE.free {
         for counter in counters {
@@ -54,7 +54,7 @@ pub fn reserve_counts_every_counter_by_itself(tested: &TestedStore) {
 }
 
 /// What is free may come in any order: who took the time first may be the last to arrive, and clocks differ by a little.
-pub fn reserve_grants_what_is_free_by_any_clock(tested: &TestedStore) {
+pub fn begin_grants_free_attempts_by_any_clock(tested: &TestedStore) {
     let counter = some_counter(tested);
     for attempts in 1..=SCHEDULE.free {
         let earlier = NOW - SECOND * attempts;
@@ -66,7 +66,7 @@ pub fn reserve_grants_what_is_free_by_any_clock(tested: &TestedStore) {
 }
 
 /// A day after the next one was allowed, an attempt is the first again; just before it is one more.
-pub fn reserve_begins_anew_after_a_day(tested: &TestedStore) {
+pub fn begin_restarts_after_a_day(tested: &TestedStore) {
     for attempts in [1, SCHEDULE.free, SCHEDULE.tolerated] {
         let [in_time, late] = [(); 2].map(|()| {
             let counter = some_counter(tested);
@@ -83,7 +83,7 @@ pub fn reserve_begins_anew_after_a_day(tested: &TestedStore) {
 
 /// Two hundred at once are as many as are free, each counted once.
 // MUST attempt-begin-schedule
-pub fn reserve_grants_what_is_free_when_callers_race(tested: &TestedStore) {
+pub fn begin_grants_free_attempts_when_callers_race(tested: &TestedStore) {
     rounds(|round| {
         let counter = some_counter(tested);
         let callers = if round == 0 { 200 } else { 20 };
@@ -97,7 +97,7 @@ pub fn reserve_grants_what_is_free_when_callers_race(tested: &TestedStore) {
 
 /// When a wait is over, one of many gets through, whoever it is.
 // MUST attempt-begin-schedule
-pub fn reserve_grants_one_of_many_after_a_wait(tested: &TestedStore) {
+pub fn begin_grants_one_of_many_after_a_wait(tested: &TestedStore) {
     rounds(|_round| {
         let counter = some_counter(tested);
         let mut now = make_attempts(tested, counter, SCHEDULE.free);
@@ -113,7 +113,7 @@ pub fn reserve_grants_one_of_many_after_a_wait(tested: &TestedStore) {
 
 /// Who comes too early makes nobody wait longer, and leaves no trace.
 // MUST attempt-begin-refusal
-pub fn reserve_changes_nothing_where_it_refuses(tested: &TestedStore) {
+pub fn begin_changes_nothing_if_it_refuses(tested: &TestedStore) {
     let counter = some_counter(tested);
     make_attempts(tested, counter, SCHEDULE.free);
     let tested = &tested.reopened();
@@ -214,7 +214,7 @@ pub fn open_makes_the_network_known(tested: &TestedStore) {
 }
 
 /// Whichever comes first, an attempt beside a right one is counted before it and forgiven, or after it and counted.
-pub fn open_racing_reserve_leaves_a_counter_that_counts(tested: &TestedStore) {
+pub fn open_racing_begin_loses_no_attempt(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     rounds(|_| {
         let right = some_successful_attempt(tested);
@@ -325,7 +325,7 @@ pub fn a_counter_is_consumed_once_when_logins_race(tested: &TestedStore) {
 /// A counter goes a day after its next attempt was allowed, however many it counted, and a known network when it is known
 /// no more; no moment sooner.
 // MUST attempt-purge-only-over
-pub fn forget_deletes_what_is_over_alone(tested: &TestedStore) {
+pub fn purge_deletes_only_counters_that_are_over(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     let known = some_counter(tested);
     let right = some_successful_attempt(tested);
@@ -348,7 +348,7 @@ pub fn forget_deletes_what_is_over_alone(tested: &TestedStore) {
 }
 
 /// In bounded steps, of counters and of known networks.
-pub fn forget_deletes_no_more_than_asked_for(tested: &TestedStore) {
+pub fn purge_deletes_at_most_the_requested_number(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     for _ in 0..5 {
         make_attempts(tested, some_counter(tested), 1);
@@ -395,7 +395,7 @@ pub fn purge_counters_records_the_events_of_the_deleted(tested: &TestedStore) {
 
 /// An attempt at a counter that is over either comes before, and it stays, or after, and it is the first.
 // MUST attempt-purge-only-over
-pub fn forget_racing_reserve_loses_no_attempt(tested: &TestedStore) {
+pub fn purge_racing_begin_loses_no_attempt(tested: &TestedStore) {
     rounds(|_| {
         let counter = some_counter(tested);
         let late = make_attempts(tested, counter, SCHEDULE.free + 1) + FORGOTTEN_AFTER;

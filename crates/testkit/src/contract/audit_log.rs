@@ -42,7 +42,7 @@ pub fn record_keeps_the_longest_and_the_least(tested: &TestedStore) {
 
 /// A user is told the own events alone, with all that they hold, the latest first; as many as asked for.
 // MUST event-list-own
-pub fn of_user_tells_no_event_of_others(tested: &TestedStore) {
+pub fn list_events_returns_only_own_events(tested: &TestedStore) {
     let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*tested.random));
     let session = SessionId::new(NOW, &*tested.random);
     let failed = EventKind::LoginFailed(LoginFailure::WrongPassword);

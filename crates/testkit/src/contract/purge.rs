@@ -19,7 +19,7 @@ const TURN: Duration = Duration::from_mins(2);
 /// What ended or expired before the given time goes; what did so at that time or later, or is live, stays.
 // ASVS 14.2.4 14.2.7
 // MUST session-purge-only-over
-pub fn purge_deletes_only_what_has_been_over_for_long(tested: &TestedStore) {
+pub fn purge_deletes_only_sessions_over_before(tested: &TestedStore) {
     let user = tested.user("Alice");
     let over_before = NOW + IDLE * 2;
     let ended = |at| {
@@ -54,7 +54,7 @@ pub fn purge_deletes_only_what_has_been_over_for_long(tested: &TestedStore) {
 /// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
 /// long.
 // MUST session-purge-only-over
-pub fn purge_deletes_what_was_ended_by_an_old_floor(tested: &TestedStore) {
+pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
     let user = tested.user("Alice");
     let old = tested.session(user.id);
     let valid_from =
@@ -74,7 +74,7 @@ pub fn purge_deletes_what_was_ended_by_an_old_floor(tested: &TestedStore) {
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
-pub fn purge_walks_to_the_end_and_begins_anew(tested: &TestedStore) {
+pub fn purge_walks_to_the_end_and_restarts(tested: &TestedStore) {
     let user = tested.user("Alice");
     for round in 0..3 {
         for n in 0..7 {
@@ -125,7 +125,7 @@ pub fn purge_lets_exactly_one_racer_step(tested: &TestedStore) {
 }
 
 /// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
-pub fn purge_leaves_its_time_as_a_mark(tested: &TestedStore) {
+pub fn purge_raises_the_high_water_mark(tested: &TestedStore) {
     let newest = || tested.changes(NOW).time.map(|time| time.high_water_mark);
     let Some(before) = newest() else { return };
     let (one, other) = (purge(tested), purge(tested));

@@ -220,7 +220,7 @@ pub fn rotate_racing_change_password_leaves_nothing_live(tested: &TestedStore) {
 
 /// Nor one from before the floor.
 // MUST session-rotate-gone
-pub fn rotate_racing_raise_floor_leaves_nothing_live(tested: &TestedStore) {
+pub fn rotate_racing_invalidate_leaves_nothing_live(tested: &TestedStore) {
     let user = tested.user("Alice");
     let mut opened_at = NOW;
     rounds(|_round| {
@@ -255,7 +255,7 @@ fn rotate_racing_at(tested: &TestedStore, session: SessionId, now: UnixTime, end
 
 /// Every small case is judged as [`ReuseCheck::of`] judges it, to the microsecond of the grace.
 // MUST session-rotate-gone session-rotate-reuse-ends
-pub fn rotate_means_what_the_domain_says(tested: &TestedStore) {
+pub fn rotate_follows_the_stored_session(tested: &TestedStore) {
     let user = tested.user("Alice");
     let grace = Duration::from_secs(30);
     let rotated_at = NOW + Duration::from_secs(100);
@@ -310,7 +310,7 @@ pub fn rotate_means_what_the_domain_says(tested: &TestedStore) {
 /// 24 callers with one token get one successor, and the generation moved by one.
 // ASVS 2.3.4 15.4.2
 // MUST session-rotate-once
-pub fn rotate_gives_many_callers_one_successor(tested: &TestedStore) {
+pub fn rotate_returns_one_generation_to_many_callers(tested: &TestedStore) {
     let user = tested.user("Alice");
     rounds(|_round| {
         let session = tested.session(user.id);
@@ -449,7 +449,7 @@ pub fn end_ends_expired_sessions_too(tested: &TestedStore) {
 /// To others than its owner a session is as unknown as one that never was; with its owner, or without regard to
 /// owners, it ends once, and that it is over is known as long as it is remembered.
 // MUST session-end-owner
-pub fn end_is_for_the_owner_alone(tested: &TestedStore) {
+pub fn end_is_only_for_the_owner(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let session = tested.session(alice.id);
     let never_was = SessionId::new(NOW, &*tested.random);
@@ -524,7 +524,7 @@ pub fn live_ends_to_the_microsecond(tested: &TestedStore) {
 }
 
 /// A session comes back as it was opened, and as its last rotation left it.
-pub fn find_tells_what_a_session_is(tested: &TestedStore) {
+pub fn find_returns_the_session_as_stored(tested: &TestedStore) {
     let user = tested.user("Alice");
     let v4 = ClientInfo::new("203.0.113.7".parse().ok(), None);
     let long = ClientInfo::new(None, Some(&"\u{1f980}".repeat(256)));
@@ -552,8 +552,8 @@ pub fn find_tells_what_a_session_is(tested: &TestedStore) {
     }
 }
 
-/// What is listed is what [`find_tells_what_a_session_is`] finds, of one user, the latest opened first.
-pub fn list_tells_the_live_sessions_latest_first(tested: &TestedStore) {
+/// What is listed is what [`find_returns_the_session_as_stored`] finds, of one user, the latest opened first.
+pub fn list_returns_live_sessions_latest_first(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let open = |user, opened_at| {
         let session = tested.new_session(user, opened_at);
@@ -577,7 +577,7 @@ pub fn list_tells_the_live_sessions_latest_first(tested: &TestedStore) {
 }
 
 /// Ends from `since` on are listed, expiries are not, and there is no floor yet.
-pub fn news_lists_ends_and_no_expiries(tested: &TestedStore) {
+pub fn changes_list_ends_but_no_expiries(tested: &TestedStore) {
     let user = tested.user("Alice");
     let (early, late, _live) = (tested.session(user.id), tested.session(user.id), tested.session(user.id));
     tested.end(early.id, NOW + SECOND);
@@ -592,7 +592,7 @@ pub fn news_lists_ends_and_no_expiries(tested: &TestedStore) {
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
-pub fn news_tells_no_more_than_asked_for(tested: &TestedStore) {
+pub fn changes_list_at_most_the_requested_number(tested: &TestedStore) {
     let user = tested.user("Alice");
     let ended = sorted([0, 1, 2].map(|_| tested.session(user.id).id));
     for session in &ended {
@@ -607,7 +607,7 @@ pub fn news_tells_no_more_than_asked_for(tested: &TestedStore) {
 
 /// While everybody is at work in the store, a look at it comes back before the memory of the last one is stale.
 // MUST session-changes-no-wait
-pub fn news_does_not_wait_for_the_work_of_others(tested: &TestedStore) {
+pub fn changes_do_not_wait_for_other_callers(tested: &TestedStore) {
     let user = tested.user("Alice");
     let is_over = AtomicBool::new(false);
     race(16, |n| match n {
@@ -631,7 +631,7 @@ pub fn news_does_not_wait_for_the_work_of_others(tested: &TestedStore) {
 
 /// The floor ends every session opened before it, is told to every instance, and never sinks.
 // MUST session-invalidate-all session-invalidate-monotonic
-pub fn raise_floor_ends_what_was_opened_before(tested: &TestedStore) {
+pub fn invalidate_ends_earlier_sessions(tested: &TestedStore) {
     let user = tested.user("Alice");
     let old = tested.session(user.id);
     let valid_from = (NOW + SECOND).next_second();
@@ -655,7 +655,7 @@ pub fn raise_floor_ends_what_was_opened_before(tested: &TestedStore) {
 
 /// Tokens tell in whole seconds when their session was opened, so the floor is one: the next, so that a session opened
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
-pub fn raise_floor_leaves_the_next_whole_second(tested: &TestedStore) {
+pub fn invalidate_sets_the_next_whole_second(tested: &TestedStore) {
     let whole = NOW.next_second();
     for (at, valid_from) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {
         tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, at)).unwrap();
@@ -667,7 +667,7 @@ pub fn raise_floor_leaves_the_next_whole_second(tested: &TestedStore) {
 
 /// Whoever opened a session by a clock ahead of the caller's is caught too.
 // MUST session-invalidate-all
-pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(tested: &TestedStore) {
+pub fn invalidate_ends_sessions_opened_by_clocks_ahead(tested: &TestedStore) {
     let user = tested.user("Alice");
     let ahead = tested.new_session(user.id, NOW + SECOND * 40);
     tested.open(&ahead);
@@ -680,7 +680,7 @@ pub fn raise_floor_ends_what_was_opened_by_a_clock_ahead(tested: &TestedStore) {
 
 /// A session that would be over at once is not opened, whether by a login or by a new password.
 // MUST session-open-valid
-pub fn open_before_the_floor_is_refused(tested: &TestedStore) {
+pub fn open_of_invalid_session_is_refused(tested: &TestedStore) {
     let user = tested.user("Alice");
     tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     let before = tested.recorded();

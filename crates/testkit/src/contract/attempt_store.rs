@@ -30,7 +30,7 @@ pub fn begin_follows_the_schedule(tested: &TestedStore) {
     for attempts in 1..=SCHEDULE.tolerated + 10 {
         expected = AttemptCounter::after_an_attempt(expected, now);
         assert_eq!(begin(tested, counter, now), AttemptDecision::Granted { attempts });
-        assert_eq!(find(tested, counter), expected, "{attempts}");
+        is_counter(find(tested, counter), expected, &format!("the counter after {attempts} attempts"));
         let until = now + SCHEDULE.wait_after(attempts);
         if until > now {
             for early in [now, until - MICROSECOND] {
@@ -77,7 +77,7 @@ pub fn begin_restarts_after_a_day(tested: &TestedStore) {
         assert_eq!(begin(tested, in_time.0, in_time.1 - MICROSECOND), one_more);
         assert_eq!(begin(tested, late.0, late.1), AttemptDecision::Granted { attempts: 1 });
         let anew = AttemptCounter { attempts: 1, next_at: late.1, known_until: None };
-        assert_eq!(find(tested, late.0), Some(anew));
+        is_counter(find(tested, late.0), Some(anew), "the counter that restarted");
     }
 }
 
@@ -181,7 +181,7 @@ pub fn open_session_that_is_refused_consumes_nothing(tested: &TestedStore) {
     assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
     assert_eq!(find(tested, attempt.counter), before);
     assert_eq!(known.and_then(|known| find(tested, known.counter)), None);
-    assert_eq!(tested.recorded(), recorded);
+    assert_eq!(tested.recorded(), recorded, "nothing more is recorded");
 }
 
 /// The network has a counter of its own from then on, at zero, until it is known no more; a later login prolongs that.
@@ -198,7 +198,8 @@ pub fn open_makes_the_network_known(tested: &TestedStore) {
         |at: UnixTime| Some(AttemptCounter { attempts: 0, next_at: at, known_until: Some(at + KNOWN_FOR) });
     make_attempts(tested, account, 2);
     log_in(account, NOW);
-    assert_eq!((find(tested, account), find(tested, here)), (None, known_at(NOW)));
+    assert_eq!(find(tested, account), None, "the counter of the account");
+    is_counter(find(tested, here), known_at(NOW), "the counter of the network");
 
     let tested = &tested.reopened();
     make_attempts(tested, account, 3);
@@ -206,11 +207,12 @@ pub fn open_makes_the_network_known(tested: &TestedStore) {
         assert_eq!(begin(tested, here, NOW), AttemptDecision::Granted { attempts });
     }
     let counted = AttemptCounter { attempts: 3, next_at: NOW, known_until: Some(NOW + KNOWN_FOR) };
-    assert_eq!(find(tested, here), Some(counted), "it stays known");
+    is_counter(find(tested, here), Some(counted), "the counter of the network, which stays known");
     let later = NOW + KNOWN_FOR / 2;
     log_in(here, later);
-    assert_eq!(find(tested, here), known_at(later));
-    assert_eq!(find(tested, account).map(|counter| counter.attempts), Some(3));
+    is_counter(find(tested, here), known_at(later), "the counter of the network after another login");
+    let elsewhere = find(tested, account).map(|counter| counter.attempts);
+    assert_eq!(elsewhere, Some(3), "the attempts at the account, elsewhere");
 }
 
 /// Whichever comes first, an attempt beside a right one is counted before it and forgiven, or after it and counted.
@@ -291,7 +293,8 @@ fn consumes(
         assert_eq!(find(tested, other).map(|counter| counter.attempts), Some(2), "another counter");
         let recorded = of_kind(tested, EventKind::ThrottlingEnded { attempts: 0 });
         let expected = RecordedEvent::from(&event(attempts));
-        assert_eq!(recorded.iter().filter(|event| event.user == Some(user)).collect::<Vec<_>>(), [&expected]);
+        let theirs: Vec<_> = recorded.iter().filter(|event| event.user == Some(user)).collect();
+        assert_eq!(theirs, [&expected], "the event made of {attempts} attempts");
         assert!(tested.recorded().len() > before, "events are recorded");
     }
 }
@@ -340,10 +343,10 @@ pub fn purge_deletes_only_counters_that_are_over(tested: &TestedStore) {
     let tested = &tested.reopened();
     ends.sort_by_key(|(_, end)| *end);
     for (counter, end) in ends {
-        assert_eq!(purge_counters(tested, end - MICROSECOND, 100), 0);
-        assert!(find(tested, counter).is_some());
-        assert_eq!(purge_counters(tested, end, 100), 1);
-        assert_eq!(find(tested, counter), None);
+        assert_eq!(purge_counters(tested, end - MICROSECOND, 100), 0, "deleted a moment before {end:?}");
+        assert!(find(tested, counter).is_some(), "the counter is kept until {end:?}");
+        assert_eq!(purge_counters(tested, end, 100), 1, "deleted at {end:?}");
+        assert_eq!(find(tested, counter), None, "the counter, after it was deleted");
     }
 }
 
@@ -358,7 +361,7 @@ pub fn purge_deletes_at_most_the_requested_number(tested: &TestedStore) {
     }
     let late = NOW + KNOWN_FOR;
     let steps = [(); 5].map(|()| purge_counters(tested, late, 3));
-    assert_eq!(steps, [3, 3, 3, 1, 0]);
+    assert_eq!(steps, [3, 3, 3, 1, 0], "the numbers of counters that five purges of at most three deleted");
 }
 
 /// The event of each deleted counter is the one that the caller made of its key, user and number; no other is recorded.
@@ -403,7 +406,8 @@ pub fn purge_racing_begin_loses_no_attempt(tested: &TestedStore) {
             0 => assert_eq!(begin(tested, counter, late), AttemptDecision::Granted { attempts: 1 }),
             _ => assert!(purge_counters(tested, late, 100) <= 1),
         });
-        assert_eq!(find(tested, counter).map(|counter| counter.attempts), Some(1));
+        let attempts = find(tested, counter).map(|counter| counter.attempts);
+        assert_eq!(attempts, Some(1), "the attempts counted after a purge and one more attempt");
     });
 }
 
@@ -438,6 +442,16 @@ fn make_attempts(tested: &TestedStore, counter: AccountKey, attempts: u32) -> Un
         assert_eq!(begin(tested, counter, now), AttemptDecision::Granted { attempts });
         now + SCHEDULE.wait_after(attempts)
     })
+}
+
+/// Compares counters by what they mean: when the next attempt is allowed matters once there was one.
+fn is_counter(found: Option<AttemptCounter>, expected: Option<AttemptCounter>, what: &str) {
+    let meaning = |counter: AttemptCounter| {
+        let next_at = (counter.attempts > 0).then_some(counter.next_at);
+        (counter.attempts, next_at, counter.known_until)
+    };
+    let [found, expected] = [found, expected].map(|counter| counter.map(meaning));
+    assert_eq!(found, expected, "{what}: attempts, when the next one is allowed, known until");
 }
 
 fn find(tested: &TestedStore, counter: AccountKey) -> Option<AttemptCounter> {

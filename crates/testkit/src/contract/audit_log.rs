@@ -159,15 +159,15 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(tested: &TestedStor
     let rotated = tested.store.rotate(&copy, &event);
     assert!(rotated.is_err(), "{rotated:?}");
 
-    assert_eq!(tested.recorded(), before);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
     let tested = &tested.reopened();
-    assert!(tested.store.find_user(bob.id).unwrap().is_none());
+    assert!(tested.store.find_user(bob.id).unwrap().is_none(), "there is no such user");
     let found = tested.store.find_user(user.id).unwrap().expect("stored");
-    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
     assert_eq!((found.credential_version, found.status), (CredentialVersion::FIRST, UserStatus::Enabled));
     let found = tested.store.find_user(disabled_user.id).unwrap().expect("stored");
-    assert_eq!(found.status, UserStatus::Disabled);
-    assert_eq!(tested.list(user.id, NOW), [session.id, older.id]);
+    assert_eq!(found.status, UserStatus::Disabled, "the status of the user");
+    assert_eq!(tested.list(user.id, NOW), [session.id, older.id], "the live sessions of the user");
     let told = tested.changes(UnixTime::EPOCH);
     assert_eq!((told.ended, told.valid_from), (vec![], UnixTime::EPOCH));
     let next = tested.present(session.id, 3, event.at);

@@ -41,17 +41,17 @@ pub fn purge_deletes_only_sessions_over_before(tested: &TestedStore) {
     let (told, events) = (tested.changes(over_before), tested.recorded());
 
     let sweep = PurgeRequest { now: over_before + SECOND, over_before, ..purge(tested) };
-    assert_eq!(walk(tested, sweep), gone.len());
+    assert_eq!(walk(tested, sweep), gone.len(), "sessions deleted");
     let tested = &tested.reopened();
-    assert_eq!(tested.changes(over_before).ended, told.ended);
+    assert_eq!(tested.changes(over_before).ended, told.ended, "the reported ends, with their times");
     assert_eq!(tested.recorded(), events, "events stay, and sweeping is none");
     assert_eq!(walk(tested, sweep), 0, "nothing is deleted twice");
-    assert!(tested.is_live(live.id, over_before));
+    assert!(tested.is_live(live.id, over_before), "the session is live");
     assert!(gone.iter().all(|session| is_forgotten(tested, *session)));
     assert!(kept.iter().all(|session| !is_forgotten(tested, *session)));
 }
 
-/// What was opened before a floor that has been there for long goes as well, though it never ended and would live for
+/// A purge also deletes sessions that were invalidated long ago, though they were not ended one by one and would live for
 /// long.
 // MUST session-purge-only-over
 pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
@@ -68,9 +68,10 @@ pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
         0,
         "the valid_from is not old enough"
     );
-    assert_eq!(walk(tested, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep }), 1);
+    let deleted = walk(tested, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep });
+    assert_eq!(deleted, 1, "sessions deleted, once they have been invalid for long enough");
     assert!(is_forgotten(tested, old.id));
-    assert!(tested.is_live(new.id, valid_from));
+    assert!(tested.is_live(new.id, valid_from), "the session is live");
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
@@ -87,7 +88,7 @@ pub fn purge_walks_to_the_end_and_restarts(tested: &TestedStore) {
         let sweep = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(tested) };
         assert_eq!(walk(tested, PurgeRequest { batch: 2, ..sweep }), 5, "{round}");
     }
-    assert_eq!(tested.list(user.id, NOW).len(), 3 * 2);
+    assert_eq!(tested.list(user.id, NOW).len(), 3 * 2, "live sessions that are left");
 }
 
 /// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.

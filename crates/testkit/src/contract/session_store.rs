@@ -30,7 +30,7 @@ pub fn open_records_its_event(tested: &TestedStore) {
     let tested = &tested.reopened();
     let expected = tested.opening_of(&session);
     assert!(tested.recorded().contains(&RecordedEvent::from(&expected)));
-    assert!(tested.is_live(session.id, NOW));
+    assert!(tested.is_live(session.id, NOW), "the session is live");
 }
 
 /// A login in flight while its user is disabled opens nothing.
@@ -100,7 +100,7 @@ fn open_racing(tested: &TestedStore, change: &(dyn Fn(UserId) + Sync)) {
             },
             None => change(user.id),
         });
-        assert_eq!(tested.list(user.id, NOW), []);
+        assert_eq!(tested.list(user.id, NOW), [], "the live sessions of the user");
         let live: Vec<_> = sessions.iter().filter(|session| tested.is_live(session.id, NOW)).collect();
         assert!(live.is_empty(), "{live:?}");
     });
@@ -117,26 +117,30 @@ pub fn open_ends_the_oldest_beyond_the_bound(tested: &TestedStore) {
         (session.id, sorted(evicted))
     };
     let [(first, none), (second, nor), (third, nothing)] = [0, 1, 2].map(|n| open(n, 3));
-    assert_eq!([none, nor, nothing], [[], [], []]);
+    assert_eq!([none, nor, nothing], [[], [], []], "the sessions evicted by the first three");
 
     let (fourth, evicted) = open(3, 3);
-    assert_eq!(evicted, [first]);
-    assert_eq!(tested.list(alice.id, NOW + SECOND * 3), [fourth, third, second]);
+    assert_eq!(evicted, [first], "the sessions evicted by the fourth of three");
+    assert_eq!(
+        tested.list(alice.id, NOW + SECOND * 3),
+        [fourth, third, second],
+        "the live sessions of the user"
+    );
 
     let (fifth, evicted) = open(4, 2);
     assert_eq!(evicted, sorted([second, third]), "the bound was lowered");
-    assert_eq!(tested.list(alice.id, NOW + SECOND * 4), [fifth, fourth]);
+    assert_eq!(tested.list(alice.id, NOW + SECOND * 4), [fifth, fourth], "the live sessions of the user");
     assert!(tested.is_live(bobs.id, NOW + SECOND * 4), "of others, nothing ends");
 
     let tested = &tested.reopened();
     let ends = [(first, NOW + SECOND * 3), (second, NOW + SECOND * 4), (third, NOW + SECOND * 4)];
-    assert_eq!(tested.changes(NOW).ended, sorted(ends));
+    assert_eq!(tested.changes(NOW).ended, sorted(ends), "the reported ends, with their times");
     for (session, at) in ends {
         let event = tested.event(EventKind::SessionEvicted, at).of_user(alice.id).in_session(session);
         let event = RecordedEvent::from(&event);
         assert_eq!(tested.recorded().into_iter().filter(|recorded| *recorded == event).count(), 1);
     }
-    assert_eq!(tested.recorded_names().iter().filter(|name| *name == "session_evicted").count(), ends.len());
+    assert_eq!(tested.count_of("session_evicted"), ends.len(), "recorded events of this name");
 }
 
 /// What is over takes no room.
@@ -150,7 +154,7 @@ pub fn open_counts_live_sessions_alone(tested: &TestedStore) {
     tested.open(&live);
     let newest = bounded(tested, user.id, late, 2);
     assert_eq!(tested.try_open(&newest).unwrap(), []);
-    assert_eq!(tested.list(user.id, late), [newest.id, live.id]);
+    assert_eq!(tested.list(user.id, late), [newest.id, live.id], "the live sessions of the user");
 }
 
 /// Eight logins at once, of which three may stay: five end, each once, and each is recorded.
@@ -214,11 +218,11 @@ pub fn rotate_racing_change_password_leaves_nothing_live(tested: &TestedStore) {
             let changed = tested.store.change_password(session.id, &hash, &new, &event).unwrap();
             assert_eq!(changed.ended, [session.id]);
         });
-        assert_eq!(tested.list(user.id, NOW), [new.id]);
+        assert_eq!(tested.list(user.id, NOW), [new.id], "the live sessions of the user");
     });
 }
 
-/// Nor one from before the floor.
+/// Nor one that is invalidated with all others.
 // MUST session-rotate-gone
 pub fn rotate_racing_invalidate_leaves_nothing_live(tested: &TestedStore) {
     let user = tested.user("Alice");
@@ -343,11 +347,11 @@ pub fn rotate_ends_the_session_on_a_reused_token(tested: &TestedStore) {
 
     assert_eq!(tested.present(session.id, 0, theft), RotateOutcome::Reused);
     let tested = &tested.reopened();
-    assert!(!tested.is_live(session.id, theft));
+    assert!(!tested.is_live(session.id, theft), "the session is over");
     assert_eq!(tested.present(session.id, 2, theft), RotateOutcome::Gone, "the newest token is dead too");
-    assert_eq!(tested.changes(theft).ended, [(session.id, theft)]);
+    assert_eq!(tested.changes(theft).ended, [(session.id, theft)], "the reported ends, with their times");
     let expected = tested.event(EventKind::RefreshTokenReused, theft).in_session(session.id).of_user(user.id);
-    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)));
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)), "the event recorded last");
 }
 
 /// Eight copies at once are one theft: one call ends the session and records it, the others find it gone.
@@ -385,7 +389,7 @@ pub fn rotate_changes_nothing_where_no_session_lives(tested: &TestedStore) {
         assert_eq!(tested.present(ended.id, generation, NOW), RotateOutcome::Gone);
         assert_eq!(tested.present(expired.id, generation, late), RotateOutcome::Gone);
     }
-    assert_eq!(tested.recorded(), before);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
     let tested = &tested.reopened();
     assert_eq!(tested.changes(NOW).ended, [(ended.id, NOW)], "an expired session does not end as well");
 }
@@ -418,15 +422,15 @@ pub fn end_is_acknowledged_once(tested: &TestedStore) {
     let at = NOW + SECOND;
     assert!(tested.end(session.id, at));
     let tested = &tested.reopened();
-    assert!(!tested.is_live(session.id, at));
+    assert!(!tested.is_live(session.id, at), "the session is over");
     let expected =
         tested.event(EventKind::LoggedOut(LogoutScope::Current), at).in_session(session.id).of_user(user.id);
-    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)));
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&expected)), "the event recorded last");
 
     let before = tested.recorded();
     assert!(!tested.end(session.id, at + SECOND));
     assert!(!tested.end(SessionId::new(NOW, &*tested.random), at));
-    assert_eq!(tested.recorded(), before);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
     assert_eq!(tested.changes(NOW).ended, [(session.id, at)], "the first end counts");
 }
 
@@ -441,7 +445,7 @@ pub fn end_ends_expired_sessions_too(tested: &TestedStore) {
     assert_eq!(sorted(ended), sorted([one, other]));
     let tested = &tested.reopened();
     for session in [alone, one, other] {
-        assert!(!tested.is_live(session, NOW));
+        assert!(!tested.is_live(session, NOW), "the session is over");
         assert_eq!(tested.present(session, 0, NOW), RotateOutcome::Gone);
     }
 }
@@ -461,8 +465,8 @@ pub fn end_is_only_for_the_owner(tested: &TestedStore) {
     for foreigner in [bob.id, nobody] {
         assert_eq!(tested.end_of(Some(foreigner), session.id, NOW), EndOutcome::Unknown);
     }
-    assert_eq!(tested.recorded(), before);
-    assert!(tested.is_live(session.id, NOW));
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert!(tested.is_live(session.id, NOW), "the session is live");
 
     assert_eq!(tested.end_of(Some(alice.id), session.id, NOW), EndOutcome::Ended);
     assert_eq!(tested.recorded().len(), before.len() + 1);
@@ -485,14 +489,18 @@ pub fn end_all_ends_the_live_sessions_of_one_user(tested: &TestedStore) {
 
     assert_eq!(sorted(tested.store.end_sessions(alice.id, None, &event).unwrap()), sessions);
     let tested = &tested.reopened();
-    assert_eq!(tested.list(alice.id, at), []);
-    assert!(tested.is_live(bobs.id, at));
-    assert_eq!(tested.changes(at).ended, sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>());
-    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)));
+    assert_eq!(tested.list(alice.id, at), [], "the live sessions of the user");
+    assert!(tested.is_live(bobs.id, at), "the session is live");
+    assert_eq!(
+        tested.changes(at).ended,
+        sessions.into_iter().map(|id| (id, at)).collect::<Vec<_>>(),
+        "the reported ends, with their times"
+    );
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)), "the event recorded last");
 
     let again = tested.event(EventKind::UserSessionsEnded, at + SECOND).of_user(alice.id);
     assert_eq!(tested.store.end_sessions(alice.id, None, &again).unwrap(), []);
-    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&again)));
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&again)), "the event recorded last");
     assert_eq!(tested.changes(at + SECOND).ended, [], "the first end counts");
 }
 
@@ -506,11 +514,11 @@ pub fn end_all_spares_the_excepted_session(tested: &TestedStore) {
         let event = tested.event(EventKind::LoggedOut(LogoutScope::Others), NOW).of_user(alice.id);
         tested.store.end_sessions(alice.id, Some(except), &event).unwrap()
     };
-    assert_eq!(end_all(here), [there]);
-    assert_eq!(tested.list(alice.id, NOW), [here]);
-    assert_eq!(end_all(here), []);
-    assert_eq!(end_all(bobs.id), [here]);
-    assert!(tested.is_live(bobs.id, NOW));
+    assert_eq!(end_all(here), [there], "the sessions that ended");
+    assert_eq!(tested.list(alice.id, NOW), [here], "the live sessions of the user");
+    assert_eq!(end_all(here), [], "the sessions that ended");
+    assert_eq!(end_all(bobs.id), [here], "the sessions that ended");
+    assert!(tested.is_live(bobs.id, NOW), "the session is live");
 }
 
 /// A session lives until the microsecond before its end.
@@ -518,8 +526,8 @@ pub fn live_ends_to_the_microsecond(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
     let tested = &tested.reopened();
-    assert!(tested.is_live(session.id, NOW + IDLE - MICROSECOND));
-    assert!(!tested.is_live(session.id, NOW + IDLE));
+    assert!(tested.is_live(session.id, NOW + IDLE - MICROSECOND), "the session is live");
+    assert!(!tested.is_live(session.id, NOW + IDLE), "the session is over");
     assert!(!tested.is_live(SessionId::new(NOW, &*tested.random), NOW), "an unknown session is not live");
 }
 
@@ -571,12 +579,12 @@ pub fn list_returns_live_sessions_latest_first(tested: &TestedStore) {
     let listed = tested.store.list_sessions(alice.id, now).unwrap();
     let found: Vec<_> = [first, second, third].iter().filter_map(|id| tested.find(*id, now)).collect();
     assert_eq!(listed, found);
-    assert_eq!(listed.len(), 3);
-    assert_eq!(tested.list(bob.id, now), [bobs]);
-    assert_eq!(tested.list(UserId::new(NOW, &*tested.random), now), []);
+    assert_eq!(listed.len(), 3, "live sessions");
+    assert_eq!(tested.list(bob.id, now), [bobs], "the live sessions of the user");
+    assert_eq!(tested.list(UserId::new(NOW, &*tested.random), now), [], "the live sessions of the user");
 }
 
-/// Ends from `since` on are listed, expiries are not, and there is no floor yet.
+/// Ends from `since` on are listed, expiries are not, and all sessions are valid at first.
 pub fn changes_list_ends_but_no_expiries(tested: &TestedStore) {
     let user = tested.user("Alice");
     let (early, late, _live) = (tested.session(user.id), tested.session(user.id), tested.session(user.id));
@@ -585,10 +593,14 @@ pub fn changes_list_ends_but_no_expiries(tested: &TestedStore) {
     let tested = &tested.reopened();
     let mut both = vec![(early.id, NOW + SECOND), (late.id, NOW + SECOND * 2)];
     both.sort();
-    assert_eq!(tested.changes(NOW + SECOND).ended, both);
-    assert_eq!(tested.changes(NOW + SECOND + MICROSECOND).ended, [(late.id, NOW + SECOND * 2)]);
-    assert_eq!(tested.changes(NOW + SECOND * 3).ended, []);
-    assert_eq!(tested.changes(NOW).valid_from, UnixTime::EPOCH);
+    assert_eq!(tested.changes(NOW + SECOND).ended, both, "the reported ends, with their times");
+    assert_eq!(
+        tested.changes(NOW + SECOND + MICROSECOND).ended,
+        [(late.id, NOW + SECOND * 2)],
+        "the reported ends, with their times"
+    );
+    assert_eq!(tested.changes(NOW + SECOND * 3).ended, [], "the reported ends, with their times");
+    assert_eq!(tested.changes(NOW).valid_from, UnixTime::EPOCH, "when sessions are valid from");
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
@@ -629,7 +641,7 @@ pub fn changes_do_not_wait_for_other_callers(tested: &TestedStore) {
     });
 }
 
-/// The floor ends every session opened before it, is told to every instance, and never sinks.
+/// Every session opened before is over, every instance learns of it, and the time never decreases.
 // MUST session-invalidate-all session-invalidate-monotonic
 pub fn invalidate_ends_earlier_sessions(tested: &TestedStore) {
     let user = tested.user("Alice");
@@ -643,17 +655,17 @@ pub fn invalidate_ends_earlier_sessions(tested: &TestedStore) {
     tested.open(&at_floor);
 
     let tested = &tested.reopened();
-    assert_eq!(tested.changes(NOW).valid_from, valid_from);
-    assert!(!tested.is_live(old.id, valid_from));
+    assert_eq!(tested.changes(NOW).valid_from, valid_from, "when sessions are valid from");
+    assert!(!tested.is_live(old.id, valid_from), "the session is over");
     assert_eq!(tested.present(old.id, 0, valid_from), RotateOutcome::Gone);
     assert!(!tested.end(old.id, valid_from));
-    assert_eq!(tested.list(user.id, valid_from), [at_floor.id]);
-    assert!(tested.is_live(at_floor.id, valid_from));
+    assert_eq!(tested.list(user.id, valid_from), [at_floor.id], "the live sessions of the user");
+    assert!(tested.is_live(at_floor.id, valid_from), "the session is live");
     assert!(matches!(tested.present(at_floor.id, 0, valid_from), RotateOutcome::Rotated(_)));
-    assert_eq!(tested.recorded_names().iter().filter(|name| *name == "all_sessions_ended").count(), 2);
+    assert_eq!(tested.count_of("all_sessions_ended"), 2, "recorded events of this name");
 }
 
-/// Tokens tell in whole seconds when their session was opened, so the floor is one: the next, so that a session opened
+/// Tokens carry the opening of their session in whole seconds, so the time is the next one: a session opened
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
 pub fn invalidate_sets_the_next_whole_second(tested: &TestedStore) {
     let whole = NOW.next_second();
@@ -674,7 +686,7 @@ pub fn invalidate_ends_sessions_opened_by_clocks_ahead(tested: &TestedStore) {
     let valid_from =
         tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
     assert_eq!(valid_from, ahead.opened_at.next_second());
-    assert!(!tested.is_live(ahead.id, ahead.opened_at));
+    assert!(!tested.is_live(ahead.id, ahead.opened_at), "the session is over");
     assert_eq!(tested.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
 }
 
@@ -689,8 +701,8 @@ pub fn open_of_invalid_session_is_refused(tested: &TestedStore) {
         Err(OpenSessionError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
         other => panic!("{other:?}"),
     }
-    assert_eq!(tested.recorded(), before);
-    assert_eq!(tested.list(user.id, NOW), []);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert_eq!(tested.list(user.id, NOW), [], "the live sessions of the user");
     tested.open(&tested.new_session(user.id, NOW.next_second()));
 }
 
@@ -700,6 +712,6 @@ fn refuses_to_open(tested: &TestedStore, user: UserId, version: CredentialVersio
     session.credential_version = version;
     let result = tested.try_open(&session);
     assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
-    assert!(!tested.is_live(session.id, NOW));
+    assert!(!tested.is_live(session.id, NOW), "the session is over");
     assert_eq!(tested.recorded(), before, "what did not happen is not recorded");
 }

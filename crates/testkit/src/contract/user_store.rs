@@ -23,7 +23,7 @@ pub fn insert_refuses_a_taken_name_in_any_case(tested: &TestedStore) {
         let event = tested.event(EventKind::UserRegistered, NOW).of_user(user.id);
         let result = tested.store.insert_user(&user, &event);
         assert!(matches!(result, Err(InsertUserError::UsernameTaken)), "{name}: {result:?}");
-        assert!(tested.store.find_user(user.id).unwrap().is_none());
+        assert!(tested.store.find_user(user.id).unwrap().is_none(), "there is no such user");
     }
     assert_eq!(tested.recorded_names(), ["user_registered"]);
 }
@@ -61,9 +61,9 @@ pub fn finds_what_was_inserted(tested: &TestedStore) {
     for found in [by_id, by_name] {
         assert_eq!(found.id, user.id);
         assert_eq!(found.username, user.username);
-        assert_eq!(found.password_hash.expose(), user.password_hash.expose());
-        assert_eq!(found.credential_version, CredentialVersion::FIRST);
-        assert_eq!(found.status, UserStatus::Enabled);
+        assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
+        assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
+        assert_eq!(found.status, UserStatus::Enabled, "the status of the user");
         assert_eq!(found.created_at, NOW);
     }
     let expected = tested.event(EventKind::UserRegistered, NOW).of_user(user.id);
@@ -76,7 +76,10 @@ pub fn finds_nothing_where_nothing_is(tested: &TestedStore) {
     for name in ["", "bob", "alic", "alice ", "' OR 1=1 --", "%", "al_ce", "\u{1f980}"] {
         assert!(tested.store.find_user_by_name(&CanonicalName::of(name)).unwrap().is_none(), "{name:?}");
     }
-    assert!(tested.store.find_user(UserId::new(NOW, &*tested.random)).unwrap().is_none());
+    assert!(
+        tested.store.find_user(UserId::new(NOW, &*tested.random)).unwrap().is_none(),
+        "there is no such user"
+    );
 }
 
 /// Names that registration would refuse are stored, shown as they are, and found without regard to case.
@@ -100,9 +103,9 @@ pub fn upgrade_hash_does_not_change_the_credential_version(tested: &TestedStore)
 
     let tested = &tested.reopened();
     let found = tested.store.find_user(user.id).unwrap().expect("stored");
-    assert_eq!(found.password_hash.expose(), new.expose());
-    assert_eq!(found.credential_version, CredentialVersion::FIRST);
-    assert!(tested.is_live(session.id, NOW));
+    assert_eq!(found.password_hash.expose(), new.expose(), "the stored hash");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
+    assert!(tested.is_live(session.id, NOW), "the session is live");
     assert!(tested.recorded_names().contains(&"hash_upgraded".to_owned()));
 }
 
@@ -146,8 +149,8 @@ pub fn upgrade_hash_racing_set_password_leaves_the_new_password(tested: &TestedS
             }
         });
         let found = tested.store.find_user(user.id).unwrap().expect("stored");
-        assert_eq!(found.password_hash.expose(), changed.expose());
-        assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
+        assert_eq!(found.password_hash.expose(), changed.expose(), "the stored hash");
+        assert_eq!(found.credential_version, CredentialVersion::FIRST.next(), "the credential version");
     });
 }
 
@@ -161,17 +164,17 @@ pub fn change_password_leaves_the_new_session_alone(tested: &TestedStore) {
         let event = tested.event(EventKind::PasswordChanged, at).of_user(user).in_session(session.id);
         let acting = tested.list(user, at)[0];
         let ended = tested.store.change_password(acting, &hash("new"), &session, &event);
-        assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)));
-        assert_eq!(tested.list(user, at), [session.id]);
+        assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)), "the event recorded last");
+        assert_eq!(tested.list(user, at), [session.id], "the live sessions of the user");
         ended.map(|changed| changed.ended).map_err(|_error| ChangeUserError::NotFound)
     };
     let user = ends_the_sessions(tested, "password_changed", &change);
     let tested = &tested.reopened();
     let found = tested.store.find_user(user).unwrap().expect("stored");
-    assert_eq!(found.password_hash.expose(), hash("new").expose());
-    assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
-    assert_eq!(found.status, UserStatus::Enabled);
-    assert!(tested.is_live(session.id, NOW + Duration::from_mins(1)));
+    assert_eq!(found.password_hash.expose(), hash("new").expose(), "the stored hash");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST.next(), "the credential version");
+    assert_eq!(found.status, UserStatus::Enabled, "the status of the user");
+    assert!(tested.is_live(session.id, NOW + Duration::from_mins(1)), "the session is live");
 }
 
 /// Whoever verified a password that is no longer the password changes nothing, nor does one who is disabled or gone.
@@ -191,13 +194,13 @@ pub fn change_password_after_a_change_is_refused(tested: &TestedStore) {
         let session = tested.new_session(user, NOW);
         let result = change_password(tested, other.id, "new", &session);
         assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
-        assert!(!tested.is_live(session.id, NOW));
+        assert!(!tested.is_live(session.id, NOW), "the session is over");
         let hash = tested.store.find_user(user).unwrap().map(|user| user.password_hash.expose().to_owned());
         assert_ne!(hash.as_deref(), Some("plain:1:new"));
     }
-    assert_eq!(tested.recorded(), before);
-    assert_eq!(tested.list(changed, NOW), [other.id]);
-    assert_eq!(tested.changes(NOW).ended, []);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert_eq!(tested.list(changed, NOW), [other.id], "the live sessions of the user");
+    assert_eq!(tested.changes(NOW).ended, [], "the reported ends, with their times");
 }
 
 /// Nor does one whose own session is over, or not one's own, however well the password is known.
@@ -212,11 +215,11 @@ pub fn change_password_from_no_live_session_is_refused(tested: &TestedStore) {
         let result = change_password(tested, acting, "new", &session);
         assert!(matches!(result, Err(OpenSessionError::UserChanged)), "{result:?}");
     }
-    assert_eq!(tested.recorded(), before);
-    assert_eq!(tested.list(user.id, NOW), [kept.id]);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert_eq!(tested.list(user.id, NOW), [kept.id], "the live sessions of the user");
     let found = tested.store.find_user(user.id).unwrap().expect("stored");
-    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
-    assert_eq!(found.credential_version, CredentialVersion::FIRST);
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
 }
 
 /// Of four who change one password at once, one does; that one's password and session are left.
@@ -233,10 +236,10 @@ pub fn change_password_lets_exactly_one_racer_win(tested: &TestedStore) {
         let &[winner] = won.as_slice() else { panic!("{results:?}") };
         assert_eq!(lost, 3, "{results:?}");
         assert_eq!(results[winner].as_deref().ok(), Some(&[old.id][..]));
-        assert_eq!(tested.list(user.id, NOW), [sessions[winner].id]);
+        assert_eq!(tested.list(user.id, NOW), [sessions[winner].id], "the live sessions of the user");
         let found = tested.store.find_user(user.id).unwrap().expect("stored");
-        assert_eq!(found.password_hash.expose(), hash(&winner.to_string()).expose());
-        assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
+        assert_eq!(found.password_hash.expose(), hash(&winner.to_string()).expose(), "the stored hash");
+        assert_eq!(found.credential_version, CredentialVersion::FIRST.next(), "the credential version");
     });
 }
 
@@ -253,7 +256,7 @@ pub fn change_password_racing_open_leaves_the_new_session_alone(tested: &TestedS
                 Err(error) => panic!("{error:?}"),
             },
         });
-        assert_eq!(tested.list(user.id, NOW), [new.id]);
+        assert_eq!(tested.list(user.id, NOW), [new.id], "the live sessions of the user");
     });
 }
 
@@ -273,9 +276,9 @@ pub fn change_password_racing_disable_leaves_no_live_session(tested: &TestedStor
                 Err(error) => panic!("{error:?}"),
             },
         });
-        assert_eq!(tested.list(user.id, NOW), []);
+        assert_eq!(tested.list(user.id, NOW), [], "the live sessions of the user");
         let found = tested.store.find_user(user.id).unwrap().expect("stored");
-        assert_eq!(found.status, UserStatus::Disabled);
+        assert_eq!(found.status, UserStatus::Disabled, "the status of the user");
     });
 }
 
@@ -289,9 +292,9 @@ pub fn set_password_ends_the_sessions(tested: &TestedStore) {
     let user = ends_the_sessions(tested, "password_changed", &change);
     let tested = &tested.reopened();
     let found = tested.store.find_user(user).unwrap().expect("stored");
-    assert_eq!(found.password_hash.expose(), "plain:1:new");
-    assert_eq!(found.credential_version, CredentialVersion::FIRST.next());
-    assert_eq!(found.status, UserStatus::Enabled);
+    assert_eq!(found.password_hash.expose(), "plain:1:new", "the stored hash");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST.next(), "the credential version");
+    assert_eq!(found.status, UserStatus::Enabled, "the status of the user");
 }
 
 /// Disabling ends the live sessions of this user, and of nobody else.
@@ -304,8 +307,8 @@ pub fn disable_ends_the_sessions(tested: &TestedStore) {
     let user = ends_the_sessions(tested, "user_disabled", &change);
     let tested = &tested.reopened();
     let found = tested.store.find_user(user).unwrap().expect("stored");
-    assert_eq!(found.status, UserStatus::Disabled);
-    assert_eq!(found.credential_version, CredentialVersion::FIRST);
+    assert_eq!(found.status, UserStatus::Disabled, "the status of the user");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
 }
 
 /// Who is enabled again may log in again, with the password of before; what ended stays ended.
@@ -317,16 +320,16 @@ pub fn enable_revives_no_session(tested: &TestedStore) {
     tested.store.disable_user(user.id, &event).unwrap();
     let event = tested.event(EventKind::UserEnabled, NOW + Duration::from_secs(1)).of_user(user.id);
     tested.store.enable_user(user.id, &event).unwrap();
-    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)));
+    assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)), "the event recorded last");
 
     let tested = &tested.reopened();
     let found = tested.store.find_user(user.id).unwrap().expect("stored");
-    assert_eq!(found.status, UserStatus::Enabled);
-    assert_eq!(found.credential_version, CredentialVersion::FIRST);
-    assert_eq!(found.password_hash.expose(), user.password_hash.expose());
-    assert!(!tested.is_live(old.id, NOW));
+    assert_eq!(found.status, UserStatus::Enabled, "the status of the user");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
+    assert!(!tested.is_live(old.id, NOW), "the session is over");
     let new = tested.session(user.id);
-    assert_eq!(tested.list(user.id, NOW), [new.id]);
+    assert_eq!(tested.list(user.id, NOW), [new.id], "the live sessions of the user");
 }
 
 /// With the user the sessions end, of this user and of nobody else. Every instance is told, also of a user who is
@@ -336,18 +339,18 @@ pub fn delete_ends_the_sessions(tested: &TestedStore) {
     let change = |user: UserId, at| {
         let event = tested.event(EventKind::UserDeleted, at).of_user(user);
         let ended = tested.delete_user(user, Some(confirmed_in(tested, tested.list(user, at)[0])), &event);
-        assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)));
+        assert_eq!(tested.recorded().last(), Some(&RecordedEvent::from(&event)), "the event recorded last");
         for session in ended.iter().flatten() {
             for owner in [None, Some(user)] {
                 assert_eq!(tested.end_of(owner, *session, at), EndOutcome::AlreadyEnded);
             }
         }
-        assert_eq!(tested.list(user, at), []);
+        assert_eq!(tested.list(user, at), [], "the live sessions of the user");
         ended
     };
     let user = ends_the_sessions(tested, "user_deleted", &change);
     let tested = &tested.reopened();
-    assert!(tested.store.find_user(user).unwrap().is_none());
+    assert!(tested.store.find_user(user).unwrap().is_none(), "there is no such user");
     assert!(tested.store.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
     let of_the_user = tested.recorded().into_iter().filter(|event| event.user == Some(user)).count();
     assert!(of_the_user > 1, "what happened before stays recorded");
@@ -364,9 +367,9 @@ pub fn delete_frees_the_name(tested: &TestedStore) {
     let new = tested.user("aLICE");
     let found = tested.store.find_user_by_name(&CanonicalName::of("Alice")).unwrap().expect("stored");
     assert_eq!(found.id, new.id);
-    assert_eq!(tested.list(new.id, NOW), []);
+    assert_eq!(tested.list(new.id, NOW), [], "the live sessions of the user");
     assert_eq!(tested.end_of(Some(new.id), session.id, NOW), EndOutcome::Unknown);
-    assert!(tested.store.find_user(old.id).unwrap().is_none());
+    assert!(tested.store.find_user(old.id).unwrap().is_none(), "there is no such user");
 }
 
 /// Whoever verified a password that is no longer the password deletes nothing, nor does one who is disabled; an
@@ -386,15 +389,15 @@ pub fn delete_after_a_change_is_refused(tested: &TestedStore) {
         let confirmed = Some(confirmed_in(tested, session.id));
         let result = tested.delete_user(user, confirmed, &event(EventKind::AccountDeleted, user));
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
-        assert!(tested.store.find_user(user).unwrap().is_some());
+        assert!(tested.store.find_user(user).unwrap().is_some(), "the user is there");
     }
-    assert_eq!(tested.recorded(), before);
-    assert!(tested.is_live(session.id, NOW));
-    assert_eq!(tested.changes(NOW).ended, []);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert!(tested.is_live(session.id, NOW), "the session is live");
+    assert_eq!(tested.changes(NOW).ended, [], "the reported ends, with their times");
 
     for user in [changed, disabled] {
         tested.delete_user(user, None, &event(EventKind::UserDeleted, user)).map(drop).unwrap();
-        assert!(tested.store.find_user(user).unwrap().is_none());
+        assert!(tested.store.find_user(user).unwrap().is_none(), "there is no such user");
     }
 }
 
@@ -410,9 +413,9 @@ pub fn delete_from_no_live_session_is_refused(tested: &TestedStore) {
         let result = tested.delete_user(user.id, Some(confirmed_in(tested, acting)), &event);
         assert!(matches!(result, Err(ChangeUserError::NotFound)), "{result:?}");
     }
-    assert_eq!(tested.recorded(), before);
-    assert!(tested.store.find_user(user.id).unwrap().is_some());
-    assert_eq!(tested.list(user.id, NOW), [kept.id]);
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    assert!(tested.store.find_user(user.id).unwrap().is_some(), "the user is there");
+    assert_eq!(tested.list(user.id, NOW), [kept.id], "the live sessions of the user");
 }
 
 /// Of four who delete a user at once, one does.
@@ -452,7 +455,7 @@ pub fn changing_an_unknown_user_changes_nothing(tested: &TestedStore) {
     ];
     assert!(results.iter().all(|result| matches!(result, Err(ChangeUserError::NotFound))), "{results:?}");
     assert!(!tested.store.upgrade_hash(nobody, &hash("new"), &hash("new"), &event).unwrap());
-    assert_eq!(tested.recorded(), []);
+    assert_eq!(tested.recorded(), [], "nothing is recorded");
 }
 
 fn nobody(tested: &TestedStore) -> UserId {
@@ -497,9 +500,13 @@ fn ends_the_sessions(
     assert_eq!(ended, expected, "the live ones");
     let tested = &tested.reopened();
     assert!([first.id, second.id].iter().all(|id| !tested.is_live(*id, later)));
-    assert!(tested.is_live(bobs.id, later));
+    assert!(tested.is_live(bobs.id, later), "the session is live");
     let told = tested.changes(later);
-    assert_eq!(told.ended, expected.iter().map(|id| (*id, later)).collect::<Vec<_>>());
-    assert_eq!(tested.recorded_names().iter().filter(|name| *name == event_name).count(), 1);
+    assert_eq!(
+        told.ended,
+        expected.iter().map(|id| (*id, later)).collect::<Vec<_>>(),
+        "the reported ends, with their times"
+    );
+    assert_eq!(tested.count_of(event_name), 1, "recorded events of this name");
     alice.id
 }

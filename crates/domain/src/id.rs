@@ -64,7 +64,7 @@ impl EventId {
     /// The id of the same event of one of several things: the time of this one, and the random bits of both mixed, so
     /// that it is as unique as they are.
     #[must_use]
-    pub(crate) const fn of_each(self, one: Uuid) -> Self {
+    pub(crate) const fn derived(self, one: Uuid) -> Self {
         /// The bits that are neither time, version nor variant.
         const RANDOM: u128 = 0x0fff_3fff_ffff_ffff_ffff;
         Self(Uuid::from_u128(self.0.as_u128() ^ (one.as_u128() & RANDOM)))
@@ -87,11 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_of_each_session_keeps_time_version_and_variant() {
+    fn derived_ids_keep_time_version_and_variant() {
         let event = EventId(Uuid::from_u128(0x0190_0000_0001_7abc_8def_0123_4567_89ab));
         let [one, other] =
             [0x0198_7654_3210_7fed_bcba_9876_5432_10fe, 0x0198_7654_3210_7fed_bcba_9876_5432_10ff]
-                .map(|bits| event.of_each(Uuid::from_u128(bits)).0);
+                .map(|bits| event.derived(Uuid::from_u128(bits)).0);
         for id in [one, other] {
             assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
             assert_eq!(id.as_u128() >> 80, event.0.as_u128() >> 80);

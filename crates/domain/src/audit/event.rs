@@ -54,15 +54,15 @@ impl SecurityEvent {
 
     /// The same event of one of several sessions, with an id of its own.
     #[must_use]
-    pub(crate) fn of_each(&self, session: SessionId) -> Self {
-        Self { id: self.id.of_each(session.as_uuid()), ..self.clone() }.in_session(session)
+    pub(crate) fn for_session(&self, session: SessionId) -> Self {
+        Self { id: self.id.derived(session.as_uuid()), ..self.clone() }.in_session(session)
     }
 
     /// The same event of one of several counters of attempts, with an id of its own.
     #[must_use]
-    pub(crate) fn of_counter(&self, counter: AccountKey) -> Self {
+    pub(crate) fn for_counter(&self, counter: AccountKey) -> Self {
         let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
-        Self { id: self.id.of_each(Uuid::from_bytes(bits)), ..self.clone() }
+        Self { id: self.id.derived(Uuid::from_bytes(bits)), ..self.clone() }
     }
 }
 

@@ -100,7 +100,7 @@ impl AuthService {
         let login = event(EventKind::LoginSucceeded).in_session(session.id);
         let evicted = event(EventKind::SessionEvicted);
         let events = |opened: &SessionOpened| -> Vec<_> {
-            let evictions = opened.ended.iter().map(|session| evicted.of_each(*session));
+            let evictions = opened.ended.iter().map(|session| evicted.for_session(*session));
             iter::once(login.clone())
                 .chain(evictions)
                 .chain(throttling_end.by_success(opened.attempts))

@@ -97,7 +97,7 @@ impl ThrottlingEnd {
     /// Returns the event of a purged counter, if it throttled attempts.
     pub(crate) fn by_purge(&self, purged: &PurgedCounter) -> Option<SecurityEvent> {
         let kind = EventKind::ThrottlingEnded { attempts: purged.attempts };
-        let ended = || SecurityEvent { kind, user: purged.user, ..self.0.of_counter(purged.counter) };
+        let ended = || SecurityEvent { kind, user: purged.user, ..self.0.for_counter(purged.counter) };
         SCHEDULE.throttles(purged.attempts).then(ended)
     }
 }

@@ -185,20 +185,14 @@ impl TestedStore {
         self.event(EventKind::LoginSucceeded, session.opened_at).of_user(session.user).in_session(session.id)
     }
 
-    /// Presents a generation of a session, with a grace of 30 s.
+    /// Presents a generation of a session.
     fn present(&self, session: SessionId, generation: u32, now: UnixTime) -> RotateOutcome {
         self.presentation(session, generation, now)()
     }
 
     /// The same, ready to be made.
     fn presentation(&self, session: SessionId, generation: u32, now: UnixTime) -> impl Fn() -> RotateOutcome {
-        let request = RotateRequest {
-            session,
-            generation: Generation::new(generation),
-            now,
-            grace: Duration::from_secs(30),
-            idle: IDLE,
-        };
+        let request = rotate_request(session, generation, now);
         let reused = self.event(EventKind::RefreshTokenReused, now).in_session(session);
         move || {
             let on_reuse = |user: &UserId| [reused.clone().of_user(*user)];
@@ -252,6 +246,12 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut items: Vec<_> = items.into_iter().collect();
     items.sort();
     items
+}
+
+/// A presented generation of a session, with a grace of 30 s.
+fn rotate_request(session: SessionId, generation: u32, now: UnixTime) -> RotateRequest {
+    let generation = Generation::new(generation);
+    RotateRequest { session, generation, now, grace: Duration::from_secs(30), idle: IDLE }
 }
 
 /// Runs `work` on `threads` threads that start together, and collects what it returns. The threads that were made last are

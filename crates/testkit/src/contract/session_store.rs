@@ -12,12 +12,12 @@ use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::StoreErrorKind;
 use portcullis_domain::session::revocation::STALE_AFTER;
 use portcullis_domain::session::{
-    CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, ReuseCheck, RotateOutcome,
-    RotatedSession, Session,
+    CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, Session,
+    StoredSession,
 };
 use portcullis_domain::time::UnixTime;
 
-use super::{RecordedEvent, TestedStore, race, rounds, sorted};
+use super::{RecordedEvent, TestedStore, race, rotate_request, rounds, sorted};
 use crate::fixtures::{ABSOLUTE, IDLE, NOW};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -257,7 +257,8 @@ fn rotate_racing_at(tested: &TestedStore, session: SessionId, now: UnixTime, end
     }
 }
 
-/// Every small case is judged as [`ReuseCheck::of`] judges it, to the microsecond of the grace.
+/// Every small case has the outcome of [`StoredSession::rotate`], to the microsecond of the grace, and leaves the session
+/// as that does.
 // MUST session-rotate-gone session-rotate-reuse-ends
 pub fn rotate_follows_the_stored_session(tested: &TestedStore) {
     let user = tested.user("Alice");
@@ -275,37 +276,21 @@ pub fn rotate_follows_the_stored_session(tested: &TestedStore) {
         for presented in 0..5 {
             for now in moments {
                 let session = tested.session(user.id);
+                let mut expected = StoredSession::new(&session);
+                let mut rotates = |generation, now| {
+                    let outcome = tested.present(session.id, generation, now);
+                    let request = rotate_request(session.id, generation, now);
+                    let meant = expected.rotate(&request, UnixTime::EPOCH);
+                    assert_eq!(outcome, meant, "generation {generation} of {newest} at {now:?}");
+                };
                 for generation in 0..newest {
-                    let at = if generation + 1 == newest { rotated_at } else { NOW + SECOND };
-                    let successor = tested.present(session.id, generation, at);
-                    assert!(matches!(successor, RotateOutcome::Rotated(_)), "{successor:?}");
+                    rotates(generation, if generation + 1 == newest { rotated_at } else { NOW + SECOND });
                 }
-                let since = if newest == 0 { NOW } else { rotated_at };
-                let rotated = CurrentGeneration { generation: Generation::new(newest), at: since };
-                let judged = ReuseCheck::of(Generation::new(presented), rotated, now, grace);
-                let idle_from = match judged {
-                    ReuseCheck::Current => now,
-                    _ => since,
-                };
-                let expires_at = session.absolute_expires_at.min(idle_from + IDLE);
-                let (next, same) = (Generation::new(newest + 1), Generation::new(newest));
-                let goes_on = |generation| {
-                    RotateOutcome::Rotated(RotatedSession {
-                        user: user.id,
-                        generation,
-                        opened_at: NOW,
-                        expires_at,
-                    })
-                };
-                let expected = match judged {
-                    ReuseCheck::Current => goes_on(next),
-                    ReuseCheck::Repeated => goes_on(same),
-                    ReuseCheck::Reused => RotateOutcome::Reused,
-                    ReuseCheck::Ahead => RotateOutcome::Ahead,
-                };
-                let case = format!("{presented} of {newest} at {now:?}");
-                assert_eq!(tested.present(session.id, presented, now), expected, "{case}");
-                assert_eq!(tested.is_live(session.id, now), judged != ReuseCheck::Reused, "{case}");
+                rotates(presented, now);
+                let is_live = expected.is_live(now, UnixTime::EPOCH);
+                let expected = is_live.then(|| expected.to_session());
+                let case = format!("the session after generation {presented} of {newest} at {now:?}");
+                assert_eq!(tested.find(session.id, now), expected, "{case}");
             }
         }
     }

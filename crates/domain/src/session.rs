@@ -16,10 +16,10 @@ pub use self::lifetime::{CLOCK_TOLERANCE, Lifetimes, MAX_ACCESS_LIFETIME};
 pub use self::list::EndSessionError;
 pub use self::login::{Credentials, LoginError, LoginOutcome};
 pub use self::logout::{LogoutError, LogoutToken};
-pub use self::open::{NewSession, Proof, SessionOpened};
+pub use self::open::{ConsumedProof, NewSession, Proof, SessionOpened};
 pub use self::refresh::RefreshError;
 pub use self::rotation::{
-    CurrentGeneration, Generation, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession,
+    CurrentGeneration, Generation, ReuseCheck, RotateOutcome, RotateRequest, SessionGrant,
 };
 pub use self::service::Sessions;
 #[cfg(feature = "mocks")]

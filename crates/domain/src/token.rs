@@ -15,7 +15,6 @@ pub use self::claims::{
     AccessToken, Authentication, Claims, PublicKey, RefreshClaims, RefreshToken, SignedClaims, TokenSet,
     UnconfirmedClaims, VerificationKey, VerifiedClaims,
 };
-pub(crate) use self::issue::IssueRequest;
 #[cfg(feature = "mocks")]
 pub use self::refresh_codec::MockRefreshTokenCodec;
 pub use self::refresh_codec::RefreshTokenCodec;

@@ -14,7 +14,7 @@ use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::id::{EventId, SessionId, UserId};
 use portcullis_domain::maintenance::PurgeTurn;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::{NewSession, Proof, StoredSession};
+use portcullis_domain::session::{ConsumedProof, NewSession, Proof, StoredSession};
 use portcullis_domain::throttle::{AccountKey, AttemptCounter};
 use portcullis_domain::time::{StoreTime, UnixTime};
 
@@ -145,11 +145,13 @@ impl State {
         self.sessions.insert(session.id, StoredSession::new(session));
     }
 
-    /// Returns what the counter of a proof stands at.
-    fn attempts_of(&self, proof: &Proof) -> Result<u32, StoreError> {
+    /// Returns what [`Self::consume`] is going to consume.
+    fn consumed(&self, proof: &Proof) -> Result<ConsumedProof, StoreError> {
         match proof {
             Proof::Password(attempt) => {
-                Ok(self.counters.get(&attempt.counter).map_or(0, |stored| stored.counter.attempts))
+                let counter = self.counters.get(&attempt.counter);
+                let attempts = counter.map_or(0, |stored| stored.counter.attempts);
+                Ok(ConsumedProof::Password { attempts })
             }
             _ => Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store")),
         }

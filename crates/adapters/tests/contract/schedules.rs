@@ -103,7 +103,7 @@ enum What {
         opened: Option<SessionId>,
         evicted: Vec<SessionId>,
     },
-    ReuseCheck {
+    Rotated {
         session: SessionId,
         generation: u32,
         grace: Duration,
@@ -131,7 +131,7 @@ enum What {
     Enabled {
         user: UserId,
     },
-    PurgeOutcome {
+    Purged {
         deleted: usize,
     },
 }
@@ -210,10 +210,10 @@ impl Actor<'_> {
         let reused = self.event(EventKind::RefreshTokenReused);
         self.call(|| {
             let rotation = self.database.rotate(&presented, &reused).unwrap();
-            if let RotateOutcome::Rotated(rotated) = rotation {
+            if let RotateOutcome::Rotated(rotated) = &rotation {
                 self.learn(session, rotated.generation.get());
             }
-            What::ReuseCheck { session, generation, grace, rotation }
+            What::Rotated { session, generation, grace, rotation }
         })
     }
 
@@ -275,7 +275,7 @@ impl Actor<'_> {
 
     /// One step through what has been over for a moment, by whoever comes.
     fn purge(&self) -> Call {
-        let sweep = PurgeRequest {
+        let request = PurgeRequest {
             instance: SessionId::new(self.now(), &self.random).as_uuid(),
             now: self.now(),
             turn: Duration::ZERO,
@@ -283,9 +283,9 @@ impl Actor<'_> {
             after: None,
             batch: 1_000,
         };
-        self.call(|| match self.database.purge_sessions(&sweep).unwrap() {
-            PurgeOutcome::NotThisInstance => What::PurgeOutcome { deleted: 0 },
-            PurgeOutcome::Step { deleted, .. } => What::PurgeOutcome { deleted },
+        self.call(|| match self.database.purge_sessions(&request).unwrap() {
+            PurgeOutcome::NotThisInstance => What::Purged { deleted: 0 },
+            PurgeOutcome::Step { deleted, .. } => What::Purged { deleted },
         })
     }
 
@@ -371,7 +371,7 @@ impl Call {
             What::Opened { opened, evicted, .. } => ends(opened, evicted),
             What::PasswordChanged { opened, ended, .. } => ends(opened, ended),
             What::Disabled { ended, .. } => ends(&None, ended),
-            What::ReuseCheck { session, rotation, .. } => match rotation {
+            What::Rotated { session, rotation, .. } => match rotation {
                 RotateOutcome::Rotated(_) | RotateOutcome::Ahead => vec![(*session, Sign::Lives)],
                 RotateOutcome::Reused => vec![(*session, Sign::Ended)],
                 RotateOutcome::Gone => vec![(*session, Sign::IsOver)],
@@ -382,7 +382,7 @@ impl Call {
             }
             What::Found { session, is_live: true } => vec![(*session, Sign::Lives)],
             What::Found { session, is_live: false } => vec![(*session, Sign::IsOver)],
-            What::Enabled { .. } | What::PurgeOutcome { .. } => Vec::new(),
+            What::Enabled { .. } | What::Purged { .. } => Vec::new(),
         }
     }
 
@@ -424,14 +424,14 @@ impl History {
             assert!(count >= at_least, "{count} of {what} in {} calls", self.calls.len());
         };
         check("successors", 100, |what| {
-            matches!(what, What::ReuseCheck { rotation: RotateOutcome::Rotated(_), .. })
+            matches!(what, What::Rotated { rotation: RotateOutcome::Rotated(_), .. })
         });
-        check("thefts", 3, |what| matches!(what, What::ReuseCheck { rotation: RotateOutcome::Reused, .. }));
+        check("thefts", 3, |what| matches!(what, What::Rotated { rotation: RotateOutcome::Reused, .. }));
         check("ends", 10, |what| matches!(what, What::Ended { ending: EndOutcome::Ended, .. }));
         check("evictions", 3, |what| matches!(what, What::Opened { evicted, .. } if !evicted.is_empty()));
         check("new passwords", 3, |what| matches!(what, What::PasswordChanged { opened: Some(_), .. }));
         check("disabled users", 3, |what| matches!(what, What::Disabled { .. }));
-        check("sweeps", 1, |what| matches!(what, What::PurgeOutcome { deleted: 1.., .. }));
+        check("purges", 1, |what| matches!(what, What::Purged { deleted: 1.., .. }));
     }
 
     /// Whoever presents one token gets one successor, and nobody gets one whose own successor is out: there are never
@@ -488,7 +488,7 @@ impl History {
         for session in self.sessions.keys() {
             let rotations = self.rotations(*session);
             for (call, generation, rotation) in &rotations {
-                let What::ReuseCheck { grace: GRACE, .. } = call.what else { continue };
+                let What::Rotated { grace: GRACE, .. } = call.what else { continue };
                 let was_used = || {
                     rotations.iter().any(|(other, presented, rotation)| {
                         presented > generation
@@ -496,7 +496,7 @@ impl History {
                             && !call.is_before(other)
                     })
                 };
-                assert!(*rotation != RotateOutcome::Reused || was_used(), "{call:?}");
+                assert!(**rotation != RotateOutcome::Reused || was_used(), "{call:?}");
             }
         }
     }
@@ -546,21 +546,21 @@ impl History {
             assert_eq!(row.ended == 1, has_ended(session), "{session}");
         }
         let opened: Vec<_> = self.openings().map(|(session, ..)| session).collect();
-        let swept: Vec<_> = opened.iter().filter(|session| !stored.contains_key(session)).collect();
-        assert!(swept.iter().all(|session| has_ended(session)));
+        let purged: Vec<_> = opened.iter().filter(|session| !stored.contains_key(session)).collect();
+        assert!(purged.iter().all(|session| has_ended(session)));
         let deleted = self.calls.iter().map(|call| match call.what {
-            What::PurgeOutcome { deleted } => deleted,
+            What::Purged { deleted } => deleted,
             _ => 0,
         });
-        assert_eq!(swept.len(), deleted.sum::<usize>());
-        assert_eq!(opened.len(), stored.len() + swept.len());
+        assert_eq!(purged.len(), deleted.sum::<usize>());
+        assert_eq!(opened.len(), stored.len() + purged.len());
     }
 
-    fn rotations(&self, session: SessionId) -> Vec<(&Call, u32, RotateOutcome)> {
+    fn rotations(&self, session: SessionId) -> Vec<(&Call, u32, &RotateOutcome)> {
         let calls = self.sessions[&session].iter().map(|(n, _)| &self.calls[*n]);
         calls
-            .filter_map(|call| match call.what {
-                What::ReuseCheck { generation, rotation, .. } => Some((call, generation, rotation)),
+            .filter_map(|call| match &call.what {
+                What::Rotated { generation, rotation, .. } => Some((call, *generation, rotation)),
                 _ => None,
             })
             .collect()

@@ -25,19 +25,20 @@ impl Account {
         let user = self.core.ports.store.find_user(bearer.claims().user)?.ok_or(DeleteAccountError::Gone)?;
         let admitted = self.core.reauthenticate(&user, bearer, current, client)?;
         let now = self.core.ports.clock.now();
-        let deleted = self.core.event(EventKind::AccountDeleted, now, client);
-        let deleted = deleted.of_user(user.id).in_session(bearer.claims().session);
+        let event = self.core.event(EventKind::AccountDeleted, now, client);
+        let event = event.of_user(user.id).in_session(bearer.claims().session);
         let throttling_end = self.core.throttling_end(user.id, now, client);
         let reauthentication = Reauthentication {
             session: bearer.claims().session,
             credential_version: user.credential_version,
             proof: Proof::Password(admitted.successful()),
         };
-        let events = |user: &UserDeleted| {
-            iter::once(deleted.clone()).chain(throttling_end.by_success(user.attempts)).collect::<Vec<_>>()
+        let events = |facts: &UserDeleted| {
+            let end = facts.consumed.and_then(|consumed| throttling_end.by_success(consumed));
+            iter::once(event.clone()).chain(end).collect::<Vec<_>>()
         };
-        let user = self.core.ports.store.delete_user(user.id, Some(reauthentication), now, &events)?;
-        self.core.mark_ended(user.ended, now);
+        let deleted = self.core.ports.store.delete_user(user.id, Some(reauthentication), now, &events)?;
+        self.core.mark_ended(deleted.ended, now);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::audit::{EventsOf, SecurityEvent};
 use crate::id::{SessionId, UserId};
 use crate::password::PasswordHash;
 use crate::ports::StoreError;
-use crate::session::{NewSession, OpenSessionError, SessionOpened};
+use crate::session::{ConsumedProof, NewSession, OpenSessionError, SessionOpened};
 use crate::time::UnixTime;
 
 /// Stores users. Every method happens completely, with its events, or not at all.
@@ -123,9 +123,8 @@ pub trait UserStore: fmt::Debug + Send + Sync {
 pub struct UserDeleted {
     /// The sessions that it ended.
     pub ended: Vec<SessionId>,
-    /// What the counter of the [proved](crate::session::Proof::Password) password stood at, this attempt included; zero if
-    /// there was none.
-    pub attempts: u32,
+    /// What it consumed; `None` if an administrator deleted the user.
+    pub consumed: Option<ConsumedProof>,
 }
 
 /// A user was not added.

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
 use crate::client::ClientInfo;
 use crate::id::{EventId, SessionId, UserId};
 use crate::ports::SecureRandom;
-use crate::throttle::AccountKey;
 use crate::time::UnixTime;
 
 /// One security event. It never holds a secret, nor a name typed for no account.
@@ -56,13 +53,6 @@ impl SecurityEvent {
     #[must_use]
     pub(crate) fn for_session(&self, session: SessionId) -> Self {
         Self { id: self.id.derived(session.as_uuid()), ..self.clone() }.in_session(session)
-    }
-
-    /// The same event of one of several counters of attempts, with an id of its own.
-    #[must_use]
-    pub(crate) fn for_counter(&self, counter: AccountKey) -> Self {
-        let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *counter.as_bytes();
-        Self { id: self.id.derived(Uuid::from_bytes(bits)), ..self.clone() }
     }
 }
 

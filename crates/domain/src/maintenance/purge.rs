@@ -3,17 +3,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::core::Core;
-use crate::id::{SessionId, uuid_v7};
+use crate::id::{EventId, SessionId, uuid_v7};
 use crate::maintenance::Maintenance;
 use crate::maintenance::{PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
 use crate::ports::StoreError;
 use crate::throttle::{PurgedCounter, ThrottlingEnd};
 use crate::time::UnixTime;
 
-/// Sweeps sessions that have been over for long and counters of attempts that are over out of the store, step by step.
+/// Deletes sessions and attempt counters that have been over for long from the store, step by step.
 #[derive(Debug)]
 pub struct Purger {
     core: Arc<Core>,
@@ -40,7 +39,7 @@ impl Purger {
     /// [`SyncError`]: the step was not made, and no mark of a doubtful time was left.
     pub fn step(&mut self) -> Result<Duration, SyncError> {
         let now = self.core.trusted_time()?;
-        let sweep = PurgeRequest {
+        let request = PurgeRequest {
             instance: self.instance,
             now,
             turn: Self::TURN,
@@ -48,27 +47,26 @@ impl Purger {
             after: self.after,
             batch: Self::BATCH,
         };
-        let forgot_all = match self.core.ports.store.purge_sessions(&sweep)? {
+        let purged_all = match self.core.ports.store.purge_sessions(&request)? {
             PurgeOutcome::NotThisInstance => {
                 self.after = None;
                 true
             }
             PurgeOutcome::Step { next, .. } => {
                 self.after = next;
-                self.forget_attempts(now)?
+                self.purge_counters(now)?
             }
         };
-        Ok(if self.after.is_none() && forgot_all { Self::PAUSE } else { Self::STEP })
+        Ok(if self.after.is_none() && purged_all { Self::PAUSE } else { Self::STEP })
     }
 
-    /// Deletes some of the counters of attempts that are over. Says whether there are no more.
-    fn forget_attempts(&self, now: UnixTime) -> Result<bool, StoreError> {
-        let kind = EventKind::ThrottlingEnded { attempts: 0 };
-        let ended = self.core.event(kind, now, &ClientInfo::default());
-        let ended = ThrottlingEnd::new(ended);
-        let event = |counter: &PurgedCounter| ended.by_purge(counter);
-        let forgotten = self.core.ports.store.purge_counters(now, Self::BATCH, &event)?;
-        Ok(forgotten < Self::BATCH as usize)
+    /// Deletes some of the attempt counters that are over, and returns whether none is left.
+    fn purge_counters(&self, now: UnixTime) -> Result<bool, StoreError> {
+        let id = EventId::new(now, self.core.ports.random.as_ref());
+        let end = ThrottlingEnd { id, at: now, user: None, client: ClientInfo::default() };
+        let events = |counter: &PurgedCounter| end.by_purge(counter);
+        let purged = self.core.ports.store.purge_counters(now, Self::BATCH, &events)?;
+        Ok(purged < Self::BATCH as usize)
     }
 }
 

@@ -49,12 +49,12 @@ impl Account {
         let changed =
             self.core.event(EventKind::PasswordChanged, now, client).of_user(user.id).in_session(session.id);
         let events = |opened: &SessionOpened| {
-            iter::once(changed.clone()).chain(throttling_end.by_success(opened.attempts)).collect::<Vec<_>>()
+            iter::once(changed.clone()).chain(throttling_end.by_success(opened.consumed)).collect::<Vec<_>>()
         };
         let acting = bearer.claims().session;
         let opened = self.core.ports.store.change_password(acting, &new, &session, &events)?;
         self.core.mark_ended(opened.ended, now);
-        Ok(self.core.first_tokens(&admitted, &session)?)
+        Ok(self.core.issue(&opened.grant, now)?)
     }
 }
 

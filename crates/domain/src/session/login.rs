@@ -103,13 +103,13 @@ impl AuthService {
             let evictions = opened.ended.iter().map(|session| evicted.for_session(*session));
             iter::once(login.clone())
                 .chain(evictions)
-                .chain(throttling_end.by_success(opened.attempts))
+                .chain(throttling_end.by_success(opened.consumed))
                 .collect()
         };
         match self.core.ports.store.open_session(&session, &events) {
             Ok(opened) => {
                 self.core.mark_ended(opened.ended, now);
-                Ok(self.core.first_tokens(admitted, &session)?)
+                Ok(self.core.issue(&opened.grant, now)?)
             }
             Err(OpenSessionError::UserChanged) => {
                 Err(self.refuse(Some(user), LoginFailure::UserChanged, client)?)

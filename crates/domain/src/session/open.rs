@@ -4,6 +4,7 @@ use crate::account::{CredentialVersion, User};
 use crate::client::ClientInfo;
 use crate::core::Core;
 use crate::id::{SessionId, UserId};
+use crate::session::{Generation, SessionGrant};
 use crate::throttle::SuccessfulAttempt;
 use crate::time::UnixTime;
 
@@ -35,6 +36,17 @@ impl NewSession {
     pub fn is_valid(&self, valid_from: UnixTime) -> bool {
         self.opened_at >= valid_from
     }
+
+    /// Returns what the first tokens of the session are issued from.
+    pub fn grant(&self) -> SessionGrant {
+        SessionGrant {
+            session: self.id,
+            user: self.user,
+            generation: Generation::FIRST,
+            opened_at: self.opened_at,
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// What a client proved to be let in. A store consumes it in the transaction of the change that it allows, so that it is
@@ -47,12 +59,25 @@ pub enum Proof {
 }
 
 /// What a store decided in the transaction that opened a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOpened {
+    /// What the first tokens are issued from.
+    pub grant: SessionGrant,
     /// The other sessions that it ended.
     pub ended: Vec<SessionId>,
-    /// What the counter of the [proved](Proof::Password) password stood at, this attempt included; zero if there was none.
-    pub attempts: u32,
+    /// What it consumed.
+    pub consumed: ConsumedProof,
+}
+
+/// What a store found when it consumed a [`Proof`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConsumedProof {
+    /// The password of the user.
+    Password {
+        /// What the counter of the attempt stood at, this attempt included; zero if there was none.
+        attempts: u32,
+    },
 }
 
 impl Core {

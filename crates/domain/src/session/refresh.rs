@@ -5,8 +5,7 @@ use crate::error::{Unavailable, unavailable};
 use crate::id::{SessionId, UserId};
 use crate::maintenance::ClockNotTrusted;
 use crate::ports::StoreError;
-use crate::session::{RotateOutcome, RotateRequest, RotatedSession};
-use crate::token::IssueRequest;
+use crate::session::{RotateOutcome, RotateRequest};
 use crate::token::{InvalidToken, RefreshToken, SignError, TokenSet};
 
 impl AuthService {
@@ -30,12 +29,7 @@ impl AuthService {
         let reused = self.core.event(EventKind::RefreshTokenReused, now, client).in_session(claims.session);
         let on_reuse = |user: &UserId| [reused.clone().of_user(*user)];
         match self.core.ports.store.rotate(&presented, &on_reuse)? {
-            RotateOutcome::Rotated(RotatedSession { user, generation, opened_at, expires_at }) => {
-                let session = claims.session;
-                Ok(self
-                    .core
-                    .issue(&IssueRequest { user, session, generation, opened_at, expires_at }, now)?)
-            }
+            RotateOutcome::Rotated(grant) => Ok(self.core.issue(&grant, now)?),
             RotateOutcome::Reused => {
                 self.core.mark_ended([claims.session], now);
                 Err(RefreshError::Reused)

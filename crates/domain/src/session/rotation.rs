@@ -102,10 +102,10 @@ pub struct RotateRequest {
 }
 
 /// What became of a presented refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RotateOutcome {
     /// The session continues: this call rotated it, or repeated the answer of an earlier rotation within the grace.
-    Rotated(RotatedSession),
+    Rotated(SessionGrant),
     /// A copy was presented: this call ended the session.
     Reused,
     /// The store is behind the token; nothing changed.
@@ -114,9 +114,12 @@ pub enum RotateOutcome {
     Gone,
 }
 
-/// What the tokens of a rotated session are issued from, read by the statement that rotates it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RotatedSession {
+/// What the next tokens of a session are issued from, returned by the statement that opens or rotates the session. A claim
+/// that comes from the user is a field of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionGrant {
+    /// The session.
+    pub session: SessionId,
     /// The user of the session.
     pub user: UserId,
     /// The generation to issue.

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use crate::client::ClientInfo;
 use crate::id::{SessionId, UserId};
 use crate::session::{
-    CurrentGeneration, Generation, NewSession, ReuseCheck, RotateOutcome, RotateRequest, RotatedSession,
+    CurrentGeneration, Generation, NewSession, ReuseCheck, RotateOutcome, RotateRequest, SessionGrant,
 };
 use crate::time::UnixTime;
 
@@ -95,7 +95,8 @@ impl StoredSession {
                 return RotateOutcome::Reused;
             }
         }
-        RotateOutcome::Rotated(RotatedSession {
+        RotateOutcome::Rotated(SessionGrant {
+            session: self.id,
             user: self.user,
             generation: self.newest.generation,
             opened_at: self.opened_at,
@@ -242,7 +243,8 @@ mod tests {
         let mut session = stored();
         for (generation, secs, expires_at) in [(0, 1_000, 5_000), (0, 1_030, 5_000)] {
             let rotated = session.rotate(&request(generation, secs), OPENED);
-            let expected = RotatedSession {
+            let expected = SessionGrant {
+                session: session.id,
                 user: USER,
                 generation: Generation::new(1),
                 opened_at: OPENED,

@@ -1,5 +1,9 @@
+use uuid::Uuid;
+
 use crate::audit::{EventKind, SecurityEvent};
-use crate::id::UserId;
+use crate::client::ClientInfo;
+use crate::id::{EventId, UserId};
+use crate::session::ConsumedProof;
 use crate::throttle::{AccountKey, SCHEDULE};
 use crate::time::UnixTime;
 
@@ -77,27 +81,32 @@ pub struct PurgedCounter {
     pub attempts: u32,
 }
 
-/// The event that throttling ended, before the store has counted the attempts.
+/// The event that throttling ended, except for the attempts, which only the store knows.
 #[derive(Clone, Debug)]
-pub(crate) struct ThrottlingEnd(SecurityEvent);
+pub(crate) struct ThrottlingEnd {
+    pub(crate) id: EventId,
+    pub(crate) at: UnixTime,
+    pub(crate) user: Option<UserId>,
+    pub(crate) client: ClientInfo,
+}
 
 impl ThrottlingEnd {
-    /// Takes time, user and client from `event`, and the ID.
-    pub(crate) fn new(event: SecurityEvent) -> Self {
-        Self(event)
-    }
-
-    /// Returns the event of a successful attempt, if its counter throttled attempts: `attempts` is what the counter stood
-    /// at, that attempt included.
-    pub(crate) fn by_success(&self, attempts: u32) -> Option<SecurityEvent> {
-        let kind = EventKind::ThrottlingEnded { attempts: attempts.saturating_sub(1) };
-        SCHEDULE.throttles(attempts).then(|| SecurityEvent { kind, ..self.0.clone() })
+    /// Returns the event of a successful attempt, if its counter throttled attempts.
+    pub(crate) fn by_success(&self, consumed: ConsumedProof) -> Option<SecurityEvent> {
+        let ConsumedProof::Password { attempts } = consumed;
+        // The successful attempt did not fail.
+        SCHEDULE.throttles(attempts).then(|| self.event(self.id, self.user, attempts.saturating_sub(1)))
     }
 
     /// Returns the event of a purged counter, if it throttled attempts.
     pub(crate) fn by_purge(&self, purged: &PurgedCounter) -> Option<SecurityEvent> {
-        let kind = EventKind::ThrottlingEnded { attempts: purged.attempts };
-        let ended = || SecurityEvent { kind, user: purged.user, ..self.0.for_counter(purged.counter) };
-        SCHEDULE.throttles(purged.attempts).then(ended)
+        let [bits @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *purged.counter.as_bytes();
+        let id = self.id.derived(Uuid::from_bytes(bits));
+        SCHEDULE.throttles(purged.attempts).then(|| self.event(id, purged.user, purged.attempts))
+    }
+
+    fn event(&self, id: EventId, user: Option<UserId>, attempts: u32) -> SecurityEvent {
+        let kind = EventKind::ThrottlingEnded { attempts };
+        SecurityEvent { id, at: self.at, kind, user, session: None, client: self.client.for_events() }
     }
 }

@@ -6,7 +6,7 @@ use crate::audit::EventKind;
 use crate::client::{ClientInfo, NetworkStatus};
 use crate::core::Core;
 use crate::error::Throttled;
-use crate::id::UserId;
+use crate::id::{EventId, UserId};
 use crate::password::{HashError, PasswordHash, PlaintextPassword, Verdict};
 use crate::ports::StoreError;
 use crate::throttle::{
@@ -109,7 +109,8 @@ impl Core {
 
     /// Returns the event that throttling ends with a successful attempt.
     pub(crate) fn throttling_end(&self, user: UserId, now: UnixTime, client: &ClientInfo) -> ThrottlingEnd {
-        ThrottlingEnd::new(self.event(EventKind::ThrottlingEnded { attempts: 0 }, now, client).of_user(user))
+        let id = EventId::new(now, self.ports.random.as_ref());
+        ThrottlingEnd { id, at: now, user: Some(user), client: client.clone() }
     }
 }
 

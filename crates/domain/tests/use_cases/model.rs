@@ -35,8 +35,7 @@ use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::SessionId;
 use portcullis_domain::ports::Clock;
 use portcullis_domain::session::{
-    Generation, LogoutToken, RefreshError, RotateOutcome, RotateRequest, RotatedSession, Session,
-    SessionStore,
+    Generation, LogoutToken, RefreshError, RotateOutcome, RotateRequest, Session, SessionGrant, SessionStore,
 };
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec};
 use portcullis_domain::{AuthConfig, Ports, Unavailable};
@@ -443,7 +442,7 @@ impl Machine {
             };
             let before = self.row();
             let on_reuse = fixtures::event(EventKind::RefreshTokenReused, now, &*random());
-            if let RotateOutcome::Rotated(RotatedSession { generation: successor, .. }) =
+            if let RotateOutcome::Rotated(SessionGrant { generation: successor, .. }) =
                 self.store.rotate(&presentation, &on_reuse).unwrap()
             {
                 accepted += 1;

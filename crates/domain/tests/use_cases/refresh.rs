@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis_domain::AuthConfig;
 use portcullis_domain::audit::EventKind;
-use portcullis_domain::session::{Generation, RefreshError, RotateOutcome, SessionOpened};
+use portcullis_domain::session::{ConsumedProof, Generation, RefreshError, RotateOutcome, SessionOpened};
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec, TokenSet};
 use portcullis_testkit::{FaultyStore, PlainRefreshTokens};
 
@@ -168,7 +168,10 @@ fn a_token_newer_than_the_store_is_refused_and_ends_nothing() {
 #[test]
 fn a_store_that_fails_is_reported_as_such() {
     let mut sessions = mock_sessions();
-    sessions.expect_open_session().returning(|_, _| Ok(SessionOpened::default()));
+    sessions.expect_open_session().returning(|session, _| {
+        let consumed = ConsumedProof::Password { attempts: 1 };
+        Ok(SessionOpened { grant: session.grant(), ended: Vec::new(), consumed })
+    });
     sessions.expect_rotate().once().returning(|_, _| -> Result<RotateOutcome, _> { Err(broken_store()) });
     let world = World::with(AuthConfig::default(), |ports| {
         FaultyStore::within(ports, |store| FaultyStore { sessions: Arc::new(sessions), ..store })

@@ -383,10 +383,13 @@ fn every_path_to_a_password_or_a_token_is_listed() {
     assert_eq!(callers_of("Admitted {"), ["throttle/begin.rs"]);
     assert_eq!(callers_of("access_tokens.sign("), ["token/issue.rs"]);
     assert_eq!(callers_of("refresh_tokens.issue("), ["token/issue.rs"]);
-    // The first tokens of a session are for whoever the gate let in. The next ones are for the holder of the last, which
-    // nobody guesses.
-    assert_eq!(callers_of(".first_tokens("), ["password/change.rs", "session/login.rs"]);
-    assert_eq!(callers_of(".issue("), ["session/refresh.rs", "token/issue.rs"]);
+    // A session's first tokens require that the store consumed a proof, and a successful attempt is made of `Admitted`.
+    // The next ones require the last refresh token, which an attacker cannot guess.
+    assert_eq!(callers_of("SuccessfulAttempt {"), ["throttle/attempt.rs", "throttle/begin.rs"]);
+    assert_eq!(
+        callers_of(".issue("),
+        ["password/change.rs", "session/login.rs", "session/refresh.rs", "token/issue.rs"]
+    );
     assert_eq!(callers_of(".verify(&admitted"), ["password/reauthenticate.rs", "session/login.rs"]);
 }
 

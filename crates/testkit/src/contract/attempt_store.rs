@@ -8,7 +8,7 @@ use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::SecureRandom as _;
-use portcullis_domain::session::{NewSession, OpenSessionError, Proof, SessionOpened};
+use portcullis_domain::session::{ConsumedProof, NewSession, OpenSessionError, Proof, SessionOpened};
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptEvent, FORGOTTEN_AFTER, KNOWN_FOR, KnownNetwork,
     LoginAttempt, PurgedCounter, SCHEDULE, SuccessfulAttempt,
@@ -158,8 +158,10 @@ pub fn begin_records_its_event_with_one_attempt(tested: &TestedStore) {
 pub fn open_session_consumes_its_proof(tested: &TestedStore) {
     consumes(tested, &|tested, user, attempt, events| {
         let session = NewSession { proof: Proof::Password(attempt), ..tested.new_session(user, NOW) };
-        let opened = tested.store.open_session(&session, &|opened: &SessionOpened| events(opened.attempts));
-        opened.expect("the user did not change").attempts
+        let opened = tested
+            .store
+            .open_session(&session, &|opened: &SessionOpened| events(attempts_of(Some(opened.consumed))));
+        attempts_of(Some(opened.expect("the user did not change").consumed))
     });
 }
 
@@ -251,9 +253,9 @@ pub fn change_password_consumes_its_proof(tested: &TestedStore) {
         let acting = tested.session(user);
         let session = NewSession { proof: Proof::Password(attempt), ..tested.new_session(user, NOW) };
         let new = PasswordHash::new("plain:1:new".to_owned());
-        let events = |opened: &SessionOpened| events(opened.attempts);
+        let events = |opened: &SessionOpened| events(attempts_of(Some(opened.consumed)));
         let opened = tested.store.change_password(acting.id, &new, &session, &events);
-        opened.expect("the user did not change").attempts
+        attempts_of(Some(opened.expect("the user did not change").consumed))
     });
 }
 
@@ -266,9 +268,9 @@ pub fn delete_user_consumes_its_proof(tested: &TestedStore) {
             credential_version: CredentialVersion::FIRST,
             proof: Proof::Password(attempt),
         };
-        let events = |deleted: &UserDeleted| events(deleted.attempts);
+        let events = |deleted: &UserDeleted| events(attempts_of(deleted.consumed));
         let deleted = tested.store.delete_user(user, Some(by), NOW, &events);
-        deleted.expect("the user did not change").attempts
+        attempts_of(deleted.expect("the user did not change").consumed)
     });
 }
 
@@ -318,7 +320,9 @@ pub fn a_counter_is_consumed_once_when_logins_race(tested: &TestedStore) {
         });
         let attempts = race(sessions.len(), |n| {
             let (session, events) = &sessions[n];
-            tested.store.open_session(session, events).expect("the user did not change").attempts
+            attempts_of(Some(
+                tested.store.open_session(session, events).expect("the user did not change").consumed,
+            ))
         });
         let expected = [0, 0, 0, SCHEDULE.free + 3];
         assert_eq!(sorted(attempts), expected, "what the counter stood at in each of four logins");
@@ -475,4 +479,12 @@ fn of_kind(tested: &TestedStore, kind: EventKind) -> Vec<RecordedEvent> {
     let mut events = tested.recorded();
     events.retain(|event| event.name == kind.name());
     events
+}
+
+/// Returns what the counter of a consumed password stood at.
+fn attempts_of(consumed: Option<ConsumedProof>) -> u32 {
+    match consumed {
+        Some(ConsumedProof::Password { attempts }) => attempts,
+        other => panic!("not a password: {other:?}"),
+    }
 }

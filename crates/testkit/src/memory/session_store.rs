@@ -25,8 +25,9 @@ impl SessionStore for MemoryStore {
         state.check_valid(session)?;
         let live = state.live_sessions_of(session.user, session.opened_at);
         let opened = SessionOpened {
+            grant: session.grant(),
             ended: StoredSession::evicted(live, session.max_per_user).collect(),
-            attempts: state.attempts_of(&session.proof)?,
+            consumed: state.consumed(&session.proof)?,
         };
         state.record_all(events.of(&opened))?;
         state.end(&opened.ended, session.opened_at);

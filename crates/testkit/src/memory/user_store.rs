@@ -61,7 +61,8 @@ impl UserStore for MemoryStore {
             return Err(OpenSessionError::UserChanged);
         }
         state.check_valid(session)?;
-        let opened = SessionOpened { ended, attempts: state.attempts_of(&session.proof)? };
+        let opened =
+            SessionOpened { grant: session.grant(), ended, consumed: state.consumed(&session.proof)? };
         state.record_all(events.of(&opened))?;
         state.users.entry(session.user).and_modify(|user| user.set_password(new.clone()));
         state.end(&opened.ended, session.opened_at);
@@ -101,17 +102,17 @@ impl UserStore for MemoryStore {
     ) -> Result<UserDeleted, ChangeUserError> {
         let mut state = self.lock();
         let ended = state.sessions_to_end(id);
-        let (may_delete, attempts) = match &reauthentication {
+        let (may_delete, consumed) = match &reauthentication {
             Some(by) => (
                 state.has_user(id, by.credential_version) && ended.contains(&by.session),
-                state.attempts_of(&by.proof)?,
+                Some(state.consumed(&by.proof)?),
             ),
-            None => (state.users.contains_key(&id), 0),
+            None => (state.users.contains_key(&id), None),
         };
         if !may_delete {
             return Err(ChangeUserError::NotFound);
         }
-        let deleted = UserDeleted { ended, attempts };
+        let deleted = UserDeleted { ended, consumed };
         state.record_all(events.of(&deleted))?;
         state.users.remove(&id);
         if let Some(by) = reauthentication {

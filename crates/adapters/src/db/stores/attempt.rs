@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Binary, HasSqlType};
 use portcullis_domain::audit::EventsOf;
 use portcullis_domain::id::UserId;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
-use portcullis_domain::session::Proof;
+use portcullis_domain::session::{ConsumedProof, Proof};
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, LoginAttempt, PurgedCounter,
     SCHEDULE,
@@ -78,14 +78,13 @@ impl AttemptStore for Database {
     }
 }
 
-/// Consumes what a client of `user` proved, in the transaction of the change that it allows. Returns what the counter of the
-/// attempt stood at.
+/// Consumes what a client of `user` proved, in the transaction of the change that it allows.
 pub(in crate::db) fn consume(
     connection: &mut AnyConnection,
     proof: &Proof,
     user: UserId,
     at: UnixTime,
-) -> Result<u32, StoreError> {
+) -> Result<ConsumedProof, StoreError> {
     let Proof::Password(attempt) = proof else {
         return Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store"));
     };
@@ -99,7 +98,7 @@ pub(in crate::db) fn consume(
         let counter = AttemptCounter::of_known_network(known, at);
         know(connection, known.counter, user, counter).map_err(store_error)?;
     }
-    Ok(attempts.map_or(0, number))
+    Ok(ConsumedProof::Password { attempts: attempts.map_or(0, number) })
 }
 
 fn find(connection: &mut AnyConnection, counter: AccountKey) -> Result<Option<AttemptCounter>, StoreError> {

@@ -10,7 +10,7 @@ use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
     CLOCK_TOLERANCE, CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome,
-    RotateRequest, RotatedSession, Session, SessionChanges, SessionOpened, SessionStore,
+    RotateRequest, Session, SessionChanges, SessionGrant, SessionOpened, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
@@ -37,8 +37,8 @@ impl SessionStore for Database {
             }
             let ended = evict(connection, session)?;
             insert_session(connection, session)?;
-            let attempts = consume(connection, &session.proof, session.user, session.opened_at)?;
-            let opened = SessionOpened { ended, attempts };
+            let consumed = consume(connection, &session.proof, session.user, session.opened_at)?;
+            let opened = SessionOpened { grant: session.grant(), ended, consumed };
             insert_events(connection, &events.of(&opened))?;
             Ok(opened)
         })
@@ -394,7 +394,8 @@ struct RotatedRow {
 
 impl RotatedRow {
     fn into_outcome(self, session: SessionId) -> Result<RotateOutcome, StoreError> {
-        Ok(RotateOutcome::Rotated(RotatedSession {
+        Ok(RotateOutcome::Rotated(SessionGrant {
+            session,
             user: UserId::from_uuid(self.user_id.0),
             generation: generation(self.generation, session.as_uuid())?,
             opened_at: self.opened_at.0,

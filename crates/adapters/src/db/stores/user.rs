@@ -96,8 +96,8 @@ impl UserStore for Database {
                 return Err(OpenSessionError::UserChanged);
             }
             insert_session(connection, session)?;
-            let attempts = consume(connection, &session.proof, session.user, session.opened_at)?;
-            let opened = SessionOpened { ended, attempts };
+            let consumed = consume(connection, &session.proof, session.user, session.opened_at)?;
+            let opened = SessionOpened { grant: session.grant(), ended, consumed };
             insert_events(connection, &events.of(&opened))?;
             Ok(opened)
         })
@@ -157,12 +157,12 @@ impl UserStore for Database {
             let user = users::table.find(DbId(id.as_uuid())).filter(may_delete);
             let deleted = diesel::delete(user).execute(connection);
             let ended = end_sessions_of_changed(connection, deleted, id, at)?;
-            let attempts = match &reauthentication {
+            let consumed = match &reauthentication {
                 Some(by) if !ended.contains(&by.session) => return Err(ChangeUserError::NotFound),
-                Some(by) => consume(connection, &by.proof, id, at)?,
-                None => 0,
+                Some(by) => Some(consume(connection, &by.proof, id, at)?),
+                None => None,
             };
-            let deleted = UserDeleted { ended, attempts };
+            let deleted = UserDeleted { ended, consumed };
             insert_events(connection, &events.of(&deleted))?;
             Ok(deleted)
         })

@@ -104,6 +104,34 @@ fn arrows_between_crates_are_those_allowed() {
     }
 }
 
+/// The crates that are published, and the files that each package needs besides its sources.
+#[test]
+fn published_packages_contain_licences_and_embedded_files() {
+    for name in ["portcullis-domain", "portcullis-testkit", "portcullis-adapters", "portcullis-http"] {
+        let listed = cargo(&["package", "--list", "--allow-dirty", "--package", name]);
+        let files: BTreeSet<_> = listed.lines().collect();
+        for file in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
+            assert!(files.contains(file), "{name} packs {file}");
+        }
+        if name == "portcullis-adapters" {
+            let migrations = listed.lines().filter(|file| file.starts_with("migrations/")).count();
+            assert_eq!(migrations, files_below(&root().join("migrations")), "{name} packs every migration");
+        }
+    }
+}
+
+/// A version would make the domain's package wait for that of the testkit, which waits for the domain's.
+#[test]
+fn domain_publishes_without_the_testkit() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version=1"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let domain = packages.iter().find(|package| text(&package["name"]) == "portcullis-domain").unwrap();
+    let dependencies = domain["dependencies"].as_array().unwrap();
+    let testkit = dependencies.iter().find(|to| text(&to["name"]) == "portcullis-testkit").unwrap();
+    assert_eq!(text(&testkit["req"]), "*", "the dependency names a path and no version");
+}
+
 #[test]
 fn nothing_reaches_the_domain_unargued() {
     assert_eq!(tree("portcullis-domain"), DOMAIN_TREE.map(str::to_owned).into());
@@ -282,6 +310,12 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     }
     sources.sort();
     sources
+}
+
+/// Returns how many files a folder contains, at any depth.
+fn files_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
 
 fn text(value: &Value) -> &str {

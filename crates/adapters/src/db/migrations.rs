@@ -17,8 +17,8 @@ use super::prepare::{ExclusiveConnection, Missing};
 use super::schema::__diesel_schema_migrations;
 use super::{DatabaseUrl, PrepareError, sqlite};
 
-const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
-const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The migrations of this build, and those that a database has. Every method connects by itself.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@
 //! token under an `EdDSA` header, or the reverse, matches no header.
 
 mod cache;
+mod config;
 #[cfg(any(test, fuzzing))]
 pub mod invariants;
 
@@ -24,6 +25,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use self::cache::VerifiedTokens;
+pub use self::config::JwtConfig;
 use crate::keys::{KeyRing, VerifyingKey};
 
 /// Signs and verifies access tokens with the keys of a [`KeyRing`].

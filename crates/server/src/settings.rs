@@ -19,7 +19,7 @@ use portcullis_adapters::db::{DatabaseUrl, PoolConfig};
 use portcullis_adapters::hashing::{BcryptCost, HashScheme};
 use portcullis_adapters::keys::{KeyRotation, PublishedKeys, SigningAlgorithm};
 use portcullis_adapters::secret::Secret;
-use portcullis_adapters::token::jwt::TokenName;
+use portcullis_adapters::token::jwt::{JwtConfig, TokenName};
 use portcullis_domain::AuthConfig;
 use portcullis_domain::password::common::PasswordList;
 use portcullis_domain::password::policy::PasswordPolicy;
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub rules: AuthConfig,
     pub database: DatabaseUrl,
     pub pool: PoolConfig,
-    pub tokens: Tokens,
+    pub tokens: JwtConfig,
     pub hashing: HashScheme,
     pub password_pool: PasswordPoolConfig,
     pub limits: LimitsConfig,
@@ -82,17 +82,6 @@ pub(crate) struct ListenAddress {
     /// Whether the command line or a variable names the address or its port, rather than the defaults or the folder of
     /// settings files.
     pub is_named: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    pub algorithm: SigningAlgorithm,
-    pub published_keys: PublishedKeys,
-    pub issuer: TokenName,
-    pub audience: TokenName,
-    pub key_rotation: KeyRotation,
-    /// How many verified access tokens are remembered.
-    pub cache: usize,
 }
 
 /// What becomes of security events after they were stored.
@@ -350,10 +339,10 @@ fn public_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<Tokens, InvalidSetting> {
+fn tokens(values: &Values, public_url: &str, lifetimes: Lifetimes) -> Result<JwtConfig, InvalidSetting> {
     let issuer = values.optional("tokens.issuer", TokenName::parse)?;
     let rotation = values.duration("tokens.key_rotation", Duration::ZERO, Duration::MAX)?;
-    Ok(Tokens {
+    Ok(JwtConfig {
         algorithm: values.one_of(
             "tokens.algorithm",
             &SigningAlgorithm::ALL.map(|algorithm| (algorithm.name(), algorithm)),

@@ -3,20 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use portcullis_adapters::account_keys::MacAccountKeys;
-use portcullis_adapters::hashing::{HashPool, SchemeHasher};
+use portcullis_adapters::PortsConfig;
 use portcullis_adapters::secret::Secrets;
-use portcullis_adapters::system::{OsRandom, SystemClock};
-use portcullis_adapters::token::jwt::JwtCodec;
-use portcullis_adapters::token::refresh::MacRefreshTokenCodec;
+use portcullis_adapters::system::SystemClock;
+use portcullis_domain::Core;
 use portcullis_domain::maintenance::Maintenance;
-use portcullis_domain::password::PasswordHasher;
-use portcullis_domain::ports::{Clock, SecureRandom};
-use portcullis_domain::{Core, Ports};
+use portcullis_domain::ports::Clock;
 
 use super::backend::{Backend, Seal};
 use super::database::{DatabaseBackend, Purpose};
-use super::secrets::key_ring;
 use crate::cli_error::CliError;
 use crate::settings::Settings;
 
@@ -42,20 +37,8 @@ impl Instance {
         secrets: &Secrets,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CliError> {
-        let random = Arc::new(OsRandom);
-        let keys = key_ring(settings, secrets, clock.now());
-        let access_tokens =
-            JwtCodec::new(keys, settings.tokens.issuer.clone(), settings.tokens.audience.clone())
-                .remembering(settings.tokens.cache);
-        let ports = Ports {
-            store: backend.store(),
-            hasher: Arc::new(hash_threads(settings, random.clone())?),
-            access_tokens: Arc::new(access_tokens),
-            refresh_tokens: Arc::new(MacRefreshTokenCodec::new(secrets)),
-            account_keys: Arc::new(MacAccountKeys::new(secrets)),
-            clock,
-            random,
-        };
+        let ports = ports_config(settings).ports_with_clock(backend.store(), secrets, clock);
+        let ports = ports.context("cannot start the threads that hash")?;
         let core = Core::new(ports, settings.rules.clone());
         Ok(Self { maintenance: Maintenance::new(&core), core, backend })
     }
@@ -82,10 +65,12 @@ impl Instance {
     }
 }
 
-/// Threads that hash. Their queue holds what the password pool admits; only the pool refuses callers.
-fn hash_threads(settings: &Settings, random: Arc<dyn SecureRandom>) -> Result<HashPool, CliError> {
-    let hasher: Arc<dyn PasswordHasher> = Arc::new(SchemeHasher::new(settings.hashing, random));
-    let pool = settings.password_pool;
-    let threads = HashPool::start(&hasher, pool.hashing_threads, pool.threads());
-    Ok(threads.context("cannot start the threads that hash")?)
+/// The queue of the hash threads holds what the password pool admits; only the pool refuses callers.
+fn ports_config(settings: &Settings) -> PortsConfig {
+    PortsConfig {
+        hash_scheme: settings.hashing,
+        hash_threads: settings.password_pool.hashing_threads,
+        hash_queue: settings.password_pool.threads(),
+        tokens: settings.tokens.clone(),
+    }
 }

@@ -1,11 +1,9 @@
-//! The secrets of the settings, and the keys derived from them.
+//! The secrets of the settings.
 
 use std::path::Path;
 
 use portcullis_adapters::db::Deployment;
-use portcullis_adapters::keys::KeyRing;
 use portcullis_adapters::secret::{Secret, Secrets};
-use portcullis_domain::time::UnixTime;
 
 use crate::cli_error::CliError;
 use crate::secret_file;
@@ -38,9 +36,4 @@ fn secrets_by(
         (None, None) => return Err(InvalidSetting::new("secret is not set").into()),
     };
     Ok(Secrets::new(current, settings.accepted_secrets.iter().cloned()))
-}
-
-pub(crate) fn key_ring(settings: &Settings, secrets: &Secrets, now: UnixTime) -> KeyRing {
-    KeyRing::new(secrets, settings.tokens.algorithm, settings.tokens.key_rotation, now)
-        .publishing(settings.tokens.published_keys)
 }

@@ -28,7 +28,7 @@ fn list(settings: &Settings) -> Result<(), CliError> {
     logging::init(&settings.log);
     let secrets = bootstrap::known_secrets(settings)?;
     let now = SystemClock::new().now();
-    let ring = bootstrap::key_ring(settings, &secrets, now);
+    let ring = settings.tokens.key_ring(&secrets, now);
     print(ring.list(now).iter().map(|key| line(key, ring.publishes(key), now)))
 }
 

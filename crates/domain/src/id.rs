@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use uuid::{Builder, Uuid};
+use uuid::Builder;
+/// The type of which every ID is made, so that a store needs no dependency on the same version of `uuid`.
+pub use uuid::Uuid;
 
 use crate::ports::SecureRandom;
 use crate::time::UnixTime;

@@ -6,13 +6,12 @@ use std::time::Duration;
 use portcullis_domain::account::{CredentialVersion, NewUser, Registration, Username};
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
-use portcullis_domain::id::{EventId, SessionId, UserId, uuid_v7};
+use portcullis_domain::id::{EventId, SessionId, UserId, Uuid, uuid_v7};
 use portcullis_domain::password::{PasswordHash, PlaintextPassword};
 use portcullis_domain::ports::SecureRandom;
 use portcullis_domain::session::{Credentials, NewSession, Proof, SessionOpened};
 use portcullis_domain::throttle::{AccountKey, SuccessfulAttempt};
 use portcullis_domain::time::UnixTime;
-use uuid::Uuid;
 
 /// When tests happen, to the microsecond: 2027-01-15T08:00:00.123456Z.
 pub const NOW: UnixTime = UnixTime::from_micros(1_800_000_000_123_456);

@@ -1,13 +1,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use portcullis_domain::id::{SessionId, TokenId, UserId};
+use portcullis_domain::id::{SessionId, TokenId, UserId, Uuid};
 use portcullis_domain::session::Generation;
 use portcullis_domain::time::UnixTime;
 use portcullis_domain::token::{
     AccessToken, AccessTokenCodec, Claims, InvalidToken, PublicKey, RefreshClaims, RefreshToken,
     RefreshTokenCodec, SignError, SignedClaims, VerificationKey, danger,
 };
-use uuid::Uuid;
 
 /// Access tokens in clear text with a checksum: `access.<user>.<session>.<token>.<auth_time>.<iat>.<nbf>.<exp>.<sum>`.
 #[derive(Debug)]
@@ -104,7 +103,7 @@ pub(crate) fn checksum(key: &str, text: &str) -> String {
 }
 
 fn uuid(text: &str) -> Result<Uuid, InvalidToken> {
-    text.parse().map_err(|_error: uuid::Error| InvalidToken)
+    Uuid::parse_str(text).map_err(|_error| InvalidToken)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, InvalidToken> {

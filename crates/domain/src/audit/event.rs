@@ -95,7 +95,10 @@ impl<Facts> EventsOf<Facts> for SecurityEvent {
     }
 }
 
-/// A security event as a store kept it. The words of its kind may be those of another version.
+/// A security event as a store kept it.
+///
+/// A store keeps [`EventKind::name`] and [`EventKind::detail`] as text and returns them without interpreting them: a row may
+/// come from a newer version, whose kinds this one does not know. So no function turns a name back into an [`EventKind`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Names the event.

@@ -21,6 +21,7 @@ mod replay;
 mod tokens;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use account_keys::PlainAccountKeys;
 pub use clock::FixedClock;
@@ -32,13 +33,17 @@ pub use random::SeededRandom;
 pub use replay::replay;
 pub use tokens::{PlainAccessTokens, PlainRefreshTokens};
 
-/// Ports made of fakes alone: an empty store in memory, a clock that stands still at [`fixtures::NOW`], and tokens
+/// Returns ports made only of fakes: an empty store in memory, a clock that stands still at [`fixtures::NOW`], and tokens
 /// and hashes that protect nothing. Swap a part by record update.
+///
+/// Each call in a process seeds its randomness differently, so services over one store make different IDs. A run that calls it
+/// in the same order makes the same IDs again. Over a store that outlives the process, those are recorded already: pass
+/// randomness of your own.
 pub fn ports() -> Ports {
     ports_over(&Arc::new(MemoryStore::new()))
 }
 
-/// The same over a store that the caller keeps, to look into it.
+/// Returns the same over a store that the caller keeps, to look into it.
 pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
     Ports {
         store: Arc::clone(store) as _,
@@ -47,6 +52,9 @@ pub fn ports_over(store: &Arc<MemoryStore>) -> Ports {
         refresh_tokens: Arc::new(PlainRefreshTokens::new("fake")),
         account_keys: Arc::new(PlainAccountKeys::new("fake")),
         clock: Arc::new(FixedClock::at(fixtures::NOW)),
-        random: Arc::new(SeededRandom::new(1)),
+        random: Arc::new(SeededRandom::new(NEXT_SEED.fetch_add(1, Ordering::Relaxed))),
     }
 }
+
+/// The seed of the next ports. It starts far from the small seeds that tests choose for randomness of their own.
+static NEXT_SEED: AtomicU64 = AtomicU64::new(1 << 32);

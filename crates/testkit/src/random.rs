@@ -7,7 +7,8 @@ use portcullis_domain::ports::SecureRandom;
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// The sequence of this seed.
+    /// Starts the sequence of a seed. Two services over one store need different seeds: with the same one they make the same
+    /// IDs, and the store refuses the second event of an ID.
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }

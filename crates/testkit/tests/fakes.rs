@@ -1,11 +1,16 @@
 //! The fakes honour the contract too.
 
+use std::sync::Arc;
+
+use portcullis_domain::account::Registration;
+use portcullis_domain::{AuthConfig, AuthService, Core};
 use portcullis_testkit::contract::{
     access_token_codec, account_keys, clock, password_hasher, random, refresh_token_codec,
 };
-use portcullis_testkit::fixtures::NOW;
+use portcullis_testkit::fixtures::{self, NOW};
 use portcullis_testkit::{
-    FixedClock, PlainAccessTokens, PlainAccountKeys, PlainHasher, PlainRefreshTokens, SeededRandom,
+    FixedClock, MemoryStore, PlainAccessTokens, PlainAccountKeys, PlainHasher, PlainRefreshTokens,
+    SeededRandom,
 };
 
 #[test]
@@ -55,4 +60,17 @@ fn fixed_clock_and_seeded_entropy() {
     clock::uptime_advances_with_real_time(&clock, &|time| clock.advance(time));
     random::gives_different_bytes_each_time(&SeededRandom::new(1));
     random::fills_buffers_of_any_length(&SeededRandom::new(1));
+}
+
+#[test]
+fn two_services_over_one_store_make_different_ids() {
+    let store = Arc::new(MemoryStore::new());
+    let services = [(); 2].map(|()| {
+        let core = Core::new(portcullis_testkit::ports_over(&store), AuthConfig::default());
+        AuthService::new(&core)
+    });
+    for (service, name) in services.iter().zip(["alice", "bob"]) {
+        let form = Registration { username: name.to_owned(), ..fixtures::alice() };
+        service.register(&form, &fixtures::client()).unwrap();
+    }
 }

@@ -2,14 +2,12 @@
 //!
 //! Client generators read it, so it keeps these rules (`tests.rs` checks them):
 //! - Every operation has an explicit, unique `operationId`.
-//! - A response has no closed list: words are plain strings whose description lists them ([`vocabulary::open_list`]).
+//! - A response has no closed list: words are plain strings whose description lists them (`respond/vocabulary.rs`).
 //! - A response member without a value is `null`. Only members listed in the tests may be left out.
 //! - Every string and every number has an example, and the examples are valid.
 
-pub(crate) mod problems;
 #[cfg(test)]
 mod tests;
-pub(crate) mod vocabulary;
 
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat};
@@ -21,10 +19,10 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
-use self::problems::problem_response;
 use crate::config::HttpConfig;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::{self, ProblemBody};
+use crate::respond::problem_responses::problem_response;
 use crate::respond::violation::{Violation, ViolationCode};
 use crate::routes::route::{Subject, operations};
 use crate::routes::subjects;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::openapi::vocabulary::open_list;
+use crate::respond::vocabulary::open_list;
 
 macro_rules! catalogue {
     ($($name:ident = $status:ident, $word:literal, $title:literal, $detail:literal;)*) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::openapi::vocabulary::open_list;
+use crate::respond::vocabulary::open_list;
 
 /// One reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -12,8 +12,8 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Required, Response};
 
 use crate::limit::Limits;
 use crate::limit::quota::RateLimit;
-use crate::openapi::problems::{self, problem_responses};
 use crate::respond::catalogue::ProblemCode;
+use crate::respond::problem_responses::{self as problems, problem_responses};
 
 /// A route of the API. [`crate::routes`] lists all of them.
 pub struct Route {

@@ -23,11 +23,11 @@ use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::json::pointer_to;
 use crate::extract::query::is_foreign;
-use crate::openapi::vocabulary;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, as_rfc3339, as_text};
 use crate::respond::problem::{HandlerResult, Problem};
 use crate::respond::violation::{Violation, ViolationCode};
+use crate::respond::vocabulary;
 use crate::routes::route::{Route, route};
 use crate::state::ApiState;
 

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::config::HttpConfig;
-use crate::openapi::vocabulary;
 use crate::respond::json::{self, JSON};
+use crate::respond::vocabulary;
 use crate::routes::route::{Route, route};
 use crate::state::ApiState;
 

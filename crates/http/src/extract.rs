@@ -4,4 +4,5 @@ pub(crate) mod bearer;
 pub(crate) mod client;
 pub(crate) mod forwarded;
 pub(crate) mod json;
+pub(crate) mod page;
 pub(crate) mod query;

@@ -1,15 +1,9 @@
 //! `GET /me/activity`
 
-use std::future::{Ready, ready};
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 
-use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Query};
-use actix_web::{FromRequest, HttpRequest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use actix_web::web::Data;
 use portcullis_domain::account::Account;
 use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, StoredEvent};
 use portcullis_domain::id::{EventId, SessionId};
@@ -17,16 +11,13 @@ use portcullis_domain::time::UnixTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
-use uuid::Uuid;
 
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
-use crate::extract::json::pointer_to;
-use crate::extract::query::is_foreign;
+use crate::extract::page::{Page, to_cursor};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, as_rfc3339, as_text};
-use crate::respond::problem::{HandlerResult, Problem};
-use crate::respond::violation::{Violation, ViolationCode};
+use crate::respond::problem::HandlerResult;
 use crate::respond::vocabulary;
 use crate::routes::route::{Route, route};
 use crate::state::ApiState;
@@ -108,75 +99,6 @@ impl<'a> From<&'a StoredEvent> for EventBody<'a> {
     }
 }
 
-/// Which events the query asks for.
-#[derive(Debug)]
-pub(crate) struct Page {
-    before: Option<EventId>,
-    most: NonZeroU32,
-}
-
-impl Page {
-    /// The most events of one answer, and how many it has where nothing is said.
-    const MOST: u32 = 100;
-    const USUAL: NonZeroU32 = NonZeroU32::new(50).unwrap();
-
-    fn parse(query: &str) -> Result<Self, Vec<Violation>> {
-        let mut page = Self { before: None, most: Self::USUAL };
-        let pairs = Query::<Vec<(String, String)>>::from_query(query);
-        let pairs =
-            pairs.map_err(|_malformed| vec![wrong("#", "must be a query of `cursor` and `limit`")])?;
-        let mut violations = Vec::new();
-        for (n, (name, value)) in pairs.iter().enumerate() {
-            let is_repeated = pairs.iter().take(n).any(|(before, _)| before == name);
-            match (name.as_str(), is_repeated) {
-                ("cursor", false) => match from_cursor(value) {
-                    Some(event) => page.before = Some(event),
-                    None => violations.push(wrong("#/cursor", "must be the `next_cursor` of an answer")),
-                },
-                ("limit", false) => {
-                    match value.parse().ok().filter(|most: &NonZeroU32| most.get() <= Self::MOST) {
-                        Some(most) if !value.starts_with('+') => page.most = most,
-                        _ => violations.push(wrong("#/limit", "must be a whole number from 1 to 100")),
-                    }
-                }
-                ("cursor", true) => violations.push(wrong("#/cursor", "must come once")),
-                ("limit", true) => violations.push(wrong("#/limit", "must come once")),
-                (foreign, _) if is_foreign(foreign) => {}
-                _ => {
-                    let message = "is not a parameter of this request";
-                    violations.push(Violation::new(pointer_to(name), ViolationCode::UnknownField, message));
-                    // An answer is no echo.
-                    break;
-                }
-            }
-        }
-        if violations.is_empty() { Ok(page) } else { Err(violations) }
-    }
-}
-
-impl FromRequest for Page {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::parse(request.query_string()).map_err(Problem::invalid))
-    }
-}
-
-fn wrong(pointer: &'static str, message: &'static str) -> Violation {
-    Violation::new(pointer, ViolationCode::WrongType, message)
-}
-
-/// To clients a cursor is any text; in truth it names the last event of the page.
-fn to_cursor(last: EventId) -> String {
-    URL_SAFE_NO_PAD.encode(last.as_uuid().as_bytes())
-}
-
-fn from_cursor(text: &str) -> Option<EventId> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    Uuid::from_slice(&bytes).ok().map(EventId::from_uuid)
-}
-
 fn kind() -> RefOr<Schema> {
     let words = KINDS.iter().map(|kind| format!("`{}`", kind.name()));
     vocabulary::open_list("The kind of the event.", words, "login_failed")
@@ -201,26 +123,3 @@ const KINDS: [EventKind; 16] = [
     EventKind::UserEnabled,
     EventKind::UserSessionsEnded,
 ];
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_page_goes_on_where_the_one_before_ended(last in any::<u128>(), most in 1..=Page::MOST) {
-            let last = EventId::from_uuid(Uuid::from_u128(last));
-            let page = Page::parse(&format!("cursor={}&limit={most}", to_cursor(last))).unwrap();
-            prop_assert_eq!((page.before, page.most.get()), (Some(last), most));
-        }
-
-        #[test]
-        fn an_event_has_one_cursor(text in "[A-Za-z0-9_-]{21}[AQgwB]|[A-Za-z0-9_=+/-]{20,24}|\\PC{0,40}") {
-            if let Some(event) = from_cursor(&text) {
-                prop_assert_eq!(to_cursor(event), text);
-            }
-        }
-    }
-}

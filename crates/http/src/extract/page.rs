@@ -8,7 +8,6 @@ use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_domain::id::EventId;
 use uuid::Uuid;
 
 use crate::extract::json::pointer_to;
@@ -16,16 +15,20 @@ use crate::extract::query::is_foreign;
 use crate::respond::problem::Problem;
 use crate::respond::violation::{Violation, ViolationCode};
 
-/// Which events the query asks for.
+/// A page of a list, the latest entry first.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) before: Option<EventId>,
+    /// The id of the last entry of the previous page; `None` for the first page.
+    pub(crate) before: Option<Uuid>,
+    /// The largest number of entries.
     pub(crate) most: NonZeroU32,
 }
 
 impl Page {
-    /// The most events of one answer, and how many it has where nothing is said.
+    /// The largest number of entries of a page.
     const MOST: u32 = 100;
+
+    /// The number of entries of a page without `limit`.
     const USUAL: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
     fn parse(query: &str) -> Result<Self, Vec<Violation>> {
@@ -38,7 +41,7 @@ impl Page {
             let is_repeated = pairs.iter().take(n).any(|(before, _)| before == name);
             match (name.as_str(), is_repeated) {
                 ("cursor", false) => match from_cursor(value) {
-                    Some(event) => page.before = Some(event),
+                    Some(last) => page.before = Some(last),
                     None => violations.push(wrong("#/cursor", "must be the `next_cursor` of an answer")),
                 },
                 ("limit", false) => {
@@ -53,7 +56,7 @@ impl Page {
                 _ => {
                     let message = "is not a parameter of this request";
                     violations.push(Violation::new(pointer_to(name), ViolationCode::UnknownField, message));
-                    // An answer is no echo.
+                    // A response does not echo the request.
                     break;
                 }
             }
@@ -75,14 +78,14 @@ fn wrong(pointer: &'static str, message: &'static str) -> Violation {
     Violation::new(pointer, ViolationCode::WrongType, message)
 }
 
-/// To clients a cursor is any text; in truth it names the last event of the page.
-pub(crate) fn to_cursor(last: EventId) -> String {
-    URL_SAFE_NO_PAD.encode(last.as_uuid().as_bytes())
+/// Returns the cursor behind `last`, the last entry of a page. Clients do not interpret it.
+pub(crate) fn to_cursor(last: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
-fn from_cursor(text: &str) -> Option<EventId> {
+fn from_cursor(text: &str) -> Option<Uuid> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    Uuid::from_slice(&bytes).ok().map(EventId::from_uuid)
+    Uuid::from_slice(&bytes).ok()
 }
 
 #[cfg(test)]
@@ -93,16 +96,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_goes_on_where_the_one_before_ended(last in any::<u128>(), most in 1..=Page::MOST) {
-            let last = EventId::from_uuid(Uuid::from_u128(last));
+        fn page_continues_where_the_previous_one_ended(last in any::<u128>(), most in 1..=Page::MOST) {
+            let last = Uuid::from_u128(last);
             let page = Page::parse(&format!("cursor={}&limit={most}", to_cursor(last))).unwrap();
             prop_assert_eq!((page.before, page.most.get()), (Some(last), most));
         }
 
         #[test]
-        fn an_event_has_one_cursor(text in "[A-Za-z0-9_-]{21}[AQgwB]|[A-Za-z0-9_=+/-]{20,24}|\\PC{0,40}") {
-            if let Some(event) = from_cursor(&text) {
-                prop_assert_eq!(to_cursor(event), text);
+        fn entry_has_one_cursor(text in "[A-Za-z0-9_-]{21}[AQgwB]|[A-Za-z0-9_=+/-]{20,24}|\\PC{0,40}") {
+            if let Some(last) = from_cursor(&text) {
+                prop_assert_eq!(to_cursor(last), text);
             }
         }
     }

@@ -37,11 +37,12 @@ use crate::state::ApiState;
     responses((status = 200, description = "The events.", body = ActivityResponse)),
 )]
 pub(crate) async fn activity(api: Data<ApiState>, bearer: Bearer, page: Page) -> HandlerResult {
-    let Page { before, most } = page;
-    let activity =
-        api.blocking(Pool::Data, move |core| Account::new(core).activity(&bearer.0, before, most)).await??;
+    let before = page.before.map(EventId::from_uuid);
+    let activity = api
+        .blocking(Pool::Data, move |core| Account::new(core).activity(&bearer.0, before, page.most))
+        .await??;
     let events = activity.events.iter().map(EventBody::from).collect();
-    let next_cursor = activity.next.map(to_cursor);
+    let next_cursor = activity.next.map(|last| to_cursor(last.as_uuid()));
     Ok(json::json(StatusCode::OK, &ActivityResponse { events, next_cursor }))
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use portcullis_domain::account::{CredentialVersion, Reauthentication, UserDeleted};
+use portcullis_domain::account::{ChangeUserError, CredentialVersion, Reauthentication, UserDeleted};
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::id::UserId;
 use portcullis_domain::password::PasswordHash;
@@ -165,25 +165,20 @@ pub fn open_session_consumes_its_proof(tested: &TestedStore) {
     });
 }
 
-/// A login that comes to nothing stays counted.
+/// A login that the store refuses stays counted.
 // MUST session-open-consumes-proof
 pub fn open_session_that_is_refused_consumes_nothing(tested: &TestedStore) {
-    let user = tested.user("Alice").id;
-    let attempt = some_successful_attempt(tested);
-    make_attempts(tested, attempt.counter, SCHEDULE.free);
-    let before = find(tested, attempt.counter);
-    let known = Some(KnownNetwork { counter: some_counter(tested), until: NOW + KNOWN_FOR });
-    let session = NewSession {
-        credential_version: CredentialVersion::FIRST.next(),
-        proof: Proof::Password(SuccessfulAttempt { known, ..attempt }),
-        ..tested.new_session(user, NOW)
-    };
-    let recorded = tested.recorded();
-    let refused = tested.try_open(&session);
-    assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
-    assert_eq!(find(tested, attempt.counter), before);
-    assert_eq!(known.and_then(|known| find(tested, known.counter)), None);
-    assert_eq!(tested.recorded(), recorded, "nothing more is recorded");
+    refusal_consumes_nothing(tested, &|user, attempt| {
+        let session = NewSession {
+            credential_version: CredentialVersion::FIRST.next(),
+            proof: Proof::Password(attempt),
+            ..tested.new_session(user, NOW)
+        };
+        let recorded = tested.recorded();
+        let refused = tested.try_open(&session);
+        assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
+        assert_eq!(tested.recorded(), recorded, "nothing more is recorded");
+    });
 }
 
 /// The network has a counter of its own from then on, at zero, until it is known no more; a later login prolongs that.
@@ -272,6 +267,68 @@ pub fn delete_user_consumes_its_proof(tested: &TestedStore) {
         let deleted = tested.store.delete_user(user, Some(by), NOW, &events);
         attempts_of(deleted.expect("the user did not change").consumed)
     });
+}
+
+/// A change of the password that the store refuses consumes nothing, whether the user or the acting session changed.
+// MUST user-change-password-consumes-proof
+pub fn change_password_that_is_refused_consumes_nothing(tested: &TestedStore) {
+    refusal_consumes_nothing(tested, &|user, attempt| {
+        let (acting, ended) = (tested.session(user).id, tested.session(user).id);
+        tested.end(ended, NOW);
+        let recorded = tested.recorded();
+        for (acting, version) in
+            [(acting, CredentialVersion::FIRST.next()), (ended, CredentialVersion::FIRST)]
+        {
+            let session = NewSession {
+                credential_version: version,
+                proof: Proof::Password(attempt.clone()),
+                ..tested.new_session(user, NOW)
+            };
+            let new = PasswordHash::new("plain:1:new".to_owned());
+            let event = tested.event(EventKind::PasswordChanged, NOW).of_user(user);
+            let refused = tested.store.change_password(acting, &new, &session, &event);
+            assert!(matches!(refused, Err(OpenSessionError::UserChanged)), "{refused:?}");
+        }
+        assert_eq!(tested.recorded(), recorded, "nothing more is recorded");
+    });
+}
+
+/// A deletion that the store refuses consumes nothing, whether the user or the acting session changed.
+// MUST user-delete-consumes-proof
+pub fn delete_user_that_is_refused_consumes_nothing(tested: &TestedStore) {
+    refusal_consumes_nothing(tested, &|user, attempt| {
+        let (acting, ended) = (tested.session(user).id, tested.session(user).id);
+        tested.end(ended, NOW);
+        let recorded = tested.recorded();
+        for (session, credential_version) in
+            [(acting, CredentialVersion::FIRST.next()), (ended, CredentialVersion::FIRST)]
+        {
+            let proof = Proof::Password(attempt.clone());
+            let by = Reauthentication { session, credential_version, proof };
+            let event = tested.event(EventKind::AccountDeleted, NOW).of_user(user);
+            let refused = tested.delete_user(user, Some(by), &event);
+            assert!(matches!(refused, Err(ChangeUserError::NotFound)), "{refused:?}");
+        }
+        assert_eq!(tested.recorded(), recorded, "nothing more is recorded");
+    });
+}
+
+/// Makes changes that the store refuses, with a proof that has a counter and makes a network known: the counter stays, and
+/// the network stays unknown.
+fn refusal_consumes_nothing(tested: &TestedStore, refuse: &dyn Fn(UserId, SuccessfulAttempt)) {
+    let user = tested.user("Alice").id;
+    let network = some_counter(tested);
+    let known = Some(KnownNetwork { counter: network, until: NOW + KNOWN_FOR });
+    let attempt = SuccessfulAttempt { known, ..some_successful_attempt(tested) };
+    let counter = attempt.counter;
+    make_attempts(tested, counter, SCHEDULE.free);
+    let before = find(tested, counter);
+    assert!(before.is_some(), "the attempts are counted");
+
+    refuse(user, attempt);
+    let tested = &tested.reopened();
+    assert_eq!(find(tested, counter), before, "the counter of the proof");
+    assert_eq!(find(tested, network), None, "the network of the proof");
 }
 
 /// Makes a change with a successful attempt after few and after many others, and compares what it returns and what it made

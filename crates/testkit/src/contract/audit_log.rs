@@ -2,15 +2,20 @@
 
 use std::num::NonZeroU32;
 
-use portcullis_domain::account::{ChangeUserError, CredentialVersion, InsertUserError, UserStatus};
+use portcullis_domain::account::{
+    ChangeUserError, CredentialVersion, InsertUserError, Reauthentication, UserStatus,
+};
 use portcullis_domain::audit::{EventKind, LoginFailure, LogoutScope, SecurityEvent, StoredEvent};
 use portcullis_domain::client::ClientInfo;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::session::{
-    Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, SessionOpened,
+    Generation, NewSession, OpenSessionError, Proof, RotateOutcome, RotateRequest, SessionOpened,
 };
-use portcullis_domain::throttle::{AccountKey, AttemptEvent, LoginAttempt, SCHEDULE};
+use portcullis_domain::throttle::{
+    AccountKey, AttemptCounter, AttemptEvent, KNOWN_FOR, KnownNetwork, LoginAttempt, SCHEDULE,
+    SuccessfulAttempt,
+};
 use portcullis_domain::time::UnixTime;
 
 use super::{RecordedEvent, TestedStore};
@@ -82,7 +87,8 @@ pub fn list_events_returns_only_own_events(tested: &TestedStore) {
 /// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
 /// and leaves all as it was.
 // ASVS 2.3.3
-// MUST event-record-or-nothing
+// MUST event-record-or-nothing session-open-consumes-proof user-change-password-consumes-proof
+// MUST user-delete-consumes-proof
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(tested: &TestedStore) {
     let (user, disabled_user) = (tested.user("Alice"), tested.user("Carol"));
     let disabling = tested.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);
@@ -121,17 +127,29 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(tested: &TestedStor
     let deleted = tested.delete_user(user.id, None, &event);
     assert!(matches!(deleted, Err(ChangeUserError::Store(_))), "{deleted:?}");
 
-    let second = tested.new_session(user.id, NOW);
+    let proven = CountedProof::new(tested);
+    let by = Reauthentication {
+        session: session.id,
+        credential_version: CredentialVersion::FIRST,
+        proof: proven.proof.clone(),
+    };
+    let deleted = tested.delete_user(user.id, Some(by), &event);
+    assert!(matches!(deleted, Err(ChangeUserError::Store(_))), "{deleted:?}");
+    proven.assert_unconsumed(tested, "a deletion");
+    let second = NewSession { proof: proven.proof.clone(), ..tested.new_session(user.id, NOW) };
     let opened = tested.store.open_session(&second, &event);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
+    proven.assert_unconsumed(tested, "a login");
     let alone = NewSession { max_per_user: NonZeroU32::MIN, ..second.clone() };
     let evictions = |opened: &SessionOpened| {
         opened.ended.iter().map(|id| fixtures::event_of_session(&evicted, *id)).collect::<Vec<_>>()
     };
     let opened = tested.store.open_session(&alone, &evictions);
     assert!(matches!(opened, Err(OpenSessionError::Store(_))), "{opened:?}");
+    proven.assert_unconsumed(tested, "a login that ends other sessions");
     let changed = tested.store.change_password(session.id, &new, &second, &event);
     assert!(matches!(changed, Err(OpenSessionError::Store(_))), "{changed:?}");
+    proven.assert_unconsumed(tested, "a change of the password");
     let counter = AccountKey::from_bytes([7; 32]);
     let begun = AttemptEvent { ordinal: SCHEDULE.free, event: event.clone() };
     let attempt = LoginAttempt { counter, user: Some(user.id), now: NOW, event: begun };
@@ -172,4 +190,35 @@ pub fn a_change_whose_event_cannot_be_stored_does_not_happen(tested: &TestedStor
     assert_eq!((told.ended, told.valid_from), (vec![], UnixTime::EPOCH));
     let next = tested.present(session.id, 3, event.at);
     assert!(matches!(next, RotateOutcome::Rotated(_)), "{next:?}");
+}
+
+/// A proof with a counter of attempts, which makes a network known.
+struct CountedProof {
+    proof: Proof,
+    counter: AccountKey,
+    network: AccountKey,
+    before: AttemptCounter,
+}
+
+impl CountedProof {
+    fn new(tested: &TestedStore) -> Self {
+        let [counter, network] = [(); 2].map(|()| fixtures::successful_attempt(&*tested.random).counter);
+        for _ in 0..3 {
+            let event = tested.event(EventKind::ThrottlingBegun, NOW);
+            let event = AttemptEvent { ordinal: SCHEDULE.free, event };
+            tested.store.begin_attempt(&LoginAttempt { counter, user: None, now: NOW, event }).unwrap();
+        }
+        let before = tested.store.find_counter(counter).unwrap().expect("the attempts are counted");
+        let known = Some(KnownNetwork { counter: network, until: NOW + KNOWN_FOR });
+        let proof = Proof::Password(SuccessfulAttempt { counter, known });
+        Self { proof, counter, network, before }
+    }
+
+    /// Checks that a change which failed consumed nothing, in the store as another instance finds it.
+    fn assert_unconsumed(&self, tested: &TestedStore, change: &str) {
+        let tested = &tested.reopened();
+        let find = |counter| tested.store.find_counter(counter).unwrap();
+        assert_eq!(find(self.counter), Some(self.before), "the counter of the proof, after {change}");
+        assert_eq!(find(self.network), None, "the network of the proof, after {change}");
+    }
 }

@@ -315,6 +315,7 @@ macro_rules! store_contract {
                 change_password_leaves_the_new_session_alone,
                 change_password_after_a_change_is_refused,
                 change_password_from_no_live_session_is_refused,
+                change_password_to_an_invalid_session_is_refused,
                 change_password_lets_exactly_one_racer_win,
                 change_password_racing_open_leaves_the_new_session_alone,
                 change_password_racing_disable_leaves_no_live_session,

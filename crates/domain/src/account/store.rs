@@ -54,6 +54,7 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     ///   credential version, and `acting`, the session that asks for it, is the user's and [can
     ///   end](crate::session::StoredSession::can_end); also when callers race: exactly one wins.
     ///   [user-change-password-unchanged]
+    /// - MUST refuse as unavailable a session that is not [valid](NewSession::is_valid). [user-change-password-valid]
     /// - MUST end the sessions in the same transaction. [user-change-password-ends-sessions]
     /// - MUST consume the proof in the same transaction, and nothing if it refuses. [user-change-password-consumes-proof]
     ///

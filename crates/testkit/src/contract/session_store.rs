@@ -675,7 +675,7 @@ pub fn invalidate_ends_sessions_opened_by_clocks_ahead(tested: &TestedStore) {
     assert_eq!(tested.present(ahead.id, 0, ahead.opened_at), RotateOutcome::Gone);
 }
 
-/// A session that would be over at once is not opened, whether by a login or by a new password.
+/// A login does not open a session that would be over at once.
 // MUST session-open-valid
 pub fn open_of_invalid_session_is_refused(tested: &TestedStore) {
     let user = tested.user("Alice");

@@ -8,6 +8,7 @@ use portcullis_domain::account::{
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::password::PasswordHash;
+use portcullis_domain::ports::StoreErrorKind;
 use portcullis_domain::session::{EndOutcome, NewSession, OpenSessionError, Proof};
 use portcullis_domain::time::UnixTime;
 
@@ -220,6 +221,31 @@ pub fn change_password_from_no_live_session_is_refused(tested: &TestedStore) {
     let found = tested.store.find_user(user.id).unwrap().expect("stored");
     assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
     assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
+}
+
+/// A new password does not open a session that would be over at once, and is not stored then.
+// MUST user-change-password-valid
+pub fn change_password_to_an_invalid_session_is_refused(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    tested.store.invalidate_sessions(&tested.event(EventKind::AllSessionsEnded, NOW)).unwrap();
+    let acting = tested.new_session(user.id, NOW.next_second());
+    tested.open(&acting);
+    let before = tested.recorded();
+
+    match change_password(tested, acting.id, "new", &tested.new_session(user.id, NOW)) {
+        Err(OpenSessionError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tested.recorded(), before, "nothing more is recorded");
+    let reopened = &tested.reopened();
+    assert_eq!(reopened.list(user.id, acting.opened_at), [acting.id], "the live sessions of the user");
+    let found = reopened.store.find_user(user.id).unwrap().expect("stored");
+    assert_eq!(found.password_hash.expose(), user.password_hash.expose(), "the stored hash");
+    assert_eq!(found.credential_version, CredentialVersion::FIRST, "the credential version");
+
+    let valid = tested.new_session(user.id, acting.opened_at);
+    let ended = change_password(tested, acting.id, "new", &valid).expect("the session is valid");
+    assert_eq!(ended, [acting.id], "the sessions that the change ended");
 }
 
 /// Of four who change one password at once, one does; that one's password and session are left.

@@ -40,9 +40,10 @@ fn missing_identifiers_and_tests_are_named() {
     check(&port.replace(" [user-unique]", ""), contract, list, &[&unnamed, unknown]);
     check(&port.replace("[user-unique]", "[User]"), contract, list, &[&unnamed, unknown]);
     let unproved = format!("{place}: no contract test names user-unique");
-    check(port, &contract.replace("// MUST user-unique\n", ""), list, &[&unproved]);
     let idle = "crates/testkit/src/contract/user_store.rs:2: no adapter runs the test";
     check(port, contract, "", &[idle, &unproved]);
+    let unnamed_test = "crates/testkit/src/contract/user_store.rs:2: the contract test names no MUST";
+    check(port, &contract.replace("// MUST user-unique\n", ""), list, &[unnamed_test, &unproved]);
     let twice = format!("{port}{port}");
     let again = "crates/domain/src/account/store.rs:8: another MUST has the identifier user-unique";
     check(&twice, contract, list, &[again]);
@@ -90,7 +91,25 @@ fn faults(sources: &[(&Path, &str)]) -> Vec<String> {
             }
         }
     }
+    faults.extend(unnamed_contracts(sources));
     faults.extend(unproved.iter().map(|(id, place)| format!("{place}: no contract test names {id}")));
+    faults
+}
+
+/// Returns the contract tests of the stores that name no MUST: promises that no port documents.
+fn unnamed_contracts(sources: &[(&Path, &str)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| path.starts_with("crates/testkit/src/contract")) {
+        let lines: Vec<_> = text.lines().collect();
+        for at in (0..lines.len()).filter(|at| lines[*at].starts_with("pub fn ")) {
+            let mut comments = (0..at).rev().map(|n| lines[n]).take_while(|line| line.starts_with("//"));
+            let names_a_must = comments.any(|line| line.starts_with("// MUST "));
+            if !names_a_must && function(&lines, at).is_some_and(|function| function.is_listed(path, sources))
+            {
+                faults.push(format!("{}:{}: the contract test names no MUST", path.display(), at + 1));
+            }
+        }
+    }
     faults
 }
 

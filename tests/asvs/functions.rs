@@ -77,20 +77,31 @@ impl Function<'_> {
 
     /// Whether it is a contract that adapters are held to: listed for the stores, or called by the tests of the adapters.
     fn is_contract(&self, path: &Path, sources: &[(&Path, &str)]) -> bool {
-        if path.parent() != Some(Path::new("crates/testkit/src/contract")) {
-            return false;
-        }
-        let module = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let (list, call) = (format!("{module}::{{"), format!("{module}::{}(", self.name));
-        sources.iter().any(|(path, text)| {
-            if *path == Path::new("crates/testkit/src/contract.rs") {
-                let names =
-                    text.split_once(&list).and_then(|(_, rest)| rest.split('}').next()).unwrap_or_default();
-                return names.split(',').any(|name| name.trim() == self.name);
-            }
+        let Some(module) = contract_module(path) else { return false };
+        let call = format!("{module}::{}(", self.name);
+        let is_called = |(path, text): &(&Path, &str)| {
             path.starts_with("crates/adapters/tests/contract") && text.contains(&call)
-        })
+        };
+        self.is_listed(path, sources) || sources.iter().any(is_called)
     }
+
+    /// Whether it is a contract that `store_contract!` lists.
+    pub(crate) fn is_listed(&self, path: &Path, sources: &[(&Path, &str)]) -> bool {
+        let Some(module) = contract_module(path) else { return false };
+        let begin = format!("{module}::{{");
+        let lists = sources.iter().filter(|(path, _)| *path == Path::new(STORE_CONTRACT));
+        let mut names = lists.filter_map(|(_, text)| text.split_once(&begin)?.1.split('}').next());
+        names.any(|names| names.split(',').any(|name| name.trim() == self.name))
+    }
+}
+
+/// The file with the list of all contract tests of the stores.
+const STORE_CONTRACT: &str = "crates/testkit/src/contract.rs";
+
+/// Returns the module of the contract that a file belongs to: that of its port.
+fn contract_module(path: &Path) -> Option<&str> {
+    let module = path.strip_prefix("crates/testkit/src/contract").ok()?.components().next()?;
+    Path::new(module.as_os_str()).file_stem()?.to_str()
 }
 
 /// A constant array, from its name to its end.

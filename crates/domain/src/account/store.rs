@@ -9,6 +9,8 @@ use crate::session::{ConsumedProof, NewSession, OpenSessionError, SessionOpened}
 use crate::time::UnixTime;
 
 /// Stores users. Every method happens completely, with its events, or not at all.
+///
+/// - MUST change and record nothing for an unknown user. [user-change-unknown]
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait UserStore: fmt::Debug + Send + Sync {
     /// Adds a user.
@@ -20,6 +22,10 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     fn insert_user(&self, user: &NewUser, event: &SecurityEvent) -> Result<(), InsertUserError>;
 
     /// Finds a user by canonical name; `None` when there is none.
+    ///
+    /// - MUST find a user as it was stored, by name and by ID. [user-find-stored]
+    /// - MUST find nothing by any other text. [user-find-unknown]
+    /// - MUST also find users whose names registration rejects, such as imported ones. [user-find-imported]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -51,12 +57,15 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// events that `events` makes of these facts, which it also returns.
     ///
     /// - MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled at](User::is_enabled_at) the session's
-    ///   credential version, and `acting`, the session that asks for it, is the user's and [can
-    ///   end](crate::session::StoredSession::can_end); also when callers race: exactly one wins.
-    ///   [user-change-password-unchanged]
+    ///   credential version. [user-change-password-unchanged]
+    /// - MUST refuse as [`OpenSessionError::UserChanged`] unless `acting`, the session that asks for it, is the user's and
+    ///   [can end](crate::session::StoredSession::can_end). [user-change-password-acting]
+    /// - MUST let exactly one caller win when callers race. [user-change-password-once]
     /// - MUST refuse as unavailable a session that is not [valid](NewSession::is_valid). [user-change-password-valid]
     /// - MUST end the sessions in the same transaction. [user-change-password-ends-sessions]
-    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [user-change-password-consumes-proof]
+    /// - MUST consume the proof. [user-change-password-consumes-proof]
+    /// - MUST NOT consume the proof if it refuses. [user-change-password-refusal-keeps-proof]
+    /// - MUST consume the proof in the transaction that records the events. [user-change-password-proof-atomic]
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -103,10 +112,15 @@ pub trait UserStore: fmt::Debug + Send + Sync {
     /// stay until they are purged.
     ///
     /// - MUST delete nothing unless the user [is enabled at](User::is_enabled_at) the credential version of the
-    ///   reauthentication, and its session is the user's and [can end](crate::session::StoredSession::can_end). An
-    ///   administrator does not reauthenticate. [user-delete-unchanged]
+    ///   reauthentication, if there is one: an administrator does not reauthenticate. [user-delete-unchanged]
+    /// - MUST delete nothing unless the session of the reauthentication is the user's and [can
+    ///   end](crate::session::StoredSession::can_end). [user-delete-acting]
+    /// - MUST let exactly one caller win when callers race. [user-delete-once]
+    /// - MUST free the name for another user. [user-delete-frees-name]
     /// - MUST end the sessions in the same transaction. [user-delete-ends-sessions]
-    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [user-delete-consumes-proof]
+    /// - MUST consume the proof. [user-delete-consumes-proof]
+    /// - MUST NOT consume the proof if it refuses. [user-delete-refusal-keeps-proof]
+    /// - MUST consume the proof in the transaction that records the events. [user-delete-proof-atomic]
     ///
     /// # Errors
     /// [`ChangeUserError`]; [`ChangeUserError::NotFound`] also for a user who changed since.

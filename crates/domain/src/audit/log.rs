@@ -9,6 +9,7 @@ use crate::ports::StoreError;
 pub trait AuditLog: fmt::Debug + Send + Sync {
     /// Stores `event`.
     ///
+    /// - MUST store every field, at any length that the domain allows. [event-record-whole]
     /// - MUST refuse an event whose ID is recorded, and with it the change that the event is recorded with.
     ///   [event-record-or-nothing]
     ///
@@ -19,6 +20,9 @@ pub trait AuditLog: fmt::Debug + Send + Sync {
     /// The events of a user, the latest id first: at most `most`, and of those `before` an event where one is named.
     ///
     /// - MUST NOT return an event of another user or of no user, regardless of what `before` names. [event-list-own]
+    /// - MUST return the latest first. [event-list-order]
+    /// - MUST NOT return more than `most`. [event-list-most]
+    /// - MUST return only events whose IDs are less than `before`. [event-list-before]
     ///
     /// # Errors
     /// [`StoreError`].

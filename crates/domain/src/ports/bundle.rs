@@ -43,6 +43,9 @@ pub struct Ports {
 /// A backend is specified and tested trait by trait, and implements this trait by implementing all of them. The methods
 /// share transactions, such as the login that opens a session and resets the counter of attempts, so the parts of two
 /// backends cannot be combined. A test that needs one method to fail wraps a whole store.
+///
+/// - MUST keep a change that a method reported as done, for every instance that opens the store later. A store in memory
+///   has one instance. [store-durable]
 pub trait Store: UserStore + SessionStore + AttemptStore + AuditLog + StoreHealth {}
 
 impl<T: UserStore + SessionStore + AttemptStore + AuditLog + StoreHealth + ?Sized> Store for T {}

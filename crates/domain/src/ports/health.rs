@@ -8,6 +8,8 @@ use crate::time::StoreTime;
 pub trait StoreHealth: fmt::Debug + Send + Sync {
     /// Asks the store. Bounded in time like every call of a store.
     ///
+    /// - MUST report whether the schema is that of this build. [health-migrated]
+    ///
     /// # Errors
     /// [`StoreError`] when it does not answer.
     fn check(&self) -> Result<StoreStatus, StoreError>;

@@ -20,10 +20,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// - MUST refuse as [`OpenSessionError::UserChanged`] unless the user [is enabled
     ///   at](crate::account::User::is_enabled_at) the session's credential version, also when a change commits while the
     ///   call runs. [session-open-user-unchanged]
+    /// - MUST record the events with the session. [session-open-event]
     /// - MUST keep the bound on live sessions, also when callers race. [session-open-bound]
+    /// - MUST end the live sessions that were opened first. [session-open-evicts-oldest]
     /// - MUST refuse as unavailable a session that is not [valid](NewSession::is_valid): all sessions are being ended.
     ///   [session-open-valid]
-    /// - MUST consume the proof in the same transaction, and nothing if it refuses. [session-open-consumes-proof]
+    /// - MUST consume the proof, once when callers race. [session-open-consumes-proof]
+    /// - MUST NOT consume the proof if it refuses. [session-open-refusal-keeps-proof]
+    /// - MUST consume the proof in the transaction that records the events. [session-open-proof-atomic]
     ///
     /// # Errors
     /// [`OpenSessionError`].
@@ -36,12 +40,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Applies a presented refresh token as [`StoredSession::rotate`](crate::session::StoredSession::rotate) does, under a
     /// lock on the session's row. An unknown session is [`RotateOutcome::Gone`].
     ///
-    /// - MUST rotate once when many callers present one token, and return the same generation to all of them.
-    ///   [session-rotate-once]
-    /// - MUST end the session on a reused token, and then record the events that `on_reuse` makes of the session's user.
-    ///   [session-rotate-reuse-ends]
-    /// - MUST change nothing for an ended, expired or unknown session, and nothing for a token that is ahead of the store.
-    ///   [session-rotate-gone]
+    /// - MUST rotate once when many callers present one token. [session-rotate-once]
+    /// - MUST return the same generation to all of them. [session-rotate-same]
+    /// - MUST end the session on a reused token. [session-rotate-reuse-ends]
+    /// - MUST record the events that `on_reuse` makes of the session's user once for each session that it ends, and
+    ///   otherwise none. [session-rotate-reuse-event]
+    /// - MUST change nothing for an ended, expired or unknown session. [session-rotate-gone]
+    /// - MUST change nothing for a token that is ahead of the store. [session-rotate-ahead]
+    /// - MUST NOT extend a session beyond its absolute end. [session-rotate-absolute]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,7 +60,10 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Ends a session `at` a time as [`StoredSession::end`](crate::session::StoredSession::end) does, and records the events
     /// that `events` makes of the session's user.
     ///
-    /// - MUST end a session once, and record events only then. [session-end-once]
+    /// - MUST end a session once. [session-end-once]
+    /// - MUST record events only if it ends the session. [session-end-event]
+    /// - MUST end an expired session too, as [`Self::end_sessions`] does: it may be live by another clock.
+    ///   [session-end-expired]
     /// - MUST report the session of another user than `owner` as unknown. [session-end-owner]
     ///
     /// # Errors
@@ -71,6 +80,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// records `event`. Returns the sessions that it ended.
     ///
     /// - MUST end the sessions of no other user. [session-end-all-of-one-user]
+    /// - MUST record the event even if it ends no session. [session-end-all-event]
+    /// - MUST NOT end the excepted session. [session-end-all-except]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -87,6 +98,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     ///
     /// - MUST end sessions that clocks further ahead opened, too. [session-invalidate-all]
     /// - MUST NOT decrease the time. [session-invalidate-monotonic]
+    /// - MUST set a whole second, after `event.at`. [session-invalidate-second]
+    /// - MUST raise the high-water mark to it, if the store has a clock. [session-invalidate-high-water-mark]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -94,11 +107,17 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
 
     /// Finds a session that [is live](crate::session::StoredSession::is_live) at `now`; `None` for any other.
     ///
+    /// - MUST find no session from the microsecond of its expiry on. [session-find-live]
+    /// - MUST find the session as it was opened and as its last rotation left it. [session-find-stored]
+    ///
     /// # Errors
     /// [`StoreError`].
     fn find_session(&self, session: SessionId, now: UnixTime) -> Result<Option<Session>, StoreError>;
 
     /// Returns the sessions of a user that are live at `now`, the latest opened first.
+    ///
+    /// - MUST return every live session of the user, and no other. [session-list-live]
+    /// - MUST return them in this order. [session-list-order]
     ///
     /// # Errors
     /// [`StoreError`].
@@ -107,6 +126,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// Returns at most `most` of the sessions that were ended, not expired, at or after `since`; the time that sessions are
     /// valid from; and the store's time. One thread calls it several times per second.
     ///
+    /// - MUST return the sessions that ended at `since` or later, and no expired ones. [session-changes-ended]
+    /// - MUST NOT return more than `most`. [session-changes-most]
     /// - MUST NOT wait for other callers: a pool of connections needs one for this call. [session-changes-no-wait]
     ///
     /// # Errors
@@ -118,8 +139,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// records no event: the end of each session was one.
     ///
     /// - MUST delete nothing that has been over since [`PurgeRequest::over_before`] or later. [session-purge-only-over]
+    /// - MUST delete sessions that were invalidated before that time, though they were not ended one by one.
+    ///   [session-purge-invalidated]
+    /// - MUST reach every session in steps of at most [`PurgeRequest::batch`]. [session-purge-batch]
     /// - MUST be done by one instance at a time: for [`PurgeRequest::turn`] after a step, no other instance makes one.
     ///   [session-purge-turn]
+    /// - MUST raise the high-water mark, if the store has a clock, regardless of the turn. [session-purge-high-water-mark]
     ///
     /// # Errors
     /// [`StoreError`].

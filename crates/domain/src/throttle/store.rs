@@ -12,6 +12,10 @@ use crate::time::UnixTime;
 /// [`SessionStore::open_session`](crate::session::SessionStore::open_session),
 /// [`UserStore::change_password`](crate::account::UserStore::change_password) and
 /// [`UserStore::delete_user`](crate::account::UserStore::delete_user).
+///
+/// - MUST store [the counter of a known network](AttemptCounter::of_known_network) if a consumed attempt has one.
+///   [attempt-consume-network]
+/// - MUST count each attempt before or after one that is consumed at the same time. [attempt-consume-race]
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait AttemptStore: fmt::Debug + Send + Sync {
     /// Finds a counter; `None` if nothing is counted or known.
@@ -26,6 +30,11 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     ///
     /// - MUST grant no more than the schedule allows, also when callers race over several instances.
     ///   [attempt-begin-schedule]
+    /// - MUST count each counter separately. [attempt-begin-separate]
+    /// - MUST grant free attempts in any order of their times: clocks differ. [attempt-begin-any-clock]
+    /// - MUST count an attempt as the first if the counter [is forgotten](crate::throttle::FORGOTTEN_AFTER).
+    ///   [attempt-begin-forgets]
+    /// - MUST record the event with the attempt of its ordinal, and with no other. [attempt-begin-event]
     /// - MUST change nothing if it refuses. [attempt-begin-refusal]
     ///
     /// # Errors
@@ -36,6 +45,8 @@ pub trait AttemptStore: fmt::Debug + Send + Sync {
     /// each. Returns how many counters it deleted.
     ///
     /// - MUST delete nothing that is not over, also when an attempt comes between. [attempt-purge-only-over]
+    /// - MUST NOT delete more than `most`. [attempt-purge-most]
+    /// - MUST record the events that `events` makes of the deleted counters, and no others. [attempt-purge-events]
     ///
     /// # Errors
     /// [`StoreError`].

@@ -43,6 +43,7 @@ pub fn begin_follows_the_schedule(tested: &TestedStore) {
 }
 
 /// Other counters are nobody's business.
+// MUST attempt-begin-separate
 pub fn begin_counts_each_counter_separately(tested: &TestedStore) {
     let counters = [(); 3].map(|()| some_counter(tested));
     for attempts in 1..=SCHEDULE.free {
@@ -54,6 +55,7 @@ pub fn begin_counts_each_counter_separately(tested: &TestedStore) {
 }
 
 /// What is free may come in any order: who took the time first may be the last to arrive, and clocks differ by a little.
+// MUST attempt-begin-any-clock
 pub fn begin_grants_free_attempts_by_any_clock(tested: &TestedStore) {
     let counter = some_counter(tested);
     for attempts in 1..=SCHEDULE.free {
@@ -66,6 +68,7 @@ pub fn begin_grants_free_attempts_by_any_clock(tested: &TestedStore) {
 }
 
 /// A day after the next one was allowed, an attempt is the first again; just before it is one more.
+// MUST attempt-begin-forgets
 pub fn begin_restarts_after_a_day(tested: &TestedStore) {
     for attempts in [1, SCHEDULE.free, SCHEDULE.tolerated] {
         let [in_time, late] = [(); 2].map(|()| {
@@ -125,6 +128,7 @@ pub fn begin_changes_nothing_if_it_refuses(tested: &TestedStore) {
 }
 
 /// The event is recorded, whole, with the attempt of its ordinal and with no other, whichever ordinal that is.
+// MUST attempt-begin-event
 pub fn begin_records_its_event_with_one_attempt(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     let mut expected = Vec::new();
@@ -166,7 +170,7 @@ pub fn open_session_consumes_its_proof(tested: &TestedStore) {
 }
 
 /// A login that the store refuses stays counted.
-// MUST session-open-consumes-proof
+// MUST session-open-refusal-keeps-proof
 pub fn open_session_that_is_refused_consumes_nothing(tested: &TestedStore) {
     refusal_consumes_nothing(tested, &|user, attempt| {
         let session = NewSession {
@@ -183,6 +187,7 @@ pub fn open_session_that_is_refused_consumes_nothing(tested: &TestedStore) {
 
 /// The network has a counter of its own from then on, at zero, until it is known no more; a later login prolongs that.
 /// What counts elsewhere is left alone.
+// MUST attempt-consume-network
 pub fn open_makes_the_network_known(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     let [account, here] = [(); 2].map(|()| some_counter(tested));
@@ -213,6 +218,7 @@ pub fn open_makes_the_network_known(tested: &TestedStore) {
 }
 
 /// Whichever comes first, an attempt beside a right one is counted before it and forgiven, or after it and counted.
+// MUST attempt-consume-race
 pub fn open_racing_begin_loses_no_attempt(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     rounds(|_| {
@@ -270,7 +276,7 @@ pub fn delete_user_consumes_its_proof(tested: &TestedStore) {
 }
 
 /// A change of the password that the store refuses consumes nothing, whether the user or the acting session changed.
-// MUST user-change-password-consumes-proof
+// MUST user-change-password-refusal-keeps-proof
 pub fn change_password_that_is_refused_consumes_nothing(tested: &TestedStore) {
     refusal_consumes_nothing(tested, &|user, attempt| {
         let (acting, ended) = (tested.session(user).id, tested.session(user).id);
@@ -294,7 +300,7 @@ pub fn change_password_that_is_refused_consumes_nothing(tested: &TestedStore) {
 }
 
 /// A deletion that the store refuses consumes nothing, whether the user or the acting session changed.
-// MUST user-delete-consumes-proof
+// MUST user-delete-refusal-keeps-proof
 pub fn delete_user_that_is_refused_consumes_nothing(tested: &TestedStore) {
     refusal_consumes_nothing(tested, &|user, attempt| {
         let (acting, ended) = (tested.session(user).id, tested.session(user).id);
@@ -412,6 +418,7 @@ pub fn purge_deletes_only_counters_that_are_over(tested: &TestedStore) {
 }
 
 /// In bounded steps, of counters and of known networks.
+// MUST attempt-purge-most
 pub fn purge_deletes_at_most_the_requested_number(tested: &TestedStore) {
     let user = tested.user("Alice").id;
     for _ in 0..5 {
@@ -426,6 +433,7 @@ pub fn purge_deletes_at_most_the_requested_number(tested: &TestedStore) {
 }
 
 /// The event of each deleted counter is the one that the caller made of its key, user and number; no other is recorded.
+// MUST attempt-purge-events
 pub fn purge_counters_records_the_events_of_the_deleted(tested: &TestedStore) {
     let users = [tested.user("Alice").id, tested.user("Bob").id].map(Some);
     let late = NOW + FORGOTTEN_AFTER * 20;

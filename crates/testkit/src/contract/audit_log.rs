@@ -23,6 +23,7 @@ use crate::fixtures::{self, IDLE, NOW};
 
 /// Every field comes back as it was recorded.
 // ASVS 16.2.1
+// MUST event-record-whole store-durable
 pub fn record_keeps_everything(tested: &TestedStore) {
     let user = UserId::new(NOW, &*tested.random);
     let session = SessionId::new(NOW, &*tested.random);
@@ -35,6 +36,7 @@ pub fn record_keeps_everything(tested: &TestedStore) {
 }
 
 /// An event of nobody from nowhere is kept, and so is the longest agent from the longest address.
+// MUST event-record-whole
 pub fn record_keeps_the_longest_and_the_least(tested: &TestedStore) {
     let address = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().ok();
     let kind = EventKind::LoginFailed(LoginFailure::UnknownUser);
@@ -46,7 +48,7 @@ pub fn record_keeps_the_longest_and_the_least(tested: &TestedStore) {
 }
 
 /// A user is told the own events alone, with all that they hold, the latest first; as many as asked for.
-// MUST event-list-own
+// MUST event-list-own event-list-order event-list-most event-list-before
 pub fn list_events_returns_only_own_events(tested: &TestedStore) {
     let [alice, bob, nobody] = [(); 3].map(|()| UserId::new(NOW, &*tested.random));
     let session = SessionId::new(NOW, &*tested.random);
@@ -87,8 +89,8 @@ pub fn list_events_returns_only_own_events(tested: &TestedStore) {
 /// A change and its event are one: where the event cannot be stored, here because its id is taken, every change fails
 /// and leaves all as it was.
 // ASVS 2.3.3
-// MUST event-record-or-nothing session-open-consumes-proof user-change-password-consumes-proof
-// MUST user-delete-consumes-proof
+// MUST event-record-or-nothing session-open-proof-atomic user-change-password-proof-atomic
+// MUST user-delete-proof-atomic
 pub fn a_change_whose_event_cannot_be_stored_does_not_happen(tested: &TestedStore) {
     let (user, disabled_user) = (tested.user("Alice"), tested.user("Carol"));
     let disabling = tested.event(EventKind::UserDisabled, NOW).of_user(disabled_user.id);

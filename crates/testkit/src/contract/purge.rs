@@ -53,7 +53,7 @@ pub fn purge_deletes_only_sessions_over_before(tested: &TestedStore) {
 
 /// A purge also deletes sessions that were invalidated long ago, though they were not ended one by one and would live for
 /// long.
-// MUST session-purge-only-over
+// MUST session-purge-invalidated
 pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
     let user = tested.user("Alice");
     let old = tested.session(user.id);
@@ -75,6 +75,7 @@ pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
 }
 
 /// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
+// MUST session-purge-batch
 pub fn purge_walks_to_the_end_and_restarts(tested: &TestedStore) {
     let user = tested.user("Alice");
     for round in 0..3 {
@@ -126,6 +127,7 @@ pub fn purge_lets_exactly_one_racer_step(tested: &TestedStore) {
 }
 
 /// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
+// MUST session-purge-high-water-mark
 pub fn purge_raises_the_high_water_mark(tested: &TestedStore) {
     let newest = || tested.changes(NOW).time.map(|time| time.high_water_mark);
     let Some(before) = newest() else { return };

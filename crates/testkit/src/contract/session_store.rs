@@ -24,6 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Opening records its event, whole.
+// MUST session-open-event store-durable
 pub fn open_records_its_event(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
@@ -107,7 +108,7 @@ fn open_racing(tested: &TestedStore, change: &(dyn Fn(UserId) + Sync)) {
 }
 
 /// The oldest sessions end to make room, as many as there are too many, and each end is recorded and told.
-// MUST session-open-bound
+// MUST session-open-bound session-open-evicts-oldest
 pub fn open_ends_the_oldest_beyond_the_bound(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let bobs = tested.session(bob.id);
@@ -144,6 +145,7 @@ pub fn open_ends_the_oldest_beyond_the_bound(tested: &TestedStore) {
 }
 
 /// What is over takes no room.
+// MUST session-open-evicts-oldest
 pub fn open_counts_live_sessions_alone(tested: &TestedStore) {
     let user = tested.user("Alice");
     let (_expired, ended) = (tested.session(user.id), tested.new_session(user.id, NOW + SECOND));
@@ -259,7 +261,7 @@ fn rotate_racing_at(tested: &TestedStore, session: SessionId, now: UnixTime, end
 
 /// Every small case has the outcome of [`StoredSession::rotate`], to the microsecond of the grace, and leaves the session
 /// as that does.
-// MUST session-rotate-gone session-rotate-reuse-ends
+// MUST session-rotate-gone session-rotate-reuse-ends session-rotate-ahead
 pub fn rotate_follows_the_stored_session(tested: &TestedStore) {
     let user = tested.user("Alice");
     let grace = Duration::from_secs(30);
@@ -298,7 +300,7 @@ pub fn rotate_follows_the_stored_session(tested: &TestedStore) {
 
 /// 24 callers with one token get one successor, and the generation moved by one.
 // ASVS 2.3.4 15.4.2
-// MUST session-rotate-once
+// MUST session-rotate-once session-rotate-same
 pub fn rotate_returns_one_generation_to_many_callers(tested: &TestedStore) {
     let user = tested.user("Alice");
     rounds(|_round| {
@@ -322,7 +324,7 @@ pub fn rotate_returns_one_generation_to_many_callers(tested: &TestedStore) {
 }
 
 /// A copy of an old token ends the session; the event is recorded with the session's user.
-// MUST session-rotate-reuse-ends
+// MUST session-rotate-reuse-ends session-rotate-reuse-event
 pub fn rotate_ends_the_session_on_a_reused_token(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
@@ -340,7 +342,7 @@ pub fn rotate_ends_the_session_on_a_reused_token(tested: &TestedStore) {
 }
 
 /// Eight copies at once are one theft: one call ends the session and records it, the others find it gone.
-// MUST session-rotate-reuse-ends
+// MUST session-rotate-reuse-event
 pub fn rotate_reports_one_theft_once(tested: &TestedStore) {
     let user = tested.user("Alice");
     let mut thefts = 0;
@@ -380,6 +382,7 @@ pub fn rotate_changes_nothing_where_no_session_lives(tested: &TestedStore) {
 }
 
 /// Each rotation moves the end to an hour later, but not beyond the absolute one.
+// MUST session-rotate-absolute
 pub fn rotate_extends_the_session_up_to_its_absolute_end(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
@@ -400,7 +403,7 @@ pub fn rotate_extends_the_session_up_to_its_absolute_end(tested: &TestedStore) {
 }
 
 /// The first end is acknowledged and recorded with the user; the next finds nothing to do.
-// MUST session-end-once
+// MUST session-end-once session-end-event
 pub fn end_is_acknowledged_once(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
@@ -420,6 +423,7 @@ pub fn end_is_acknowledged_once(tested: &TestedStore) {
 }
 
 /// A session that has expired by one clock may live by another: told to end, it ends for all of them.
+// MUST session-end-expired
 pub fn end_ends_expired_sessions_too(tested: &TestedStore) {
     let user = tested.user("Alice");
     let [alone, one, other] = [(); 3].map(|()| tested.session(user.id).id);
@@ -463,7 +467,7 @@ pub fn end_is_only_for_the_owner(tested: &TestedStore) {
 }
 
 /// The live sessions of one user end and are told; the event is recorded once, also where there was nothing to end.
-// MUST session-end-all-of-one-user
+// MUST session-end-all-of-one-user session-end-all-event
 pub fn end_all_ends_the_live_sessions_of_one_user(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let at = NOW + SECOND;
@@ -490,7 +494,7 @@ pub fn end_all_ends_the_live_sessions_of_one_user(tested: &TestedStore) {
 }
 
 /// One session may be spared; to spare somebody else's spares nothing.
-// MUST session-end-all-of-one-user
+// MUST session-end-all-except session-end-all-of-one-user
 pub fn end_all_spares_the_excepted_session(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let [here, there] = [0, 1].map(|_| tested.session(alice.id).id);
@@ -507,6 +511,7 @@ pub fn end_all_spares_the_excepted_session(tested: &TestedStore) {
 }
 
 /// A session lives until the microsecond before its end.
+// MUST session-find-live
 pub fn live_ends_to_the_microsecond(tested: &TestedStore) {
     let user = tested.user("Alice");
     let session = tested.session(user.id);
@@ -517,6 +522,7 @@ pub fn live_ends_to_the_microsecond(tested: &TestedStore) {
 }
 
 /// A session comes back as it was opened, and as its last rotation left it.
+// MUST session-find-stored store-durable
 pub fn find_returns_the_session_as_stored(tested: &TestedStore) {
     let user = tested.user("Alice");
     let v4 = ClientInfo::new("203.0.113.7".parse().ok(), None);
@@ -546,6 +552,7 @@ pub fn find_returns_the_session_as_stored(tested: &TestedStore) {
 }
 
 /// What is listed is what [`find_returns_the_session_as_stored`] finds, of one user, the latest opened first.
+// MUST session-list-live session-list-order
 pub fn list_returns_live_sessions_latest_first(tested: &TestedStore) {
     let (alice, bob) = (tested.user("Alice"), tested.user("Bob"));
     let open = |user, opened_at| {
@@ -570,6 +577,7 @@ pub fn list_returns_live_sessions_latest_first(tested: &TestedStore) {
 }
 
 /// Ends from `since` on are listed, expiries are not, and all sessions are valid at first.
+// MUST session-changes-ended
 pub fn changes_list_ends_but_no_expiries(tested: &TestedStore) {
     let user = tested.user("Alice");
     let (early, late, _live) = (tested.session(user.id), tested.session(user.id), tested.session(user.id));
@@ -589,6 +597,7 @@ pub fn changes_list_ends_but_no_expiries(tested: &TestedStore) {
 }
 
 /// However many ended, no more are told than were asked for: one more than that says that there are more.
+// MUST session-changes-most
 pub fn changes_list_at_most_the_requested_number(tested: &TestedStore) {
     let user = tested.user("Alice");
     let ended = sorted([0, 1, 2].map(|_| tested.session(user.id).id));
@@ -652,6 +661,7 @@ pub fn invalidate_ends_earlier_sessions(tested: &TestedStore) {
 
 /// Tokens carry the opening of their session in whole seconds, so the time is the next one: a session opened
 /// at this very moment ends too. As a mark it keeps clocks from opening sessions before it.
+// MUST session-invalidate-second session-invalidate-high-water-mark
 pub fn invalidate_sets_the_next_whole_second(tested: &TestedStore) {
     let whole = NOW.next_second();
     for (at, valid_from) in [(whole - MICROSECOND, whole), (whole, whole + SECOND)] {

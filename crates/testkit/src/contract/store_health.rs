@@ -8,6 +8,7 @@ use super::TestedStore;
 use crate::fixtures::{self, NOW};
 
 /// A store that was just made has the schema of this build.
+// MUST health-migrated
 pub fn a_fresh_store_is_migrated(tested: &TestedStore) {
     assert!(tested.store.check().unwrap().migrated);
 }

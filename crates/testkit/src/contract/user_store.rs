@@ -53,6 +53,7 @@ pub fn insert_lets_exactly_one_racer_win(tested: &TestedStore) {
 }
 
 /// A user comes back as it was stored, by id and by name in any case, to the microsecond.
+// MUST user-find-stored store-durable
 pub fn finds_what_was_inserted(tested: &TestedStore) {
     let user = tested.user("Alice");
     tested.user("Bob");
@@ -72,6 +73,7 @@ pub fn finds_what_was_inserted(tested: &TestedStore) {
 }
 
 /// Unknown names and ids are `None`, whatever text was asked for.
+// MUST user-find-unknown
 pub fn finds_nothing_where_nothing_is(tested: &TestedStore) {
     tested.user("Alice");
     for name in ["", "bob", "alic", "alice ", "' OR 1=1 --", "%", "al_ce", "\u{1f980}"] {
@@ -84,6 +86,7 @@ pub fn finds_nothing_where_nothing_is(tested: &TestedStore) {
 }
 
 /// Names that registration would refuse are stored, shown as they are, and found without regard to case.
+// MUST user-find-imported
 pub fn imported_names_live(tested: &TestedStore) {
     for (name, typed) in [("Bob@Example.com", "bob@example.COM"), ("É", "e\u{301}"), ("x y", "X Y")] {
         let user = tested.user(name);
@@ -205,7 +208,7 @@ pub fn change_password_after_a_change_is_refused(tested: &TestedStore) {
 }
 
 /// Nor does one whose own session is over, or not one's own, however well the password is known.
-// MUST user-change-password-unchanged
+// MUST user-change-password-acting
 pub fn change_password_from_no_live_session_is_refused(tested: &TestedStore) {
     let (user, other) = (tested.user("Alice"), tested.user("Bob"));
     let (kept, over, bobs) = (tested.session(user.id), tested.session(user.id), tested.session(other.id));
@@ -250,7 +253,7 @@ pub fn change_password_to_an_invalid_session_is_refused(tested: &TestedStore) {
 
 /// Of four who change one password at once, one does; that one's password and session are left.
 // ASVS 15.4.2
-// MUST user-change-password-unchanged
+// MUST user-change-password-once
 pub fn change_password_lets_exactly_one_racer_win(tested: &TestedStore) {
     rounds(|round| {
         let user = tested.user(&format!("Alice{round}"));
@@ -383,6 +386,7 @@ pub fn delete_ends_the_sessions(tested: &TestedStore) {
 }
 
 /// The name can be registered again, by somebody with whom the user of before has nothing in common.
+// MUST user-delete-frees-name
 pub fn delete_frees_the_name(tested: &TestedStore) {
     let old = tested.user("Alice");
     let session = tested.session(old.id);
@@ -428,7 +432,7 @@ pub fn delete_after_a_change_is_refused(tested: &TestedStore) {
 }
 
 /// Nor does one whose own session is over, or not one's own.
-// MUST user-delete-unchanged
+// MUST user-delete-acting
 pub fn delete_from_no_live_session_is_refused(tested: &TestedStore) {
     let (user, other) = (tested.user("Alice"), tested.user("Bob"));
     let (kept, over, bobs) = (tested.session(user.id), tested.session(user.id), tested.session(other.id));
@@ -445,7 +449,7 @@ pub fn delete_from_no_live_session_is_refused(tested: &TestedStore) {
 }
 
 /// Of four who delete a user at once, one does.
-// MUST user-delete-unchanged
+// MUST user-delete-once
 pub fn delete_is_acknowledged_once(tested: &TestedStore) {
     let mut deleted = 0;
     rounds(|round| {
@@ -469,6 +473,7 @@ pub fn delete_is_acknowledged_once(tested: &TestedStore) {
 }
 
 /// Changing nobody says so and records nothing.
+// MUST user-change-unknown
 pub fn changing_an_unknown_user_changes_nothing(tested: &TestedStore) {
     let nobody = nobody(tested);
     let event = tested.event(EventKind::UserDisabled, NOW).of_user(nobody);

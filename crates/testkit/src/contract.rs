@@ -1,7 +1,7 @@
 //! What every adapter must honour: functions that take a port and panic where it breaks a promise. A comment above each
 //! names the identifiers of the "MUST"s that it proves.
 //!
-//! [`store_contract!`](crate::store_contract) makes one `#[test]` of each function for a [`Backend`]:
+//! [`store_contract!`](crate::store_contract) makes one `#[test]` of each function for a [`TestBackend`]:
 //!
 //! ```
 //! mod memory {
@@ -46,7 +46,7 @@ use crate::fixtures::{self, IDLE, NOW};
 use crate::{MemoryStore, SeededRandom};
 
 /// A backend that the contract is proved for: one store, which is empty when the backend is made.
-pub trait Backend: Send + Sync + 'static {
+pub trait TestBackend: Send + Sync + 'static {
     /// Returns the store.
     fn store(&self) -> Arc<dyn Store>;
 
@@ -58,7 +58,7 @@ pub trait Backend: Send + Sync + 'static {
     fn recorded(&self) -> Vec<RecordedEvent>;
 }
 
-impl Backend for Arc<MemoryStore> {
+impl TestBackend for Arc<MemoryStore> {
     fn store(&self) -> Arc<dyn Store> {
         Arc::clone(self) as _
     }
@@ -74,7 +74,7 @@ impl Backend for Arc<MemoryStore> {
     }
 }
 
-/// The store of a [`Backend`], as the contract tests it.
+/// The store of a [`TestBackend`], as the contract tests it.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "holds a backend, which need not have any")]
 pub struct TestedStore {
@@ -82,7 +82,7 @@ pub struct TestedStore {
     pub store: Arc<dyn Store>,
     /// Where the contract's IDs come from.
     pub random: Arc<SeededRandom>,
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn TestBackend>,
 }
 
 /// A security event as a store keeps it.
@@ -120,7 +120,7 @@ impl From<&SecurityEvent> for RecordedEvent {
 
 impl TestedStore {
     /// The store of a backend.
-    pub fn of(backend: impl Backend) -> Self {
+    pub fn of(backend: impl TestBackend) -> Self {
         Self { store: backend.store(), random: Arc::new(SeededRandom::new(7)), backend: Arc::new(backend) }
     }
 
@@ -298,7 +298,7 @@ const MOST_ROUNDS: u32 = 2_000;
 const LONGEST_RACE: Duration = Duration::from_millis(500);
 
 /// Makes a `#[test]` of every store contract. The argument is an expression that makes a new
-/// [`Backend`](crate::contract::Backend) when called.
+/// [`TestBackend`](crate::contract::TestBackend) when called.
 #[macro_export]
 macro_rules! store_contract {
     ($backend:expr) => {

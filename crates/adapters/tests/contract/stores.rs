@@ -19,7 +19,7 @@ use portcullis_domain::session::revocation::{Revocations, SessionStatus};
 use portcullis_domain::session::{NewSession, SessionStore};
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::contract::{Backend, RecordedEvent};
+use portcullis_testkit::contract::{RecordedEvent, TestBackend};
 use portcullis_testkit::fixtures::{NOW, event, new_session, new_user, opening_events};
 
 use crate::plans::{Direct, Statement, hot_statements, record};
@@ -45,7 +45,7 @@ impl DatabaseBackend {
     }
 }
 
-impl Backend for DatabaseBackend {
+impl TestBackend for DatabaseBackend {
     fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.database) as _
     }

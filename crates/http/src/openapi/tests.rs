@@ -297,7 +297,7 @@ fn requests_hold_nothing_else() {
     let document = document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let requests: Vec<_> = schemas.iter().filter(|(name, _)| name.ends_with("Request")).collect();
-    assert_eq!(requests.len(), 6);
+    assert!(requests.len() >= 6, "the schemas of requests are found: {requests:?}");
     for (name, schema) in requests {
         assert_eq!(schema["additionalProperties"], false, "{name}");
     }

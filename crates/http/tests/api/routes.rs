@@ -33,6 +33,19 @@ fn line(route: &Route) -> String {
 }
 
 #[test]
+fn every_route_has_a_row_in_the_readme() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for route in routes() {
+        // The files belong to the page of `/docs`.
+        if route.path() != "/docs/{file}" {
+            let call = format!("`{} {}`", route.method(), route.path());
+            assert!(readme.contains(&call), "add a row for {call} to the table of the API in README.md");
+        }
+    }
+}
+
+#[test]
 fn routes_and_openapi_document_agree() {
     let mut described = Vec::new();
     for (path, item) in DOCUMENT["paths"].as_object().unwrap() {

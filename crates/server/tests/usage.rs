@@ -56,11 +56,39 @@ fn the_long_version_names_the_licence_of_the_binary() {
 
 #[test]
 fn every_command_is_explained() {
-    let help = String::from_utf8(portcullis(&["--help"]).stdout).unwrap();
+    let commands = commands(&[]);
     for command in
         ["serve", "migrate", "config", "user", "sessions", "secret", "keys", "openapi", "healthcheck"]
     {
-        let line = help.lines().find(|line| line.trim_start().starts_with(command));
-        assert!(line.is_some_and(|line| line.trim().len() > command.len() + 10), "{command}: {help}");
+        assert!(commands.iter().any(|(name, _)| name == command), "{command}: {commands:?}");
     }
+    for (command, explanation) in commands {
+        assert!(explanation.len() > 10, "{command}: {explanation}");
+    }
+}
+
+#[test]
+fn every_command_has_a_row_in_the_readme() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    for (command, _) in commands(&[]) {
+        let subcommands = commands(&[&command]);
+        let names = subcommands.iter().map(|(subcommand, _)| format!("{command} {subcommand}"));
+        let names = if subcommands.is_empty() { vec![command.clone()] } else { names.collect() };
+        for name in names {
+            let spellings =
+                [format!("`portcullis {name}`"), format!("`portcullis {name} "), format!("`{name} ")];
+            let has_row = spellings.iter().any(|spelling| readme.contains(spelling));
+            assert!(has_row, "add a row for `portcullis {name}` to the table of commands in README.md");
+        }
+    }
+}
+
+/// Returns the commands that the help of `command` lists, each with its explanation.
+fn commands(command: &[&str]) -> Vec<(String, String)> {
+    let help = String::from_utf8(portcullis(&[command, &["--help"]].concat()).stdout).unwrap();
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let commands = lines.filter_map(|line| line.split_once(' '));
+    let commands = commands.filter(|(name, _)| !name.is_empty() && *name != "help");
+    commands.map(|(name, explanation)| (name.to_owned(), explanation.trim().to_owned())).collect()
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 
@@ -838,5 +839,23 @@ fn a_variable_that_is_no_text_does_not_pass_for_one_that_is_not_set() {
         let error = Sources::new(None, [(OsString::from(name), value.clone())]).unwrap_err();
         assert_eq!(error.to_string(), format!("{name} is not UTF-8 text"));
         assert!(Sources::new(None, [(OsString::from("LS_COLORS"), value)]).is_ok(), "what is not ours");
+    }
+}
+
+#[test]
+fn every_setting_has_a_row_in_the_readme() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    // One cell may name several settings: `hashing.threads`, `.queue`.
+    let cells: Vec<HashSet<_>> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .map(|cell| cell.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect())
+        .collect();
+    let settings = describe(&sources(None, &[]).unwrap()).unwrap();
+    assert!(settings.len() > 40, "{settings:?}");
+    for setting in settings {
+        let key = setting.split(' ').next().unwrap();
+        let has_row = cells.iter().any(|words| key.split('.').all(|part| words.contains(part)));
+        assert!(has_row, "add a row for {key} to the table of settings in README.md");
     }
 }

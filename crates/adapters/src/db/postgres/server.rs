@@ -140,3 +140,18 @@ struct Server {
 /// The oldest server that is used, as `server_version_num`. The PostgreSQL project maintains no older version, and
 /// the service sets only session settings that exist since this version.
 pub(in crate::db) const OLDEST_POSTGRES: i32 = 140_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::schema;
+
+    #[test]
+    fn the_rights_to_all_tables_are_checked() {
+        let tables = schema::tables();
+        assert!(tables.len() >= 9, "{tables:?}");
+        for table in tables {
+            assert!(RIGHTS.contains(&format!("'{table}'")), "RIGHTS lacks the table {table}");
+        }
+    }
+}

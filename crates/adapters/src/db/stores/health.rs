@@ -153,3 +153,23 @@ const SQLITE_TRACE: &str = "
     INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (zeroblob(32), 0, 0);
     DELETE FROM attempt_counters WHERE pseudonym = zeroblob(32);
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::schema;
+
+    /// The tables that no request changes.
+    const UNCHANGED: [&str; 4] =
+        ["__diesel_schema_migrations", "audit_chain", "audit_heads", "known_secrets"];
+
+    #[test]
+    fn dry_run_covers_every_table_that_requests_change() {
+        for table in schema::tables() {
+            let changes =
+                ["INSERT INTO ", "UPDATE ", "DELETE FROM "].map(|change| format!("{change}{table} "));
+            let is_covered = changes.iter().any(|change| DRY_RUN.contains(change));
+            assert_ne!(is_covered, UNCHANGED.contains(&table), "add {table} to DRY_RUN or to UNCHANGED");
+        }
+    }
+}

@@ -52,6 +52,28 @@ fn missing_identifiers_and_tests_are_named() {
     check(&hidden, contract, list, &[&inline, unknown]);
 }
 
+/// The methods that an operator calls rarely, and that may read a whole table.
+const RARE: [&str; 1] = ["invalidate_sessions"];
+
+#[test]
+fn hot_statements_call_every_store_method() {
+    let texts = texts();
+    let stores = texts.iter().filter(|(path, _)| {
+        path.starts_with("crates/domain/src")
+            && (path.ends_with("store.rs") || path.ends_with("audit/log.rs"))
+    });
+    let lines = stores.flat_map(|(_, text)| text.lines());
+    let methods: Vec<_> = lines.filter_map(|line| line.strip_prefix("    fn ")?.split('(').next()).collect();
+    assert!(methods.len() > 20, "the stores are found: {methods:?}");
+    let plans = Path::new("crates/adapters/tests/contract/plans.rs");
+    let (_, plans) = texts.iter().find(|(path, _)| path == plans).unwrap();
+    for method in methods {
+        let calls = [format!("database.{method}("), format!("::{method}(database")];
+        let is_called = calls.iter().any(|call| plans.contains(call));
+        assert_ne!(is_called, RARE.contains(&method), "call {method} in `hot_statements` or list it in RARE");
+    }
+}
+
 /// A MUST of a port.
 #[derive(Debug)]
 struct Must {

@@ -132,6 +132,68 @@ fn domain_publishes_without_the_testkit() {
     assert_eq!(text(&testkit["req"]), "*", "the dependency names a path and no version");
 }
 
+/// A file that no other declares is neither compiled nor tested.
+#[test]
+fn source_files_are_declared() {
+    for path in sources(&root().join("crates")) {
+        let (folder, name) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
+        // Cargo finds these by itself.
+        let is_root = ["lib", "main"].contains(&name)
+            || folder.with_file_name("Cargo.toml").exists() && folder.ends_with("tests");
+        if is_root {
+            continue;
+        }
+        let parents = [folder.with_extension("rs"), folder.join("lib.rs"), folder.join("main.rs")];
+        let declaration = format!("mod {name};");
+        let is_declared = parents
+            .iter()
+            .filter_map(|parent| fs::read_to_string(parent).ok())
+            .any(|text| text.lines().any(|line| line.trim_end().ends_with(&declaration)));
+        assert!(is_declared, "no file declares the module {}", path.display());
+    }
+}
+
+/// The folders that a path in the code map may be relative to.
+const MAPPED: [&str; 7] = [
+    "",
+    "crates",
+    "crates/domain/src",
+    "crates/adapters/src",
+    "crates/adapters/src/db",
+    "crates/http/src",
+    "crates/server/src",
+];
+
+#[test]
+fn paths_in_the_code_map_exist() {
+    let map = fs::read_to_string(root().join("crates/README.md")).unwrap();
+    // Every second part is code.
+    let paths: Vec<_> = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| !code.contains([' ', '<', ':', '?']) && code.contains('/'))
+        .filter(|code| !code.starts_with('/'))
+        .flat_map(alternatives)
+        .collect();
+    assert!(paths.len() > 80, "the paths are found: {paths:?}");
+    for path in paths {
+        let path = path.strip_suffix("*/store.rs").unwrap_or(&path);
+        let exists = MAPPED.iter().any(|folder| root().join(folder).join(path).exists());
+        assert!(exists, "crates/README.md names {path}, which does not exist");
+    }
+}
+
+/// Returns the paths that one with `{a,b}` stands for.
+fn alternatives(path: &str) -> Vec<String> {
+    match path.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?))) {
+        Some((before, (names, after))) => {
+            names.split(',').map(|name| format!("{before}{name}{after}")).collect()
+        }
+        None => vec![path.to_owned()],
+    }
+}
+
 #[test]
 fn nothing_reaches_the_domain_unargued() {
     assert_eq!(tree("portcullis-domain"), DOMAIN_TREE.map(str::to_owned).into());

@@ -44,6 +44,29 @@ pub struct Ports {
 /// share transactions, such as the login that opens a session and resets the counter of attempts, so the parts of two
 /// backends cannot be combined. A test that needs one method to fail wraps a whole store.
 ///
+/// ```
+/// # use std::sync::Arc;
+/// # use portcullis_domain::Ports;
+/// use portcullis_domain::ports::Store;
+///
+/// fn replace(ports: Ports, store: Arc<dyn Store>) -> Ports {
+///     Ports { store, ..ports }
+/// }
+/// ```
+///
+/// The attempts of another backend beside the users and sessions of this one do not compile, since a login could not reset
+/// their counter in its transaction:
+///
+/// ```compile_fail,E0308
+/// # use std::sync::Arc;
+/// # use portcullis_domain::Ports;
+/// use portcullis_domain::throttle::AttemptStore;
+///
+/// fn replace(ports: Ports, store: Arc<dyn AttemptStore>) -> Ports {
+///     Ports { store, ..ports }
+/// }
+/// ```
+///
 /// - MUST keep a change that a method reported as done, for every instance that opens the store later. A store in memory
 ///   has one instance. [store-durable]
 pub trait Store: UserStore + SessionStore + AttemptStore + AuditLog + StoreHealth {}

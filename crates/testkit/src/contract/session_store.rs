@@ -611,19 +611,19 @@ pub fn changes_list_at_most_the_requested_number(tested: &TestedStore) {
     }
 }
 
-/// While everybody is at work in the store, a look at it comes back before the memory of the last one is stale.
+/// While other callers change the store, each answer comes before the previous one is stale.
 // MUST session-changes-no-wait
 pub fn changes_do_not_wait_for_other_callers(tested: &TestedStore) {
     let user = tested.user("Alice");
     let is_over = AtomicBool::new(false);
     race(16, |n| match n {
         0 => {
+            let _over = SetOnDrop(&is_over);
             for _ in 0..20 {
                 let asked = Instant::now();
                 tested.store.session_changes(NOW, 100).expect("the store answers");
                 assert!(asked.elapsed() < STALE_AFTER, "{:?}", asked.elapsed());
             }
-            is_over.store(true, Ordering::SeqCst);
         }
         _ => {
             while !is_over.load(Ordering::SeqCst) {
@@ -633,6 +633,15 @@ pub fn changes_do_not_wait_for_other_callers(tested: &TestedStore) {
             }
         }
     });
+}
+
+/// Sets a flag at the end of its scope, even if a check panics there: threads that wait for the flag never hang.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Every session opened before is over, every instance learns of it, and the time never decreases.

@@ -198,7 +198,7 @@ fn tests_that_macros_make_count_where_they_are_listed() {
         ("crates/testkit/src/contract/user_store.rs", "// ASVS 1.2.3\npub fn it_holds(stores: &Stores) {}\n");
     let list =
         |names: &str| format!("contract_tests! {{ $stores;\n    user_store::{{\n{names}\n    }}\n}}\n");
-    let path = "crates/testkit/src/contract.rs";
+    let path = "crates/testkit/src/contract/store_contract.rs";
     assert!(counts(&[contract, (path, &list("it_holds,"))]));
     assert!(!counts(&[contract, (path, &list("it_holds_too,"))]));
     assert!(!counts(&[contract, (path, &list("it_holds,").replace("user_store", "session_store"))]));

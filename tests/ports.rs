@@ -29,7 +29,7 @@ fn missing_identifiers_and_tests_are_named() {
         let sources = [
             (Path::new("crates/domain/src/account/store.rs"), port),
             (Path::new("crates/testkit/src/contract/user_store.rs"), contract),
-            (Path::new("crates/testkit/src/contract.rs"), list),
+            (Path::new("crates/testkit/src/contract/store_contract.rs"), list),
         ];
         assert_eq!(faults(&sources), expected);
     };

@@ -96,7 +96,7 @@ impl Function<'_> {
 }
 
 /// The file with the list of all contract tests of the stores.
-const STORE_CONTRACT: &str = "crates/testkit/src/contract.rs";
+pub(crate) const STORE_CONTRACT: &str = "crates/testkit/src/contract/store_contract.rs";
 
 /// Returns the module of the contract that a file belongs to: that of its port.
 fn contract_module(path: &Path) -> Option<&str> {

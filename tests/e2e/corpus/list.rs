@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::functions::function;
+use super::functions::{STORE_CONTRACT, function};
 
 /// What becomes of a case, besides other tests that prove more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +134,7 @@ impl Entry {
 fn exists(test: &str) -> bool {
     let Some((path, name)) = test.split_once("::") else { return false };
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_default();
-    let sources = [path, CONTRACTS].map(|path| (Path::new(path), read(path)));
+    let sources = [path, STORE_CONTRACT].map(|path| (Path::new(path), read(path)));
     let sources = sources.each_ref().map(|(path, content)| (*path, content.as_str()));
     let lines: Vec<_> = sources[0].1.lines().collect();
     let declares = |line: &str| {
@@ -146,9 +146,6 @@ fn exists(test: &str) -> bool {
         function(&lines, at).is_some_and(|function| function.runs(Path::new(path), &lines, &sources))
     })
 }
-
-/// Where the contracts are listed that the stores are held to.
-const CONTRACTS: &str = "crates/testkit/src/contract.rs";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

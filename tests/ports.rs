@@ -1,7 +1,7 @@
 //! Every MUST of a port has an identifier, and every identifier a contract test that adapters run.
 #![expect(clippy::unwrap_used, reason = "in tests, and in their helpers, it fails the test")]
 
-#[path = "asvs/functions.rs"]
+#[path = "support/functions.rs"]
 mod functions;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! The rows of `docs/security/asvs.toml`, and whether their proofs are there.
 
+#[path = "../support/functions.rs"]
 mod functions;
 mod tags;
 

@@ -15,7 +15,7 @@ mod bodies;
 mod browsers;
 pub(crate) mod forgery;
 mod framing;
-#[path = "../asvs/functions.rs"]
+#[path = "../support/functions.rs"]
 mod functions;
 mod guessing;
 mod list;

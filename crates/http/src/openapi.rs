@@ -20,6 +20,7 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi};
 
 use crate::config::HttpConfig;
+use crate::respond::base_path;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::{self, ProblemBody};
 use crate::respond::problem_responses::problem_response;
@@ -40,6 +41,8 @@ pub(crate) fn openapi_of(subjects: &[Subject], public_url: &str) -> Document {
 
 fn openapi_at(subjects: &[Subject], url: &str, description: &str) -> Document {
     let mut document = Common::openapi();
+    let base_path = base_path::of_url(url);
+    add_problem_examples(&mut document, base_path.as_deref());
     document.servers = Some(vec![ServerBuilder::new().url(url).description(Some(description)).build()]);
     for subject in subjects {
         let (tag, description) = subject.tag;
@@ -110,16 +113,12 @@ fn forbid_unknown_members(document: &mut Document) {
     }
 }
 
-/// Adds the header fields that responses refer to, the examples of problems, and the responses that belong to no operation.
+/// Adds the header fields that responses refer to, and the responses that belong to no operation.
 struct Fields;
 
 impl Modify for Fields {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
-        for code in ProblemCode::ALL {
-            let example = ExampleBuilder::new().value(Some(problem::example(*code))).build();
-            components.examples.insert(code.word().to_owned(), RefOr::T(example));
-        }
         for (name, code) in WITHOUT_OPERATION {
             let status = code.status().as_u16();
             let mut response = problem_response([*code]);
@@ -129,6 +128,15 @@ impl Modify for Fields {
         for field in FIELDS {
             components.headers.insert(field.name.to_owned(), RefOr::T(field.header()));
         }
+    }
+}
+
+/// Adds an example of every problem, as a service below `base_path` returns it.
+fn add_problem_examples(document: &mut Document, base_path: Option<&str>) {
+    let components = document.components.get_or_insert_default();
+    for code in ProblemCode::ALL {
+        let example = ExampleBuilder::new().value(Some(problem::example(*code, base_path))).build();
+        components.examples.insert(code.word().to_owned(), RefOr::T(example));
     }
 }
 

@@ -14,6 +14,7 @@ use portcullis_domain::token::{AccessToken, Authentication, Claims, ConfirmSessi
 use portcullis_domain::{AuthService, Core};
 
 use crate::blocking::Pool;
+use crate::respond::base_path;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 use crate::state::ApiState;
@@ -55,28 +56,30 @@ impl FromRequest for Bearer {
             Ok(api) => api,
             Err(problem) => return BearerFuture(Verdict::Known(ready(Err(problem)))),
         };
-        // Judged here and now, without a lookup; only what memory cannot tell goes to the store.
-        let known = match presented(request) {
-            Err(problem) => Err(problem),
-            Ok(None) => Err(ProblemCode::MissingToken.into()),
-            Ok(Some(token)) => match api.auth.authenticate(token) {
-                Authentication::Live(claims) => Ok(Self(claims)),
-                Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
-                Authentication::NotReady => Err(ProblemCode::NotReady.into()),
-                Authentication::NeedsLookup(claims) => {
-                    let api = Data::clone(api);
-                    return BearerFuture(Verdict::Asked(Box::pin(async move {
-                        let confirm = move |core: &Arc<Core>| AuthService::new(core).confirm_session(claims);
-                        let confirmed = api.blocking(Pool::Data, confirm).await;
-                        let confirmed = confirmed.map_err(Problem::from).and_then(|known| Ok(known?));
-                        confirmed.map(Self).map_err(|problem: Problem| problem.below(api.base_path.as_ref()))
-                    })));
-                }
-            },
-        };
-        let known = known.map_err(|problem: Problem| problem.below(api.base_path.as_ref()));
-        BearerFuture(Verdict::Known(ready(known)))
+        // The handler may be one of an app around the API.
+        base_path::scope_blocking(api.base_path.clone(), || BearerFuture(verdict(api, request)))
     }
+}
+
+/// Verifies the token of a request: at once, unless only the store knows the session.
+fn verdict(api: &Data<ApiState>, request: &HttpRequest) -> Verdict {
+    let known = match presented(request) {
+        Err(problem) => Err(problem),
+        Ok(None) => Err(ProblemCode::MissingToken.into()),
+        Ok(Some(token)) => match api.auth.authenticate(token) {
+            Authentication::Live(claims) => Ok(Bearer(claims)),
+            Authentication::Refused => Err(ProblemCode::InvalidToken.into()),
+            Authentication::NotReady => Err(ProblemCode::NotReady.into()),
+            Authentication::NeedsLookup(claims) => {
+                let (api, base_path) = (Data::clone(api), api.base_path.clone());
+                let confirm = move |core: &Arc<Core>| AuthService::new(core).confirm_session(claims);
+                return Verdict::Asked(base_path::scope(base_path, async move {
+                    Ok(Bearer(api.blocking(Pool::Data, confirm).await??))
+                }));
+            }
+        },
+    };
+    Verdict::Known(ready(known))
 }
 
 /// The future of [`Bearer`].

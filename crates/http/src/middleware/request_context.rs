@@ -1,8 +1,8 @@
-//! Gives every request its id, its line in the access log, and the headers of its answer. The outermost middleware, so that
-//! no answer escapes it.
+//! Gives every request its id, its line in the access log, and the header fields of its response. The outermost middleware, so
+//! that every response passes it.
 //!
-//! actix-web hands the error of an inner middleware through all outer ones, and makes an answer of it only behind them
-//! (actix-web issues [1051], [2736]). So this middleware makes that answer itself. Without that,
+//! actix-web passes the error of an inner middleware through all outer ones, and makes a response of it only behind them
+//! (actix-web issues [1051], [2736]). So this middleware adds to the error what completes that response. Without that,
 //! `errors_of_inner_middleware_get_the_context` below fails.
 //!
 //! [1051]: https://github.com/actix/actix-web/issues/1051
@@ -14,7 +14,6 @@ use std::pin::Pin;
 use actix_web::Error;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
-use actix_web::error::InternalError;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::Data;
 
@@ -71,66 +70,80 @@ where
         let log = AccessLog::start(request.method(), state.clock.as_ref());
         let drain = BodyDrain::of(&mut request);
         // A service may work while it is called, before its future is ever polled: both belong to the request.
-        let called = request_id::scope_blocking(Some(id), || self.service.call(request));
         let base_path = state.base_path.clone();
+        let called = request_id::scope_blocking(Some(id), || {
+            base_path::scope_blocking(base_path.clone(), || self.service.call(request))
+        });
         let response = request_id::scope(id, async move {
-            let complete = |headers: &mut HeaderMap| {
-                headers.insert(X_REQUEST_ID, id.to_header());
-                state.security_headers.add_to(headers);
-            };
             match called.await {
-                Ok(mut answer) => {
-                    complete(answer.headers_mut());
+                Ok(mut response) => {
+                    complete(response.headers_mut(), id, &state);
                     if let Some(log) = log {
-                        let route = answer.request().match_pattern();
-                        log.finish(route.as_deref(), answer.status(), state.clock.as_ref());
+                        let route = response.request().match_pattern();
+                        log.finish(route.as_deref(), response.status(), state.clock.as_ref());
                     }
                     Ok(match drain {
-                        None => answer.map_into_left_body(),
-                        Some(drain) => answer.map_body(|_, body| EitherBody::right(drain.outlive(body))),
+                        None => response.map_into_left_body(),
+                        Some(drain) => response.map_body(|_, body| EitherBody::right(drain.outlive(body))),
                     })
                 }
-                // Not an answer yet: actix-web makes one of it after this middleware, so it is made here.
-                Err(error) => {
-                    let mut answer = error.error_response();
-                    complete(answer.headers_mut());
+                Err(mut error) => {
                     if let Some(log) = log {
-                        log.finish(None, answer.status(), state.clock.as_ref());
+                        let status = error.as_response_error().status_code();
+                        log.finish(None, status, state.clock.as_ref());
                     }
-                    if let Some(drain) = drain {
-                        answer = answer.map_body(|_, body| drain.outlive(body));
-                    }
-                    Err(InternalError::from_response(error, answer).into())
+                    error.add_response_mapper(move |mut response| {
+                        complete(response.headers_mut(), id, &state);
+                        match drain.clone() {
+                            None => response,
+                            Some(drain) => response.map_body(|_, body| drain.outlive(body)),
+                        }
+                    });
+                    Err(error)
                 }
             }
         });
-        match base_path {
-            None => Box::pin(response),
-            Some(base_path) => Box::pin(base_path::scope(base_path, response)),
-        }
+        base_path::scope(base_path, response)
     }
+}
+
+/// Adds the header fields of every response.
+fn complete(headers: &mut HeaderMap, id: RequestId, state: &ApiState) {
+    headers.insert(X_REQUEST_ID, id.to_header());
+    state.security_headers.add_to(headers);
 }
 
 #[cfg(test)]
 mod tests {
     use actix_web::App;
-    use actix_web::error::ErrorBadRequest;
     use actix_web::test::{TestRequest, init_service, try_call_service};
     use portcullis_domain::{AuthConfig, Core};
 
     use super::*;
     use crate::config::HttpConfig;
+    use crate::respond::catalogue::ProblemCode;
+    use crate::respond::problem::Problem;
 
     #[actix_web::test]
     async fn errors_of_inner_middleware_get_the_context() {
         let core = Core::new(portcullis_testkit::ports(), AuthConfig::default());
         let state = Data::new(ApiState::new(&core, HttpConfig::default()).unwrap());
-        let refuse = |_: ServiceRequest, _: &_| ready(Err::<ServiceResponse, _>(ErrorBadRequest("refused")));
+        let refuse = |_: ServiceRequest, _: &_| {
+            let problem = Problem::new(ProblemCode::MalformedRequest);
+            ready(Err::<ServiceResponse, _>(Error::from(problem)))
+        };
         let app = init_service(App::new().wrap_fn(refuse).wrap(RequestContext(state))).await;
         let request = TestRequest::get().insert_header((X_REQUEST_ID, "abc")).to_request();
         let error = try_call_service(&app, request).await.unwrap_err();
-        let answer = error.as_response_error().error_response();
-        assert_eq!(answer.headers().get(X_REQUEST_ID).unwrap(), "abc");
-        assert!(answer.headers().contains_key("x-content-type-options"));
+        // Middleware of an app around the API may look at the response before actix-web sends it.
+        for _ in 0..2 {
+            let response = error.error_response();
+            assert_eq!(response.status().as_u16(), 400);
+            assert_eq!(response.headers().get(X_REQUEST_ID).unwrap(), "abc");
+            assert!(response.headers().contains_key("x-content-type-options"));
+            let body = response.into_body().try_into_bytes().unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["request_id"], "abc");
+        }
     }
 }

@@ -111,6 +111,16 @@ fn the_server_of_a_document_is_its_public_url() {
 }
 
 #[test]
+fn problem_examples_start_with_the_base_path() {
+    let uri = |document: Document| {
+        let document = serde_json::to_value(document).unwrap();
+        document["components"]["examples"]["not_found"]["value"]["type"].clone()
+    };
+    assert_eq!(uri(openapi()), "/problems/not_found");
+    assert_eq!(uri(openapi_of(&[], "https://example.com/auth")), "/auth/problems/not_found");
+}
+
+#[test]
 fn subjects_that_are_switched_off_are_not_described() {
     let without_docs = HttpConfig { docs: false, ..HttpConfig::default() };
     let document = openapi_of(&subjects(&without_docs), "/");

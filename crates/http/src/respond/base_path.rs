@@ -1,6 +1,7 @@
 //! The path below which clients find the API: it precedes the links in responses.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::http::Uri;
@@ -17,9 +18,23 @@ pub(crate) fn current() -> Option<Arc<str>> {
     BASE_PATH.try_with(Arc::clone).ok()
 }
 
-/// Runs `future` for a request below `base_path`.
-pub(crate) fn scope<F: Future>(base_path: Arc<str>, future: F) -> impl Future<Output = F::Output> {
-    BASE_PATH.scope(base_path, future)
+/// Runs `future` for a request below `base_path`, if there is one.
+pub(crate) fn scope<F: Future + 'static>(
+    base_path: Option<Arc<str>>,
+    future: F,
+) -> Pin<Box<dyn Future<Output = F::Output>>> {
+    match base_path {
+        Some(base_path) => Box::pin(BASE_PATH.scope(base_path, future)),
+        None => Box::pin(future),
+    }
+}
+
+/// Runs `work` for a request below `base_path`, if there is one.
+pub(crate) fn scope_blocking<T>(base_path: Option<Arc<str>>, work: impl FnOnce() -> T) -> T {
+    match base_path {
+        Some(base_path) => BASE_PATH.sync_scope(base_path, work),
+        None => work(),
+    }
 }
 
 tokio::task_local! {

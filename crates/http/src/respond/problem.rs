@@ -29,30 +29,27 @@ pub struct Problem {
     /// Seconds.
     retry_after: Option<u64>,
     closes_connection: bool,
-    /// The base path, for a request that is served outside of the API.
+    // Of the request during which the problem is created. The response may be made after it.
+    request_id: Option<Box<RequestId>>,
     base_path: Option<Arc<str>>,
 }
 
 impl Problem {
-    /// The problem of this code.
+    /// Creates the problem of this code, for the current request.
     pub(crate) fn new(code: ProblemCode) -> Self {
         Self {
             code,
             violations: Vec::new(),
             retry_after: retry_after(code),
             closes_connection: false,
-            base_path: None,
+            request_id: current_request_id().map(Box::new),
+            base_path: base_path::current(),
         }
     }
 
     /// Returns the code.
     pub fn code(&self) -> ProblemCode {
         self.code
-    }
-
-    /// The same, with links below `base_path`.
-    pub(crate) fn below(self, base_path: Option<&Arc<str>>) -> Self {
-        Self { base_path: base_path.cloned(), ..self }
     }
 
     /// Everything that is wrong with a request.
@@ -83,14 +80,13 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let request_id = current_request_id();
         let body = ProblemBody {
-            uri: type_uri(self.code, self.base_path.clone().or_else(base_path::current).as_deref()),
+            uri: type_uri(self.code, self.base_path.as_deref()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: self.code.detail(),
             code: self.code,
-            request_id: request_id.as_ref().map(RequestId::as_str),
+            request_id: self.request_id.as_deref().map(RequestId::as_str),
             errors: &self.violations,
         };
         let mut response = HttpResponse::build(self.code.status());
@@ -158,12 +154,12 @@ pub(crate) struct ProblemBody<'a> {
 }
 
 /// Returns the example of a problem document with this code.
-pub(crate) fn example(code: ProblemCode) -> serde_json::Value {
+pub(crate) fn example(code: ProblemCode, base_path: Option<&str>) -> serde_json::Value {
     let too_short =
         Violation::new("#/password", ViolationCode::TooShort, "must be at least 8 characters long");
     let violations = if code == ProblemCode::InvalidRequest { vec![too_short] } else { Vec::new() };
     serde_json::json!(ProblemBody {
-        uri: type_uri(code, None),
+        uri: type_uri(code, base_path),
         title: code.title(),
         status: code.status().as_u16(),
         detail: code.detail(),

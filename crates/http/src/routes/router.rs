@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use actix_web::dev::{HttpServiceFactory, RequestHead};
 use actix_web::guard::{Guard, GuardContext};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, Version};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, ResponseError};
 
@@ -75,9 +75,10 @@ impl Guard for Proper {
     }
 }
 
-/// Refuses what no client of an origin server sends: a target in the form for proxies, and a `Host` with user
-/// information, a path or the like. (Nothing here believes `Host`, but something in front might.) Refuses WebSocket
-/// too: it is not spoken here, and the HTTP parser would take whatever follows the head for a body without end.
+/// Returns whether a client of an origin server sends such a request. Such a client sends no target in the form for proxies,
+/// and no user information or path in `Host` or `:authority`. (The API does not use the host, but a proxy in front might.)
+/// WebSocket is refused too: the API does not speak it, and the HTTP parser would read all that follows the head as a body
+/// without an end.
 fn is_well_formed(head: &RequestHead) -> bool {
     let may_be_in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
     let is_host = |host: &[u8]| {
@@ -85,7 +86,12 @@ fn is_well_formed(head: &RequestHead) -> bool {
             && host.iter().all(may_be_in_host)
             && (!host.iter().any(|byte| b"[]".contains(byte)) || begins_with_ipv6(host))
     };
-    head.uri.scheme().is_none()
+    // In HTTP/2 and later, every target has a scheme and an authority (RFC 9113 §8.3.1).
+    let is_target = match head.uri.authority() {
+        Some(authority) if head.version >= Version::HTTP_2 => is_host(authority.as_str().as_bytes()),
+        _ => head.version >= Version::HTTP_2 || head.uri.scheme().is_none(),
+    };
+    is_target
         && head.headers().get_all(header::HOST).all(|host| is_host(host.as_bytes()))
         && !head
             .headers()

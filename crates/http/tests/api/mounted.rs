@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, Version};
 use actix_web::test::TestRequest;
 use actix_web::{App, Error, HttpResponse, web};
 use portcullis_http::{
@@ -138,6 +138,27 @@ async fn unknown_paths_below_the_prefix_are_problems() {
     assert_eq!(prefix_alone.json()["type"], "/auth/problems/not_found");
     let request = named(TestRequest::get()).uri("/health").insert_header(("host", "a b"));
     app.send(request).await.check_problem(ProblemCode::MalformedRequest);
+}
+
+/// An HTTP/2 server puts scheme and authority into the URI.
+#[actix_web::test]
+async fn http_2_requests_are_served_below_the_prefix() {
+    let app = mounted().await;
+    let request =
+        |method, uri: &str| named(TestRequest::default().method(method)).version(Version::HTTP_2).uri(uri);
+    for (uri, status) in [
+        ("https://example.com/auth/health", 200),
+        ("https://example.com:8443/auth/health", 200),
+        ("https://example.com/auth/protected", 401),
+        ("https://example.com/auth/nothing", 404),
+        ("https://user@example.com/auth/health", 400),
+    ] {
+        assert_eq!(app.send_beside(request(Method::GET, uri)).await.status, status, "{uri}");
+    }
+    let not_allowed = app.send_beside(request(Method::PATCH, "https://example.com/auth/login")).await;
+    assert_eq!((not_allowed.status, not_allowed.header("allow")), (405, Some("POST")));
+    let in_http_1 = named(TestRequest::get()).uri("https://example.com/auth/health");
+    assert_eq!(app.send_beside(in_http_1).await.status, 400);
 }
 
 #[actix_web::test]

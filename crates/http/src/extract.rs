@@ -5,4 +5,5 @@ pub(crate) mod client;
 pub(crate) mod forwarded;
 pub(crate) mod json;
 pub(crate) mod page;
+pub(crate) mod path;
 pub(crate) mod query;

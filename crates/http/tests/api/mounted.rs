@@ -19,6 +19,7 @@ use crate::test_app::{Answer, Setup, TestApp, bearer, named, with_json};
 
 const PREFIX: &str = "/auth";
 const ORIGIN: &str = "https://app.example.com";
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An app with its own routes, its own response to unknown paths, and the API.
 pub(crate) fn foreign_app(
@@ -159,6 +160,30 @@ async fn http_2_requests_are_served_below_the_prefix() {
     assert_eq!((not_allowed.status, not_allowed.header("allow")), (405, Some("POST")));
     let in_http_1 = named(TestRequest::get()).uri("https://example.com/auth/health");
     assert_eq!(app.send_beside(in_http_1).await.status, 400);
+}
+
+/// The scope's parameter has the name of one of the API's.
+#[actix_web::test]
+async fn path_parameters_are_read_below_scopes_with_parameters() {
+    let app = mounted().await;
+    let tokens = app.alice().await;
+    let scope = web::scope("/{id}").configure(|config| portcullis_http::configure(config, &app.api, PREFIX));
+    let service = actix_web::test::init_service(App::new().service(scope)).await;
+    let session = &tokens.session;
+    for (method, path, status) in [
+        (Method::GET, "/acme/auth/problems/not_found", 200),
+        (Method::GET, "/acme/auth/problems/nothing", 404),
+        (Method::GET, "/acme/auth/docs/index.css", 200),
+        (Method::GET, "/acme/auth/docs/nothing", 404),
+        (Method::DELETE, "/acme/auth/me/sessions/x", 404),
+        (Method::DELETE, &format!("/acme/auth/me/sessions/{session}"), 204),
+    ] {
+        let request = TestRequest::default().method(method).uri(path).insert_header(bearer(&tokens.access));
+        let response = actix_web::test::call_service(&service, request.to_request()).await;
+        assert_eq!(response.status(), status, "{path}");
+        let is_problem = response.headers().get("content-type").is_some_and(|kind| kind == PROBLEM_JSON);
+        assert_eq!(is_problem, status == 404, "{path}");
+    }
 }
 
 #[actix_web::test]

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::extract::path::PathParameters;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
 use crate::respond::problem::{HandlerResult, type_uri};
@@ -30,8 +31,9 @@ pub(crate) async fn problems(api: Data<ApiState>) -> HttpResponse {
     params(("code" = ProblemCode, Path, example = "not_found", description = "The `code` of the problem.")),
     responses((status = 200, description = "The explanation.", body = Explanation)),
 )]
-pub(crate) async fn problem(api: Data<ApiState>, code: Path<String>) -> HandlerResult {
-    let code = ProblemCode::ALL.iter().find(|known| known.word() == *code).ok_or(ProblemCode::NotFound)?;
+pub(crate) async fn problem(api: Data<ApiState>, path: PathParameters) -> HandlerResult {
+    let code = path.get("code")?;
+    let code = ProblemCode::ALL.iter().find(|known| known.word() == code).ok_or(ProblemCode::NotFound)?;
     Ok(json::cacheable(JSON, json::to_json(&Explanation::new(*code, api.base_path.as_deref())).into()))
 }
 

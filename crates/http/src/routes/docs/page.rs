@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::{Bytes, Data};
 use utoipa::openapi::OpenApi;
 
+use crate::extract::path::PathParameters;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json::{self, JSON};
 use crate::respond::problem::HandlerResult;
@@ -50,8 +51,8 @@ pub(crate) async fn page() -> HttpResponse {
         ),
     ),
 )]
-pub(crate) async fn file(docs: Data<Docs>, name: Path<String>) -> HandlerResult {
-    let file = docs.files.get(name.as_str()).ok_or(ProblemCode::NotFound)?;
+pub(crate) async fn file(docs: Data<Docs>, path: PathParameters) -> HandlerResult {
+    let file = docs.files.get(path.get("file")?).ok_or(ProblemCode::NotFound)?;
     let mut answer = json::cacheable(file.content_type.clone(), file.content.clone());
     if file.is_compressed {
         answer.headers_mut().insert(header::CONTENT_ENCODING, GZIP);

@@ -1,6 +1,6 @@
 //! `DELETE /me/sessions/{id}`
 
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use portcullis_domain::id::SessionId;
 use portcullis_domain::session::{EndSessionError, Sessions};
 use uuid::fmt::Hyphenated;
@@ -8,6 +8,7 @@ use uuid::fmt::Hyphenated;
 use crate::blocking::Pool;
 use crate::extract::bearer::Bearer;
 use crate::extract::client::Client;
+use crate::extract::path::PathParameters;
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::json;
 use crate::respond::problem::{HandlerResult, Problem};
@@ -28,10 +29,10 @@ pub(crate) async fn end_session(
     api: Data<ApiState>,
     client: Client,
     bearer: Bearer,
-    id: Path<String>,
+    path: PathParameters,
 ) -> HandlerResult {
-    // What is no id names no session.
-    let id: Hyphenated = id.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
+    // A malformed id names no session.
+    let id: Hyphenated = path.get("id")?.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
     let session = SessionId::from_uuid(id.into_uuid());
     api.blocking(Pool::Data, move |core| Sessions::new(core).end(&bearer.0, session, &client.0)).await??;
     Ok(json::no_content())

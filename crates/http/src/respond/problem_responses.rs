@@ -47,9 +47,8 @@ pub(crate) const WITH_BODY: &[ProblemCode] = &[
     ProblemCode::InvalidRequest,
 ];
 
-/// What a route with a limit may answer, in a build that has limits.
-pub(crate) const LIMITED: &[ProblemCode] =
-    if cfg!(feature = "governor") { &[ProblemCode::RateLimited] } else { &[] };
+/// What a route with a limit may answer.
+pub(crate) const LIMITED: &[ProblemCode] = &[ProblemCode::RateLimited];
 
 /// What a route that asks for a password may answer.
 pub(crate) const THROTTLED: &[ProblemCode] = &[ProblemCode::RateLimited];

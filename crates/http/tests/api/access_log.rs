@@ -58,6 +58,12 @@ pub(crate) fn logged(request: &str) -> Vec<String> {
     lines.iter().filter(|(id, _)| id.as_deref() == Some(request)).map(|(_, line)| line.clone()).collect()
 }
 
+/// The lines of the process that end with `text`.
+pub(crate) fn logged_anywhere(text: &str) -> Vec<String> {
+    let lines = LOG.0.lock().unwrap();
+    lines.iter().filter(|(_, line)| line.ends_with(text)).map(|(_, line)| line.clone()).collect()
+}
+
 fn access_lines(request: &str) -> Vec<String> {
     logged(request).into_iter().filter(|line| line.contains(ACCESS_LOG)).collect()
 }

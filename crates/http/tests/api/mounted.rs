@@ -1,5 +1,6 @@
 //! The API below a prefix in an app that has routes of its own, and its extractors in the handlers of that app.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix_web::body::MessageBody;
@@ -10,6 +11,7 @@ use actix_web::{App, Error, HttpResponse, web};
 use portcullis_http::{
     AllowedOrigins, Api, Bearer, ClientAddress, HttpConfig, LimitsConfig, ProblemCode, TrustedProxies, routes,
 };
+use portcullis_testkit::PlainAccessTokens;
 use portcullis_testkit::fixtures::PASSWORD;
 use serde_json::json;
 
@@ -183,6 +185,91 @@ async fn path_parameters_are_read_below_scopes_with_parameters() {
         assert_eq!(response.status(), status, "{path}");
         let is_problem = response.headers().get("content-type").is_some_and(|kind| kind == PROBLEM_JSON);
         assert_eq!(is_problem, status == 404, "{path}");
+    }
+}
+
+/// The scope matches decoded paths, and the API serves none that was encoded.
+#[actix_web::test]
+async fn odd_spellings_of_paths_are_not_found() {
+    let app = mounted().await;
+    for path in ["/auth", "/auth/", "/auth//login", "/%61uth/login", "/auth/../orders", "/auth/%2e%2e/orders"]
+    {
+        let answer = app.send_beside(TestRequest::get().uri(path)).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.json()["type"], "/auth/problems/not_found", "{path}");
+    }
+    for path in ["/authx", "/authx/login", "/auth%2Flogin", "//auth/login", "/Auth/login", "/x/auth/login"] {
+        let answer = app.send_beside(TestRequest::get().uri(path)).await;
+        assert_eq!((answer.status, &*answer.body), (404, "no such page"), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn extractors_of_a_nested_api_serve_its_scope() {
+    let app = mounted().await;
+    let tokens = app.alice().await;
+    let orders = || web::get().to(async |_: Bearer| "orders");
+    let scope = web::scope("/shop")
+        .configure(|config| portcullis_http::configure(config, &app.api, PREFIX))
+        .route("/orders", orders());
+    let foreign = App::new().service(scope).route("/orders", orders());
+    let service = actix_web::test::init_service(foreign).await;
+    for (path, status) in [("/shop/auth/me", 200), ("/shop/orders", 200), ("/auth/me", 404), ("/orders", 500)]
+    {
+        let request = TestRequest::get().uri(path).insert_header(bearer(&tokens.access)).to_request();
+        let response = actix_web::test::call_service(&service, request).await;
+        assert_eq!(response.status(), status, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn last_of_two_apis_serves_foreign_handlers() {
+    let mut other = Setup::new();
+    other.ports.access_tokens = Arc::new(PlainAccessTokens::new("other"));
+    let (first, second) = (mounted().await, other.start().await);
+    let tokens = [first.alice().await.access, second.alice().await.access];
+    let foreign = App::new()
+        .configure(|config| portcullis_http::configure(config, &first.api, "/first"))
+        .configure(|config| portcullis_http::configure(config, &second.api, "/second"))
+        .route("/orders", web::get().to(async |_: Bearer| "orders"));
+    let service = actix_web::test::init_service(foreign).await;
+    for (path, statuses) in [("/first/me", [200, 401]), ("/second/me", [401, 200]), ("/orders", [401, 200])] {
+        for (token, status) in tokens.iter().zip(statuses) {
+            let request = TestRequest::get().uri(path).insert_header(bearer(token)).to_request();
+            let response = actix_web::test::call_service(&service, request).await;
+            assert_eq!(response.status(), status, "{path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn prefixes_that_never_match_are_refused() {
+    let app = mounted().await;
+    for prefix in ["", "/", "auth", "/auth/", "/a b", "/%61uth", "/\u{e9}"] {
+        let configure =
+            || App::new().configure(|config| portcullis_http::configure(config, &app.api, prefix));
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(configure()))).is_err(), "{prefix:?}");
+    }
+}
+
+#[actix_web::test]
+async fn prefix_that_links_miss_is_logged_once() {
+    for (public_url, warnings) in [
+        ("https://once.example/auth", 0),
+        ("https://once.example/shop/auth", 0),
+        ("https://once.example", 1),
+        ("https://once.example/author", 1),
+        ("https://once.example/shop-auth", 1),
+    ] {
+        let config = HttpConfig { public_url: public_url.to_owned(), ..config() };
+        let app = Setup { config, ..Setup::new() }.start().await;
+        for _ in 0..2 {
+            drop(foreign_app(&app.api, PREFIX));
+        }
+        let text = format!(" public_url={public_url} prefix=/auth");
+        let lines = crate::access_log::logged_anywhere(&text);
+        assert_eq!(lines.len(), warnings, "{lines:?}");
+        assert!(lines.iter().all(|line| line.starts_with("WARN ")), "{lines:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,10 +19,8 @@ use crate::state::ApiState;
     get, path = "/problems", tag = "discovery", operation_id = "listProblems",
     responses((status = 200, description = "The catalogue.", body = Catalogue)),
 )]
-pub(crate) async fn problems(api: Data<ApiState>) -> HttpResponse {
-    let base_path = api.base_path.as_deref();
-    let problems = ProblemCode::ALL.iter().map(|code| Explanation::new(*code, base_path)).collect();
-    json::cacheable(JSON, json::to_json(&Catalogue { problems }).into())
+pub(crate) async fn problems(catalogue: Data<CatalogueDocument>) -> HttpResponse {
+    json::cacheable(JSON, catalogue.0.clone())
 }
 
 /// Explains a problem code
@@ -42,6 +40,18 @@ pub(crate) fn routes() -> Vec<Route> {
         route!(problems).public().problems(&[ProblemCode::NotFound]),
         route!(problem).public().problems(&[ProblemCode::NotFound]),
     ]
+}
+
+/// The response to `GET /problems`, the same for every request.
+#[derive(Debug)]
+pub(crate) struct CatalogueDocument(Bytes);
+
+impl CatalogueDocument {
+    /// Creates the catalogue of an API below `base_path`.
+    pub(crate) fn new(base_path: Option<&str>) -> Self {
+        let problems = ProblemCode::ALL.iter().map(|code| Explanation::new(*code, base_path)).collect();
+        Self(json::to_json(&Catalogue { problems }).into())
+    }
 }
 
 /// All problem codes.

@@ -40,8 +40,8 @@ pub(crate) async fn jwks(api: Data<ApiState>) -> HttpResponse {
     operation_id = "getAuthorizationServerMetadata",
     responses((status = 200, description = "The metadata.", body = Metadata)),
 )]
-pub(crate) async fn metadata(api: Data<ApiState>) -> HttpResponse {
-    json::cacheable(JSON, metadata_of(&api.config, &api.auth.verification_keys()))
+pub(crate) async fn metadata(document: Data<MetadataDocument>) -> HttpResponse {
+    json::cacheable(JSON, document.0.clone())
 }
 
 /// Returns the metadata of the token issuer, for clients that look at this path
@@ -51,8 +51,8 @@ pub(crate) async fn metadata(api: Data<ApiState>) -> HttpResponse {
     get, path = "/.well-known/openid-configuration", tag = "discovery", operation_id = "getOpenidConfiguration",
     responses((status = 200, description = "The metadata.", body = Metadata)),
 )]
-pub(crate) async fn openid_configuration(api: Data<ApiState>) -> HttpResponse {
-    json::cacheable(JSON, metadata_of(&api.config, &api.auth.verification_keys()))
+pub(crate) async fn openid_configuration(document: Data<MetadataDocument>) -> HttpResponse {
+    json::cacheable(JSON, document.0.clone())
 }
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -63,21 +63,27 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Builds the metadata of an issuer that publishes `keys`.
-fn metadata_of(config: &HttpConfig, keys: &[VerificationKey]) -> Bytes {
-    // Keys of one algorithm are neighbours.
-    let mut algorithms: Vec<_> = keys.iter().map(|key| algorithm(&key.material)).collect();
-    algorithms.dedup();
-    let metadata = Metadata {
-        issuer: &config.issuer,
-        jwks_uri: format!("{}/.well-known/jwks.json", config.public_url),
-        service_documentation: config.docs.then(|| format!("{}/docs", config.public_url)),
-        response_types_supported: [],
-        grant_types_supported: [],
-        subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: algorithms,
-    };
-    json::to_json(&metadata).into()
+/// The metadata, the same for every request: keys change, but not their algorithms.
+#[derive(Debug)]
+pub(crate) struct MetadataDocument(Bytes);
+
+impl MetadataDocument {
+    /// Creates the metadata of an issuer that publishes `keys`.
+    pub(crate) fn new(config: &HttpConfig, keys: &[VerificationKey]) -> Self {
+        // Keys of one algorithm are neighbours.
+        let mut algorithms: Vec<_> = keys.iter().map(|key| algorithm(&key.material)).collect();
+        algorithms.dedup();
+        let metadata = Metadata {
+            issuer: &config.issuer,
+            jwks_uri: format!("{}/.well-known/jwks.json", config.public_url),
+            service_documentation: config.docs.then(|| format!("{}/docs", config.public_url)),
+            response_types_supported: [],
+            grant_types_supported: [],
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: algorithms,
+        };
+        Self(json::to_json(&metadata).into())
+    }
 }
 
 /// A JWK Set (RFC 7517, section 5).
@@ -209,8 +215,8 @@ mod tests {
             VerificationKey { id: "p".to_owned(), material: PublicKey::P256 { x: [1; 32], y: [2; 32] } };
         let listed = |keys: &[&VerificationKey]| {
             let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
-            let metadata = metadata_of(&HttpConfig::default(), &keys);
-            let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+            let document = MetadataDocument::new(&HttpConfig::default(), &keys);
+            let metadata: serde_json::Value = serde_json::from_slice(&document.0).unwrap();
             metadata["id_token_signing_alg_values_supported"].clone()
         };
         assert_eq!(listed(&[&p256, &p256, &ed25519, &ed25519]), serde_json::json!(["ES256", "EdDSA"]));

@@ -7,9 +7,9 @@
 //! | actix-http | workaround | why | test |
 //! |---|---|---|---|
 //! | The timer for a head is cleared with the first request (actix-web issues [523], [928]). | [`Connection`] limits each request from its first byte. | RFC 9112 §9.5 | `tests/e2e/connections.rs::a_later_head_that_trickles_in_is_given_up_too` |
-//! | The keep-alive timer runs while a response is still being written (actix-web issue [2655]) and then drops the rest. | `KeepAlive::Os` turns that timer off; [`Connection`] limits idle time. | RFC 9112 §9.5 | `tests/e2e/connections.rs::slow_readers_outlast_the_keep_alive_time`, `an_idle_connection_is_kept_as_long_as_set` |
+//! | The keep-alive timer runs while a response is still being written (actix-web issue [1497]) and then drops the rest. | `KeepAlive::Os` turns that timer off; [`Connection`] limits idle time. | RFC 9112 §9.5 | `tests/e2e/connections.rs::slow_readers_outlast_the_keep_alive_time`, `an_idle_connection_is_kept_as_long_as_set` |
 //! | No timer limits the writing of a response. | [`Connection`] limits each write. | RFC 9112 §9.5 | `connection.rs::unread_answer_stops_reads_and_times_out` |
-//! | Requests are read and answered while earlier responses wait for the client. | [`Connection`] reads nothing while a write waits. | ASVS 15.2.2 | `tests/e2e/connections.rs::clients_that_never_read_cost_little` |
+//! | Requests are read and answered while earlier responses wait for the client. | [`Connection`] reads nothing while a write waits. | RFC 9112 §9.3.2, ASVS 15.2.2 | `tests/e2e/connections.rs::clients_that_never_read_cost_little` |
 //! | All requests that have arrived are decoded before the first is answered, so those behind a final response are answered too. | [`Connection`] hands over one request at a time, and none after the final response. | RFC 9112 §9.6 | `tests/e2e/hostile.rs::requests_behind_a_last_answer_are_not_answered` |
 //! | A response is encoded by the method, version and `Connection` of the request that was decoded last. | The same. | RFC 9112 §9.3.2, RFC 9110 §9.3.2 | `tests/e2e/hostile.rs::pipelined_requests_get_their_own_answers` |
 //! | Pooled response heads keep the HTTP version of an earlier response, by which `keep_alive()` is decided. | [`answer`] resets the version. | RFC 9112 §9.3 | `tests/e2e/hostile.rs::pipelined_requests_get_their_own_answers` |
@@ -21,7 +21,7 @@
 //!
 //! [523]: https://github.com/actix/actix-web/issues/523
 //! [928]: https://github.com/actix/actix-web/issues/928
-//! [2655]: https://github.com/actix/actix-web/issues/2655
+//! [1497]: https://github.com/actix/actix-web/issues/1497
 //! [3748]: https://github.com/actix/actix-web/issues/3748
 //! [3777]: https://github.com/actix/actix-web/pull/3777
 //! [3967]: https://github.com/actix/actix-web/issues/3967

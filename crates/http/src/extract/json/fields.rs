@@ -54,7 +54,7 @@ pub(super) fn read_request<T>(
     read: impl FnOnce(&mut Fields<'_>) -> Read<T>,
 ) -> Result<T, Vec<Violation>> {
     let report = RefCell::default();
-    let request = Place { pointer: "#".to_owned(), report: &report }.read(object, read);
+    let request = Location { pointer: "#".to_owned(), report: &report }.read(object, read);
     let violations = report.into_inner().violations;
     match request {
         Ok(request) if violations.is_empty() => Ok(request),
@@ -66,7 +66,7 @@ pub(super) fn read_request<T>(
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     unread: Object,
-    place: Place<'a>,
+    location: Location<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -139,12 +139,12 @@ impl<'a> Fields<'a> {
     fn required<T>(&mut self, name: &'static str, read: impl FnOnce(Input<'a>) -> Read<T>) -> Read<T> {
         match self.take(name) {
             Some(input) => read(input),
-            None => Err(self.place.inside(name).note(ViolationCode::Required, "is required")),
+            None => Err(self.location.inside(name).note(ViolationCode::Required, "is required")),
         }
     }
 
     fn take(&mut self, name: &'static str) -> Option<Input<'a>> {
-        self.unread.remove(name).map(|value| Input { value, place: self.place.inside(name) })
+        self.unread.remove(name).map(|value| Input { value, location: self.location.inside(name) })
     }
 }
 
@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     value: Value,
-    place: Place<'a>,
+    location: Location<'a>,
 }
 
 impl<'a> Input<'a> {
@@ -169,10 +169,10 @@ impl<'a> Input<'a> {
     fn text(self) -> Read<Zeroizing<String>> {
         match self.value {
             Value::Text(text) if text.contains('\0') => {
-                Err(self.place.note(ViolationCode::InvalidCharacter, "must not contain the character NUL"))
+                Err(self.location.note(ViolationCode::InvalidCharacter, "must not contain the character NUL"))
             }
             Value::Text(text) => Ok(text),
-            _ => Err(self.place.note(ViolationCode::WrongType, "must be a string")),
+            _ => Err(self.location.note(ViolationCode::WrongType, "must be a string")),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a> Input<'a> {
         };
         number.ok_or_else(|| {
             let message = format!("must be a whole number from {} to {}", range.start(), range.end());
-            self.place.note(ViolationCode::WrongType, message)
+            self.location.note(ViolationCode::WrongType, message)
         })
     }
 
@@ -193,7 +193,7 @@ impl<'a> Input<'a> {
     pub(crate) fn boolean(self) -> Read<bool> {
         match self.value {
             Value::Boolean(value) => Ok(value),
-            _ => Err(self.place.note(ViolationCode::WrongType, "must be true or false")),
+            _ => Err(self.location.note(ViolationCode::WrongType, "must be true or false")),
         }
     }
 
@@ -203,27 +203,27 @@ impl<'a> Input<'a> {
         length: RangeInclusive<usize>,
         mut read: impl FnMut(Input<'a>) -> Read<T>,
     ) -> Read<Vec<T>> {
-        let Self { value: Value::List(elements), place } = self else {
-            return Err(self.place.note(ViolationCode::WrongType, "must be a list"));
+        let Self { value: Value::List(elements), location } = self else {
+            return Err(self.location.note(ViolationCode::WrongType, "must be a list"));
         };
         let message = || format!("must have from {} to {} elements", length.start(), length.end());
         if elements.len() > *length.end() {
-            return Err(place.note(ViolationCode::TooLong, message()));
+            return Err(location.note(ViolationCode::TooLong, message()));
         }
         let too_short =
-            (elements.len() < *length.start()).then(|| place.note(ViolationCode::TooShort, message()));
+            (elements.len() < *length.start()).then(|| location.note(ViolationCode::TooShort, message()));
         let elements = elements.into_iter().enumerate();
         // All are read before the first wrong one ends it.
         let elements: Vec<_> =
-            elements.map(|(n, value)| read(Input { value, place: place.inside(n) })).collect();
+            elements.map(|(n, value)| read(Input { value, location: location.inside(n) })).collect();
         too_short.map_or_else(|| elements.into_iter().collect(), Err)
     }
 
     /// Reads an object.
     pub(crate) fn object<T: FromFields>(self) -> Read<T> {
         match self.value {
-            Value::Object(object) => self.place.read(object, T::read),
-            _ => Err(self.place.note(ViolationCode::WrongType, "must be an object")),
+            Value::Object(object) => self.location.read(object, T::read),
+            _ => Err(self.location.note(ViolationCode::WrongType, "must be an object")),
         }
     }
 
@@ -241,26 +241,26 @@ pub(crate) trait Integer: Copy + PartialOrd + fmt::Display + TryFrom<i64> {}
 
 impl<N: Copy + PartialOrd + fmt::Display + TryFrom<i64>> Integer for N {}
 
-/// A place in a request, and the report of the whole request.
+/// A location in a request, with the report of the whole request.
 #[derive(Debug)]
-struct Place<'a> {
+struct Location<'a> {
     pointer: String,
     report: &'a RefCell<Report>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Location<'a> {
     fn read<T>(self, object: Object, read: impl FnOnce(&mut Fields<'a>) -> Read<T>) -> Read<T> {
-        let mut fields = Fields { unread: object, place: self };
+        let mut fields = Fields { unread: object, location: self };
         let value = read(&mut fields);
-        let Fields { unread, place } = fields;
-        let mut report = place.report.borrow_mut();
+        let Fields { unread, location } = fields;
+        let mut report = location.report.borrow_mut();
         for name in unread.keys() {
-            report.note_unknown(&place.pointer, name);
+            report.note_unknown(&location.pointer, name);
         }
         value
     }
 
-    /// Returns the place of a declared member or of an element: its name needs no escapes.
+    /// Returns the location of a declared member or of an element: its name needs no escapes.
     fn inside(&self, part: impl fmt::Display) -> Self {
         Self { pointer: format!("{}/{part}", self.pointer), report: self.report }
     }

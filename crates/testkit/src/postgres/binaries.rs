@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
-use super::{bouncer, is_root};
+use super::is_root;
 
 /// The folder with `initdb` and `postgres`, installed if need be.
 ///
@@ -43,20 +43,27 @@ pub(super) fn find() -> Result<PathBuf, String> {
 /// # Errors
 /// If PgBouncer is neither installed nor installable. The text names the package.
 pub(super) fn find_or_install_bouncer() -> Result<PathBuf, String> {
-    if let Some(found) = bouncer::find() {
+    if let Some(found) = find_bouncer() {
         return Ok(found);
     }
     let places = Places::of_this_machine();
     let installed = match env::var_os(INSTALL) {
         Some(_) => Err(format!("{INSTALL} forbids installing it")),
-        None => places.lock().and_then(|_lock| match bouncer::find() {
+        None => places.lock().and_then(|_lock| match find_bouncer() {
             Some(_) => Ok(()),
             None => places.install_bouncer(),
         }),
     };
     installed
         .map_err(|failure| format!("the test needs PgBouncer (`apt-get install pgbouncer`): {failure}"))?;
-    bouncer::find().ok_or_else(|| "PgBouncer is installed, but nowhere to be found".to_owned())
+    find_bouncer().ok_or_else(|| "PgBouncer is installed, but nowhere to be found".to_owned())
+}
+
+/// The places to look for the program besides `PATH`: Debian has it where only root's `PATH` leads.
+fn find_bouncer() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
 }
 
 /// Where to look.

@@ -1,10 +1,10 @@
 //! PgBouncer before a throwaway server, for tests of what a pooler does to sessions.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
-use std::{env, io};
 
 use super::{PATIENCE, ThrowawayPostgres, USER, binaries, is_root, wire};
 
@@ -119,11 +119,4 @@ fn give_to_nobody(directory: &Path) -> io::Result<()> {
         true => std::os::unix::fs::chown(directory, Some(65_534), Some(65_534)),
         false => Ok(()),
     }
-}
-
-/// The places to look for the program besides `PATH`: Debian has it where only root's `PATH` leads.
-pub(super) fn find() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
 }

@@ -3,7 +3,6 @@
 //! libpq refuses an unknown option or value at every connect. Checking them here aborts startup instead.
 
 use super::InvalidDatabaseUrl;
-use super::postgres::HAS_TLS;
 
 /// Checks one option of a URL.
 ///
@@ -23,6 +22,9 @@ pub(super) fn check(name: &str, value: &str) -> Result<(), InvalidDatabaseUrl> {
         None => Ok(()),
     }
 }
+
+/// Whether this build's libpq can encrypt.
+pub(super) const HAS_TLS: bool = cfg!(feature = "postgres-tls");
 
 /// The values that an option may have.
 enum Values {

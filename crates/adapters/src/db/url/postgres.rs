@@ -1,6 +1,7 @@
 //! PostgreSQL URLs: what is refused before libpq sees it, and the options that are added.
 
-use super::{DatabaseUrl, InvalidDatabaseUrl, options};
+use super::options::{self, HAS_TLS};
+use super::{DatabaseUrl, InvalidDatabaseUrl};
 
 pub(super) fn parse(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
     if !rest.starts_with("//") {
@@ -195,9 +196,6 @@ fn decoded(value: &str) -> String {
     }
     String::from_utf8(bytes).unwrap_or_else(|_| value.to_owned())
 }
-
-/// Whether this build's libpq can encrypt.
-pub(super) const HAS_TLS: bool = cfg!(feature = "postgres-tls");
 
 /// The options that name a file for TLS, which must exist.
 const FILE_OPTIONS: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "sslcrl"];

@@ -48,6 +48,7 @@ pub(crate) async fn login(
     let caller = Caller::logging_in(&credentials.username, &client.0, network);
     let log_in = move |core: &Arc<Core>| AuthService::new(core).login(&credentials, &client.0);
     let LoginOutcome::Session(tokens) = api.blocking(Pool::Password(caller), log_in).await?? else {
+        log::error!("the login has an outcome that this API does not know");
         return Err(ProblemCode::InternalError.into());
     };
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))

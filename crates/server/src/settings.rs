@@ -29,6 +29,7 @@ use portcullis_http::{AllowedOrigins, Cidr, LimitsConfig, PasswordPoolConfig, Qu
 pub(crate) use self::sources::{Environment, Sources};
 use self::text_file::read_text;
 use self::values::Values;
+// By path from here, because the fuzz target includes this module at another place.
 use super::advice;
 
 /// Every setting, checked.

@@ -1,9 +1,7 @@
 //! What is logged, and what never is.
 
 use std::fmt::Write;
-use std::sync::Mutex;
-
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;

@@ -5,11 +5,10 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use portcullis_adapters::audit::{Link, Verified};
 
-use crate::bootstrap;
 use crate::cli_error::CliError;
 use crate::console::{print, rfc3339};
-use crate::logging;
 use crate::settings::{InvalidSetting, Settings};
+use crate::{bootstrap, logging};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {

@@ -1,10 +1,9 @@
 use portcullis_adapters::db::{DatabaseUrl, Migrations};
 
-use crate::bootstrap;
 use crate::cli_error::CliError;
 use crate::console::print;
-use crate::logging;
 use crate::settings::Settings;
+use crate::{bootstrap, logging};
 
 /// Runs `migrate`, or `migrate --status` if `only_status` is set.
 pub(crate) fn run(settings: &Settings, only_status: bool) -> Result<(), CliError> {

@@ -11,9 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use crate::respond::json;
 use crate::respond::problem::{HandlerResult, ProblemBody};
-use crate::respond::vocabulary;
+use crate::respond::{json, vocabulary};
 use crate::routes::route::{Route, route};
 use crate::state::ApiState;
 

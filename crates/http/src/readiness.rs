@@ -96,15 +96,15 @@ mod tests {
     use super::*;
     use crate::blocking::data::DataPool;
 
-    /// A store whose checks say when they start, end when they are told, and are counted.
+    /// The health of a store. Its checks report their start, wait for a signal to end, and are counted.
     #[derive(Debug)]
-    struct Gate {
+    struct StallingHealth {
         checks: Arc<AtomicUsize>,
         started: SyncSender<()>,
         opened: BlockingMutex<Receiver<()>>,
     }
 
-    impl StoreHealth for Gate {
+    impl StoreHealth for StallingHealth {
         fn check(&self) -> Result<StoreStatus, StoreError> {
             self.checks.fetch_add(1, Ordering::SeqCst);
             self.started.send(()).unwrap();
@@ -130,10 +130,11 @@ mod tests {
         let checks = Arc::new(AtomicUsize::new(0));
         let (started, has_started) = sync_channel(8);
         let (open, opened) = sync_channel(8);
-        let gate = Gate { checks: Arc::clone(&checks), started, opened: BlockingMutex::new(opened) };
+        let health =
+            StallingHealth { checks: Arc::clone(&checks), started, opened: BlockingMutex::new(opened) };
         let ports =
             portcullis_domain::Ports { clock: Arc::clone(&clock) as _, ..portcullis_testkit::ports() };
-        let ports = FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(gate), ..store });
+        let ports = FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(health), ..store });
         let core = Core::new(ports, portcullis_domain::AuthConfig::default());
         let readiness = LastReadiness::new(&core).unwrap();
         Fixture { readiness, clock, checks, has_started, open }

@@ -83,11 +83,11 @@ fn open_files() -> Option<usize> {
 
 /// Starts as many threads as will be needed, and ends them: no system reports beforehand how many it allows.
 fn check_threads(needed: usize) -> Result<(), CliError> {
-    let gate = RwLock::new(());
-    let closed = gate.write();
+    let barrier = RwLock::new(());
+    let closed = barrier.write();
     thread::scope(|scope| {
         let started = (0..needed).find_map(|started| {
-            let thread = thread::Builder::new().spawn_scoped(scope, || drop(gate.read()));
+            let thread = thread::Builder::new().spawn_scoped(scope, || drop(barrier.read()));
             thread.err().map(|error| (started, error))
         });
         drop(closed);

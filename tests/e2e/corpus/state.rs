@@ -15,7 +15,7 @@ impl Tables {
         Self::with(database, |table| match table {
             // Sealing lags behind; `audit verify` sees to it in the end.
             "audit_chain" | "audit_heads" => None,
-            // The rest of it are marks of the time, and who sweeps and seals.
+            // The other columns hold times, and which instance purges and seals.
             "deployment" => Some(row(database, &["key_check", "session_floor", "adoptions"])),
             // That it happened; the chain keeps what it was.
             EVENTS => Some("kind".to_owned()),

@@ -83,7 +83,7 @@ async fn sessions_that_ended_or_expired_are_not_listed() {
 #[actix_web::test]
 async fn beyond_the_most_that_a_user_may_have_the_oldest_ends() {
     let mut setup = Setup::new();
-    setup.rules.max_sessions_per_user = 2.try_into().unwrap();
+    setup.auth.max_sessions_per_user = 2.try_into().unwrap();
     let app = setup.start().await;
     let oldest = app.alice().await;
     app.wait(1);

@@ -21,8 +21,8 @@ async fn the_rules_are_shown() {
 #[actix_web::test]
 async fn the_rules_are_those_of_the_settings() {
     let password = PasswordPolicy { forbid_common: false, ..PasswordPolicy::nist() };
-    let rules = AuthConfig { password, ..AuthConfig::default() };
-    let answer = Setup { rules, ..Setup::new() }.start().await.get("/password-policy").await;
+    let auth = AuthConfig { password, ..AuthConfig::default() };
+    let answer = Setup { auth, ..Setup::new() }.start().await.get("/password-policy").await;
     answer.check(
         200,
         &json!({

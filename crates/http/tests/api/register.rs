@@ -61,8 +61,8 @@ async fn a_name_is_taken_in_every_case() {
 #[actix_web::test]
 async fn closed_registration_is_forbidden() {
     let setup = Setup::new();
-    let rules = AuthConfig { registration_enabled: false, ..AuthConfig::default() };
-    let app = Setup { rules, ..setup }.start().await;
+    let auth = AuthConfig { registration_enabled: false, ..AuthConfig::default() };
+    let app = Setup { auth, ..setup }.start().await;
     app.register("Alice", PASSWORD).await.check_problem(ProblemCode::RegistrationClosed);
 }
 

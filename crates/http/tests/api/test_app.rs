@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) hasher: Arc<PlainHasher>,
     pub(crate) ports: Ports,
-    pub(crate) rules: AuthConfig,
+    pub(crate) auth: AuthConfig,
     pub(crate) config: HttpConfig,
     pub(crate) knows_revocations: bool,
     /// Where the API is mounted in a foreign app; `None` for an app of its own.
@@ -46,15 +46,15 @@ impl Setup {
             hasher: Arc::clone(&hasher) as _,
             ..portcullis_testkit::ports_over(&store)
         };
-        let rules = AuthConfig::default();
+        let auth = AuthConfig::default();
         // Tests call more often than clients may; those of the limits switch them on again.
         let limits = LimitsConfig { enabled: false, ..LimitsConfig::default() };
         let config = HttpConfig { limits, ..HttpConfig::default() };
-        Self { store, clock, hasher, ports, rules, config, knows_revocations: true, prefix: None }
+        Self { store, clock, hasher, ports, auth, config, knows_revocations: true, prefix: None }
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        let core = Core::new(self.ports.clone(), self.rules.clone());
+        let core = Core::new(self.ports.clone(), self.auth.clone());
         let maintenance = Maintenance::new(&core);
         if self.knows_revocations {
             maintenance.sync().unwrap();

@@ -1,4 +1,4 @@
-//! What a client learns of the throttle, and that nobody takes an owner's place by being throttled.
+//! Responses to throttled requests, which take no permit from the owner of an account.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -102,8 +102,8 @@ async fn whoever_asks_for_the_current_password_is_throttled_with_the_logins() {
     app.login("alice", PASSWORD).await.tokens();
 }
 
-/// ASVS 6.3.4: every route that gives out tokens, as the description lists them, asks for a password through the gate, or
-/// is known here to ask for something that nobody guesses.
+/// ASVS 6.3.4: every route that gives out tokens, as the description lists them, throttles passwords, or
+/// is listed here because its credential cannot be guessed.
 #[actix_web::test]
 async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
     let app = TestApp::new().await;
@@ -126,7 +126,7 @@ async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
             "/me/password" => json!({"current_password": PASSWORD, "new_password": "An0ther-horse battery"}),
             // A refresh token is no guess: it has a MAC.
             "/refresh" => continue,
-            other => panic!("does {other} go through the gate?"),
+            other => panic!("is {other} throttled?"),
         };
         let request = with_json(method, &path, body).insert_header(bearer(&tokens.access));
         let request = request.peer_addr(format!("{ELSEWHERE}:1").parse().unwrap());
@@ -134,10 +134,10 @@ async fn no_route_that_gives_out_tokens_goes_round_the_throttle() {
     }
 }
 
-/// BF-05: while nothing is hashed any more and the account has three places, a flood of throttled logins from many
-/// addresses is answered at once, takes none of them, and leaves the owner's login at home in its place.
+/// BF-05: while no hash ends and the account has three permits, a flood of throttled logins from many addresses is answered
+/// at once and takes none of the permits: the owner's login from a known address keeps its own.
 #[actix_web::test]
-async fn a_throttled_flood_takes_no_place_from_the_owner() {
+async fn throttled_flood_takes_no_permit_from_the_owner() {
     let hasher = Arc::new(HoldableHasher::default());
     let mut setup = Setup::new();
     setup.ports.hasher = Arc::clone(&hasher) as _;

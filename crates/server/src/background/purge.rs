@@ -14,7 +14,7 @@ pub(super) fn purge(mut purger: Purger, stopped: &Receiver<()>) {
             pause
         }
         Err(error) => {
-            // Whoever looks up ended sessions tells of a clock that is off.
+            // The sync with other instances logs an untrusted clock.
             if let SyncError::Store(error) = error {
                 trouble.begins(|| {
                     log::warn!("old sessions cannot be deleted: {:#}", anyhow::Error::new(error));
@@ -23,6 +23,6 @@ pub(super) fn purge(mut purger: Purger, stopped: &Receiver<()>) {
             Purger::PAUSE
         }
     };
-    // The first step comes at once: it leaves a mark of the time in the database.
-    Steps::of("sweeping").repeat(step, Purger::PAUSE, stopped);
+    // The first step runs at once: it raises the database's high-water mark of the time.
+    Steps::of("purging").repeat(step, Purger::PAUSE, stopped);
 }

@@ -187,12 +187,12 @@ mod tests {
     use super::*;
 
     /// A stream that passes on the bytes that it accepts, and accepts none until it is allowed to.
-    struct Gate {
+    struct StallingStream {
         allowed: Receiver<io::Result<usize>>,
         written: Sender<Vec<u8>>,
     }
 
-    impl Write for Gate {
+    impl Write for StallingStream {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             // Until a test allows a write, it stalls like an unread pipe.
             let Ok(allowed) = self.allowed.recv() else {
@@ -210,13 +210,13 @@ mod tests {
         }
     }
 
-    struct Rig {
+    struct TestQueue {
         queue: Queue,
         allow: Sender<io::Result<usize>>,
         written: Receiver<Vec<u8>>,
     }
 
-    impl Rig {
+    impl TestQueue {
         fn new() -> Self {
             Self::with_batch_time(PATIENCE * 10)
         }
@@ -225,7 +225,8 @@ mod tests {
             let (allow, allowed) = mpsc::channel();
             let (writes, written) = mpsc::channel();
             let report = |dropped| format!("dropped {dropped}\n").into_bytes();
-            let queue = Queue::start(Gate { allowed, written: writes }, batch_time, report).unwrap();
+            let queue =
+                Queue::start(StallingStream { allowed, written: writes }, batch_time, report).unwrap();
             Self { queue, allow, written }
         }
 
@@ -262,112 +263,112 @@ mod tests {
 
     #[test]
     fn urgent_line_is_written_at_once_with_all_before_it() {
-        let rig = Rig::new();
-        rig.push("first", Urgency::Batched);
-        rig.push("second", Urgency::Batched);
-        rig.push("urgent", Urgency::Now);
-        rig.allow(1);
-        assert_eq!(rig.written(), "first\nsecond\nurgent\n");
+        let queue = TestQueue::new();
+        queue.push("first", Urgency::Batched);
+        queue.push("second", Urgency::Batched);
+        queue.push("urgent", Urgency::Now);
+        queue.allow(1);
+        assert_eq!(queue.written(), "first\nsecond\nurgent\n");
     }
 
     #[test]
     fn batched_lines_are_written_together_after_their_time() {
         let batch_time = Duration::from_millis(300);
-        let rig = Rig::with_batch_time(batch_time);
-        rig.allow(2);
+        let queue = TestQueue::with_batch_time(batch_time);
+        queue.allow(2);
         let begun = Instant::now();
-        rig.push("first", Urgency::Batched);
-        rig.push("second", Urgency::Batched);
-        assert_eq!(rig.written(), "first\nsecond\n");
+        queue.push("first", Urgency::Batched);
+        queue.push("second", Urgency::Batched);
+        assert_eq!(queue.written(), "first\nsecond\n");
         let waited = begun.elapsed();
         assert!(waited >= batch_time, "{waited:?}");
     }
 
     #[test]
     fn full_batch_is_written_before_its_time() {
-        let rig = Rig::new();
+        let queue = TestQueue::new();
         let line = "x".repeat(1_023);
         for _ in 0..BATCH_BYTES / 1_024 {
-            rig.push(&line, Urgency::Batched);
+            queue.push(&line, Urgency::Batched);
         }
-        rig.allow(1);
-        assert_eq!(rig.written().len(), 4_096, "whole lines, as many as one write takes");
+        queue.allow(1);
+        assert_eq!(queue.written().len(), 4_096, "whole lines, as many as one write takes");
     }
 
     #[test]
     fn stalled_stream_makes_lines_drop_and_their_number_follows() {
-        let rig = Rig::new();
-        rig.push("taken by the writer", Urgency::Now);
-        rig.allow.send(Ok(5)).unwrap();
-        assert_eq!(rig.written(), "taken");
+        let queue = TestQueue::new();
+        queue.push("taken by the writer", Urgency::Now);
+        queue.allow.send(Ok(5)).unwrap();
+        assert_eq!(queue.written(), "taken");
         let line = "x".repeat(1_023);
         let fitting = (QUEUE_BYTES - RESERVED_BYTES) / 1_024;
         for _ in 0..fitting + 7 {
-            rig.push(&line, Urgency::Batched);
+            queue.push(&line, Urgency::Batched);
         }
         // Access lines leave room for it.
-        rig.push("urgent", Urgency::Now);
-        let lines = rig.written_until("dropped");
+        queue.push("urgent", Urgency::Now);
+        let lines = queue.written_until("dropped");
         assert_eq!(lines.len(), fitting + 3);
         assert_eq!(lines[fitting + 1..], ["urgent", "dropped 7"]);
-        rig.push("after", Urgency::Now);
-        rig.allow(1);
-        assert_eq!(rig.written(), "after\n", "the number is reported once");
+        queue.push("after", Urgency::Now);
+        queue.allow(1);
+        assert_eq!(queue.written(), "after\n", "the number is reported once");
     }
 
     #[test]
     fn line_longer_than_the_queue_is_reported_as_dropped() {
-        let rig = Rig::new();
-        rig.push(&"x".repeat(QUEUE_BYTES), Urgency::Now);
-        rig.allow(1);
-        assert_eq!(rig.written(), "dropped 1\n");
+        let queue = TestQueue::new();
+        queue.push(&"x".repeat(QUEUE_BYTES), Urgency::Now);
+        queue.allow(1);
+        assert_eq!(queue.written(), "dropped 1\n");
     }
 
     #[test]
     fn partial_write_is_continued() {
-        let rig = Rig::new();
-        rig.push("one line", Urgency::Now);
-        rig.allow.send(Ok(3)).unwrap();
-        rig.refuse(io::ErrorKind::Interrupted);
-        rig.refuse(io::ErrorKind::WouldBlock);
-        rig.allow(1);
-        assert_eq!([rig.written(), rig.written()], ["one", " line\n"]);
+        let queue = TestQueue::new();
+        queue.push("one line", Urgency::Now);
+        queue.allow.send(Ok(3)).unwrap();
+        queue.refuse(io::ErrorKind::Interrupted);
+        queue.refuse(io::ErrorKind::WouldBlock);
+        queue.allow(1);
+        assert_eq!([queue.written(), queue.written()], ["one", " line\n"]);
     }
 
     #[test]
     fn line_interrupted_by_an_error_is_repeated_on_a_line_of_its_own() {
-        let rig = Rig::new();
-        rig.push("first\nsecond", Urgency::Now);
-        rig.allow.send(Ok(9)).unwrap();
-        rig.refuse(io::ErrorKind::StorageFull);
-        rig.refuse(io::ErrorKind::StorageFull);
-        rig.allow(2);
-        assert_eq!([rig.written(), rig.written(), rig.written()], ["first\nsec", "\n", "second\n"]);
+        let queue = TestQueue::new();
+        queue.push("first\nsecond", Urgency::Now);
+        queue.allow.send(Ok(9)).unwrap();
+        queue.refuse(io::ErrorKind::StorageFull);
+        queue.refuse(io::ErrorKind::StorageFull);
+        queue.allow(2);
+        assert_eq!([queue.written(), queue.written(), queue.written()], ["first\nsec", "\n", "second\n"]);
     }
 
     #[test]
     fn drain_returns_when_everything_is_written() {
-        let rig = Rig::new();
-        rig.queue.drain(PATIENCE);
-        rig.push("access", Urgency::Batched);
-        rig.allow(1);
-        rig.queue.drain(PATIENCE * 10);
-        assert_eq!(rig.written.try_recv().unwrap(), b"access\n");
+        let queue = TestQueue::new();
+        queue.queue.drain(PATIENCE);
+        queue.push("access", Urgency::Batched);
+        queue.allow(1);
+        queue.queue.drain(PATIENCE * 10);
+        assert_eq!(queue.written.try_recv().unwrap(), b"access\n");
     }
 
     #[test]
     fn drain_does_not_wait_for_a_stalled_or_failing_stream() {
-        let rig = Rig::new();
-        rig.push("line", Urgency::Now);
+        let queue = TestQueue::new();
+        queue.push("line", Urgency::Now);
         let begun = Instant::now();
-        rig.queue.drain(Duration::from_millis(20));
+        queue.queue.drain(Duration::from_millis(20));
         let waited = begun.elapsed();
         assert!(waited >= Duration::from_millis(20) && waited < PATIENCE, "{waited:?}");
         for _ in 0..1_000 {
-            rig.refuse(io::ErrorKind::BrokenPipe);
+            queue.refuse(io::ErrorKind::BrokenPipe);
         }
         let begun = Instant::now();
-        rig.queue.drain(PATIENCE);
+        queue.queue.drain(PATIENCE);
         assert!(begun.elapsed() < PATIENCE);
     }
 

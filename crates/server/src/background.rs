@@ -2,7 +2,7 @@
 //! other instances, the purge of old sessions, the sealing of the audit log, and the checks that writes succeed.
 //!
 //! A step that panics is logged, and the next one follows after its pause. To add a task, write its loop over `Steps` in a
-//! file here and start its thread in `run_tasks`.
+//! file here and start it with a line in `run_tasks`.
 
 mod prepare;
 mod purge;
@@ -14,7 +14,7 @@ mod writes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Scope};
 
 use anyhow::{Context as _, anyhow};
 
@@ -48,7 +48,7 @@ impl Background {
             // Steps catch their own panics. A panic around them ends the instance, which would go on without its tasks.
             let run = || run_tasks(&instance, is_prepared, on_ready, &stopped);
             let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                Err(anyhow!("what runs beside the requests panicked: {}", words_of(panic.as_ref())).into())
+                Err(anyhow!("the background thread panicked: {}", words_of(panic.as_ref())).into())
             });
             if let Err(failure) = result {
                 on_failure(failure);
@@ -81,23 +81,12 @@ fn run_tasks(
     }
     thread::scope(|scope| {
         // On threads of their own, so that a slow task does not delay the sync.
-        let (stop_purging, told_to_stop) = mpsc::sync_channel(0);
-        let purger = instance.maintenance.purger();
-        let thread = thread::Builder::new().name("purger".to_owned());
-        thread.spawn_scoped(scope, move || purge(purger, &told_to_stop)).context("cannot start a thread")?;
-        let (stop_sealing, told_to_stop) = mpsc::sync_channel(0);
+        let mut tasks = Tasks { scope, stops: Vec::new() };
+        tasks.start("purger", |stopped| purge(instance.maintenance.purger(), stopped))?;
         if let Some(sealer) = instance.sealer() {
-            let thread = thread::Builder::new().name("sealer".to_owned());
-            thread
-                .spawn_scoped(scope, move || seal(sealer, &told_to_stop))
-                .context("cannot start a thread")?;
+            tasks.start("sealer", |stopped| seal(sealer, stopped))?;
         }
-        let (stop_checking, told_to_stop) = mpsc::sync_channel(0);
-        let check = || instance.maintenance.check_writes();
-        let thread = thread::Builder::new().name("writes".to_owned());
-        thread
-            .spawn_scoped(scope, move || check_writes(check, &told_to_stop))
-            .context("cannot start a thread")?;
+        tasks.start("writes", |stopped| check_writes(|| instance.maintenance.check_writes(), stopped))?;
         let mut on_ready = Some(on_ready);
         let step = || {
             instance.maintenance.sync()?;
@@ -107,7 +96,28 @@ fn run_tasks(
             Ok(())
         };
         let result = sync(step, || instance.backend().check(), stopped);
-        drop((stop_purging, stop_sealing, stop_checking));
+        drop(tasks);
         result
     })
+}
+
+/// The threads of tasks, which stop when this is dropped.
+struct Tasks<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    stops: Vec<SyncSender<()>>,
+}
+
+impl<'scope> Tasks<'scope, '_> {
+    /// Starts a task on a thread of its own. The task ends when the channel that it gets closes.
+    fn start(
+        &mut self,
+        name: &str,
+        task: impl FnOnce(&Receiver<()>) + Send + 'scope,
+    ) -> Result<(), CliError> {
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let thread = thread::Builder::new().name(name.to_owned());
+        thread.spawn_scoped(self.scope, move || task(&stopped)).context("cannot start a thread")?;
+        self.stops.push(stop);
+        Ok(())
+    }
 }

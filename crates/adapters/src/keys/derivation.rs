@@ -13,7 +13,7 @@ use crate::secret::Secret;
 /// | `<alg>/<epoch start>/<epoch length>` | the private key of an epoch; both numbers in seconds |
 /// | `ES256/<epoch start>/<epoch length>/<n>` | the same, `n` from 1 on, where those before are no keys of P-256 |
 /// | `refresh` | the MAC of refresh tokens |
-/// | `account_keys` | the MAC that makes pseudonyms |
+/// | `pseudonyms` | the MAC that makes account keys |
 /// | `check` | [`SecretFingerprint`] |
 /// | `audit` | the private key of [`AuditKey`](crate::audit::AuditKey) |
 #[derive(Clone)]

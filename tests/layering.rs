@@ -314,6 +314,45 @@ fn files_are_written_in_few_places() {
     assert_eq!(places_of(&writing), WRITERS.map(PathBuf::from).into());
 }
 
+/// Commands of the server, as advice names them.
+const COMMANDS: [&str; 7] = [
+    "`portcullis ",
+    "`audit trim",
+    "`audit verify",
+    "`config check",
+    "`secret adopt",
+    "`secret generate",
+    "`sessions end",
+];
+
+/// The crates that other programs embed name no command and no setting of this server, which adds such advice itself.
+#[test]
+fn domain_and_adapters_name_no_command_or_setting() {
+    let settings: toml::Table =
+        fs::read_to_string(root().join("config/default.toml")).unwrap().parse().unwrap();
+    let keys = settings.iter().filter_map(|(section, keys)| Some((section, keys.as_table()?)));
+    let keys = keys.flat_map(|(section, keys)| keys.keys().map(move |key| format!("{section}.{key}")));
+    let keys: Vec<_> = keys.collect();
+    assert!(keys.len() > 30, "the settings are found: {keys:?}");
+    let names = |line: &str| {
+        // Outside of comments and strings it is the field of a value.
+        let is_prose =
+            |at: usize| line.trim_start().starts_with("//") || line[..at].matches('"').count() % 2 == 1;
+        let is_named = |word: &String| line.find(word.as_str()).is_some_and(is_prose);
+        keys.iter().any(is_named) || COMMANDS.iter().any(|command| line.contains(command))
+    };
+    let found: Vec<_> = ["domain", "adapters"]
+        .iter()
+        .flat_map(|name| sources(&root().join("crates").join(name).join("src")))
+        .flat_map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines: Vec<_> = text.lines().filter(|line| names(line)).map(str::to_owned).collect();
+            lines.into_iter().map(move |line| format!("{}: {line}", path.display()))
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 // ASVS 1.3.12
 #[test]
 fn expressions_are_searched_in_linear_time() {

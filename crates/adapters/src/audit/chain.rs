@@ -116,7 +116,7 @@ impl FromStr for Link {
 
 /// A text that names no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a number, a colon and 64 hexadecimal digits, as `audit verify` prints")]
+#[error("must be a number, a colon and 64 hexadecimal digits, as the verification of the audit log prints")]
 pub struct InvalidLink;
 
 /// A row of `security_events`, word for word.

@@ -95,7 +95,7 @@ impl Database {
         if tip_before.seq < signed {
             log::error!(
                 end = tip_before.seq, signed;
-                "the audit chain is shorter than it was when it was signed: see `portcullis audit verify`"
+                "the audit chain is shorter than it was when it was signed: verify the audit log"
             );
         }
         if tip_before.seq <= signed {

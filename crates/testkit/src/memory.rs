@@ -133,14 +133,6 @@ impl State {
         self.users.get(&user).is_some_and(|user| user.is_enabled_at(version))
     }
 
-    /// Refuses a session that would be over at once.
-    fn check_valid(&self, session: &NewSession) -> Result<(), StoreError> {
-        match session.is_valid(self.valid_from) {
-            true => Ok(()),
-            false => Err(StoreError::new(StoreErrorKind::Unavailable, "all sessions are being ended")),
-        }
-    }
-
     fn insert_session(&mut self, session: &NewSession) {
         self.sessions.insert(session.id, StoredSession::new(session));
     }
@@ -153,7 +145,7 @@ impl State {
                 let attempts = counter.map_or(0, |stored| stored.counter.attempts);
                 Ok(ConsumedProof::Password { attempts })
             }
-            _ => Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store")),
+            _ => Err(StoreError::unknown_proof()),
         }
     }
 

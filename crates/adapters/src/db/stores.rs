@@ -1,7 +1,7 @@
 //! The storage ports over [`Database`](super::Database), one file each.
 
-pub(in crate::db) mod attempt;
+mod attempt;
 pub(in crate::db) mod audit_log;
 mod health;
-pub(in crate::db) mod session;
+mod session;
 mod user;

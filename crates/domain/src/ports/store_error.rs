@@ -15,6 +15,11 @@ impl StoreError {
         Self { kind, source: source.into() }
     }
 
+    /// Returns the error of a store that does not know a kind of [`Proof`](crate::session::Proof).
+    pub fn unknown_proof() -> Self {
+        Self::new(StoreErrorKind::Internal, "the proof is unknown to this store")
+    }
+
     /// What a caller may know.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

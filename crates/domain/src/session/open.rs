@@ -4,6 +4,7 @@ use crate::account::{CredentialVersion, User};
 use crate::client::ClientInfo;
 use crate::core::Core;
 use crate::id::{SessionId, UserId};
+use crate::ports::{StoreError, StoreErrorKind};
 use crate::session::{Generation, SessionGrant};
 use crate::throttle::SuccessfulAttempt;
 use crate::time::UnixTime;
@@ -35,6 +36,17 @@ impl NewSession {
     /// Returns whether the session may be opened: one opened before `valid_from` would be over at once.
     pub fn is_valid(&self, valid_from: UnixTime) -> bool {
         self.opened_at >= valid_from
+    }
+
+    /// Refuses a session that is not [valid](Self::is_valid). The clock shows a later time when the client tries again.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unavailable`].
+    pub fn check_valid(&self, valid_from: UnixTime) -> Result<(), StoreError> {
+        match self.is_valid(valid_from) {
+            true => Ok(()),
+            false => Err(StoreError::new(StoreErrorKind::Unavailable, "all sessions are being ended")),
+        }
     }
 
     /// Returns what the first tokens of the session are issued from.

@@ -22,7 +22,7 @@ impl SessionStore for MemoryStore {
         if !state.has_user(session.user, session.credential_version) {
             return Err(OpenSessionError::UserChanged);
         }
-        state.check_valid(session)?;
+        session.check_valid(state.valid_from)?;
         let live = state.live_sessions_of(session.user, session.opened_at);
         let opened = SessionOpened {
             grant: session.grant(),

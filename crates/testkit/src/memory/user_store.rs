@@ -60,7 +60,7 @@ impl UserStore for MemoryStore {
         if !state.has_user(session.user, session.credential_version) || !ended.contains(&acting) {
             return Err(OpenSessionError::UserChanged);
         }
-        state.check_valid(session)?;
+        session.check_valid(state.valid_from)?;
         let opened =
             SessionOpened { grant: session.grant(), ended, consumed: state.consumed(&session.proof)? };
         state.record_all(events.of(&opened))?;

@@ -7,7 +7,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Binary, HasSqlType};
 use portcullis_domain::audit::EventsOf;
 use portcullis_domain::id::UserId;
-use portcullis_domain::ports::{StoreError, StoreErrorKind};
+use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{ConsumedProof, Proof};
 use portcullis_domain::throttle::{
     AccountKey, AttemptCounter, AttemptDecision, AttemptStore, FORGOTTEN_AFTER, LoginAttempt, PurgedCounter,
@@ -35,12 +35,13 @@ impl AttemptStore for Database {
         // The statement inserts the first attempt of a row unconditionally.
         if attempt.event.ordinal > 1 {
             let attempt = attempt.clone();
-            let counted = self.statement(move |connection| begin(connection, &attempt, Scope::Unrecorded))?;
+            let left_out = Some(attempt.event.ordinal);
+            let counted = self.statement(move |connection| begin(connection, &attempt, left_out))?;
             if let Some(attempts) = counted {
                 return Ok(AttemptDecision::Granted { attempts });
             }
         }
-        self.transaction_since(begun, |connection| match begin(connection, attempt, Scope::All)? {
+        self.transaction_since(begun, |connection| match begin(connection, attempt, None)? {
             Some(attempts) => {
                 if let Some(event) = attempt.event.of(attempts) {
                     insert_event(connection, event)?;
@@ -49,7 +50,7 @@ impl AttemptStore for Database {
             }
             None => {
                 let counter = find(connection, attempt.counter)?;
-                // Where it was forgiven this moment, it may come again at once.
+                // If the counter was reset meanwhile, the next attempt may come at once.
                 let until = counter.map_or(attempt.now, |counter| counter.next_at.max(attempt.now));
                 Ok(AttemptDecision::Refused { until })
             }
@@ -78,15 +79,15 @@ impl AttemptStore for Database {
     }
 }
 
-/// Consumes what a client of `user` proved, in the transaction of the change that it allows.
-pub(in crate::db) fn consume(
+/// Consumes the proof of a client of `user`, in the transaction of the change that it allows.
+pub(super) fn consume(
     connection: &mut AnyConnection,
     proof: &Proof,
     user: UserId,
     at: UnixTime,
 ) -> Result<ConsumedProof, StoreError> {
     let Proof::Password(attempt) = proof else {
-        return Err(StoreError::new(StoreErrorKind::Internal, "the proof is unknown to this store"));
+        return Err(StoreError::unknown_proof());
     };
     let counter = attempt_counters::table.find(attempt.counter.as_bytes().as_slice());
     let attempts: Option<i64> = diesel::delete(counter)
@@ -139,8 +140,8 @@ impl OverRow {
     }
 }
 
-/// Finds counters after whose next attempt was allowed a day went by, and keeps others from them. It leaves out what
-/// somebody else is at, so that it waits for nobody.
+/// Locks counters of unknown networks that are over: in SQL the half of what [`AttemptCounter::is_over`] decides that
+/// concerns them. Skips locked rows, so that it does not wait.
 fn lock_forgotten(connection: &mut AnyConnection, now: UnixTime, most: i64) -> QueryResult<Vec<OverRow>> {
     use attempt_counters::{attempts, known_until, next_at, pseudonym, user_id};
     let over = attempt_counters::table
@@ -155,7 +156,7 @@ fn lock_forgotten(connection: &mut AnyConnection, now: UnixTime, most: i64) -> Q
     }
 }
 
-/// The same of networks that are known no more.
+/// Locks counters of networks that are no longer known: the other half of [`AttemptCounter::is_over`].
 fn lock_unknown(connection: &mut AnyConnection, now: UnixTime, most: i64) -> QueryResult<Vec<OverRow>> {
     use attempt_counters::{attempts, known_until, pseudonym, user_id};
     let over = attempt_counters::table
@@ -169,23 +170,15 @@ fn lock_unknown(connection: &mut AnyConnection, now: UnixTime, most: i64) -> Que
     }
 }
 
-/// Which attempts a statement counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// Those that record no event.
-    Unrecorded,
-    All,
-}
-
-/// Counts an attempt and says the how manieth it is, decided under the row's lock: in SQL what
-/// [`AttemptCounter::after_an_attempt`] says. `None` where it is not counted.
+/// Counts an attempt under the row's lock and returns its ordinal: in SQL what [`AttemptCounter::after_an_attempt`]
+/// decides. Returns `None` if the attempt has to wait, or may have the ordinal that is left out.
 fn begin(
     connection: &mut AnyConnection,
     attempt: &LoginAttempt,
-    scope: Scope,
+    left_out: Option<u32>,
 ) -> Result<Option<u32>, StoreError> {
     let reserve = Reserve {
-        recorded: (scope == Scope::Unrecorded).then_some(attempt.event.ordinal.into()),
+        left_out: left_out.map(i64::from),
         counter: attempt.counter,
         user: attempt.user.map(|user| DbId(user.as_uuid())),
         now: DbTime(attempt.now),
@@ -203,7 +196,7 @@ fn begin(
 /// One statement. Diesel has no `ON CONFLICT` for both databases at once, and would prepare it anew every time.
 struct Reserve {
     /// The ordinal of the attempt that is left out.
-    recorded: Option<i64>,
+    left_out: Option<i64>,
     counter: AccountKey,
     user: Option<DbId>,
     now: DbTime,
@@ -247,7 +240,7 @@ where
         out.push_sql(&format!(" WHERE (stored.attempts < {} OR stored.next_at <= ", SCHEDULE.free));
         out.push_bind_param::<Moment, _>(&self.now)?;
         out.push_sql(")");
-        if let Some(ordinal) = &self.recorded {
+        if let Some(ordinal) = &self.left_out {
             // Leaves out a few attempts that begin a new row too, which the transaction counts as well.
             out.push_sql(" AND stored.attempts + 1 <> ");
             out.push_bind_param::<BigInt, _>(ordinal)?;

@@ -26,12 +26,12 @@ impl AuditLog for Database {
         // No id of an event is the last of all.
         let before = before.map_or(Uuid::max(), EventId::as_uuid);
         self.read(|connection| {
-            let found: Vec<PastEventRow> = security_events::table
+            let found: Vec<StoredEventRow> = security_events::table
                 .filter(security_events::user_id.eq(DbId(user.as_uuid())))
                 .filter(security_events::id.lt(DbId(before)))
                 .order(security_events::id.desc())
                 .limit(most.into())
-                .select(PastEventRow::as_select())
+                .select(StoredEventRow::as_select())
                 .load(connection)
                 .map_err(store_error)?;
             found.into_iter().map(StoredEvent::try_from).collect()
@@ -41,7 +41,7 @@ impl AuditLog for Database {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = security_events)]
-struct PastEventRow {
+struct StoredEventRow {
     id: DbId,
     at: DbTime,
     kind: String,
@@ -51,10 +51,10 @@ struct PastEventRow {
     agent: Option<String>,
 }
 
-impl TryFrom<PastEventRow> for StoredEvent {
+impl TryFrom<StoredEventRow> for StoredEvent {
     type Error = StoreError;
 
-    fn try_from(row: PastEventRow) -> Result<Self, StoreError> {
+    fn try_from(row: StoredEventRow) -> Result<Self, StoreError> {
         let DbId(id) = row.id;
         let address = row.address.map(|address| address.parse()).transpose();
         let address =
@@ -71,7 +71,7 @@ impl TryFrom<PastEventRow> for StoredEvent {
 }
 
 /// Stores events in the transaction of the change that they describe.
-pub(in crate::db) fn insert_events(
+pub(super) fn insert_events(
     connection: &mut AnyConnection,
     events: &[SecurityEvent],
 ) -> Result<(), StoreError> {

@@ -19,8 +19,9 @@ use uuid::Uuid;
 use self::rotation::{end_reused, succeed};
 use super::attempt::consume;
 use super::audit_log::{insert_event, insert_events};
+use super::user::is_enabled_at;
 use crate::db::connection::AnyConnection;
-use crate::db::error::{CorruptRow, store_error, unavailable};
+use crate::db::error::{CorruptRow, store_error};
 use crate::db::schema::sql_types::Moment;
 use crate::db::schema::{deployment, sessions, users};
 use crate::db::types::{DbId, DbTime};
@@ -82,7 +83,7 @@ impl SessionStore for Database {
                 owner.is_none().into_sql::<Bool>().or(sessions::user_id.nullable().eq(owner))
             };
             let theirs = || sessions::table.find(DbId(session.as_uuid())).filter(is_theirs());
-            let ended: Option<DbId> = diesel::update(theirs().filter(may_end()))
+            let ended: Option<DbId> = diesel::update(theirs().filter(can_end()))
                 .set(sessions::ended_at.eq(DbTime(at)))
                 .returning(sessions::user_id)
                 .get_result(connection)
@@ -193,8 +194,7 @@ impl SessionStore for Database {
 fn lock_unchanged_user(connection: &mut AnyConnection, session: &NewSession) -> QueryResult<bool> {
     let unchanged = users::table
         .find(DbId(session.user.as_uuid()))
-        .filter(users::credential_version.eq(session.credential_version.get()))
-        .filter(users::disabled_at.is_null())
+        .filter(is_enabled_at(session.credential_version))
         .select(users::credential_version);
     let found: Option<i64> = match connection {
         AnyConnection::Postgres(connection) => unchanged.for_update().first(connection).optional()?,
@@ -229,7 +229,7 @@ fn evict(connection: &mut AnyConnection, session: &NewSession) -> Result<Vec<Ses
         .limit(i64::MAX)
         .offset(others.into())
         .select(live.field(sessions::id));
-    // Judged again under the rows' locks: who ends meanwhile is not ended twice.
+    // Checked again under the rows' locks: a session that ends meanwhile is not ended twice.
     let too_many = sessions::table.filter(is_live(now)).filter(sessions::id.eq_any(beyond_the_newest));
     let evicted: Vec<DbId> = diesel::update(too_many)
         .set(sessions::ended_at.eq(DbTime(now)))
@@ -239,14 +239,9 @@ fn evict(connection: &mut AnyConnection, session: &NewSession) -> Result<Vec<Ses
     Ok(session_ids(evicted))
 }
 
-pub(in crate::db) fn insert_session(
-    connection: &mut AnyConnection,
-    session: &NewSession,
-) -> Result<(), StoreError> {
-    // It would be over at once. By the next try the clock shows a later time.
-    if !session.is_valid(shared::valid_from(connection).map_err(store_error)?) {
-        return Err(unavailable("all sessions are being ended"));
-    }
+/// Inserts a session, unless it is not [valid](NewSession::check_valid).
+pub(super) fn insert_session(connection: &mut AnyConnection, session: &NewSession) -> Result<(), StoreError> {
+    session.check_valid(shared::valid_from(connection).map_err(store_error)?)?;
     let row = (
         sessions::id.eq(DbId(session.id.as_uuid())),
         sessions::user_id.eq(DbId(session.user.as_uuid())),
@@ -262,8 +257,8 @@ pub(in crate::db) fn insert_session(
     Ok(())
 }
 
-/// Ends the sessions of a user, but for one. The caller has locked the user, so that no login is in flight.
-pub(in crate::db) fn end_sessions_of(
+/// Ends the sessions of a user that can end, except one. The caller has locked the user, so that no login is in flight.
+pub(super) fn end_sessions_of(
     connection: &mut AnyConnection,
     user: UserId,
     except: Option<SessionId>,
@@ -272,7 +267,7 @@ pub(in crate::db) fn end_sessions_of(
     let except = except.map(|session| DbId(session.as_uuid()));
     let is_other = except.is_none().into_sql::<Bool>().or(sessions::id.nullable().ne(except));
     let others =
-        sessions::table.filter(sessions::user_id.eq(DbId(user.as_uuid()))).filter(may_end()).filter(is_other);
+        sessions::table.filter(sessions::user_id.eq(DbId(user.as_uuid()))).filter(can_end()).filter(is_other);
     let ended: Vec<DbId> = diesel::update(others)
         .set(sessions::ended_at.eq(DbTime(at)))
         .returning(sessions::id)
@@ -307,7 +302,7 @@ fn is_live(now: UnixTime) -> _ {
 
 /// In SQL what `StoredSession::can_end` decides.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn may_end() -> _ {
+fn can_end() -> _ {
     let valid_from = deployment::table.select(deployment::session_floor).single_value();
     sessions::ended_at.is_null().and(sessions::opened_at.nullable().ge(valid_from))
 }

@@ -85,8 +85,7 @@ impl UserStore for Database {
         self.transaction(|connection| {
             let unchanged = users::table
                 .find(DbId(session.user.as_uuid()))
-                .filter(users::credential_version.eq(session.credential_version.get()))
-                .filter(users::disabled_at.is_null());
+                .filter(is_enabled_at(session.credential_version));
             let changed = diesel::update(unchanged).set(new_password(new)).execute(connection);
             if changed.map_err(store_error)? == 0 {
                 return Err(OpenSessionError::UserChanged);
@@ -149,11 +148,10 @@ impl UserStore for Database {
         events: &dyn EventsOf<UserDeleted>,
     ) -> Result<UserDeleted, ChangeUserError> {
         self.transaction(|connection| {
-            let version = reauthentication.as_ref().map(|by| by.credential_version.get());
-            let may_delete = version
-                .is_none()
-                .into_sql::<Bool>()
-                .or(users::credential_version.nullable().eq(version).and(users::disabled_at.is_null()));
+            let version = reauthentication.as_ref().map(|by| by.credential_version);
+            let is_by_an_administrator = version.is_none().into_sql::<Bool>();
+            let may_delete =
+                is_by_an_administrator.or(is_enabled_at(version.unwrap_or(CredentialVersion::FIRST)));
             let user = users::table.find(DbId(id.as_uuid())).filter(may_delete);
             let deleted = diesel::delete(user).execute(connection);
             let ended = end_sessions_of_changed(connection, deleted, id, at)?;
@@ -169,13 +167,21 @@ impl UserStore for Database {
     }
 }
 
+/// In SQL what `User::is_enabled_at` decides.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn is_enabled_at(version: CredentialVersion) -> _ {
+    let version: i64 = version.get();
+    users::credential_version.eq(version).and(users::disabled_at.is_null())
+}
+
+/// In SQL what `User::set_password` changes.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn new_password(new: &PasswordHash) -> _ {
     let hash: String = new.expose().to_owned();
     (users::password_hash.eq(hash), users::credential_version.eq(users::credential_version + 1_i64))
 }
 
-/// Ends the live sessions of a user whose row was just changed, and is thereby locked against logins in flight.
+/// Ends the sessions of a user whose row was just changed, and is thereby locked against logins in flight.
 fn end_sessions_of_changed(
     connection: &mut AnyConnection,
     changed: QueryResult<usize>,

@@ -74,6 +74,7 @@ fn generations(presented: &RotateRequest) -> (i64, i64) {
     (current, current + 1)
 }
 
+/// In SQL what `ReuseCheck::of` decides of the generation before the newest.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn in_grace(presented: &RotateRequest) -> _ {
     let earliest: DbTime = DbTime(presented.now - presented.grace);

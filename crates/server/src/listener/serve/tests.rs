@@ -60,6 +60,63 @@ fn http_api_works_over_a_foreign_store() {
 }
 
 #[test]
+fn every_route_works_over_a_foreign_store() {
+    let site = Site::new();
+    let server = site.start();
+    server.wait_until_ready();
+    for (n, route) in portcullis_http::routes().iter().enumerate() {
+        let name = format!("user-{n}");
+        let user = json!({"username": name, "password": fixtures::PASSWORD});
+        assert_eq!(server.post("/register", None, &user).status, 201);
+        let tokens = server.login(&name, fixtures::PASSWORD);
+        let current = json!({"current_password": fixtures::PASSWORD});
+        let refresh = json!({"refresh_token": tokens.refresh});
+        let line = format!("{} {}", route.method(), route.path());
+        let (body, status) = match line.as_str() {
+            "POST /register" => (json!({"username": "another", "password": fixtures::PASSWORD}), 201),
+            "POST /login" => (user, 200),
+            "POST /refresh" => (refresh, 200),
+            "POST /logout" => (refresh, 204),
+            "PUT /me/password" => {
+                let new = "An0ther-horse battery";
+                (json!({"current_password": fixtures::PASSWORD, "new_password": new}), 200)
+            }
+            "DELETE /me" | "POST /me/delete" => (current, 204),
+            "DELETE /me/sessions/{id}" => (Value::Null, 204),
+            "GET /me"
+            | "GET /me/activity"
+            | "GET /me/sessions"
+            | "GET /protected"
+            | "GET /password-policy"
+            | "GET /.well-known/jwks.json"
+            | "GET /.well-known/oauth-authorization-server"
+            | "GET /.well-known/openid-configuration"
+            | "GET /problems"
+            | "GET /problems/{code}"
+            | "GET /health"
+            | "GET /ready"
+            | "GET /openapi.json"
+            | "GET /docs"
+            | "GET /docs/{file}" => (Value::Null, 200),
+            _ => panic!("list {line} here with its status"),
+        };
+        let path = route.path().replace("{id}", &tokens.session).replace("{code}", "not_found");
+        let path = path.replace("{file}", "index.css");
+        let answer = server.call(route.method().as_str(), &path, Some(&tokens.access), &body);
+        assert_eq!(answer.status, status, "{line}: {answer:?}");
+        if line == "DELETE /me/sessions/{id}" {
+            assert_eq!(server.get("/me", Some(&tokens.access)).status, 401, "the session has ended");
+        }
+        if line == "GET /me/activity" {
+            let events = answer.body["events"].as_array().unwrap();
+            let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+            assert_eq!(kinds, ["login_succeeded", "user_registered"]);
+        }
+    }
+    server.stop().unwrap();
+}
+
+#[test]
 fn sync_learns_of_sessions_that_others_ended() {
     let site = Site::new();
     let server = site.start();
@@ -166,7 +223,7 @@ fn graceful_stop_answers_requests_under_way() {
     server.thread.join().unwrap().unwrap();
 }
 
-/// A store in memory, and what tests do to it.
+/// A store in memory, with a clock and a state that tests change.
 struct Site {
     store: Arc<MemoryStore>,
     clock: Arc<OffsetClock>,
@@ -235,8 +292,8 @@ impl Running {
     fn login(&self, username: &str, password: &str) -> Tokens {
         let answer = self.post("/login", None, &json!({"username": username, "password": password}));
         let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
-        match (text("access_token"), text("refresh_token")) {
-            (Some(access), Some(refresh)) => Tokens { access, refresh },
+        match (text("access_token"), text("refresh_token"), text("session_id")) {
+            (Some(access), Some(refresh), Some(session)) => Tokens { access, refresh, session },
             _ => panic!("{answer:?}"),
         }
     }
@@ -264,8 +321,10 @@ impl Running {
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{bearer}{kind}");
         write!(connection, "{head}content-length: {length}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).unwrap();
+        // Files of the documentation page are compressed.
+        let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Answer { status: status.unwrap_or_default(), body: serde_json::from_str(body).unwrap_or_default() }
@@ -282,6 +341,7 @@ struct Answer {
 struct Tokens {
     access: String,
     refresh: String,
+    session: String,
 }
 
 /// A backend over a store in memory.

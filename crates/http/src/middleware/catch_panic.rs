@@ -1,4 +1,4 @@
-//! Answers 500 if a route panics.
+//! Responds with status 500 if a route panics.
 //!
 //! actix-web catches no panics: it closes the connection without an answer (actix-web issues [1501], [3126]), and a proxy
 //! then takes the instance for unhealthy. Without this middleware,
@@ -20,8 +20,8 @@ use actix_web::{Error, HttpRequest, ResponseError};
 use crate::respond::catalogue::ProblemCode;
 use crate::respond::problem::Problem;
 
-/// The middleware that answers 500 where a route panics, be it as it is called or as it is polled. The work of the use
-/// cases runs elsewhere and has its own guard.
+/// The middleware that responds with status 500 if a route panics, when it is called or when it is polled. The work of the use
+/// cases runs on other threads, which have a guard of their own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CatchPanic;
 
@@ -89,8 +89,8 @@ impl<F: Future<Output = Result<ServiceResponse, Error>> + Unpin> Future for Catc
 fn internal_error(head: &HttpRequest) -> ServiceResponse<BoxBody> {
     let route = head.match_pattern();
     log::error!(route = route.as_deref().unwrap_or("-"); "a request handler panicked");
-    let answer = Problem::new(ProblemCode::InternalError).error_response();
-    ServiceResponse::new(head.clone(), answer)
+    let response = Problem::new(ProblemCode::InternalError).error_response();
+    ServiceResponse::new(head.clone(), response)
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
             panic!("{} panics, on purpose", request.path());
         });
         let service = CatchPanic.new_transform(service).await.unwrap();
-        let answer = service.call(TestRequest::get().to_srv_request()).await.unwrap();
-        assert_eq!(answer.status().as_u16(), 500);
+        let response = service.call(TestRequest::get().to_srv_request()).await.unwrap();
+        assert_eq!(response.status().as_u16(), 500);
     }
 }

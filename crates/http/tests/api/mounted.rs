@@ -68,7 +68,8 @@ async fn alone() -> TestApp {
     Setup { config, ..Setup::new() }.start().await
 }
 
-/// What a client sees of an answer, except the prefix in links and the order of lists.
+/// The parts of a response that do not depend on the prefix: status, header fields with sorted lists, and the body with links
+/// as at the root.
 fn seen(answer: &Answer) -> (u16, Vec<(String, Vec<String>)>, String) {
     let fields = answer.header_fields().into_iter().map(|(name, value)| {
         let mut list: Vec<_> = value.split(", ").map(str::to_owned).collect();
@@ -80,7 +81,7 @@ fn seen(answer: &Answer) -> (u16, Vec<(String, Vec<String>)>, String) {
 }
 
 #[actix_web::test]
-async fn every_route_answers_below_the_prefix_as_at_the_root() {
+async fn routes_respond_below_a_prefix_as_at_root() {
     let (mounted, alone) = (mounted().await, alone().await);
     let tokens = [mounted.alice().await.access, alone.alice().await.access];
     for route in routes() {
@@ -109,7 +110,7 @@ async fn every_route_answers_below_the_prefix_as_at_the_root() {
 }
 
 #[actix_web::test]
-async fn tokens_of_a_mounted_api_pass_from_login_to_logout() {
+async fn mounted_api_serves_tokens_until_logout() {
     let app = mounted().await;
     let tokens = app.alice().await;
     assert_eq!(app.get_as("/me", &tokens.access).await.status, 200);
@@ -390,7 +391,7 @@ async fn client_address_believes_trusted_proxies_only() {
     assert_eq!(app.send_beside(TestRequest::get().uri("/address")).await.body, "None");
 }
 
-/// A mistake of the programmer is no panic and lets no request through.
+/// An app that forgot to configure an API neither panics nor lets a request through.
 #[actix_web::test]
 async fn extractors_fail_closed_in_an_app_without_an_api() {
     let app = App::new()

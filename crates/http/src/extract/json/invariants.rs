@@ -1,7 +1,7 @@
-//! What holds of every body that somebody may send.
+//! The invariants of every body that a client may send.
 #![expect(
     clippy::expect_used,
-    reason = "it is about the input: an answer that cannot be read breaks an invariant"
+    reason = "it is about the input: a response that cannot be read breaks an invariant"
 )]
 
 use std::fmt::Write as _;
@@ -13,12 +13,15 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 
-/// What is accepted is an object that any other reader of JSON reads likewise, with the known fields and no others; with a key
-/// repeated at any level it is refused. What is refused is answered by a short problem document, which names all that another
-/// check of the request finds, and says nothing of the values: with others of their kind it is the same.
+/// Checks a body:
+///
+/// - An accepted body is an object that another reader of JSON reads as the same, with the known fields and no others. With a
+///   key repeated at any level it is refused.
+/// - A refused body gets a short problem document. It lists the violations that an independent check of the request finds, and
+///   contains no values: it is the same for other values of the same kinds.
 ///
 /// # Panics
-/// Where it does not hold.
+/// Panics if an invariant is broken.
 pub fn holds(body: &[u8]) {
     let read_elsewhere: Option<Map<String, Json>> = serde_json::from_slice(body).ok();
     match parse::<Form>(body) {
@@ -26,21 +29,21 @@ pub fn holds(body: &[u8]) {
             let object = Json::from(read_elsewhere.expect("it is an object for other readers too"));
             assert_eq!(form.to_json(), object);
             assert!(violations(&object).is_empty());
-            assert_eq!(answer(&object.to_string()), None, "plainly written it is accepted too");
+            assert_eq!(response(&object.to_string()), None, "plainly written it is accepted too");
             let mut count = 0;
             while let Some(repeated) = with_repeated_key(&object, count) {
-                let answer = answer(&repeated).expect("a repeated key is refused");
-                assert!(answer.contains("malformed_json"), "{repeated}");
+                let response = response(&repeated).expect("a repeated key is refused");
+                assert!(response.contains("malformed_json"), "{repeated}");
                 count += 1;
             }
             assert!(count > 0, "the body itself is an object with keys");
         }
         Err(problem) => {
-            let answer = answer_of(&problem);
-            assert!(answer.len() <= LONGEST_ANSWER, "{}", answer.len());
-            let read: Json = serde_json::from_slice(answer.as_bytes()).expect("a problem is JSON");
+            let response = response_of(&problem);
+            assert!(response.len() <= LONGEST_RESPONSE, "{}", response.len());
+            let read: Json = serde_json::from_slice(response.as_bytes()).expect("a problem is JSON");
             if read["code"] == "malformed_json" {
-                assert_eq!(read.get("errors"), None, "nothing is said of what could not be read");
+                assert_eq!(read.get("errors"), None, "an unreadable body has no violations");
                 return;
             }
             assert_eq!(read["code"], "invalid_request");
@@ -50,9 +53,9 @@ pub fn holds(body: &[u8]) {
             let found: Vec<_> = found.map(|[pointer, code]| format!("{pointer} {code}")).collect();
             assert!(!found.is_empty());
             assert_eq!(found, violations(&object));
-            assert_eq!(self::answer(&object.to_string()).as_ref(), Some(&answer), "plainly written");
+            assert_eq!(self::response(&object.to_string()).as_ref(), Some(&response), "plainly written");
             replace(&mut object);
-            assert_eq!(self::answer(&object.to_string()), Some(answer), "with other values");
+            assert_eq!(self::response(&object.to_string()), Some(response), "with other values");
         }
     }
 }
@@ -150,7 +153,7 @@ const FORM: &[(&str, bool, Kind)] = &[
 const KEY: &[(&str, bool, Kind)] =
     &[("id", true, Kind::Whole(i64::MIN, i64::MAX)), ("label", true, Kind::OrNull(&Kind::Text))];
 
-/// What is wrong with a form, each as the pointer and the code in an answer.
+/// What is wrong with a form, each as the pointer and the code in a response.
 fn violations(form: &Json) -> Vec<String> {
     let mut found = Vec::new();
     check(&Kind::Object(FORM), form, "#", &mut found);
@@ -212,7 +215,7 @@ fn pointer(object: &str, name: &str) -> String {
     })
 }
 
-/// Writes a value with the first key of its `nth` object repeated; `None` if it has not so many objects with keys.
+/// Writes a value with the first key of its `nth` object repeated; `None` if it has fewer objects with keys.
 fn with_repeated_key(value: &Json, nth: usize) -> Option<String> {
     fn write(value: &Json, left: &mut Option<usize>) -> String {
         match value {
@@ -258,19 +261,19 @@ fn replace(value: &mut Json) {
     }
 }
 
-fn answer(body: &str) -> Option<String> {
-    parse::<Form>(body.as_bytes()).err().map(|problem| answer_of(&problem))
+fn response(body: &str) -> Option<String> {
+    parse::<Form>(body.as_bytes()).err().map(|problem| response_of(&problem))
 }
 
-fn answer_of(problem: &Problem) -> String {
+fn response_of(problem: &Problem) -> String {
     let body = problem.error_response().into_body().try_into_bytes();
     let body = body.expect("a problem is there at once");
     String::from_utf8(body.into()).expect("a problem is text")
 }
 
-/// Eight unknown names of 64 bytes, each of which becomes three, what is said of each, and what is said of the members that are
-/// known.
-const LONGEST_ANSWER: usize = 8 * (3 * 64 + 100) + 15 * 120 + 500;
+/// The length of eight unknown names of 64 bytes, each escaped as three, with a message each, and of the messages for known
+/// members.
+const LONGEST_RESPONSE: usize = 8 * (3 * 64 + 100) + 15 * 120 + 500;
 
 #[cfg(test)]
 mod tests {

@@ -53,11 +53,11 @@ pub(crate) async fn page() -> HttpResponse {
 )]
 pub(crate) async fn file(docs: Data<Docs>, path: PathParameters) -> HandlerResult {
     let file = docs.files.get(path.get("file")?).ok_or(ProblemCode::NotFound)?;
-    let mut answer = json::cacheable(file.content_type.clone(), file.content.clone());
+    let mut response = json::cacheable(file.content_type.clone(), file.content.clone());
     if file.is_compressed {
-        answer.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+        response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     }
-    Ok(answer)
+    Ok(response)
 }
 
 pub(crate) fn routes() -> Vec<Route> {

@@ -42,7 +42,7 @@ pub(crate) async fn health() -> HttpResponse {
 )]
 pub(crate) async fn ready(api: Data<ApiState>) -> HandlerResult {
     let readiness = api.readiness().await?;
-    Ok(ReadyResponse::from(readiness).into_answer(readiness.is_ready()))
+    Ok(ReadyResponse::from(readiness).into_response(readiness.is_ready()))
 }
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -102,7 +102,7 @@ impl ToSchema for CheckBody {
 }
 
 impl ReadyResponse {
-    fn into_answer(self, is_ready: bool) -> HttpResponse {
+    fn into_response(self, is_ready: bool) -> HttpResponse {
         if is_ready {
             return json::json(StatusCode::OK, &self);
         }

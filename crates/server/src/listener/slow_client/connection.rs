@@ -37,8 +37,8 @@ pub(crate) struct Connection<S> {
 enum Awaited {
     /// The next request, or its first byte.
     Request,
-    /// The rest of a request, and its answer.
-    Answer,
+    /// The rest of a request, and its response.
+    Response,
     /// The client, to take what it was sent.
     Room,
     /// The client's close.
@@ -64,7 +64,7 @@ impl<S> Connection<S> {
     const fn limit(&self) -> Duration {
         match self.awaited {
             Awaited::Request => self.keep_alive,
-            Awaited::Answer => LONGEST_REQUEST,
+            Awaited::Response => LONGEST_REQUEST,
             Awaited::Room => LONGEST_SENDING,
             Awaited::End => LINGER,
         }
@@ -97,7 +97,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
     /// Records that a part of a request was handed over.
     fn handed_over(&mut self) -> Poll<io::Result<()>> {
         if self.awaited == Awaited::Request {
-            self.wait_for(Awaited::Answer);
+            self.wait_for(Awaited::Response);
         }
         Poll::Ready(Ok(()))
     }

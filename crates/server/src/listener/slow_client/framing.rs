@@ -10,7 +10,7 @@ pub(super) enum Step {
     /// A body in chunks.
     Chunks(Chunk),
     /// Nothing until the request is answered.
-    Answer,
+    Response,
     /// Nothing any more.
     Close,
 }
@@ -27,11 +27,11 @@ impl Step {
             Self::Head(lines) => lines.end(bytes),
             Self::Body(left) => end_of(left, bytes),
             Self::Chunks(chunk) => chunk.end(bytes),
-            Self::Answer | Self::Close => return 0,
+            Self::Response | Self::Close => return 0,
         };
         match end {
             Some(end) => {
-                *self = Self::Answer;
+                *self = Self::Response;
                 end
             }
             None => bytes.len(),

@@ -58,7 +58,7 @@ impl Turn {
         let length = head.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let step = match length.and_then(|length| length.trim().parse().ok()) {
             _ if head.headers().contains_key(header::TRANSFER_ENCODING) => Step::Chunks(Chunk::NEXT),
-            Some(0) | None => Step::Answer,
+            Some(0) | None => Step::Response,
             Some(length) => Step::Body(length),
         };
         self.go_on(step);

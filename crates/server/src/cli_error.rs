@@ -1,3 +1,5 @@
+//! The failures of commands, with their exit codes.
+
 use std::fmt;
 use std::process::ExitCode;
 

@@ -1,3 +1,5 @@
+//! The commands `audit`: verify the audit log, and delete old events.
+
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 

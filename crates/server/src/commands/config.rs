@@ -1,3 +1,5 @@
+//! The command `config check`: check every setting and print it with its source.
+
 use clap::Subcommand;
 use portcullis_domain::maintenance::{RETENTION, Retention};
 

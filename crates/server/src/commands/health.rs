@@ -1,3 +1,5 @@
+//! The command `healthcheck`: request `/health` of the server on this machine.
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The command `keys list`: print the keys that sign and verify tokens.
+
 use clap::Subcommand;
 use portcullis_adapters::keys::{KeyUse, ListedKey};
 use portcullis_adapters::system::SystemClock;

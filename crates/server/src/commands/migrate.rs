@@ -1,3 +1,5 @@
+//! The command `migrate`: update the schema of the database, or list its migrations.
+
 use portcullis_adapters::db::{DatabaseUrl, Migrations};
 
 use crate::cli_error::CliError;

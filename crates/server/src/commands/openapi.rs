@@ -1,3 +1,5 @@
+//! The command `openapi`: print the OpenAPI document.
+
 use anyhow::Context as _;
 
 use crate::cli_error::CliError;

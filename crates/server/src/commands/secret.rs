@@ -1,3 +1,5 @@
+//! The commands `secret`: create a secret, and replace a leaked one.
+
 use clap::Subcommand;
 use portcullis_adapters::secret::Secret;
 use portcullis_adapters::system::OsRandom;

@@ -1,3 +1,5 @@
+//! The commands `sessions`: end all sessions.
+
 use anyhow::Context as _;
 use clap::Subcommand;
 use portcullis_domain::admin::Authority;

@@ -1,4 +1,4 @@
-//! What an operator does to users. Whatever ends sessions here, running instances notice within a second.
+//! The commands `user`: manage users. Running instances learn within a second of sessions that a command ends.
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;

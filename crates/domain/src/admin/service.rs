@@ -5,7 +5,7 @@ use crate::core::Core;
 /// Administers users and sessions. Every method blocks, and takes the [`Authority`](super::Authority) to do so.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    pub(crate) core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Admin {

@@ -8,7 +8,7 @@ use crate::core::Core;
 /// [`Purger`](super::Purger), each on a thread of its own.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
-    pub(crate) core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Maintenance {

@@ -83,7 +83,7 @@ impl AuthService {
     ) -> Result<NetworkStatus, LoginError> {
         check_size(credentials)?;
         self.core.trusted_time()?;
-        Ok(self.core.retry_after(&CanonicalName::of(&credentials.username), client)?)
+        Ok(self.core.check_throttle(&CanonicalName::of(&credentials.username), client)?)
     }
 
     fn open_session(

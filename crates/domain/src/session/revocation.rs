@@ -12,22 +12,22 @@ use crate::time::{StoreTime, UnixTime, micros};
 /// minutes for clocks that differ and for changes that commit late.
 pub const REVOCATION_RETENTION: Duration = Duration::from_secs(MAX_ACCESS_LIFETIME.as_secs() + 120);
 
-/// How far back each look at the store goes. A transaction may commit well after the time it writes down, so the
-/// looks overlap instead of keeping a cursor; no transaction may last this long.
+/// How far back each poll of the store goes. A transaction may commit well after the time it writes down, so the
+/// polls overlap instead of keeping a cursor; no transaction may last this long.
 pub const POLL_OVERLAP: Duration = Duration::from_mins(1);
 
-/// After how long without a good look this instance no longer trusts its memory. It counts from the start of the
-/// look, and by a clock that nobody sets.
+/// After how long without a successful poll this instance no longer trusts its memory. It counts from the start of
+/// the poll, by a clock that nobody sets.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
-/// How many ended sessions are remembered, which is some 13 MB: 67 ends a second. Where more end within
+/// How many ended sessions are remembered, which is some 13 MB: 67 ends a second. If more end within
 /// [`REVOCATION_RETENTION`], the store is asked for every token until they are fewer.
-pub const CAPACITY: u32 = 250_000;
+pub(crate) const CAPACITY: u32 = 250_000;
 
 /// How long the store is not asked for more than fits.
 const PAUSE_WHEN_FULL: Duration = Duration::from_secs(30);
 
-/// How long the looks allow for instances whose clocks are far from this one's, after this instance started and after
+/// How long the polls allow for instances whose clocks are far from this one's, after this instance started and after
 /// the store's clock was seen to be set: others follow it up to a minute later.
 const WIDE_FOR: Duration = Duration::from_mins(2);
 
@@ -39,8 +39,8 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// This instance's memory of ended sessions.
 ///
-/// Its own go in at once ([`Revocations::insert`], after the store committed and before the answer leaves); those
-/// of other instances come with each look at the store ([`Revocations::merge`]).
+/// Sessions that this instance ends are added after the store committed and before the response is sent; those that
+/// other instances end come with each poll of the store ([`Revocations::merge`]).
 #[derive(Debug)]
 pub struct Revocations {
     capacity: u32,
@@ -59,32 +59,32 @@ struct Memory {
     clocks: Clocks,
 }
 
-/// How the last look at the store went, by two clocks: the stores' and one that nobody sets.
+/// How the last poll of the store ended, by two clocks: the store's and one that nobody sets.
 #[derive(Clone, Copy, Debug, Default)]
 enum LastPoll {
     /// There was none yet.
     #[default]
     Never,
-    /// It brought everything there was.
+    /// It returned every ended session.
     Good { started: UnixTime, uptime: Duration },
-    /// There was more than fits.
+    /// It returned more sessions than fit.
     TooMuch { uptime: Duration },
 }
 
-/// What the looks showed of the store's clock, by which other instances write down when sessions end.
+/// What the polls showed of the store's clock, by which other instances write down when sessions end.
 #[derive(Debug, Default)]
 struct Clocks {
-    /// What it showed at the last look.
+    /// What it showed at the last poll.
     store: Option<UnixTime>,
     /// By how many microseconds it was ahead of the uptime then.
     ahead: Option<i64>,
     /// Until this uptime, others may write down times far from this instance's.
     wide_until: Duration,
-    /// The uptime of the last look that went all the way back.
+    /// The uptime of the last poll that went all the way back.
     wide_at: Duration,
 }
 
-/// A look at the store: from when on, and what it will mean.
+/// A poll of the store: the time from which on it asks, and what its result will mean.
 #[derive(Debug)]
 pub struct PollWindow {
     since: UnixTime,
@@ -128,7 +128,7 @@ impl Default for Revocations {
 impl Revocations {
     /// A memory that knows nothing and may grow to this many sessions: every session is [`SessionStatus::NotReady`] until
     /// the first [`Self::merge`].
-    pub fn with_capacity(capacity: u32) -> Self {
+    pub(crate) fn with_capacity(capacity: u32) -> Self {
         Self { capacity, memory: RwLock::default() }
     }
 
@@ -138,7 +138,7 @@ impl Revocations {
     }
 
     /// Remembers sessions that this instance just ended.
-    pub fn insert(
+    pub(crate) fn insert(
         &self,
         sessions: impl IntoIterator<Item = SessionId>,
         ended_at: UnixTime,
@@ -150,13 +150,13 @@ impl Revocations {
     }
 
     /// Takes every session opened before `valid_from` for ended, as this instance just told the store.
-    pub fn invalidate_all(&self, valid_from: UnixTime) {
+    pub(crate) fn invalidate_all(&self, valid_from: UnixTime) {
         let mut memory = self.write();
         memory.valid_from = memory.valid_from.max(valid_from);
     }
 
-    /// Begins a look at `now`: back to everything remembered the first time, over the [`POLL_OVERLAP`] while looks succeed.
-    /// `None` while there is more than fits: not yet again.
+    /// Begins a poll at `now`: back to everything remembered the first time, over the [`POLL_OVERLAP`] while polls succeed.
+    /// Returns `None` during the pause after a poll that returned more than fits.
     pub fn begin(&self, now: UnixTime, uptime: Duration) -> Option<PollWindow> {
         let memory = self.read();
         let now_for_all = now.min(memory.clocks.store.unwrap_or(now));
@@ -171,20 +171,20 @@ impl Revocations {
         Some(PollWindow { since, all, started: now, uptime, given_up: memory.given_up })
     }
 
-    /// Takes in what the store said to a look, and forgets what is too old to matter.
-    pub fn merge(&self, look: &PollWindow, news: SessionChanges) {
-        let PollWindow { started, uptime, .. } = *look;
-        let fits = news.ended.len() <= self.capacity as usize;
-        // Most of it was told before: what is new goes in under a short lock.
+    /// Adds what the store returned to a poll, and deletes what is too old to matter.
+    pub fn merge(&self, window: &PollWindow, changes: SessionChanges) {
+        let PollWindow { started, uptime, .. } = *window;
+        let fits = changes.ended.len() <= self.capacity as usize;
+        // Most sessions are known from earlier polls: the new ones go in under a short lock.
         let known = self.read();
         let new: Vec<_> =
-            news.ended.into_iter().filter(|(session, _)| !known.ended.contains_key(session)).collect();
+            changes.ended.into_iter().filter(|(session, _)| !known.ended.contains_key(session)).collect();
         drop(known);
         let mut memory = self.write();
-        memory.valid_from = memory.valid_from.max(news.valid_from);
-        memory.clocks.note(look, news.time);
+        memory.valid_from = memory.valid_from.max(changes.valid_from);
+        memory.clocks.note(window, changes.time);
         // What was asked for may be too little by now: everything else was given up meanwhile.
-        if look.given_up != memory.given_up {
+        if window.given_up != memory.given_up {
             return;
         }
         if !fits {
@@ -193,10 +193,10 @@ impl Revocations {
         }
         if started >= memory.forgotten + FORGET_EVERY {
             memory.forgotten = started;
-            memory.ended.retain(|_, ended_at| *ended_at >= look.all);
+            memory.ended.retain(|_, ended_at| *ended_at >= window.all);
         }
         memory.ended.extend(new);
-        // Only now: whatever happens above, a memory without what is new never passes for a good look's.
+        // Last, so that a memory without the new sessions never counts as up to date.
         memory.last = LastPoll::Good { started, uptime };
         memory.keep_within(self.capacity, uptime);
     }
@@ -213,13 +213,13 @@ impl Revocations {
         }
     }
 
-    /// Whether the last good look is recent enough to answer without the store.
-    pub fn is_fresh(&self, uptime: Duration) -> bool {
+    /// Returns whether the last successful poll is recent enough to answer without the store.
+    pub(crate) fn is_fresh(&self, uptime: Duration) -> bool {
         matches!(self.read().last, LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER)
     }
 
     /// Whether the store was never asked.
-    pub fn is_unsynced(&self) -> bool {
+    pub(crate) fn is_unsynced(&self) -> bool {
         matches!(self.read().last, LastPoll::Never)
     }
 
@@ -251,15 +251,15 @@ impl Clocks {
         uptime < self.wide_until && uptime >= self.wide_at + WIDE_EVERY
     }
 
-    fn note(&mut self, look: &PollWindow, store: Option<StoreTime>) {
-        if look.goes_all_the_way() {
-            self.wide_at = look.uptime;
+    fn note(&mut self, window: &PollWindow, store: Option<StoreTime>) {
+        if window.goes_all_the_way() {
+            self.wide_at = window.uptime;
         }
         let Some(StoreTime { now, .. }) = store else { return };
-        let ahead = now.as_micros().saturating_sub(micros(look.uptime));
+        let ahead = now.as_micros().saturating_sub(micros(window.uptime));
         let goes_on = self.ahead.is_some_and(|before| is_near(before, ahead));
-        if !goes_on || !is_near(look.started.as_micros(), now.as_micros()) {
-            self.wide_until = look.uptime + WIDE_FOR;
+        if !goes_on || !is_near(window.started.as_micros(), now.as_micros()) {
+            self.wide_until = window.uptime + WIDE_FOR;
         }
         self.store = Some(now);
         self.ahead = Some(ahead);

@@ -5,7 +5,7 @@ use crate::core::Core;
 /// Serves users their own sessions. Every method blocks.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    pub(crate) core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Sessions {

@@ -36,17 +36,17 @@ impl AttemptEvent {
     }
 }
 
-/// What became of the wish.
+/// Whether an attempt was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptDecision {
-    /// It was counted, and is the last of so many in a row: the password may be looked at.
+    /// The attempt was counted, so the password may be verified.
     Granted {
-        /// How many they are.
+        /// How many attempts are counted in a row, this one included.
         attempts: u32,
     },
-    /// It comes too early. Nothing was counted.
+    /// The attempt comes too early. Nothing was counted.
     Refused {
-        /// When it may come again.
+        /// When the next attempt may be made.
         until: UnixTime,
     },
 }

@@ -1,5 +1,5 @@
-//! The gate before every password. Who is let through was counted, whatever becomes of the attempt; and nobody verifies a
-//! password or gets the first tokens of a session without having been let through.
+//! Throttling, which comes before every password: an attempt is counted before its password is verified. Verifying a
+//! password and issuing the first tokens of a session require an [`Admitted`].
 
 use crate::account::{CanonicalName, User};
 use crate::audit::EventKind;
@@ -15,17 +15,17 @@ use crate::throttle::{
 };
 use crate::time::UnixTime;
 
-/// The proof that an attempt was counted. It is made here alone.
+/// The proof that an attempt was counted. Only [`Core::begin_attempt`] makes one.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     counter: AccountKey,
-    /// The account at the caller's network.
+    /// The account at the client's network.
     here: Option<AccountKey>,
 }
 
 impl Core {
-    /// Counts an attempt at the password of `name`, or says how long it has to wait. What was counted stays so unless the
-    /// password turns out right: an attempt that comes to nothing gives no free guess.
+    /// Counts an attempt at the password of `name`, or fails if it has to wait. The attempt stays counted unless the
+    /// password turns out right: a failed one gives no free guess.
     pub(crate) fn begin_attempt(
         &self,
         name: &CanonicalName,
@@ -33,7 +33,7 @@ impl Core {
         client: &ClientInfo,
     ) -> Result<Admitted, NotAdmitted> {
         let now = self.ports.clock.now();
-        let Place { counter, here, known: _ } = self.place_of(name, client, now)?;
+        let AttemptScope { counter, here, known: _ } = self.attempt_scope(name, client, now)?;
         let begun = self.event(EventKind::ThrottlingBegun, now, client);
         let begun = match user {
             Some(user) => begun.of_user(user),
@@ -49,16 +49,16 @@ impl Core {
 
     /// Fails if an attempt would have to wait now, and counts nothing. Returns whether the account knows the client's
     /// network.
-    pub(crate) fn retry_after(
+    pub(crate) fn check_throttle(
         &self,
         name: &CanonicalName,
         client: &ClientInfo,
     ) -> Result<NetworkStatus, NotAdmitted> {
         let now = self.ports.clock.now();
-        let place = self.place_of(name, client, now)?;
-        let (counter, network) = match place.known {
+        let scope = self.attempt_scope(name, client, now)?;
+        let (counter, network) = match scope.known {
             Some(known) => (Some(known), NetworkStatus::Known),
-            None => (self.ports.store.find_counter(place.counter)?, NetworkStatus::Unknown),
+            None => (self.ports.store.find_counter(scope.counter)?, NetworkStatus::Unknown),
         };
         match counter.and_then(|counter| counter.wait(now)) {
             Some(retry_after) => Err(Throttled { retry_after }.into()),
@@ -66,14 +66,14 @@ impl Core {
         }
     }
 
-    /// Where an attempt counts: against the account at the caller's network where that is known, or else against the
-    /// account.
-    fn place_of(
+    /// Returns the counter of an attempt: that of the account at the client's network if the network is known, or else that
+    /// of the account.
+    fn attempt_scope(
         &self,
         name: &CanonicalName,
         client: &ClientInfo,
         now: UnixTime,
-    ) -> Result<Place, StoreError> {
+    ) -> Result<AttemptScope, StoreError> {
         let here = client.network().map(|network| self.ports.account_keys.account_at(name, network));
         let found = here.map(|here| self.ports.store.find_counter(here)).transpose()?.flatten();
         let known = found.filter(|counter| counter.is_known(now));
@@ -81,7 +81,7 @@ impl Core {
             (Some(here), Some(_)) => here,
             _ => self.ports.account_keys.account(name),
         };
-        Ok(Place { counter, here, known })
+        Ok(AttemptScope { counter, here, known })
     }
 
     /// Verifies the password of an attempt that was counted.
@@ -114,12 +114,12 @@ impl Core {
     }
 }
 
-/// Where an attempt counts.
-struct Place {
+/// What an attempt counts against.
+struct AttemptScope {
     counter: AccountKey,
-    /// The account at the caller's network.
+    /// The account at the client's network.
     here: Option<AccountKey>,
-    /// What is counted there, where the network is known.
+    /// The counter of that, if the network is known.
     known: Option<AttemptCounter>,
 }
 
@@ -136,7 +136,7 @@ impl Admitted {
     }
 }
 
-/// Nobody was let through.
+/// An attempt was not counted, or would not be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotAdmitted {
     #[error(transparent)]

@@ -16,45 +16,45 @@ fn ended(sessions: impl IntoIterator<Item = u128>, at: UnixTime) -> SessionChang
     }
 }
 
-fn told_at(store: UnixTime) -> SessionChanges {
+fn changes_at(store: UnixTime) -> SessionChanges {
     SessionChanges {
         time: Some(StoreTime { now: store, high_water_mark: UnixTime::EPOCH }),
         ..SessionChanges::default()
     }
 }
 
-/// A look so long after [`T`], and what it says. Returns from when on it asked.
-fn look(revocations: &Revocations, after: Duration, news: SessionChanges) -> UnixTime {
-    let look = revocations.begin(T + after, UP + after).expect("there is room");
-    revocations.merge(&look, news);
-    look.since()
+/// Polls `after` [`T`], with this result. Returns the time from which on it asked.
+fn poll(revocations: &Revocations, after: Duration, changes: SessionChanges) -> UnixTime {
+    let window = revocations.begin(T + after, UP + after).expect("there is room");
+    revocations.merge(&window, changes);
+    window.since()
 }
 
 const NO_TIME: Duration = Duration::ZERO;
 
 #[test]
-fn nothing_is_live_before_the_first_look_or_long_after_the_last() {
+fn sessions_without_a_recent_poll_are_not_live() {
     let revocations = Revocations::default();
     assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::NotReady);
-    assert_eq!(look(&revocations, NO_TIME, SessionChanges::default()), T - REVOCATION_RETENTION);
+    assert_eq!(poll(&revocations, NO_TIME, SessionChanges::default()), T - REVOCATION_RETENTION);
     assert_eq!(revocations.status(sid(1), T, UP + STALE_AFTER), SessionStatus::Live);
 
     let later = STALE_AFTER + Duration::from_micros(1);
     assert_eq!(revocations.status(sid(1), T, UP + later), SessionStatus::Unknown);
     assert_eq!(
-        look(&revocations, later, SessionChanges::default()),
+        poll(&revocations, later, SessionChanges::default()),
         T - POLL_OVERLAP,
-        "nothing between the looks is missed"
+        "nothing between the polls is missed"
     );
     let much_later = later + REVOCATION_RETENTION * 2;
-    let from = look(&revocations, much_later, SessionChanges::default());
+    let from = poll(&revocations, much_later, SessionChanges::default());
     assert_eq!(from, T + much_later - REVOCATION_RETENTION, "nor is asked for what no longer matters");
 }
 
 #[test]
 fn a_clock_that_stands_still_does_not_keep_the_memory_fresh() {
     let revocations = Revocations::default();
-    look(&revocations, NO_TIME, SessionChanges::default());
+    poll(&revocations, NO_TIME, SessionChanges::default());
     assert!(revocations.is_fresh(UP + STALE_AFTER));
     assert!(!revocations.is_fresh(UP + STALE_AFTER + Duration::from_micros(1)));
 }
@@ -63,22 +63,22 @@ fn a_clock_that_stands_still_does_not_keep_the_memory_fresh() {
 fn ended_sessions_are_remembered_while_a_token_may_live() {
     let revocations = Revocations::default();
     revocations.insert([sid(1)], T, UP);
-    assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Ended, "at once, before any look");
+    assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Ended, "at once, before any poll");
 
-    look(&revocations, REVOCATION_RETENTION, ended([2], T));
+    poll(&revocations, REVOCATION_RETENTION, ended([2], T));
     assert_eq!(revocations.status(sid(2), T, UP + REVOCATION_RETENTION), SessionStatus::Ended);
 
     let later = REVOCATION_RETENTION + FORGET_EVERY;
-    look(&revocations, later, SessionChanges::default());
+    poll(&revocations, later, SessionChanges::default());
     assert_eq!(revocations.status(sid(2), T, UP + later), SessionStatus::Live, "every token has expired");
     assert_eq!(revocations.read().ended.len(), 0);
 }
 
 #[test]
-fn tokens_from_before_the_floor_are_ended() {
+fn sessions_opened_before_valid_from_are_ended() {
     let revocations = Revocations::default();
-    look(&revocations, NO_TIME, SessionChanges { valid_from: T, ..SessionChanges::default() });
-    look(&revocations, NO_TIME, SessionChanges::default());
+    poll(&revocations, NO_TIME, SessionChanges { valid_from: T, ..SessionChanges::default() });
+    poll(&revocations, NO_TIME, SessionChanges::default());
     assert_eq!(revocations.status(sid(1), T - Duration::from_secs(1), UP), SessionStatus::Ended);
     assert_eq!(revocations.status(sid(1), T, UP), SessionStatus::Live);
 }
@@ -87,7 +87,7 @@ fn tokens_from_before_the_floor_are_ended() {
 fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
     let revocations = Revocations::with_capacity(2);
     assert_eq!(revocations.most(), 3);
-    look(&revocations, NO_TIME, ended([1, 2], T));
+    poll(&revocations, NO_TIME, ended([1, 2], T));
     assert_eq!(revocations.status(sid(9), T, UP), SessionStatus::Live);
 
     revocations.insert([sid(3)], T, UP);
@@ -100,10 +100,10 @@ fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
     assert!(revocations.begin(T, UP).is_none(), "the store is not asked at once again");
 
     let pause = PAUSE_WHEN_FULL;
-    assert_eq!(look(&revocations, pause, ended([1, 2, 3], T)), T + pause - REVOCATION_RETENTION);
+    assert_eq!(poll(&revocations, pause, ended([1, 2, 3], T)), T + pause - REVOCATION_RETENTION);
     assert_eq!(revocations.status(sid(1), T, UP + pause), SessionStatus::Unknown, "still too many");
 
-    look(&revocations, pause * 2, ended([3], T));
+    poll(&revocations, pause * 2, ended([3], T));
     for session in [3, 4] {
         assert_eq!(revocations.status(sid(session), T, UP + pause * 2), SessionStatus::Ended);
     }
@@ -111,9 +111,9 @@ fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
 }
 
 #[test]
-fn a_look_that_began_before_everything_was_given_up_proves_nothing() {
+fn polls_begun_before_the_memory_overflowed_prove_nothing() {
     let revocations = Revocations::with_capacity(2);
-    look(&revocations, NO_TIME, ended([1, 2], T));
+    poll(&revocations, NO_TIME, ended([1, 2], T));
     let later = Duration::from_mins(10);
     let under_way = revocations.begin(T + later, UP + later).unwrap();
     revocations.insert([sid(3)], T + later, UP + later);
@@ -124,15 +124,15 @@ fn a_look_that_began_before_everything_was_given_up_proves_nothing() {
 }
 
 #[test]
-fn looks_go_back_as_far_as_the_clock_that_is_furthest_behind() {
+fn polls_go_back_to_the_slowest_clock() {
     let revocations = Revocations::default();
     let hour = Duration::from_hours(1);
-    look(&revocations, NO_TIME, told_at(T));
-    // Set back an hour: whoever starts now writes down such times.
+    poll(&revocations, NO_TIME, changes_at(T));
+    // Set back an hour: instances that start now write down such times.
     let second = Duration::from_secs(1);
-    look(&revocations, second, told_at(T + second - hour));
+    poll(&revocations, second, changes_at(T + second - hour));
     assert!(
-        look(&revocations, second * 2, told_at(T + second * 2 - hour)) <= T + second - hour - POLL_OVERLAP
+        poll(&revocations, second * 2, changes_at(T + second * 2 - hour)) <= T + second - hour - POLL_OVERLAP
     );
 }
 
@@ -140,17 +140,18 @@ fn looks_go_back_as_far_as_the_clock_that_is_furthest_behind() {
 fn what_a_clock_far_behind_wrote_down_is_not_forgotten_at_once() {
     let revocations = Revocations::default();
     let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-    look(&revocations, NO_TIME, told_at(T - hour));
-    let told = SessionChanges { ended: vec![(sid(1), T - hour - minute * 2)], ..told_at(T + minute - hour) };
-    look(&revocations, minute, told);
+    poll(&revocations, NO_TIME, changes_at(T - hour));
+    let changes =
+        SessionChanges { ended: vec![(sid(1), T - hour - minute * 2)], ..changes_at(T + minute - hour) };
+    poll(&revocations, minute, changes);
     for after in 2..10 {
-        look(&revocations, minute * after, told_at(T + minute * after - hour));
+        poll(&revocations, minute * after, changes_at(T + minute * after - hour));
         assert_eq!(revocations.status(sid(1), T, UP + minute * after), SessionStatus::Ended, "{after}");
     }
 }
 
 #[test]
-fn after_the_start_and_after_a_jump_some_looks_go_all_the_way_back() {
+fn polls_after_a_clock_jump_go_all_the_way_back() {
     let revocations = Revocations::default();
     let jump = Duration::from_mins(5);
     let mut all_the_way = 0;
@@ -160,7 +161,7 @@ fn after_the_start_and_after_a_jump_some_looks_go_all_the_way_back() {
         let by = if second < 600 { NO_TIME } else { jump };
         let shown = if second < 601 { after } else { after + jump };
         let begun = revocations.begin(T + shown, UP + after).unwrap();
-        revocations.merge(&begun, told_at(T + after + by));
+        revocations.merge(&begun, changes_at(T + after + by));
         all_the_way += usize::from(begun.goes_all_the_way());
         let is_settled = (120..600).contains(&second) || second > 722;
         assert!(!is_settled || !begun.goes_all_the_way(), "after {second} s");

@@ -12,7 +12,7 @@ mod sealer;
 mod statement;
 mod verify;
 
-pub(crate) use chain::StoredEvent;
+pub(crate) use chain::SealableEvent;
 pub use chain::{ChainHash, InvalidLink, Link};
 pub use fault::{Fault, Finding};
 pub(crate) use key::PublicAuditKey;

@@ -28,8 +28,8 @@ use portcullis_domain::time::UnixTime;
 /// use std::sync::Arc;
 /// use portcullis_testkit::FaultyStore;
 ///
-/// # fn example(events: impl portcullis_domain::audit::AuditLog + 'static) {
-/// let ports = FaultyStore::within(portcullis_testkit::ports(), |store| FaultyStore { events: Arc::new(events), ..store });
+/// # fn example(audit_log: impl portcullis_domain::audit::AuditLog + 'static) {
+/// let ports = FaultyStore::within(portcullis_testkit::ports(), |store| FaultyStore { audit_log: Arc::new(audit_log), ..store });
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct FaultyStore {
     /// Gets the calls that concern attempts.
     pub attempts: Arc<dyn AttemptStore>,
     /// Gets the calls that concern events.
-    pub events: Arc<dyn AuditLog>,
+    pub audit_log: Arc<dyn AuditLog>,
     /// Gets the calls that concern the health of the store.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -53,7 +53,7 @@ impl FaultyStore {
             users: Arc::clone(&store) as _,
             sessions: Arc::clone(&store) as _,
             attempts: Arc::clone(&store) as _,
-            events: Arc::clone(&store) as _,
+            audit_log: Arc::clone(&store) as _,
             health: store,
         }
     }
@@ -177,8 +177,8 @@ impl SessionStore for FaultyStore {
         self.sessions.session_changes(since, most)
     }
 
-    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
-        self.sessions.purge_sessions(sweep)
+    fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+        self.sessions.purge_sessions(request)
     }
 }
 
@@ -203,7 +203,7 @@ impl AttemptStore for FaultyStore {
 
 impl AuditLog for FaultyStore {
     fn record_event(&self, event: &SecurityEvent) -> Result<(), StoreError> {
-        self.events.record_event(event)
+        self.audit_log.record_event(event)
     }
 
     fn list_events(
@@ -212,7 +212,7 @@ impl AuditLog for FaultyStore {
         before: Option<EventId>,
         most: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.events.list_events(user, before, most)
+        self.audit_log.list_events(user, before, most)
     }
 }
 

@@ -19,7 +19,7 @@ impl ChainHash {
     }
 
     /// The hash of `event` in place `seq`, where this is the one before.
-    pub(crate) fn next(self, seq: i64, event: &StoredEvent) -> Self {
+    pub(crate) fn next(self, seq: i64, event: &SealableEvent) -> Self {
         let id = |id: Option<Uuid>| id.map(Uuid::into_bytes);
         let encoding = Encoding::new(EVENT)
             .fixed(&self.0)
@@ -87,7 +87,7 @@ impl Link {
     }
 
     /// The link after this one.
-    pub(crate) fn next(self, event: &StoredEvent) -> Self {
+    pub(crate) fn next(self, event: &SealableEvent) -> Self {
         let seq = self.seq + 1;
         Self { seq, hash: self.hash.next(seq, event) }
     }
@@ -121,7 +121,7 @@ pub struct InvalidLink;
 
 /// A row of `security_events`, word for word.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredEvent {
+pub(crate) struct SealableEvent {
     pub(crate) id: Uuid,
     pub(crate) at: UnixTime,
     pub(crate) kind: String,
@@ -142,8 +142,8 @@ const EVENT: &[u8] = b"portcullis audit event v1\n";
 mod tests {
     use super::*;
 
-    fn event() -> StoredEvent {
-        StoredEvent {
+    fn event() -> SealableEvent {
+        SealableEvent {
             id: Uuid::from_u128(0x0190_0000_0001_7abc_8def_0123_4567_89ab),
             at: UnixTime::from_micros(1_800_000_000_123_456),
             kind: "login_failed".to_owned(),
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn every_column_counts() {
         let whole = ChainHash::genesis().next(1, &event());
-        let changes: [fn(&mut StoredEvent); 13] = [
+        let changes: [fn(&mut SealableEvent); 13] = [
             |event| event.id = Uuid::nil(),
             |event| event.at = UnixTime::EPOCH,
             |event| event.kind = "login_faile".to_owned(),

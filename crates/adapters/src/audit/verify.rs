@@ -4,7 +4,7 @@ use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::{AuditKeys, Fault, Finding, Link, PublicAuditKey, Statement, StatementKind, StoredEvent};
+use super::{AuditKeys, Fault, Finding, Link, PublicAuditKey, SealableEvent, Statement, StatementKind};
 use crate::db::{AuditReader, ChainRow, DatabaseUrl, PrepareError};
 
 /// An audit log in which nothing is wrong.
@@ -231,7 +231,7 @@ impl Walk {
         &mut self,
         source: &mut AuditReader,
         row: &ChainRow,
-        event: Option<&StoredEvent>,
+        event: Option<&SealableEvent>,
     ) -> Result<(), AuditError> {
         let seq = self.at.seq + 1;
         if row.link.seq != seq {
@@ -255,7 +255,7 @@ impl Walk {
         &self,
         source: &mut AuditReader,
         row: &ChainRow,
-        event: &StoredEvent,
+        event: &SealableEvent,
     ) -> Result<Finding, StoreError> {
         let found = |fault| Finding { seq: row.link.seq, event: Some(row.event), fault };
         if let Some((before, inserted)) = self.last
@@ -293,7 +293,7 @@ impl Walk {
         &self,
         source: &mut AuditReader,
         row: &ChainRow,
-        event: &StoredEvent,
+        event: &SealableEvent,
     ) -> Result<Option<i64>, StoreError> {
         let mut before = row.link;
         while before.seq < row.link.seq + FARTHEST_EXCHANGE {
@@ -319,7 +319,10 @@ impl Walk {
     }
 }
 
-fn events_of(source: &mut AuditReader, rows: &[ChainRow]) -> Result<HashMap<Uuid, StoredEvent>, StoreError> {
+fn events_of(
+    source: &mut AuditReader,
+    rows: &[ChainRow],
+) -> Result<HashMap<Uuid, SealableEvent>, StoreError> {
     let ids: Vec<_> = rows.iter().map(|row| row.event).collect();
     Ok(source.events(&ids)?.into_iter().map(|event| (event.id, event)).collect())
 }

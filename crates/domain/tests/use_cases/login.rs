@@ -226,7 +226,7 @@ fn a_failed_login_that_cannot_be_recorded_is_not_answered() {
     let mut events = MockAuditLog::new();
     events.expect_record_event().once().returning(|_| Err(broken_store()));
     let world = World::with(AuthConfig::default(), |ports| {
-        FaultyStore::within(ports, |store| FaultyStore { events: Arc::new(events), ..store })
+        FaultyStore::within(ports, |store| FaultyStore { audit_log: Arc::new(events), ..store })
     });
     let result = world.try_login("nobody", PASSWORD);
     assert!(matches!(result, Err(LoginError::Unavailable(Unavailable::Store(_)))), "{result:?}");

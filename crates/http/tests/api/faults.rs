@@ -170,7 +170,7 @@ async fn broken(kind: StoreErrorKind) -> (TestApp, Tokens) {
     setup.ports = FaultyStore::within(setup.ports, |store| FaultyStore {
         users: Arc::new(Failing(kind)),
         sessions: Arc::new(Failing(kind)),
-        events: Arc::new(Failing(kind)),
+        audit_log: Arc::new(Failing(kind)),
         ..store
     });
     (setup.start().await, tokens)

@@ -8,7 +8,7 @@ use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
 use super::statements::checkpoint;
-use crate::audit::{ChainHash, Link, StoredEvent};
+use crate::audit::{ChainHash, Link, SealableEvent};
 use crate::db::connection::AnyConnection;
 use crate::db::error::store_error;
 use crate::db::schema::{audit_chain, security_events};
@@ -84,14 +84,14 @@ pub(in crate::db) fn chain(
 pub(in crate::db) fn events(
     connection: &mut AnyConnection,
     ids: &[Uuid],
-) -> Result<Vec<StoredEvent>, StoreError> {
+) -> Result<Vec<SealableEvent>, StoreError> {
     let ids: Vec<_> = ids.iter().copied().map(DbId).collect();
     let rows: Vec<EventRow> = security_events::table
         .filter(security_events::id.eq_any(ids))
         .select(EventRow::as_select())
         .load(connection)
         .map_err(store_error)?;
-    Ok(rows.into_iter().map(StoredEvent::from).collect())
+    Ok(rows.into_iter().map(SealableEvent::from).collect())
 }
 
 /// Two walks along two indexes: what both have is sealed.
@@ -146,7 +146,7 @@ struct EventRow {
     agent: Option<String>,
 }
 
-impl From<EventRow> for StoredEvent {
+impl From<EventRow> for SealableEvent {
     fn from(row: EventRow) -> Self {
         Self {
             id: row.id.0,

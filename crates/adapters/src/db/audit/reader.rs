@@ -3,7 +3,7 @@ use uuid::Uuid;
 
 use super::chain::{self, ChainRow, UnsealedPage};
 use super::statements;
-use crate::audit::{Statement, StoredEvent};
+use crate::audit::{SealableEvent, Statement};
 use crate::db::connection::AnyConnection;
 use crate::db::{DatabaseUrl, PrepareError, prepare};
 
@@ -33,7 +33,7 @@ impl AuditReader {
         chain::chain(&mut self.0, after, most)
     }
 
-    pub(crate) fn events(&mut self, ids: &[Uuid]) -> Result<Vec<StoredEvent>, StoreError> {
+    pub(crate) fn events(&mut self, ids: &[Uuid]) -> Result<Vec<SealableEvent>, StoreError> {
         chain::events(&mut self.0, ids)
     }
 

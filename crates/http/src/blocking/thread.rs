@@ -98,6 +98,8 @@ struct Queue {
 }
 
 impl Queue {
+    /// Adds a job, and wakes one thread. No other wake-up is needed: a thread sleeps only if no job may begin, and the
+    /// thread whose job ended takes the one that may begin then.
     fn push(&self, class: Class, job: Box<dyn Job>) -> Result<(), BlockingError> {
         let pushed = self.lock().push(class, job);
         // A refused job is dropped without the lock.
@@ -125,13 +127,7 @@ impl Queue {
         let mut queues = self.lock();
         loop {
             match queues.begin_next() {
-                Some(next) => {
-                    // The job that ended may have freed the turn of another class.
-                    if queues.has_next() {
-                        self.changed.notify_one();
-                    }
-                    return Some(next);
-                }
+                Some(next) => return Some(next),
                 None if queues.is_closed() => return None,
                 None => queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner),
             }

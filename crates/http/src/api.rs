@@ -37,7 +37,7 @@ impl Api {
     /// Creates the API of an instance.
     ///
     /// # Errors
-    /// Fails if the threads of the password pool, or the one of `/ready`, cannot be started.
+    /// Fails if the threads of the pools, or the one of `/ready`, cannot be started.
     pub fn new(core: &Arc<Core>, config: HttpConfig) -> io::Result<Self> {
         let subjects = subjects(&config);
         let docs = config.docs.then(|| Data::new(Docs::new(&openapi_of(&subjects, &config.public_url))));

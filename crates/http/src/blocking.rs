@@ -1,10 +1,9 @@
-//! The only bridge from the event loop to work that blocks: two pools.
+//! The only bridge from the event loop to work that blocks: two pools of threads behind bounded queues.
 //!
 //! A use case with a password in it keeps a processor busy for a good part of a second, on purpose. Such work waits in
 //! bounded queues of its own, one for recognized callers and one for anonymous callers: a crowd of wrong logins gets
 //! 503, users at networks known to their accounts are served first, and all other requests proceed. The rest waits only
-//! for the store, on the threads of `web::block`; their queue has no bounds, so this pool sets them, in number and in
-//! time.
+//! for the store, in the queues of threads of its own, and is refused if it has not begun in time.
 
 pub(crate) mod data;
 pub(crate) mod password;

@@ -1,5 +1,7 @@
 //! What an operator decides about the HTTP side.
 
+use std::num::NonZeroUsize;
+
 use crate::blocking::password::PasswordPoolConfig;
 use crate::extract::forwarded::TrustedProxies;
 use crate::limit::quota::LimitsConfig;
@@ -20,6 +22,8 @@ pub struct HttpConfig {
     pub allowed_origins: AllowedOrigins,
     /// How often one address may call what costs most.
     pub limits: LimitsConfig,
+    /// How many threads do the work that needs no password: as many as the store has connections.
+    pub data_threads: NonZeroUsize,
     /// How much password work is taken on.
     pub password_pool: PasswordPoolConfig,
 }
@@ -27,6 +31,7 @@ pub struct HttpConfig {
 /// A service of its own machine.
 impl Default for HttpConfig {
     fn default() -> Self {
+        let data_threads = const { NonZeroUsize::new(16).unwrap() };
         let public_url = "http://127.0.0.1:8080".to_owned();
         Self {
             issuer: public_url.clone(),
@@ -35,6 +40,7 @@ impl Default for HttpConfig {
             trusted_proxies: TrustedProxies::default(),
             allowed_origins: AllowedOrigins::default(),
             limits: LimitsConfig::default(),
+            data_threads,
             password_pool: PasswordPoolConfig::default(),
         }
     }

@@ -81,6 +81,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use std::future::Future;
+    use std::num::NonZeroUsize;
     use std::pin::{Pin, pin};
     use std::sync::Mutex as BlockingMutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,7 +95,7 @@ mod tests {
     use portcullis_testkit::{FaultyStore, FixedClock};
 
     use super::*;
-    use crate::blocking::data::DataPool;
+    use crate::blocking::data;
 
     /// The health of a store. Its checks report their start, wait for a signal to end, and are counted.
     #[derive(Debug)]
@@ -189,20 +190,16 @@ mod tests {
         stuck.await.unwrap();
     }
 
-    #[test]
-    fn a_check_does_not_wait_for_the_work_of_users() {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
-        runtime.block_on(async {
-            let fixture = fixture();
-            let (leave, left) = sync_channel::<()>(0);
-            let pool = DataPool::new();
-            let mut busy = pin!(pool.run(move || left.recv().unwrap_err()));
-            assert!(poll(busy.as_mut()).is_pending());
-            fixture.open.send(()).unwrap();
-            assert!(fixture.readiness().await.is_ok());
-            drop(leave);
-            busy.await.unwrap();
-        });
+    #[actix_web::test]
+    async fn a_check_does_not_wait_for_the_work_of_users() {
+        let fixture = fixture();
+        let (leave, left) = sync_channel::<()>(0);
+        let pool = data::start(NonZeroUsize::MIN).unwrap();
+        let mut busy = pin!(pool.run(move || left.recv().unwrap_err()));
+        assert!(poll(busy.as_mut()).is_pending());
+        fixture.open.send(()).unwrap();
+        assert!(fixture.readiness().await.is_ok());
+        drop(leave);
+        busy.await.unwrap();
     }
 }

@@ -9,11 +9,13 @@ use portcullis_domain::maintenance::Readiness;
 use portcullis_domain::ports::{Clock, SecureRandom};
 use portcullis_domain::{AuthService, Core};
 
-use crate::blocking::data::{DataPool, LoginChecks};
+use crate::blocking::data::{self, LONGEST_WAIT};
 use crate::blocking::password::PasswordPool;
+use crate::blocking::thread::ThreadPool;
 use crate::blocking::{BlockingError, Pool};
 use crate::config::HttpConfig;
 use crate::limit::Limits;
+use crate::limit::in_flight::Class;
 use crate::middleware::security_headers::SecurityHeaders;
 use crate::readiness::LastReadiness;
 use crate::respond::base_path;
@@ -33,8 +35,7 @@ pub(crate) struct ApiState {
     pub(crate) security_headers: SecurityHeaders,
     /// The path of the public URL.
     pub(crate) base_path: Option<Arc<str>>,
-    data_pool: DataPool,
-    login_checks: LoginChecks,
+    data_pool: ThreadPool,
     readiness: LastReadiness,
 }
 
@@ -42,7 +43,7 @@ impl ApiState {
     /// Creates the state of the API of an instance.
     ///
     /// # Errors
-    /// Fails if the threads of the password pool, or the one of `/ready`, cannot be started.
+    /// Fails if the threads of the pools, or the one of `/ready`, cannot be started.
     pub(crate) fn new(core: &Arc<Core>, config: HttpConfig) -> io::Result<Self> {
         let clock = Arc::clone(core.clock());
         Ok(Self {
@@ -56,11 +57,10 @@ impl ApiState {
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
             base_path: base_path::of_url(&config.public_url),
+            data_pool: data::start(config.data_threads)?,
             config,
             random: Arc::clone(core.random()),
             clock,
-            data_pool: DataPool::new(),
-            login_checks: LoginChecks::new(),
             readiness: LastReadiness::new(core)?,
         })
     }
@@ -88,10 +88,10 @@ impl ApiState {
         let core = Arc::clone(&self.core);
         let work = move || work(&core);
         match pool {
-            Pool::Data => self.data_pool.run(work).await,
+            Pool::Data => self.data_pool.run_within(LONGEST_WAIT, Class::Recognized, work).await,
             Pool::LoginCheck => {
                 self.password_pool.has_room()?;
-                self.login_checks.run(&self.data_pool, work).await
+                self.data_pool.run_within(LONGEST_WAIT, Class::Anonymous, work).await
             }
             Pool::Password(caller) => self.password_pool.run(&caller, work).await,
         }

@@ -34,7 +34,7 @@ impl PasswordPoolConfig {
     /// hash thread may idle, for a few percent of the time of a hash.
     const fn bounds(self) -> Bounds {
         let capacity = self.queue.get().saturating_add(self.threads().get());
-        Bounds { capacity, anonymous_running: self.hashing_threads.get() }
+        Bounds { recognized: capacity, anonymous: capacity, anonymous_running: self.hashing_threads.get() }
     }
 }
 
@@ -93,7 +93,7 @@ impl PasswordPool {
         let bounds = config.bounds();
         Ok(Self {
             pool: ThreadPool::start_with("password", config.threads().get(), bounds)?,
-            shares: is_limited.then(|| Shares::of(bounds.capacity)),
+            shares: is_limited.then(|| Shares::of(bounds.recognized)),
             clock,
             counters: Arc::default(),
         })

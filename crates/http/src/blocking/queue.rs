@@ -15,8 +15,10 @@ pub(super) trait Job: Send {
 /// The bounds of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// How many jobs of each class wait or run at most.
-    pub(super) capacity: usize,
+    /// How many jobs of recognized callers wait or run at most.
+    pub(super) recognized: usize,
+    /// How many jobs of anonymous callers wait or run at most.
+    pub(super) anonymous: usize,
     /// How many jobs of anonymous callers run at most.
     pub(super) anonymous_running: usize,
 }
@@ -60,7 +62,11 @@ impl Queues {
 
     /// Whether a job of that class would be accepted now.
     pub(super) fn has_room(&mut self, class: Class) -> bool {
-        let (is_closed, capacity) = (self.is_closed, self.bounds.capacity);
+        let is_closed = self.is_closed;
+        let capacity = match class {
+            Class::Recognized => self.bounds.recognized,
+            Class::Anonymous => self.bounds.anonymous,
+        };
         let queue = self.queue(class);
         if queue.taken() >= capacity {
             queue.forget_abandoned();
@@ -178,7 +184,8 @@ mod tests {
 
     impl Fixture {
         fn new(capacity: usize, anonymous_running: usize) -> Self {
-            Self { queues: Queues::new(Bounds { capacity, anonymous_running }), ran: Arc::default() }
+            let bounds = Bounds { recognized: capacity, anonymous: capacity, anonymous_running };
+            Self { queues: Queues::new(bounds), ran: Arc::default() }
         }
 
         /// Whether it was taken on, and what a caller drops by leaving.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -12,9 +13,9 @@ use portcullis_testkit::SeededRandom;
 use portcullis_testkit::fixtures::NOW;
 
 use super::BlockingError;
-use super::data::{DataPool, LONGEST_WAIT, LoginChecks, Turn};
+use super::data::{self, LONGEST_WAIT};
 use super::queue::Bounds;
-use super::thread::ThreadPool;
+use super::thread::{ThreadPool, Turn};
 use crate::limit::in_flight::Class;
 use crate::request_id::{self, RequestIds, current_request_id};
 
@@ -105,57 +106,55 @@ async fn a_panic_is_its_jobs_own() {
 
 #[actix_web::test]
 async fn a_panic_on_the_data_pool_is_its_jobs_own() {
-    let pool = DataPool::with_bounds(1, LONGEST_WAIT);
-    assert_eq!(pool.run(|| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked));
-    assert_eq!(pool.run(|| "alive").await, Ok("alive"));
+    let pool = pool_of(1, 1).unwrap();
+    let panicked = pool.run_within(LONGEST_WAIT, Class::Recognized, || panic!("on purpose")).await;
+    assert_eq!(panicked, Err::<(), _>(BlockingError::Panicked));
+    assert_eq!(in_time(&pool, || "alive").await, Ok("alive"));
 }
 
-/// Runs a test where `web::block` has one thread.
-fn on_one_thread<T>(test: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.max_blocking_threads(1).enable_time().build().unwrap().block_on(test)
+/// Does `work` as the data pool does it.
+async fn in_time<T: Send + 'static>(
+    pool: &ThreadPool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    pool.run_within(LONGEST_WAIT, Class::Recognized, work).await
 }
 
-#[test]
-fn a_full_data_pool_refuses_before_anything_runs() {
-    on_one_thread(async {
-        let pool = DataPool::with_bounds(2, LONGEST_WAIT);
-        let (work, has_started, open) = gate();
-        let mut running = pin!(pool.run(work));
-        assert!(poll(running.as_mut()).is_pending());
-        has_started.recv().unwrap();
-        let mut waiting = pin!(pool.run(|| "second"));
-        assert!(poll(waiting.as_mut()).is_pending());
+#[actix_web::test]
+async fn a_full_data_pool_refuses_before_anything_runs() {
+    let pool = pool_of(1, 1).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(in_time(&pool, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    let mut waiting = pin!(in_time(&pool, || "second"));
+    assert!(poll(waiting.as_mut()).is_pending());
 
-        let refused = pool.run(|| -> &str { panic!("must not run") }).await;
-        assert_eq!(refused, Err(BlockingError::Overloaded));
+    let refused = in_time(&pool, || -> &str { panic!("must not run") }).await;
+    assert_eq!(refused, Err(BlockingError::Overloaded));
 
-        open.send(()).unwrap();
-        assert_eq!(running.await, Ok("done"));
-        assert_eq!(waiting.await, Ok("second"));
-        assert_eq!(pool.run(|| "third").await, Ok("third"), "and has room again");
-    });
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    assert_eq!(waiting.await, Ok("second"));
+    assert_eq!(in_time(&pool, || "third").await, Ok("third"), "and has room again");
 }
 
-#[test]
-fn what_waits_too_long_for_the_data_pool_is_given_up() {
-    on_one_thread(async {
-        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
-        let (work, has_started, open) = gate();
-        let mut running = pin!(pool.run(work));
-        assert!(poll(running.as_mut()).is_pending());
-        has_started.recv().unwrap();
+#[actix_web::test]
+async fn what_waits_too_long_for_the_data_pool_is_given_up() {
+    let pool = pool_of(1, 7).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(in_time(&pool, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
 
-        let hurried = DataPool::with_bounds(8, Duration::ZERO);
-        let (ran, has_run) = sync_channel(1);
-        let given_up = hurried.run(move || ran.send(()).unwrap()).await;
-        assert_eq!(given_up, Err(BlockingError::Overloaded));
+    let (ran, has_run) = sync_channel(1);
+    let given_up = pool.run_within(Duration::ZERO, Class::Recognized, move || ran.send(()).unwrap()).await;
+    assert_eq!(given_up, Err(BlockingError::Overloaded));
 
-        open.send(()).unwrap();
-        assert_eq!(running.await, Ok("done"));
-        assert_eq!(pool.run(|| "next").await, Ok("next"));
-        assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
-    });
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    assert_eq!(in_time(&pool, || "next").await, Ok("next"));
+    assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
 }
 
 #[test]
@@ -169,25 +168,23 @@ fn what_has_begun_on_the_data_pool_is_waited_for() {
     assert!(!job.take(), "nobody waits, so it does not begin");
 }
 
-#[test]
-fn a_data_job_whose_client_left_never_runs() {
-    on_one_thread(async {
-        let pool = DataPool::with_bounds(8, LONGEST_WAIT);
-        let (work, has_started, open) = gate();
-        let mut running = pin!(pool.run(work));
-        assert!(poll(running.as_mut()).is_pending());
-        has_started.recv().unwrap();
+#[actix_web::test]
+async fn a_data_job_whose_client_left_never_runs() {
+    let pool = pool_of(1, 7).unwrap();
+    let (work, has_started, open) = gate();
+    let mut running = pin!(in_time(&pool, work));
+    assert!(poll(running.as_mut()).is_pending());
+    has_started.recv().unwrap();
 
-        let (ran, has_run) = sync_channel(1);
-        {
-            let mut leaving = pin!(pool.run(move || ran.send(()).unwrap()));
-            assert!(poll(leaving.as_mut()).is_pending());
-        }
-        open.send(()).unwrap();
-        assert_eq!(running.await, Ok("done"));
-        assert_eq!(pool.run(|| "next").await, Ok("next"));
-        assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
-    });
+    let (ran, has_run) = sync_channel(1);
+    {
+        let mut leaving = pin!(in_time(&pool, move || ran.send(()).unwrap()));
+        assert!(poll(leaving.as_mut()).is_pending());
+    }
+    open.send(()).unwrap();
+    assert_eq!(running.await, Ok("done"));
+    assert_eq!(in_time(&pool, || "next").await, Ok("next"));
+    assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
 }
 
 #[actix_web::test]
@@ -227,7 +224,8 @@ async fn dropping_waits_for_what_runs() {
 
 /// Threads of which anonymous jobs may use all but one.
 fn reserving(threads: usize, capacity: usize) -> ThreadPool {
-    ThreadPool::start_with("test", threads, Bounds { capacity, anonymous_running: threads - 1 }).unwrap()
+    let bounds = Bounds { recognized: capacity, anonymous: capacity, anonymous_running: threads - 1 };
+    ThreadPool::start_with("test", threads, bounds).unwrap()
 }
 
 #[actix_web::test]
@@ -271,36 +269,49 @@ async fn both_classes_are_served_to_the_last_job() {
     }
 }
 
+/// A data pool of two threads that runs one check before a login at a time.
+fn checking(checks: usize) -> ThreadPool {
+    let bounds = Bounds { recognized: 8, anonymous: checks, anonymous_running: 1 };
+    ThreadPool::start_with("test", 2, bounds).unwrap()
+}
+
+/// Does `work` as a check before a login.
+async fn check<T: Send + 'static>(
+    pool: &ThreadPool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    pool.run_within(LONGEST_WAIT, Class::Anonymous, work).await
+}
+
 #[actix_web::test]
 async fn login_checks_run_a_few_at_a_time_in_order() {
-    let pool = DataPool::with_bounds(8, LONGEST_WAIT);
-    let checks = LoginChecks::with_bounds(3, 1, LONGEST_WAIT);
+    let pool = checking(3);
     let (work, has_started, open) = gate();
-    let mut running = pin!(checks.run(&pool, work));
+    let mut running = pin!(check(&pool, work));
     assert!(poll(running.as_mut()).is_pending());
     has_started.recv().unwrap();
-    let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(checks.run(&pool, move || n))).collect();
+    let mut waiting: Vec<_> = (0..2).map(|n| Box::pin(check(&pool, move || n))).collect();
     assert!(waiting.iter_mut().all(|check| poll(check.as_mut()).is_pending()));
-    assert_eq!(checks.run(&pool, || 9).await, Err(BlockingError::Overloaded), "all permits are taken");
-    assert_eq!(pool.run(|| "other work").await, Ok("other work"), "the data pool is not");
+    assert_eq!(check(&pool, || 9).await, Err(BlockingError::Overloaded), "all permits are taken");
+    assert_eq!(in_time(&pool, || "other work").await, Ok("other work"), "the data pool is not");
 
     open.send(()).unwrap();
     assert_eq!(running.await, Ok("done"));
     for (n, check) in waiting.into_iter().enumerate() {
         assert_eq!(check.await, Ok(n));
     }
-    assert_eq!(checks.run(&pool, || 9).await, Ok(9), "and there is room again");
+    assert_eq!(check(&pool, || 9).await, Ok(9), "and there is room again");
 }
 
 #[actix_web::test]
 async fn login_check_without_a_turn_is_given_up() {
-    let pool = DataPool::with_bounds(8, LONGEST_WAIT);
-    let checks = LoginChecks::with_bounds(8, 1, Duration::ZERO);
+    let pool = checking(8);
     let (work, has_started, open) = gate();
-    let mut running = pin!(checks.run(&pool, work));
+    let mut running = pin!(check(&pool, work));
     assert!(poll(running.as_mut()).is_pending());
     has_started.recv().unwrap();
-    let given_up = checks.run(&pool, || -> &str { panic!("must not run") }).await;
+    let must_not_run = || -> &str { panic!("must not run") };
+    let given_up = pool.run_within(Duration::ZERO, Class::Anonymous, must_not_run).await;
     assert_eq!(given_up, Err(BlockingError::Overloaded));
     open.send(()).unwrap();
     assert_eq!(running.await, Ok("done"));
@@ -312,7 +323,8 @@ async fn both_pools_belong_to_the_request() {
     let id = RequestIds::new(&SeededRandom::new(1)).next(NOW);
     request_id::scope(id, async {
         assert_eq!(pool.run(current_request_id).await, Ok(Some(id)));
-        assert_eq!(DataPool::new().run(current_request_id).await, Ok(Some(id)));
+        let data = data::start(NonZeroUsize::MIN).unwrap();
+        assert_eq!(in_time(&data, current_request_id).await, Ok(Some(id)));
     })
     .await;
     assert_eq!(pool.run(current_request_id).await, Ok(None), "and leave it again");

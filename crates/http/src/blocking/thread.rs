@@ -3,9 +3,12 @@
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use actix_web::rt::time::timeout;
 use tokio::sync::oneshot;
 
 use crate::blocking::BlockingError;
@@ -29,7 +32,8 @@ impl ThreadPool {
     /// When the system has no thread to give.
     pub(crate) fn start(name: &str, threads: usize, queue: usize) -> io::Result<Self> {
         let capacity = threads.saturating_add(queue);
-        Self::start_with(name, threads, Bounds { capacity, anonymous_running: threads })
+        let bounds = Bounds { recognized: capacity, anonymous: capacity, anonymous_running: threads };
+        Self::start_with(name, threads, bounds)
     }
 
     pub(super) fn start_with(name: &str, threads: usize, bounds: Bounds) -> io::Result<Self> {
@@ -55,10 +59,40 @@ impl ThreadPool {
         class: Class,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(class, Box::new(Task { work, request: current_request_id(), reply }))?;
-        // No answer at all: it was dropped before its turn.
+        let (_turn, answer) = self.push(class, work)?;
+        // No answer at all: the job was dropped before its turn.
         answer.await.unwrap_or(Err(BlockingError::Overloaded))
+    }
+
+    /// Does `work` in turn, unless it has not begun after `longest_wait`.
+    pub(crate) async fn run_within<T: Send + 'static>(
+        &self,
+        longest_wait: Duration,
+        class: Class,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingError> {
+        let (turn, mut answer) = self.push(class, work)?;
+        let outcome = match timeout(longest_wait, &mut answer).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) if turn.take() => return Err(BlockingError::Overloaded),
+            // The job has begun.
+            Err(_elapsed) => answer.await,
+        };
+        // No answer at all: the job was dropped before its turn.
+        outcome.unwrap_or(Err(BlockingError::Overloaded))
+    }
+
+    /// Queues `work`. The answer comes only while the returned turn is kept.
+    fn push<T: Send + 'static>(
+        &self,
+        class: Class,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<(Turn, Answer<T>), BlockingError> {
+        let (reply, answer) = oneshot::channel();
+        let turn = Turn::default();
+        let task = Task { work, request: current_request_id(), turn: turn.clone(), reply };
+        self.queue.push(class, Box::new(task))?;
+        Ok((turn, answer))
     }
 
     /// Drops what nobody waits for, ahead of its turn.
@@ -148,18 +182,46 @@ impl fmt::Debug for Queue {
 struct Task<W, T> {
     work: W,
     request: Option<RequestId>,
+    turn: Turn,
     reply: oneshot::Sender<Result<T, BlockingError>>,
 }
 
+type Answer<T> = oneshot::Receiver<Result<T, BlockingError>>;
+
 impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
     fn is_wanted(&self) -> bool {
-        !self.reply.is_closed()
+        !self.turn.is_taken()
     }
 
     fn run(self: Box<Self>) {
-        let Self { work, request, reply } = *self;
+        let Self { work, request, turn, reply } = *self;
+        if !turn.take() {
+            return;
+        }
         let outcome = catch_unwind(AssertUnwindSafe(|| scope_blocking(request, work)));
         // A client that left meanwhile misses the answer.
         let _unread = reply.send(outcome.map_err(|_panic| BlockingError::Panicked));
+    }
+}
+
+/// Decides whether a job runs or is given up. The first to take it decides: the thread that would run the job, or the
+/// request that waits for it. A request that ends takes it by dropping its clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// Takes it; `false` if it was taken before.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.take();
     }
 }

@@ -1,6 +1,7 @@
 //! The command `serve`: runs the service until it is told to stop.
 
 use std::future::pending;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Weak, mpsc};
 
 use actix_server::ServerHandle;
@@ -91,7 +92,7 @@ async fn serve(
     rt::spawn(stop_when_told(stop, handle, Arc::downgrade(&api)));
     let result = server.await.context("the server failed");
     drop(background);
-    // Waits for the hashes that run.
+    // Waits for the work that runs.
     drop(api);
     log::info!("stopped");
     match failure.try_recv() {
@@ -108,6 +109,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         trusted_proxies: settings.server.trusted_proxies.clone(),
         allowed_origins: settings.cors.clone(),
         limits: settings.limits,
+        data_threads: NonZeroUsize::new(settings.pool.size as usize).unwrap_or(NonZeroUsize::MIN),
         password_pool: settings.password_pool,
     }
 }

@@ -62,7 +62,6 @@ pub(super) fn start(
     let keep_alive = settings.server.keep_alive;
     let server = server
         .workers(workers)
-        .worker_max_blocking_threads(blocking_threads(settings, workers))
         .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER)
         .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
         .disable_signals()
@@ -98,11 +97,6 @@ fn lacks_family(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn lacks_family(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-/// Threads of one worker that wait for the database: no more than there are connections to wait for.
-fn blocking_threads(settings: &Settings, workers: usize) -> usize {
-    (settings.pool.size as usize).div_ceil(workers).max(2)
 }
 
 /// The connections that the kernel holds until they are accepted.

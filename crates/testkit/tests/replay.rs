@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 
 use portcullis_testkit::replay;
 
-const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/contract");
+const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/memory");
 
 fn replayed(near: usize) -> Vec<Vec<u8>> {
     let inputs = RefCell::new(Vec::new());

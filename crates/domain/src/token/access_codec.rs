@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::time::UnixTime;
-use crate::token::{AccessToken, Claims, SignedClaims, VerificationKey};
+use crate::token::{AccessToken, Claims, SignedClaims};
 
 /// Signs and verifies access tokens (JWT, RFC 9068).
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -39,3 +39,26 @@ pub struct InvalidToken;
 #[derive(Debug, thiserror::Error)]
 #[error("the access token could not be signed")]
 pub struct SignError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// A public key with which access tokens are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationKey {
+    /// Its id: the RFC 7638 thumbprint (SHA-256, base64url), the `kid` of tokens signed with its private half.
+    pub id: String,
+    /// The key.
+    pub material: PublicKey,
+}
+
+/// A public key by algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA`.
+    Ed25519([u8; 32]),
+    /// NIST P-256; JWS algorithm `ES256`.
+    P256 {
+        /// The x coordinate, big-endian.
+        x: [u8; 32],
+        /// The y coordinate, big-endian.
+        y: [u8; 32],
+    },
+}

@@ -1,9 +1,6 @@
 //! Tokens: what they say, and the proofs that somebody checked it.
 
-use std::fmt;
 use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use crate::id::{SessionId, TokenId, UserId};
 use crate::session::revocation::{Revocations, SessionStatus};
@@ -104,45 +101,6 @@ impl VerifiedClaims {
     }
 }
 
-macro_rules! secret_token {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
-        $(#[$doc])*
-        pub struct $name(Zeroizing<String>);
-
-        impl $name {
-            /// Takes a token that a codec made or a client presented.
-            pub fn new(token: String) -> Self {
-                Self(Zeroizing::new(token))
-            }
-
-            /// The token's text.
-            pub fn expose(&self) -> &str {
-                &self.0
-            }
-        }
-
-        /// Takes the token from an owner that wipes it, without a copy.
-        impl From<Zeroizing<String>> for $name {
-            fn from(token: Zeroizing<String>) -> Self {
-                Self(token)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), "(..)"))
-            }
-        }
-    )*};
-}
-
-secret_token! {
-    /// An access token as clients carry it. It cannot be printed or compared, and is wiped on drop.
-    AccessToken;
-    /// A refresh token as clients keep it. It cannot be printed or compared, and is wiped on drop.
-    RefreshToken;
-}
-
 /// What a genuine refresh token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshClaims {
@@ -152,49 +110,9 @@ pub struct RefreshClaims {
     pub generation: Generation,
 }
 
-/// What a login or a refresh gives out.
-#[derive(Debug)]
-pub struct TokenSet {
-    /// Proves who calls, for a short time.
-    pub access: AccessToken,
-    /// How long the access token lasts from now.
-    pub access_expires_in: Duration,
-    /// Gets the next set.
-    pub refresh: RefreshToken,
-    /// How long the refresh token lasts from now, unless it is used before.
-    pub refresh_expires_in: Duration,
-    /// The session that both belong to.
-    pub session: SessionId,
-}
-
-/// A public key with which access tokens are verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerificationKey {
-    /// Its id: the RFC 7638 thumbprint (SHA-256, base64url), the `kid` of tokens signed with its private half.
-    pub id: String,
-    /// The key.
-    pub material: PublicKey,
-}
-
-/// A public key by algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublicKey {
-    /// Ed25519 (RFC 8032); JWS algorithm `EdDSA`.
-    Ed25519([u8; 32]),
-    /// NIST P-256; JWS algorithm `ES256`.
-    P256 {
-        /// The x coordinate, big-endian.
-        x: [u8; 32],
-        /// The y coordinate, big-endian.
-        y: [u8; 32],
-    },
-}
-
 #[cfg(test)]
 mod tests {
-
     use uuid::Uuid;
-    use zeroize::ZeroizeOnDrop;
 
     use super::*;
     use crate::session::SessionChanges;
@@ -209,16 +127,6 @@ mod tests {
             not_before: UnixTime::from_secs(issued_at),
             expires_at: UnixTime::from_secs(expires_at),
         }
-    }
-
-    // ASVS 11.7.2
-    #[test]
-    fn tokens_are_wiped_on_drop() {
-        fn is_wiped(_: &impl ZeroizeOnDrop) {}
-        let AccessToken(text) = AccessToken::new("a.b.c".to_owned());
-        is_wiped(&text);
-        let RefreshToken(text) = RefreshToken::new("pcr_".to_owned());
-        is_wiped(&text);
     }
 
     #[test]

@@ -1,8 +1,25 @@
+use std::time::Duration;
+
 use crate::core::Core;
-use crate::id::TokenId;
+use crate::id::{SessionId, TokenId};
 use crate::session::SessionGrant;
 use crate::time::UnixTime;
-use crate::token::{Claims, RefreshClaims, SignError, TokenSet};
+use crate::token::{AccessToken, Claims, RefreshClaims, RefreshToken, SignError};
+
+/// What a login or a refresh gives out.
+#[derive(Debug)]
+pub struct TokenSet {
+    /// Proves who calls, for a short time.
+    pub access: AccessToken,
+    /// How long the access token lasts from now.
+    pub access_expires_in: Duration,
+    /// Gets the next set.
+    pub refresh: RefreshToken,
+    /// How long the refresh token lasts from now, unless it is used before.
+    pub refresh_expires_in: Duration,
+    /// The session that both belong to.
+    pub session: SessionId,
+}
 
 impl Core {
     /// Issues the tokens of a session that a store just opened or rotated, at `now`, the time that the store was given. No

@@ -19,7 +19,7 @@ use portcullis_domain::throttle::{AccountKey, AccountKeys};
 use crate::keys::RootKey;
 use crate::secret::Secrets;
 
-/// Makes pseudonyms with a key of the current secret.
+/// Makes account keys with a MAC key of the current secret.
 #[derive(Debug)]
 pub struct MacAccountKeys {
     key: hmac::Key,
@@ -70,13 +70,13 @@ mod tests {
         MacAccountKeys::new(&Secrets::new(secret(current), accepted.iter().map(|text| secret(text))))
     }
 
-    fn hex(pseudonym: AccountKey) -> String {
-        encode_string(pseudonym.as_bytes())
+    fn hex(key: AccountKey) -> String {
+        encode_string(key.as_bytes())
     }
 
     /// Checked against Python's `hmac`.
     #[test]
-    fn pseudonyms_are_what_they_were_in_every_version() {
+    fn account_keys_are_the_same_in_every_version() {
         let account_keys = account_keys(SECRET, &[]);
         let name = CanonicalName::of("Al\u{ed}ce");
         let at = |address: &str| hex(account_keys.account_at(&name, Network::of(address.parse().unwrap())));

@@ -4,7 +4,7 @@ use portcullis_domain::throttle::{AccountKey, AccountKeys};
 
 use crate::tokens::checksum;
 
-/// Pseudonyms that are checksums: anybody can make them.
+/// Account keys that are checksums, which need no secret.
 #[derive(Debug)]
 pub struct PlainAccountKeys {
     key: String,
@@ -17,7 +17,7 @@ impl PlainAccountKeys {
     }
 
     fn of(&self, text: &str) -> AccountKey {
-        // As many digits as a pseudonym has bytes.
+        // As many digits as an account key has bytes.
         let digits = checksum(&self.key, text) + &checksum(text, &self.key);
         let mut bytes = [0; 32];
         for (byte, digit) in bytes.iter_mut().zip(digits.bytes()) {

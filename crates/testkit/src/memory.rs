@@ -37,10 +37,9 @@ struct State {
     /// The ids of the events.
     recorded: HashSet<EventId>,
     valid_from: UnixTime,
-    /// What time its clock shows, if it has one.
+    /// The time of the store's clock, if it has one.
     time: Option<UnixTime>,
-    /// The newest mark that a sweep left.
-    newest: UnixTime,
+    high_water_mark: UnixTime,
     /// The instance that purges.
     turn: Option<PurgeTurn>,
 }
@@ -159,6 +158,6 @@ impl State {
     }
 
     fn store_time(&self) -> Option<StoreTime> {
-        self.time.map(|now| StoreTime { now, high_water_mark: self.newest })
+        self.time.map(|now| StoreTime { now, high_water_mark: self.high_water_mark })
     }
 }

@@ -5,29 +5,29 @@ use portcullis_domain::ports::SecureRandom;
 
 use crate::SeededRandom;
 
-/// Holds a law, which panics where it is broken, against every file in a folder of seeds, and then against so many inputs
-/// that lie near them. They are the same in every run.
+/// Checks an invariant, which panics if an input breaks it, with every file in a folder of seeds, and then with as many
+/// inputs near them. The inputs are the same in every run.
 ///
 /// # Panics
-/// When the law does, naming the input; and when there is no seed.
-pub fn replay(folder: &str, near: usize, law: impl Fn(&[u8])) {
+/// If the invariant does, naming the input; and if there is no seed.
+pub fn replay(folder: &str, near: usize, invariant: impl Fn(&[u8])) {
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{folder} has seeds");
     let seeds: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
 
     for (file, seed) in files.iter().zip(&seeds) {
-        hold(&law, seed, &file.display().to_string());
+        check(&invariant, seed, &file.display().to_string());
     }
     let mutator = Mutator { seeds: &seeds, random: SeededRandom::new(1) };
     for number in 1..=near {
-        hold(&law, &mutator.input(), &format!("input {number} near the seeds of {folder}"));
+        check(&invariant, &mutator.input(), &format!("input {number} near the seeds of {folder}"));
     }
 }
 
-fn hold(law: impl Fn(&[u8]), input: &[u8], name: &str) {
-    let held = catch_unwind(AssertUnwindSafe(|| law(input)));
-    assert!(held.is_ok(), "the law is broken by {name}: b\"{}\"", input.escape_ascii());
+fn check(invariant: impl Fn(&[u8]), input: &[u8], name: &str) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| invariant(input)));
+    assert!(outcome.is_ok(), "{name} breaks the invariant: b\"{}\"", input.escape_ascii());
 }
 
 /// Makes inputs of the seeds: bits flipped, pieces cut out, repeated, or replaced by those of others.

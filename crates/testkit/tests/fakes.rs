@@ -35,7 +35,7 @@ fn plain_refresh_tokens() {
 }
 
 #[test]
-fn plain_pseudonyms() {
+fn plain_account_keys() {
     let account_keys = PlainAccountKeys::new("ours");
     account_keys::are_the_same_each_time_and_for_every_spelling(&account_keys);
     account_keys::differ_for_every_name_and_network(&account_keys);
@@ -53,7 +53,7 @@ fn plain_hasher() {
 }
 
 #[test]
-fn fixed_clock_and_seeded_entropy() {
+fn fixed_clock_and_seeded_random() {
     clock::never_goes_backwards(&FixedClock::at(NOW));
     clock::never_shows_a_time_before_the_newest_mark(&FixedClock::at(NOW));
     let clock = FixedClock::at(NOW);

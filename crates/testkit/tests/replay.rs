@@ -1,4 +1,4 @@
-//! What is replayed is what stands there, and something near it; a law that is broken is reported.
+//! Seeds and inputs near them are replayed, and an input that breaks an invariant is reported.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,9 +30,9 @@ fn every_run_has_the_same_inputs() {
 }
 
 #[test]
-fn the_input_that_breaks_a_law_is_named() {
-    let law = |input: &[u8]| assert!(!input.contains(&0xff));
-    let report = catch_unwind(|| replay(SEEDS, 1_000, law)).unwrap_err();
+fn the_input_that_breaks_an_invariant_is_named() {
+    let invariant = |input: &[u8]| assert!(!input.contains(&0xff));
+    let report = catch_unwind(|| replay(SEEDS, 1_000, invariant)).unwrap_err();
     let report = report.downcast_ref::<String>().unwrap();
     assert!(report.contains("near the seeds") && report.contains(r"\xff"), "{report}");
 }

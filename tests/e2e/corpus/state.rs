@@ -13,11 +13,11 @@ impl Tables {
     /// What only a case that says so may change.
     pub(crate) fn sensitive(database: &Database) -> Self {
         Self::with(database, |table| match table {
-            // Sealing lags behind; `audit verify` sees to it in the end.
+            // Sealing lags behind; `audit verify` checks the chain at the end.
             "audit_chain" | "audit_heads" => None,
             // The other columns hold times, and which instance purges and seals.
             "deployment" => Some(row(database, &["key_check", "session_floor", "adoptions"])),
-            // That it happened; the chain keeps what it was.
+            // Only that it happened; the chain protects the rest.
             EVENTS => Some("kind".to_owned()),
             _ => Some(row(database, &columns(database, table))),
         })

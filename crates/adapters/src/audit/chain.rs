@@ -13,12 +13,12 @@ use super::encoding::Encoding;
 pub struct ChainHash([u8; 32]);
 
 impl ChainHash {
-    /// What stands before the first event.
+    /// Returns the hash before the first event.
     pub fn genesis() -> Self {
         Self::of(GENESIS)
     }
 
-    /// The hash of `event` in place `seq`, where this is the one before.
+    /// Returns the hash of `event` at place `seq`, after this one.
     pub(crate) fn next(self, seq: i64, event: &SealableEvent) -> Self {
         let id = |id: Option<Uuid>| id.map(Uuid::into_bytes);
         let encoding = Encoding::new(EVENT)

@@ -6,7 +6,9 @@ use portcullis_domain::audit::SecurityEvent;
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
-pub(super) use self::row::{Shared, invalidate_all, leave_mark, look, now, take_turn, valid_from};
+pub(super) use self::row::{
+    Shared, invalidate_all, now, raise_high_water_mark, read_shared, take_turn, valid_from,
+};
 use super::audit::statements;
 use super::connection::AnyConnection;
 use super::error::store_error;
@@ -85,7 +87,7 @@ impl<'a> Deployment<'a> {
             let fingerprints = Fingerprints { current: adopted, accepted: Vec::new() };
             known.store(connection, &fingerprints).map_err(store_error)?;
             secrets::refuse_all_but(connection, adopted).map_err(store_error)?;
-            let time = look(connection).map_err(store_error)?.time;
+            let time = read_shared(connection).map_err(store_error)?.time;
             let event = event(time.now.max(time.high_water_mark));
             invalidate_all(connection, event.at).map_err(store_error)?;
             statements::adoption(connection, key, event.at)?;
@@ -140,7 +142,7 @@ fn hand_over(
     replacing: &Replacing<'_>,
     old: &[u8],
 ) -> Result<(), StoreError> {
-    let time = look(connection).map_err(store_error)?.time;
+    let time = read_shared(connection).map_err(store_error)?.time;
     let event = (replacing.event)(time.now.max(time.high_water_mark));
     if let Some(old) = replacing.keys.accepted(old) {
         statements::hand_over(connection, &replacing.keys.current, old, event.at)?;

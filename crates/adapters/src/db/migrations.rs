@@ -174,7 +174,7 @@ mod tests {
         undone.unwrap();
         assert!(states(url, &mut connection).unwrap().iter().all(|state| !state.applied));
         run(&mut connection).unwrap();
-        let shared = super::super::deployment::look(&mut connection).unwrap();
+        let shared = super::super::deployment::read_shared(&mut connection).unwrap();
         assert_eq!((shared.valid_from, shared.time.high_water_mark), (UnixTime::EPOCH, UnixTime::EPOCH));
     }
 

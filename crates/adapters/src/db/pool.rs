@@ -14,8 +14,8 @@ use super::{Database, DatabaseUrl, error};
 /// How many connections there are and how long to wait for one.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolConfig {
-    /// The most connections that callers have open at once. One more is used to look at what other instances did, and
-    /// to SQLite another one to write.
+    /// The most connections that callers have open at once. One more polls session changes, and to SQLite
+    /// another one writes.
     pub size: u32,
     /// How many writes to SQLite one commit makes durable at most. PostgreSQL sees to that by itself.
     pub group_commit: NonZeroU32,

@@ -1,5 +1,5 @@
-//! The connection by which an instance learns of the others' doings. It stands outside the pool, so that no number of
-//! callers keeps it waiting.
+//! The connection over which an instance polls session changes. It is outside the pool, so that no number of callers
+//! delays it.
 
 use std::fmt;
 use std::mem;
@@ -15,8 +15,7 @@ use super::postgres::pooler;
 use super::{Database, DatabaseUrl, PrepareError, deployment};
 
 impl Database {
-    /// Runs queries that read over a connection outside the pool, which no other work keeps waiting, after a look at
-    /// what all instances share.
+    /// Runs queries over a connection outside the pool, which no other work delays, after reading what all instances share.
     pub(super) fn watch<T>(
         &self,
         work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
@@ -26,7 +25,7 @@ impl Database {
             &self.url,
             |(process, _)| *process,
             |connection| {
-                let shared = deployment::look(connection).map_err(store_error)?;
+                let shared = deployment::read_shared(connection).map_err(store_error)?;
                 self.compare_secrets(&shared);
                 self.may_be_used()?;
                 Ok((shared.process, work(connection, &shared)?))

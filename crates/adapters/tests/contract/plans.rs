@@ -139,7 +139,7 @@ pub(crate) fn hot_statements(
     })?;
     seen.during("events of a user", || database.list_events(user_id(1), None, 51))?;
     seen.during("news", || database.session_changes(now, MOST_NEWS))?;
-    seen.during("sweep step", || database.purge_sessions(&sweep_of_nothing(now, &random)))?;
+    seen.during("purge step", || database.purge_sessions(&purge_of_nothing(now, &random)))?;
     Ok(seen.0)
 }
 
@@ -171,7 +171,7 @@ fn is_as_planned(holds: bool, otherwise: &str) -> Result<(), Box<dyn Error + Sen
 }
 
 /// A step through the oldest sessions, of which none is over for long.
-fn sweep_of_nothing(now: UnixTime, random: &SeededRandom) -> PurgeRequest {
+fn purge_of_nothing(now: UnixTime, random: &SeededRandom) -> PurgeRequest {
     PurgeRequest {
         instance: SessionId::new(now, random).as_uuid(),
         now,

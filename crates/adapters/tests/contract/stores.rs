@@ -330,7 +330,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
 
     // The newest mark may lie ahead of the database's clock.
     let ahead = time().now + Duration::from_hours(1);
-    let sweep = PurgeRequest {
+    let request = PurgeRequest {
         instance: SessionId::new(NOW, &random).as_uuid(),
         now: ahead,
         turn: Duration::ZERO,
@@ -338,7 +338,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
         after: None,
         batch: 1,
     };
-    database.purge_sessions(&sweep).unwrap();
+    database.purge_sessions(&request).unwrap();
     assert_eq!(adopt().unwrap(), ahead);
     database.prepare(adopted, &[]).unwrap();
     let news = database.session_changes(ahead, 10).unwrap();

@@ -107,17 +107,17 @@ fn refresh_refuses_tokens_of_another_key() {
 }
 
 #[test]
-fn pseudonyms_are_the_same_each_time_and_for_every_spelling() {
+fn account_keys_are_the_same_each_time_and_for_every_spelling() {
     account_keys::are_the_same_each_time_and_for_every_spelling(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
-fn pseudonyms_differ_for_every_name_and_network() {
+fn account_keys_differ_for_every_name_and_network() {
     account_keys::differ_for_every_name_and_network(&MacAccountKeys::new(&secrets("ours")));
 }
 
 #[test]
-fn pseudonyms_differ_for_another_key() {
+fn account_keys_differ_for_another_key() {
     let [ours, theirs] = ["ours", "theirs"].map(|text| MacAccountKeys::new(&secrets(text)));
     account_keys::differ_for_another_key(&ours, &theirs);
 }

@@ -74,7 +74,7 @@ pub enum UserStatus {
     Disabled,
 }
 
-/// On what a user's own wish to delete the account stands: the session it came in, and the password confirmed there.
+/// A user's request to delete the account: the session that made it, and the proof that was verified there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reauthentication {
     /// The session, live until then.

@@ -6,8 +6,7 @@ use uuid::Uuid;
 use crate::client::ClientInfo;
 use crate::core::Core;
 use crate::id::{EventId, SessionId, uuid_v7};
-use crate::maintenance::Maintenance;
-use crate::maintenance::{PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
+use crate::maintenance::{Maintenance, PurgeOutcome, PurgeRequest, SESSIONS_AFTER_THEIR_END, SyncError};
 use crate::ports::StoreError;
 use crate::throttle::{PurgedCounter, ThrottlingEnd};
 use crate::time::UnixTime;
@@ -21,10 +20,11 @@ pub struct Purger {
 }
 
 impl Purger {
-    /// How many sessions one step looks at, and how many counters it deletes: so few that nobody notices.
+    /// How many sessions one step examines, and how many counters it deletes: few enough to delay no other call.
     pub const BATCH: u32 = 500;
 
-    /// How long to wait after a step that reached the end, or that was not ours. Each leaves a mark of the time.
+    /// How long to wait after a step that reached the end, or that another instance has the turn for. Each step raises the
+    /// high-water mark.
     pub const PAUSE: Duration = Duration::from_secs(15);
 
     /// How long to wait between the other steps: half a million sessions are gone through in about a quarter of an hour.
@@ -33,10 +33,10 @@ impl Purger {
     /// After how long without a step another instance takes over.
     const TURN: Duration = Duration::from_mins(1);
 
-    /// Makes the next step, and says how long to wait before the one after.
+    /// Makes the next step, and returns how long to wait before the one after.
     ///
     /// # Errors
-    /// [`SyncError`]: the step was not made, and no mark of a doubtful time was left.
+    /// [`SyncError`]: the step was not made, and the high-water mark was not raised.
     pub fn step(&mut self) -> Result<Duration, SyncError> {
         let now = self.core.trusted_time()?;
         let request = PurgeRequest {
@@ -78,5 +78,5 @@ impl Maintenance {
     }
 }
 
-/// How old the newest mark may be while an instance works: a [`Purger::PAUSE`], and what a step may take.
+/// How old the high-water mark may be while an instance works: a [`Purger::PAUSE`], and what a step may take.
 pub(crate) const MARK_AGE: Duration = Duration::from_secs(30);

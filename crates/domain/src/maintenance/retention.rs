@@ -1,4 +1,4 @@
-//! How long a store keeps what is written, and how the rest is swept out of it.
+//! How long a store keeps each kind of data, and the steps that purge the rest.
 
 use std::fmt;
 use std::time::Duration;
@@ -34,10 +34,9 @@ pub const RETENTION: [(&str, Retention); 8] = [
 /// How long a store keeps something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
-    /// Until somebody deletes it.
+    /// Until a caller deletes it.
     UntilDeleted,
-    /// So long after it ended or expired. It is swept out within hours after that, how many depends on how many
-    /// there are.
+    /// So long after it ended or expired. It is purged within hours after that, depending on how many sessions there are.
     AfterTheirEnd(Duration),
     /// So long after the next attempt was allowed, and none was made, or until the right password.
     AfterTheNextIsAllowed(Duration),
@@ -69,20 +68,20 @@ impl fmt::Display for Retention {
     }
 }
 
-/// One step through the sessions in search of those that have been over for long.
+/// One step through the sessions, which deletes those that have been over for long.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeRequest {
-    /// The instance that sweeps: a name of its own, made at its start.
+    /// The instance that purges: an ID made at its start.
     pub instance: Uuid,
     /// When.
     pub now: UnixTime,
-    /// For how long after a step nobody else takes over.
+    /// For how long after a step no other instance takes over.
     pub turn: Duration,
-    /// Sessions that ended or expired before this are deleted, and those below a floor that is older than this.
+    /// Sessions that ended or expired before this are deleted, and those invalidated before this.
     pub over_before: UnixTime,
     /// Where the last step stopped; `None` to begin with the oldest session.
     pub after: Option<SessionId>,
-    /// How many sessions to look at.
+    /// How many sessions to examine.
     pub batch: u32,
 }
 
@@ -106,7 +105,7 @@ pub struct PurgeTurn {
 /// What a step found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PurgeOutcome {
-    /// Another instance sweeps. Nothing was done.
+    /// Another instance purges. Nothing was deleted.
     NotThisInstance,
     /// The step was made.
     Step {

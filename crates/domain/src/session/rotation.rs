@@ -41,7 +41,7 @@ pub struct CurrentGeneration {
 /// What it means when a live session's refresh token of some generation is presented.
 ///
 /// A client whose reply was lost, or whose second tab refreshes too, presents the generation before the newest: for
-/// a short grace it gets the same successor again. Whoever presents that later, or anything older, holds a copy:
+/// a short grace it gets the same successor again. A client that presents it later, or any older one, holds a copy:
 /// the session was stolen (RFC 9700, section 4.14.2).
 ///
 /// ```
@@ -68,12 +68,12 @@ pub enum ReuseCheck {
     Repeated,
     /// A copy: the session ends.
     Reused,
-    /// Newer than the newest: the store was restored from a backup. Refused, but nobody's theft.
+    /// Newer than the newest: the store was restored from a backup. Rejected, but no theft.
     Ahead,
 }
 
 impl ReuseCheck {
-    /// Judges a presented generation. The grace runs from [`CLOCK_TOLERANCE`] before the rotation, since the
+    /// Checks a presented generation. The grace runs from [`CLOCK_TOLERANCE`] before the rotation, since the
     /// instance that rotated may have a clock a little ahead, to `grace` after it, both included.
     pub fn of(presented: Generation, newest: CurrentGeneration, now: UnixTime, grace: Duration) -> Self {
         let in_grace = now >= newest.at - CLOCK_TOLERANCE && now <= newest.at + grace;
@@ -86,7 +86,7 @@ impl ReuseCheck {
     }
 }
 
-/// A refresh token on its way to the store: proven genuine, not yet judged.
+/// A refresh token on its way to the store: verified, and not yet checked for reuse.
 #[derive(Clone, Copy, Debug)]
 pub struct RotateRequest {
     /// The session it names.
@@ -138,7 +138,7 @@ mod tests {
 
     /// Every small case against a table written the other way round: by what is allowed.
     #[test]
-    fn judging_is_right_for_every_small_case() {
+    fn reuse_check_matches_every_small_case() {
         let rotated_at = UnixTime::from_secs(1_000);
         for newest in 0..6_u32 {
             for presented in 0..8_u32 {

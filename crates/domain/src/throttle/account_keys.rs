@@ -3,23 +3,23 @@ use std::fmt;
 use crate::account::CanonicalName;
 use crate::client::Network;
 
-/// Makes what stands for accounts where attempts are counted. A name that no account has gets one like any other.
+/// Makes the keys that attempts are counted by. An unknown name gets a key like any other.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait AccountKeys: fmt::Debug + Send + Sync {
-    /// What stands for an account.
+    /// Returns the key of an account.
     ///
     /// - MUST be the same each time, and another for another name. [account-key-of-name]
     fn account(&self, name: &CanonicalName) -> AccountKey;
 
-    /// What stands for an account at a network.
+    /// Returns the key of an account at a network.
     ///
     /// - MUST be the same each time, and another for another name or network; never that of an account.
     ///   [account-key-of-network]
     fn account_at(&self, name: &CanonicalName, network: Network) -> AccountKey;
 }
 
-/// What stands for an account, or for an account at a network, where attempts are counted: it tells nobody which, unless
-/// they have the secret. [`AccountKeys`](crate::throttle::AccountKeys) makes them.
+/// A key that attempts are counted by: that of an account, or of an account at a network. It reveals the name only to
+/// those who have the secret. [`AccountKeys`](crate::throttle::AccountKeys) makes them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountKey([u8; 32]);
 

@@ -19,10 +19,10 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     /// - MUST refuse a token of which any character was changed. A signature scheme in which a second signature can be
     ///   computed from the first (ECDSA) is allowed: a token with it carries the same claims. [access-token-exact]
     /// - MUST refuse a token that is not from this issuer for this audience. [access-token-issuer-audience]
-    /// - MUST NOT judge `exp` and `nbf`: that is [`SignedClaims::validate`]'s, with the domain's clock. [access-token-dates]
+    /// - MUST NOT validate `exp` and `nbf`: [`SignedClaims::validate`] does, with the domain's clock. [access-token-dates]
     ///
     /// # Errors
-    /// [`InvalidToken`], for whatever reason.
+    /// [`InvalidToken`], for any reason.
     fn verify(&self, token: &str, now: UnixTime) -> Result<SignedClaims, InvalidToken>;
 
     /// Returns the public keys that verify tokens at `now`: of the previous, the current and the next period. Keys of the
@@ -30,7 +30,7 @@ pub trait AccessTokenCodec: fmt::Debug + Send + Sync {
     fn verification_keys(&self, now: UnixTime) -> Vec<VerificationKey>;
 }
 
-/// A token is not one of ours. Why is nobody's business.
+/// A token is not valid here. Callers do not learn why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid token")]
 pub struct InvalidToken;

@@ -3,7 +3,7 @@ use crate::ports::StoreError;
 use crate::token::{Authentication, UnconfirmedClaims, VerifiedClaims};
 
 impl AuthService {
-    /// Judges an access token. Never blocks: what only the store can tell comes back as
+    /// Validates an access token. Never blocks: a token whose session only the store knows is
     /// [`Authentication::NeedsLookup`].
     pub fn authenticate(&self, token: &str) -> Authentication {
         let now = self.core.ports.clock.now();

@@ -1,4 +1,4 @@
-//! Tokens: what they say, and the proofs that somebody checked it.
+//! The claims of tokens, and the proofs that they were verified.
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ pub struct Claims {
     pub expires_at: UnixTime,
 }
 
-/// Claims whose signature, issuer, audience and type were verified. Whether they still hold is open: the dates are
-/// judged by the domain's clock, in [`SignedClaims::validate`], and nowhere else.
+/// Claims whose signature, issuer, audience and type were verified. The dates are not verified
+/// yet: only [`SignedClaims::validate`] does that, by the domain's clock.
 #[derive(Clone, Debug)]
 pub struct SignedClaims(pub(super) Claims);
 
 impl SignedClaims {
-    /// Judges dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
+    /// Validates dates and revocation. `exp` has no leeway; `nbf` and `iat` may lie [`CLOCK_TOLERANCE`] ahead.
     ///
     /// `uptime` is [`Clock::uptime`](crate::ports::Clock::uptime), by which `revocations` knows how old it is.
     pub fn validate(self, now: UnixTime, uptime: Duration, revocations: &Revocations) -> Authentication {
@@ -83,13 +83,13 @@ impl UnconfirmedClaims {
         self.0.session
     }
 
-    /// Vouches that the session is live.
+    /// Returns the claims as verified. The caller has looked up that the session is live.
     pub(crate) fn confirmed(self) -> VerifiedClaims {
         VerifiedClaims(self.0)
     }
 }
 
-/// Proof that somebody holds a good access token of a live session, as far as the codec that
+/// Proof that the client holds a valid access token of a live session, as far as the codec that
 /// [verified](super::danger::assume_verified) it is right.
 #[derive(Clone, Debug)]
 pub struct VerifiedClaims(Claims);
@@ -130,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_judged_to_the_microsecond() {
+    fn dates_are_validated_to_the_microsecond() {
         let revocations = Revocations::default();
-        let look = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
-        revocations.merge(&look, SessionChanges::default());
+        let window = revocations.begin(UnixTime::from_secs(1_000), Duration::ZERO).unwrap();
+        revocations.merge(&window, SessionChanges::default());
         let check = |claims: Claims, now: UnixTime, good: bool| {
-            let verdict = crate::token::danger::assume_verified(claims.clone()).validate(
+            let outcome = crate::token::danger::assume_verified(claims.clone()).validate(
                 now,
                 Duration::ZERO,
                 &revocations,
             );
             assert_eq!(
-                matches!(verdict, Authentication::Live(_)),
+                matches!(outcome, Authentication::Live(_)),
                 good,
-                "{claims:?} at {now:?}: {verdict:?}"
+                "{claims:?} at {now:?}: {outcome:?}"
             );
         };
         let at = UnixTime::from_secs;

@@ -40,12 +40,12 @@ pub fn purge_deletes_only_sessions_over_before(tested: &TestedStore) {
     tested.open(&live);
     let (told, events) = (tested.changes(over_before), tested.recorded());
 
-    let sweep = PurgeRequest { now: over_before + SECOND, over_before, ..purge(tested) };
-    assert_eq!(walk(tested, sweep), gone.len(), "sessions deleted");
+    let request = PurgeRequest { now: over_before + SECOND, over_before, ..purge(tested) };
+    assert_eq!(walk(tested, request), gone.len(), "sessions deleted");
     let tested = &tested.reopened();
     assert_eq!(tested.changes(over_before).ended, told.ended, "the reported ends, with their times");
-    assert_eq!(tested.recorded(), events, "events stay, and sweeping is none");
-    assert_eq!(walk(tested, sweep), 0, "nothing is deleted twice");
+    assert_eq!(tested.recorded(), events, "a purge deletes and records no event");
+    assert_eq!(walk(tested, request), 0, "nothing is deleted twice");
     assert!(tested.is_live(live.id, over_before), "the session is live");
     assert!(gone.iter().all(|session| is_forgotten(tested, *session)));
     assert!(kept.iter().all(|session| !is_forgotten(tested, *session)));
@@ -62,19 +62,19 @@ pub fn purge_deletes_sessions_invalidated_before(tested: &TestedStore) {
     let new = tested.new_session(user.id, valid_from);
     tested.open(&new);
     let tested = &tested.reopened();
-    let sweep = PurgeRequest { now: valid_from + IDLE / 2, ..purge(tested) };
+    let request = PurgeRequest { now: valid_from + IDLE / 2, ..purge(tested) };
     assert_eq!(
-        walk(tested, PurgeRequest { over_before: valid_from, ..sweep }),
+        walk(tested, PurgeRequest { over_before: valid_from, ..request }),
         0,
-        "the valid_from is not old enough"
+        "the sessions are not invalid for long enough"
     );
-    let deleted = walk(tested, PurgeRequest { over_before: valid_from + MICROSECOND, ..sweep });
+    let deleted = walk(tested, PurgeRequest { over_before: valid_from + MICROSECOND, ..request });
     assert_eq!(deleted, 1, "sessions deleted, once they have been invalid for long enough");
     assert!(is_forgotten(tested, old.id));
     assert!(tested.is_live(new.id, valid_from), "the session is live");
 }
 
-/// Step by step every session is looked at, in no step more than asked for, and then it begins anew.
+/// The steps reach every session, none deletes more than requested, and then the next walk begins.
 // MUST session-purge-batch
 pub fn purge_walks_to_the_end_and_restarts(tested: &TestedStore) {
     let user = tested.user("Alice");
@@ -86,13 +86,13 @@ pub fn purge_walks_to_the_end_and_restarts(tested: &TestedStore) {
                 tested.end(session.id, NOW);
             }
         }
-        let sweep = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(tested) };
-        assert_eq!(walk(tested, PurgeRequest { batch: 2, ..sweep }), 5, "{round}");
+        let request = PurgeRequest { now: NOW + SECOND * (round + 1), ..purge(tested) };
+        assert_eq!(walk(tested, PurgeRequest { batch: 2, ..request }), 5, "{round}");
     }
     assert_eq!(tested.list(user.id, NOW).len(), 3 * 2, "live sessions that are left");
 }
 
-/// After a step nobody else makes one until the turn is over, however often it is tried; who has it goes on.
+/// After a step no other instance makes one until the turn is over; the instance that has the turn goes on.
 // MUST session-purge-turn
 pub fn purge_is_done_by_one_instance_at_a_time(tested: &TestedStore) {
     let user = tested.user("Alice");
@@ -114,32 +114,32 @@ pub fn purge_is_done_by_one_instance_at_a_time(tested: &TestedStore) {
     assert_eq!(step(tested, PurgeRequest { now: until + SECOND, ..one }), PurgeOutcome::NotThisInstance);
 }
 
-/// Whether nobody swept before or a turn has just lapsed: of four instances that try at once, one makes the step.
+/// Of four instances that try at once, one makes the step, whether it is the first one or a turn has just ended.
 // MUST session-purge-turn
 pub fn purge_lets_exactly_one_racer_step(tested: &TestedStore) {
     rounds(|round| {
         let now = NOW + (TURN + SECOND) * round;
         let requests = [(); 4].map(|()| PurgeRequest { now, ..purge(tested) });
         let results = race(requests.len(), |n| step(tested, requests[n]));
-        let steps = results.iter().filter(|swept| is_step(**swept)).count();
+        let steps = results.iter().filter(|outcome| is_step(**outcome)).count();
         assert_eq!(steps, 1, "instances that made a step: {results:?}");
     });
 }
 
-/// Where the store tells the time, it tells the newest time of a step too, whoever's turn it is; that never sinks.
+/// If the store has a clock, a step raises its high-water mark, regardless of the turn. The mark never decreases.
 // MUST session-purge-high-water-mark
 pub fn purge_raises_the_high_water_mark(tested: &TestedStore) {
     let newest = || tested.changes(NOW).time.map(|time| time.high_water_mark);
     let Some(before) = newest() else { return };
     let (one, other) = (purge(tested), purge(tested));
-    for (sweep, expected) in [
+    for (request, expected) in [
         (PurgeRequest { now: NOW + SECOND, ..one }, NOW + SECOND),
         (PurgeRequest { now: NOW, ..one }, NOW + SECOND),
         (PurgeRequest { now: NOW + SECOND * 2, ..other }, NOW + SECOND * 2),
         (PurgeRequest { now: NOW + SECOND * 3, ..one }, NOW + SECOND * 3),
     ] {
-        step(tested, sweep);
-        assert_eq!(newest(), Some(before.max(expected)), "{sweep:?}");
+        step(tested, request);
+        assert_eq!(newest(), Some(before.max(expected)), "{request:?}");
         let status = tested.store.check().unwrap();
         assert_eq!(status.time.map(|time| time.high_water_mark), newest());
     }
@@ -161,24 +161,26 @@ fn instance(tested: &TestedStore) -> Uuid {
     uuid_v7(NOW, &*tested.random)
 }
 
-fn step(tested: &TestedStore, sweep: PurgeRequest) -> PurgeOutcome {
-    tested.store.purge_sessions(&sweep).expect("the store answers")
+fn step(tested: &TestedStore, request: PurgeRequest) -> PurgeOutcome {
+    tested.store.purge_sessions(&request).expect("the store answers")
 }
 
-fn is_step(swept: PurgeOutcome) -> bool {
-    matches!(swept, PurgeOutcome::Step { .. })
+fn is_step(outcome: PurgeOutcome) -> bool {
+    matches!(outcome, PurgeOutcome::Step { .. })
 }
 
 /// Steps to the end, in a turn that is over right after, and counts what was deleted.
 fn walk(tested: &TestedStore, first: PurgeRequest) -> usize {
-    let mut sweep = PurgeRequest { turn: Duration::ZERO, ..first };
+    let mut request = PurgeRequest { turn: Duration::ZERO, ..first };
     let mut all = 0;
     for _ in 0..100 {
-        let PurgeOutcome::Step { deleted, next } = step(tested, sweep) else { panic!("nobody else sweeps") };
-        assert!(deleted <= sweep.batch as usize, "{deleted}");
+        let PurgeOutcome::Step { deleted, next } = step(tested, request) else {
+            panic!("no other instance purges")
+        };
+        assert!(deleted <= request.batch as usize, "{deleted}");
         all += deleted;
         match next {
-            Some(next) => sweep.after = Some(next),
+            Some(next) => request.after = Some(next),
             None => return all,
         }
     }

@@ -24,12 +24,12 @@ pub fn a_check_of_changes_leaves_nothing_behind(tested: &TestedStore) {
     }
     assert_eq!(tested.recorded_names(), recorded);
     assert_eq!(tested.list(user.id, NOW), [session.id]);
-    let swept = tested.store.purge_counters(
+    let deleted = tested.store.purge_counters(
         NOW + std::time::Duration::from_secs(1_000_000),
         10,
         &|_: &PurgedCounter| None,
     );
-    assert_eq!(swept.expect("the store answers"), 0, "no counter is left");
+    assert_eq!(deleted.expect("the store answers"), 0, "no counter is left");
 }
 
 /// A refused call does not count against other changes.

@@ -91,7 +91,7 @@ impl SessionStore for MemoryStore {
         state.record(event.clone())?;
         let newest = state.sessions.values().map(|session| session.opened_at).max();
         state.valid_from = next_valid_from(state.valid_from, event.at, newest);
-        state.newest = state.newest.max(state.valid_from);
+        state.high_water_mark = state.high_water_mark.max(state.valid_from);
         Ok(state.valid_from)
     }
 
@@ -115,23 +115,23 @@ impl SessionStore for MemoryStore {
         Ok(SessionChanges { ended: ended.collect(), valid_from: state.valid_from, time: state.store_time() })
     }
 
-    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+    fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         let mut state = self.lock();
-        state.newest = state.newest.max(sweep.now);
-        let Some(turn) = sweep.take_turn(state.turn) else {
+        state.high_water_mark = state.high_water_mark.max(request.now);
+        let Some(turn) = request.take_turn(state.turn) else {
             return Ok(PurgeOutcome::NotThisInstance);
         };
         state.turn = Some(turn);
-        let rest = state.sessions.iter().filter(|(id, _)| sweep.after.is_none_or(|after| **id > after));
+        let rest = state.sessions.iter().filter(|(id, _)| request.after.is_none_or(|after| **id > after));
         let step: Vec<_> = rest
-            .take(sweep.batch as usize)
-            .map(|(id, session)| (*id, session.is_over(sweep.over_before, state.valid_from)))
+            .take(request.batch as usize)
+            .map(|(id, session)| (*id, session.is_over(request.over_before, state.valid_from)))
             .collect();
         let over: Vec<_> = step.iter().filter(|(_, is_over)| *is_over).map(|(id, _)| *id).collect();
         for id in &over {
             state.sessions.remove(id);
         }
-        let is_full = step.len() == sweep.batch as usize;
+        let is_full = step.len() == request.batch as usize;
         let next = step.last().filter(|_| is_full).map(|(id, _)| *id);
         Ok(PurgeOutcome::Step { deleted: over.len(), next })
     }

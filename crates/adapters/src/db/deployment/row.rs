@@ -13,7 +13,7 @@ use crate::db::schema::sql_types::Moment;
 use crate::db::schema::{deployment, sessions};
 use crate::db::types::{DbId, DbTime};
 
-/// What an instance wants to know of it a few times a second.
+/// What each instance reads of the row several times per second.
 pub(in crate::db) struct Shared {
     /// Sessions opened before this are ended.
     pub(in crate::db) valid_from: UnixTime,
@@ -35,8 +35,8 @@ pub(in crate::db) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
     })
 }
 
-/// Reads it, and the database's clock.
-pub(in crate::db) fn look(connection: &mut AnyConnection) -> QueryResult<Shared> {
+/// Reads the row and the database's clock.
+pub(in crate::db) fn read_shared(connection: &mut AnyConnection) -> QueryResult<Shared> {
     let now = now(connection);
     let process = sql::<Integer>(match connection {
         AnyConnection::Postgres(_) => "pg_backend_pid()",
@@ -55,11 +55,11 @@ pub(in crate::db) fn look(connection: &mut AnyConnection) -> QueryResult<Shared>
     Ok(Shared { valid_from, key_check, adoptions, time: StoreTime { now, high_water_mark: newest }, process })
 }
 
-/// Raises the floor to the next whole second after `at`, or after the newest session, unless it is as high, and leaves
-/// it as a mark: a clock that stands before it would open sessions that are ended already.
+/// Sets the time that sessions are valid from as [`next_valid_from`] returns it, and raises the high-water mark to it: a
+/// clock that shows an earlier time would open sessions that are invalid.
 pub(in crate::db) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<UnixTime> {
-    // Locks the row, so that what is read then still holds.
-    leave_mark(connection, at)?;
+    // Locks the row, so that the values read next stay valid.
+    raise_high_water_mark(connection, at)?;
     // Ids are made of times, so the newest session has the last one.
     let newest: Option<DbTime> = sessions::table
         .order(sessions::id.desc())
@@ -71,7 +71,7 @@ pub(in crate::db) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime
     diesel::update(deployment::table)
         .set(deployment::session_floor.eq(DbTime(raised)))
         .execute(connection)?;
-    leave_mark(connection, raised)?;
+    raise_high_water_mark(connection, raised)?;
     Ok(raised)
 }
 
@@ -81,18 +81,21 @@ pub(in crate::db) fn valid_from(connection: &mut AnyConnection) -> QueryResult<U
 }
 
 /// Takes or keeps the turn to purge, unless another instance has it: in SQL what [`PurgeRequest::take_turn`] decides.
-pub(in crate::db) fn take_turn(connection: &mut AnyConnection, sweep: &PurgeRequest) -> QueryResult<bool> {
-    let instance = DbId(sweep.instance);
-    let is_free = deployment::sweeper_until.le(DbTime(sweep.now));
+pub(in crate::db) fn take_turn(connection: &mut AnyConnection, request: &PurgeRequest) -> QueryResult<bool> {
+    let instance = DbId(request.instance);
+    let is_free = deployment::sweeper_until.le(DbTime(request.now));
     let is_ours = deployment::sweeper.eq(instance).or(is_free.nullable());
     let taken = diesel::update(deployment::table.filter(is_ours))
-        .set((deployment::sweeper.eq(instance), deployment::sweeper_until.eq(DbTime(sweep.now + sweep.turn))))
+        .set((
+            deployment::sweeper.eq(instance),
+            deployment::sweeper_until.eq(DbTime(request.now + request.turn)),
+        ))
         .execute(connection)?;
     Ok(taken == 1)
 }
 
-/// Leaves a time as a mark, unless there is a later one. Locks the row even so.
-pub(in crate::db) fn leave_mark(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
+/// Raises the high-water mark to a time, unless it is later. Locks the row in either case.
+pub(in crate::db) fn raise_high_water_mark(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
     let newest = case_when(deployment::newest_mark.lt(DbTime(at)), DbTime(at).into_sql::<Moment>())
         .otherwise(deployment::newest_mark);
     diesel::update(deployment::table).set(deployment::newest_mark.eq(newest)).execute(connection)?;

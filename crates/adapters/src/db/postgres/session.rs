@@ -77,21 +77,21 @@ fn check_session(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
 /// How long PostgreSQL works on one statement.
 pub(in crate::db) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it waits for a lock; shorter, so that the error says what it was.
+/// How long it waits for a lock; shorter, so that the error names the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a transaction may stand idle, should its instance freeze in the middle.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a look at what the others did may take; shorter, since the next one comes soon.
+/// How long a poll of session changes may take; shorter, since the next one comes soon.
 pub(in crate::db) const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
 
-// A change is committed or rolled back before the look at ended sessions that would miss it: a transaction that began
+// A change is committed or rolled back before the poll that would miss it: a transaction that began
 // too long ago is not committed, and the last moment before the commit and the commit have bounds of their own.
 const _: () = assert!(
     LONGEST_TRANSACTION.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs()
         < POLL_OVERLAP.as_secs(),
-    "a slow transaction would reach beyond the overlap of the looks at ended sessions"
+    "a slow transaction would reach beyond the overlap of the polls"
 );
 
 // And before the audit log's next walk to the newest event begins behind it.

@@ -11,7 +11,7 @@ use crate::db::{Access, Database, deployment};
 
 impl StoreHealth for Database {
     fn check(&self) -> Result<StoreStatus, StoreError> {
-        let shared = self.read(|connection| deployment::look(connection).map_err(store_error))?;
+        let shared = self.read(|connection| deployment::read_shared(connection).map_err(store_error))?;
         // The stores open when every migration of this build is applied, and stay open.
         Ok(StoreStatus { migrated: true, time: Some(shared.time) })
     }
@@ -93,7 +93,7 @@ impl Database {
 }
 
 fn server_process(connection: &mut AnyConnection) -> Result<i32, StoreError> {
-    Ok(deployment::look(connection).map_err(store_error)?.process)
+    Ok(deployment::read_shared(connection).map_err(store_error)?.process)
 }
 
 fn run(connection: &mut AnyConnection, sql: &str) -> Result<(), StoreError> {
@@ -132,7 +132,7 @@ const POSTGRES_REHEARSAL: &str = "
       FROM generate_series(1, 16);
 ";
 
-/// Inserts and deletes a row in one transaction, so that the commit writes a change. No account has this pseudonym.
+/// Inserts and deletes a row in one transaction, so that the commit writes a change. No account has this key.
 const POSTGRES_TRACE: &str = "
     INSERT INTO attempt_counters (pseudonym, attempts, next_at) VALUES (decode(repeat('00', 32), 'hex'), 0, 'epoch');
     DELETE FROM attempt_counters WHERE pseudonym = decode(repeat('00', 32), 'hex');

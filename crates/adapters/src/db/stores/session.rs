@@ -155,22 +155,22 @@ impl SessionStore for Database {
         })
     }
 
-    fn purge_sessions(&self, sweep: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
+    fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {
         self.transaction(|connection| {
-            let is_our_turn = shared::take_turn(connection, sweep).map_err(store_error)?;
-            shared::leave_mark(connection, sweep.now).map_err(store_error)?;
+            let is_our_turn = shared::take_turn(connection, request).map_err(store_error)?;
+            shared::raise_high_water_mark(connection, request.now).map_err(store_error)?;
             if !is_our_turn {
                 return Ok(PurgeOutcome::NotThisInstance);
             }
             // In SQL what `StoredSession::is_over` decides.
             let valid_from = shared::valid_from(connection).map_err(store_error)?;
-            let valid_from = if valid_from < sweep.over_before { valid_from } else { UnixTime::EPOCH };
+            let valid_from = if valid_from < request.over_before { valid_from } else { UnixTime::EPOCH };
             // No session has the nil id.
-            let after = DbId(sweep.after.map_or(Uuid::nil(), SessionId::as_uuid));
+            let after = DbId(request.after.map_or(Uuid::nil(), SessionId::as_uuid));
             let step: Vec<DbId> = sessions::table
                 .filter(sessions::id.gt(after))
                 .order(sessions::id)
-                .limit(sweep.batch.into())
+                .limit(request.batch.into())
                 .select(sessions::id)
                 .load(connection)
                 .map_err(store_error)?;
@@ -179,11 +179,11 @@ impl SessionStore for Database {
             };
             let over = sessions::table.filter(sessions::id.gt(after)).filter(sessions::id.le(last)).filter(
                 coalesce(sessions::ended_at, sessions::expires_at)
-                    .lt(DbTime(sweep.over_before))
+                    .lt(DbTime(request.over_before))
                     .or(sessions::opened_at.lt(DbTime(valid_from))),
             );
             let deleted = diesel::delete(over).execute(connection).map_err(store_error)?;
-            let is_full = step.len() == sweep.batch as usize;
+            let is_full = step.len() == request.batch as usize;
             Ok(PurgeOutcome::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
         })
     }

@@ -10,7 +10,7 @@ use crate::contract::{RecordedEvent, TestedStore, race, rounds};
 use crate::fixtures::NOW;
 
 /// With the user the sessions end, of this user and of nobody else. Every instance is told, also of a user who is
-/// gone, and that they are over is known until they are swept out.
+/// gone, and that they are over is known until they are purged.
 // MUST user-delete-ends-sessions
 pub fn delete_ends_the_sessions(tested: &TestedStore) {
     let change = |user: UserId, at| {

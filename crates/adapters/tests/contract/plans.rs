@@ -67,8 +67,7 @@ pub(crate) fn hot_statements(
     let new = new_user("new", &random);
     seen.during("register", || database.insert_user(&new, &event(EventKind::UserRegistered)))?;
     seen.during("find user by name", || database.find_user_by_name(&name))?.ok_or("user 1 is missing")?;
-    seen.during("find user by id", || UserStore::find_user(database, user_id(1)))?
-        .ok_or("user 1 is missing")?;
+    seen.during("find user by id", || database.find_user(user_id(1)))?.ok_or("user 1 is missing")?;
     let upgraded = event(EventKind::HashUpgraded);
     seen.during("upgrade hash", || database.upgrade_hash(user_id(1), &hash, &hash, &upgraded))?;
 
@@ -88,16 +87,15 @@ pub(crate) fn hot_statements(
     let session = NewSession { proof, ..session_of(1) };
     let events = opening_events(&session, &random);
     let opened = seen.during("open session", || database.open_session(&session, &events))?;
-    is_as_planned(AttemptStore::find_counter(database, counter)?.is_none(), "nothing was forgiven")?;
-    seen.during("find counter", || AttemptStore::find_counter(database, here))?
-        .ok_or("no network is known")?;
+    is_as_planned(database.find_counter(counter)?.is_none(), "nothing was forgiven")?;
+    seen.during("find counter", || database.find_counter(here))?.ok_or("no network is known")?;
     let forgotten = seen.during("forget attempts", || {
         database.purge_counters(now + KNOWN_FOR, 100, &|_: &PurgedCounter| None)
     })?;
     is_as_planned(forgotten > 0, "nothing was forgotten")?;
     is_as_planned(opened.ended.contains(&session_id(1)), "nothing was evicted")?;
 
-    seen.during("find session", || SessionStore::find_session(database, session_id(2), now))?
+    seen.during("find session", || database.find_session(session_id(2), now))?
         .ok_or("session 2 is missing")?;
     let rotation = seen.during("rotate", || database.rotate(&first_token_of(2, now), &reused))?;
     let later = now + Duration::from_secs(1);

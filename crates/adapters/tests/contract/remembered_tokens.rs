@@ -1,6 +1,5 @@
-//! A codec that remembers tokens widens nothing: what ended, expired or lies before the floor is refused at once.
+//! A codec with a cache accepts no more tokens: those of ended, expired and invalid sessions are rejected at once.
 
-use portcullis_domain::maintenance::Maintenance;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use portcullis_adapters::keys::{KeyRing, KeyRotation, SigningAlgorithm};
 use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_adapters::token::jwt::{JwtCodec, TokenName};
 use portcullis_domain::audit::{EventKind, LogoutScope};
+use portcullis_domain::maintenance::Maintenance;
 use portcullis_domain::ports::Clock;
 use portcullis_domain::session::{LoginOutcome, LogoutToken, SessionStore};
 use portcullis_domain::token::{AccessToken, Authentication, TokenSet};

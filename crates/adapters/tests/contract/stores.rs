@@ -201,7 +201,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
 ) {
     database.prepare(KEY, &[]).unwrap();
     let session = open_session(database, NOW);
-    let is_exhausted = || SessionStore::find_session(database, session.id, NOW).is_err();
+    let is_exhausted = || database.find_session(session.id, NOW).is_err();
     sql(lock);
     std::thread::scope(|scope| {
         scope.spawn(|| wait(database));
@@ -319,13 +319,13 @@ pub(crate) fn adopts_another_secret(database: &Database) {
 
     database.prepare(KEY, &[]).unwrap();
     let old = open_session(database, time().now.max(time().high_water_mark));
-    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_some());
+    assert!(database.find_session(old.id, old.opened_at).unwrap().is_some());
 
     // All or nothing: this event is there already.
     let known = event(EventKind::SecretAdopted, NOW, &random);
     database.record_event(&known).unwrap();
     Deployment::at(database.url()).replace_compromised(adopted, &key, |_| known).unwrap_err();
-    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_some());
+    assert!(database.find_session(old.id, old.opened_at).unwrap().is_some());
     database.prepare(KEY, &[]).unwrap();
 
     // The newest mark may lie ahead of the database's clock.
@@ -348,9 +348,9 @@ pub(crate) fn adopts_another_secret(database: &Database) {
         news.valid_from,
         "so that clocks show no time before the floor"
     );
-    assert!(SessionStore::find_session(database, old.id, old.opened_at).unwrap().is_none());
+    assert!(database.find_session(old.id, old.opened_at).unwrap().is_none());
     let new = open_session(database, news.valid_from);
-    assert!(SessionStore::find_session(database, new.id, new.opened_at).unwrap().is_some());
+    assert!(database.find_session(new.id, new.opened_at).unwrap().is_some());
 }
 
 /// Every statement finds its rows by an index, with statistics of the tables and without, and where an index is missing

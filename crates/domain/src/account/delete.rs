@@ -1,7 +1,6 @@
 use std::iter;
 
-use crate::account::Account;
-use crate::account::{ChangeUserError, Reauthentication, UserDeleted};
+use crate::account::{Account, ChangeUserError, Reauthentication, UserDeleted};
 use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::error::{Throttled, Unavailable, unavailable};

@@ -1,5 +1,4 @@
-use crate::account::Account;
-use crate::account::User;
+use crate::account::{Account, User};
 use crate::ports::StoreError;
 use crate::token::VerifiedClaims;
 

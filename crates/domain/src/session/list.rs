@@ -2,8 +2,7 @@ use crate::audit::EventKind;
 use crate::client::ClientInfo;
 use crate::id::SessionId;
 use crate::ports::StoreError;
-use crate::session::Sessions;
-use crate::session::{EndOutcome, Session};
+use crate::session::{EndOutcome, Session, Sessions};
 use crate::token::VerifiedClaims;
 
 impl Sessions {

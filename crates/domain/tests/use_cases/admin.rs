@@ -2,6 +2,7 @@ use portcullis_domain::admin::{AdminError, SetPasswordError};
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
 use portcullis_domain::session::LoginError;
+use portcullis_domain::session::SessionStore;
 use portcullis_testkit::fixtures::PASSWORD;
 
 use super::{World, assert_refused, operator, password};
@@ -105,7 +106,7 @@ fn a_token_renewed_while_all_sessions_end_ends_with_its_session() {
     world.wait(3);
     // The rotation commits first, with a later time than the raising of the floor that commits after it.
     let renewed = world.service.auth.refresh(&old.refresh, &super::client()).unwrap();
-    portcullis_domain::session::SessionStore::invalidate_sessions(&*world.store, &raised).unwrap();
+    world.store.invalidate_sessions(&raised).unwrap();
     world.service.maintenance.sync().unwrap();
     assert_refused(&world.service, &renewed);
     world.assert_over(&renewed);

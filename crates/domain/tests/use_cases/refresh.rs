@@ -1,12 +1,11 @@
-use portcullis_domain::Unavailable;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use portcullis_domain::AuthConfig;
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::session::{ConsumedProof, Generation, RefreshError, RotateOutcome, SessionOpened};
 use portcullis_domain::token::{Authentication, RefreshClaims, RefreshToken, RefreshTokenCodec, TokenSet};
+use portcullis_domain::{AuthConfig, Unavailable};
 use portcullis_testkit::{FaultyStore, PlainRefreshTokens};
 
 use super::{World, broken_store, client, mock_sessions};

@@ -1,12 +1,11 @@
-use portcullis_domain::Unavailable;
 use std::sync::Arc;
 
-use portcullis_domain::AuthConfig;
 use portcullis_domain::account::{
     InsertUserError, MockUserStore, RegisterError, Rejections, UserStatus, UserStore, UsernameViolation,
 };
 use portcullis_domain::audit::EventKind;
 use portcullis_domain::password::policy::PasswordViolation;
+use portcullis_domain::{AuthConfig, Unavailable};
 use portcullis_testkit::FaultyStore;
 use portcullis_testkit::fixtures::PASSWORD;
 

@@ -5,6 +5,7 @@ pub mod account;
 pub mod admin;
 pub mod audit;
 pub mod client;
+// Shadows the crate `core` in paths that begin with it; `std` has the same items.
 mod core;
 mod error;
 pub mod id;

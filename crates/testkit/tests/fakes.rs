@@ -28,8 +28,8 @@ fn plain_access_tokens() {
 #[test]
 fn plain_refresh_tokens() {
     let codec = PlainRefreshTokens::new("ours");
-    refresh_token_codec::opens_what_it_sealed(&codec);
-    refresh_token_codec::seals_the_same_token_each_time(&codec);
+    refresh_token_codec::verifies_what_it_issued(&codec);
+    refresh_token_codec::issues_the_same_token_each_time(&codec);
     refresh_token_codec::refuses_changed_tokens(&codec);
     refresh_token_codec::refuses_tokens_of_another_key(&codec, &PlainRefreshTokens::new("theirs"));
 }

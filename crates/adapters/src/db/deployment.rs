@@ -1,4 +1,4 @@
-//! What a database is to all instances over it: the secrets it is used with, and what its one row of `deployment` says.
+//! What all instances over one database share: its secrets, and the one row of `deployment`.
 
 mod row;
 
@@ -66,10 +66,9 @@ impl<'a> Deployment<'a> {
     /// other secret that an instance ever had or accepted here, ends every session and records the event. `key`, the
     /// adopted secret's, signs in the audit log that older keys prove nothing any more. Does not open the stores.
     ///
-    /// No clock of the caller's is aligned yet, so `event` is told what one would show: the database's time, or the
-    /// newest mark in it if that is later. No clock shows an earlier time from then on, since new sessions would be
-    /// taken for old ones. Every instance that runs sees it with its next look
-    /// and is over ([`Database::is_foreign`](super::Database::is_foreign)).
+    /// No clock of the caller is aligned yet, so `event` receives the time that one would show: the database's time, or its
+    /// high-water mark if that is later. No clock shows an earlier time from then on, since new sessions would be
+    /// invalid. Every running instance learns of the replacement with its next poll and stops ([`Database::is_foreign`](super::Database::is_foreign)).
     ///
     /// # Errors
     /// [`PrepareError`], also where this secret is refused already; nothing was changed then but the schema.

@@ -49,9 +49,9 @@ impl Database {
         Ok(())
     }
 
-    /// The same for who keeps an audit log: where an accepted secret is replaced, a hand-over from its audit key to the
-    /// new one's is left in the same transaction, with `event`, which is told the time as that of
-    /// [`Deployment::replace_compromised`] is.
+    /// The same for an instance that seals the audit log: if an accepted secret is replaced, the transaction also stores a
+    /// hand-over from its audit key to the new one, and `event`, which receives the time as that of
+    /// [`Deployment::replace_compromised`] does.
     ///
     /// # Errors
     /// [`PrepareError`].

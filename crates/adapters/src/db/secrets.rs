@@ -125,7 +125,7 @@ impl Known {
     }
 }
 
-/// Refuses every secret but one for good, and tells all who run.
+/// Rejects every secret except one permanently, and raises the number of adoptions, which running instances poll.
 pub(super) fn refuse_all_but(connection: &mut AnyConnection, adopted: SecretFingerprint) -> QueryResult<()> {
     diesel::update(known_secrets::table.filter(known_secrets::key_check.ne(adopted.as_bytes().as_slice())))
         .set(known_secrets::refused.eq(true))

@@ -211,7 +211,7 @@ impl Actor<'_> {
         self.call(|| {
             let rotation = self.database.rotate(&presented, &reused).unwrap();
             if let RotateOutcome::Rotated(rotated) = &rotation {
-                self.learn(session, rotated.generation.get());
+                self.note_generation(session, rotated.generation.get());
             }
             What::Rotated { session, generation, grace, rotation }
         })
@@ -239,7 +239,7 @@ impl Actor<'_> {
     fn find(&self, session: SessionId) -> Call {
         let now = self.now();
         self.call(|| {
-            let found = SessionStore::find_session(self.database, session, now).unwrap();
+            let found = self.database.find_session(session, now).unwrap();
             What::Found { session, is_live: found.is_some() }
         })
     }
@@ -298,7 +298,7 @@ impl Actor<'_> {
 
     /// A session of some user as it stands now.
     fn session_of_a_user(&self) -> NewSession {
-        let user = UserStore::find_user(self.database, self.user()).unwrap().unwrap();
+        let user = self.database.find_user(self.user()).unwrap().unwrap();
         NewSession {
             credential_version: user.credential_version,
             max_per_user: MAX_PER_USER.try_into().unwrap(),
@@ -322,7 +322,7 @@ impl Actor<'_> {
         }
     }
 
-    fn learn(&self, session: SessionId, generation: u32) {
+    fn note_generation(&self, session: SessionId, generation: u32) {
         let mut known = self.schedule.known.lock().unwrap();
         if let Some((_, newest)) = known.iter_mut().find(|(known, _)| *known == session) {
             *newest = generation.max(*newest);
@@ -528,7 +528,7 @@ impl History {
         }
     }
 
-    /// Each session has one row until it is swept out, and each rotation counted once.
+    /// Each session has one row until it is purged, and each rotation counted once.
     fn is_what_is_stored(&self, rows: &[SessionRow]) {
         let has_ended =
             |session: &SessionId| self.sessions[session].iter().any(|(_, sign)| *sign == Sign::Ended);

@@ -87,13 +87,13 @@ fn refresh_codec(secret: &str) -> MacRefreshTokenCodec {
 }
 
 #[test]
-fn refresh_opens_what_it_sealed() {
-    refresh_token_codec::opens_what_it_sealed(&refresh_codec("ours"));
+fn refresh_verifies_what_it_issued() {
+    refresh_token_codec::verifies_what_it_issued(&refresh_codec("ours"));
 }
 
 #[test]
-fn refresh_seals_the_same_token_each_time() {
-    refresh_token_codec::seals_the_same_token_each_time(&refresh_codec("ours"));
+fn refresh_issues_the_same_token_each_time() {
+    refresh_token_codec::issues_the_same_token_each_time(&refresh_codec("ours"));
 }
 
 #[test]

@@ -72,8 +72,8 @@ impl fmt::Debug for PlaintextPassword {
     }
 }
 
-/// A password that may be stored: made by [`PasswordPolicy::accept`](super::policy::PasswordPolicy::accept) alone. Wiped from memory on drop, and so
-/// is each clone.
+/// A password that may be stored: only [`PasswordPolicy::accept`](super::policy::PasswordPolicy::accept) makes one. Wiped
+/// from memory on drop, and so is each clone.
 #[derive(Clone)]
 pub struct AcceptedPassword(Zeroizing<String>);
 

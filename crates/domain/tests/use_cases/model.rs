@@ -112,7 +112,7 @@ enum Action {
     Refresh { holder: usize, token: Token, instance: usize, reply: Reply },
     Copy,
     LogOut { instance: usize },
-    CatchUp { instance: usize },
+    Sync { instance: usize },
     Restart { instance: usize },
     Wait,
     Expire,
@@ -136,7 +136,7 @@ impl Action {
     fn all() -> Vec<Self> {
         let mut all = vec![Self::Copy, Self::Wait, Self::Expire, Self::BackUp, Self::Restore];
         for instance in [0, 1] {
-            all.extend([Self::LogOut { instance }, Self::CatchUp { instance }, Self::Restart { instance }]);
+            all.extend([Self::LogOut { instance }, Self::Sync { instance }, Self::Restart { instance }]);
             for holder in [CLIENT, THIEF] {
                 for token in [Token::Newest, Token::OneBefore] {
                     for reply in [Reply::Delivered, Reply::Lost] {
@@ -193,9 +193,9 @@ struct Machine {
 #[derive(Clone)]
 struct Instance {
     service: Services,
-    /// When it last looked at the store.
-    looked: Option<Duration>,
-    /// Whether it was told that the session ended: by its own action, or by a look.
+    /// When it last synced with the store.
+    synced: Option<Duration>,
+    /// Whether it was told that the session ended: by its own action, or by a sync.
     knows_the_end: bool,
 }
 
@@ -218,7 +218,7 @@ const CLIENT: usize = 0;
 const THIEF: usize = 1;
 
 impl Machine {
-    /// Alice has just logged in; both instances have looked at the store.
+    /// Alice has just logged in; both instances have synced with the store.
     fn new(start: &Start) -> Self {
         let store = Arc::new(MemoryStore::new());
         store.restore(&start.store);
@@ -271,9 +271,9 @@ impl Machine {
             Action::BackUp => self.backup.is_none(),
             Action::Restore => self.backup.is_some(),
             Action::LogOut { instance } => !(self.told.has_ended && knows_the_end(instance)),
-            Action::CatchUp { instance } => {
-                let just_looked = self.instances[instance].looked == Some(self.elapsed);
-                !just_looked || (self.told.has_ended && !knows_the_end(instance))
+            Action::Sync { instance } => {
+                let just_synced = self.instances[instance].synced == Some(self.elapsed);
+                !just_synced || (self.told.has_ended && !knows_the_end(instance))
             }
             Action::Restart { .. } | Action::Wait => true,
         }
@@ -288,7 +288,7 @@ impl Machine {
             }
             Action::Copy => self.holders[THIEF].take(self.holders[CLIENT].newest),
             Action::LogOut { instance } => self.log_out(instance),
-            Action::CatchUp { instance } => self.sync(instance),
+            Action::Sync { instance } => self.sync(instance),
             Action::Restart { instance } => self.instances[instance] = Instance::new(&self.ports[instance]),
             Action::Wait => self.wait(WAIT),
             Action::Expire => {
@@ -309,7 +309,7 @@ impl Machine {
     fn refresh(&mut self, holder: usize, token: Token, instance: usize, reply: Reply) {
         let presented = self.holders[holder].generation(token).unwrap();
         let (before, events) = (self.row(), self.store.events().len());
-        let result = self.instances[instance].service.auth.refresh(&self.sealed(presented), &client());
+        let result = self.instances[instance].service.auth.refresh(&self.issued(presented), &client());
         let after = self.row();
         let recorded = self.store.events().len() - events;
         let (newest, used) = (self.told.newest(), self.told.used.get(presented as usize).copied());
@@ -353,8 +353,8 @@ impl Machine {
             }
             Err(RefreshError::Unavailable(Unavailable::Clock(_))) => {
                 self.ensure(
-                    self.instances[instance].looked.is_none(),
-                    "only who never looked does not know the time",
+                    self.instances[instance].synced.is_none(),
+                    "only an instance that never synced does not know the time",
                 );
                 self.ensure(after == before && recorded == 0, "nothing happened");
             }
@@ -363,7 +363,7 @@ impl Machine {
     }
 
     fn log_out(&mut self, instance: usize) {
-        let token = LogoutToken::Refresh(self.sealed(self.holders[CLIENT].newest.unwrap()));
+        let token = LogoutToken::Refresh(self.issued(self.holders[CLIENT].newest.unwrap()));
         let result = self.instances[instance].service.auth.logout(&token, LogoutScope::Current, &client());
         self.ensure(result.is_ok(), "whoever holds a token can log out");
         self.end(instance);
@@ -373,7 +373,7 @@ impl Machine {
         self.left_a_trace = true;
         let instance = &mut self.instances[instance];
         instance.service.maintenance.sync().unwrap();
-        instance.looked = Some(self.elapsed);
+        instance.synced = Some(self.elapsed);
         instance.knows_the_end |= self.told.has_ended;
     }
 
@@ -406,21 +406,26 @@ impl Machine {
     }
 
     fn check_access(&self, instance: &Instance, access: &str) {
-        let just_looked = instance.looked == Some(self.elapsed);
+        let just_synced = instance.synced == Some(self.elapsed);
         match instance.service.auth.authenticate(access) {
             Authentication::Live(_) => {
-                let cannot_know = just_looked && !instance.knows_the_end;
+                let cannot_know = just_synced && !instance.knows_the_end;
                 self.ensure(self.is_live() || (cannot_know && !self.has_expired), "an end is an end");
             }
             Authentication::NeedsLookup(claims) => {
-                self.ensure(!just_looked && instance.looked.is_some(), "who looked need not ask");
+                self.ensure(
+                    !just_synced && instance.synced.is_some(),
+                    "an instance that just synced need not ask",
+                );
                 let confirmed = instance.service.auth.confirm_session(claims);
                 self.ensure(confirmed.is_ok() == self.is_live(), "the store knows");
             }
             Authentication::Refused => {
                 self.ensure(!self.is_live() || self.was_restored, "a live session's token is good");
             }
-            Authentication::NotReady => self.ensure(instance.looked.is_none(), "who looked is ready"),
+            Authentication::NotReady => {
+                self.ensure(instance.synced.is_none(), "an instance that synced is ready");
+            }
         }
     }
 
@@ -468,7 +473,7 @@ impl Machine {
         self.store.find_session(self.id, self.clocks[0].now()).unwrap()
     }
 
-    fn sealed(&self, generation: u32) -> RefreshToken {
+    fn issued(&self, generation: u32) -> RefreshToken {
         let generation = Generation::new(generation);
         self.codec.issue(RefreshClaims { session: self.id, generation })
     }
@@ -488,7 +493,7 @@ impl Machine {
                 Authentication::Refused => "refused",
                 Authentication::NotReady => "not ready",
             };
-            (verdict, instance.looked.is_some(), instance.knows_the_end)
+            (verdict, instance.synced.is_some(), instance.knows_the_end)
         });
         // Where the clocks agree, it is the same with the instances exchanged.
         let clocks_agree = self.clocks[0].now() == self.clocks[1].now();
@@ -549,7 +554,7 @@ impl Instance {
     /// An instance that has just started.
     fn new(ports: &Ports) -> Self {
         let service = Services::new(ports.clone(), AuthConfig::default());
-        Self { service, looked: None, knows_the_end: false }
+        Self { service, synced: None, knows_the_end: false }
     }
 }
 

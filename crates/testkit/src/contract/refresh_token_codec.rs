@@ -8,8 +8,8 @@ use super::changes::{one_added, one_changed, one_removed};
 use crate::SeededRandom;
 use crate::fixtures::NOW;
 
-/// What went in comes out.
-pub fn opens_what_it_sealed(codec: &dyn RefreshTokenCodec) {
+/// The claims of an issued token are those that it was issued for.
+pub fn verifies_what_it_issued(codec: &dyn RefreshTokenCodec) {
     for generation in [0, 1, 255, 256, u32::MAX] {
         let claims = claims(generation);
         assert_eq!(codec.verify(&codec.issue(claims)), Ok(claims));
@@ -17,7 +17,7 @@ pub fn opens_what_it_sealed(codec: &dyn RefreshTokenCodec) {
 }
 
 /// The same claims make the same token each time, other claims another.
-pub fn seals_the_same_token_each_time(codec: &dyn RefreshTokenCodec) {
+pub fn issues_the_same_token_each_time(codec: &dyn RefreshTokenCodec) {
     let token = codec.issue(claims(3));
     assert_eq!(codec.issue(claims(3)).expose(), token.expose());
     assert_ne!(codec.issue(claims(4)).expose(), token.expose());
@@ -30,8 +30,8 @@ pub fn refuses_changed_tokens(codec: &dyn RefreshTokenCodec) {
     let changed = one_changed(&token).chain(one_added(&token)).chain(one_removed(&token));
     let never_was = ["", ".", "nonsense", "\0", "\u{e9}"].map(str::to_owned);
     for other in changed.chain(never_was).chain([token.repeat(2), token.repeat(10_000)]) {
-        let opened = codec.verify(&RefreshToken::new(other.clone()));
-        assert_eq!(opened, Err(InvalidToken), "{} instead of {token}", other.get(..200).unwrap_or(&other));
+        let verified = codec.verify(&RefreshToken::new(other.clone()));
+        assert_eq!(verified, Err(InvalidToken), "{} instead of {token}", other.get(..200).unwrap_or(&other));
     }
 }
 

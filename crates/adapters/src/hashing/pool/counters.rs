@@ -1,22 +1,22 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What [`HashPool`](super::HashPool) did since they were started.
+/// What a [`HashPool`](super::HashPool) did since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashCounts {
     /// How many passwords wait for a thread now.
     pub waiting: u64,
-    /// How many found the queue full.
+    /// How many were rejected because the queue was full.
     pub shed: u64,
-    /// How many were hashed or verified, or could not be.
+    /// How many were hashed or verified, successfully or not.
     pub done: u64,
-    /// How long all that got a thread waited for it, added up.
+    /// The total time that passwords waited for a thread.
     pub waited: Duration,
-    /// How long the hashing took, added up.
+    /// The total time of hashing.
     pub hashing: Duration,
 }
 
-/// The same while it is counted. The numbers are read one by one: they need not be of one moment.
+/// The counters behind [`HashCounts`]. They are read one by one, so the numbers need not be of one moment.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) accepted: AtomicU64,

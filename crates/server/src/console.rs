@@ -7,9 +7,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
-use jiff::Timestamp;
 use portcullis_domain::password::PlaintextPassword;
-use portcullis_domain::time::UnixTime;
 use zeroize::Zeroizing;
 
 #[cfg(unix)]
@@ -25,12 +23,6 @@ pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Resul
         Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output").into()),
         Ok(()) => Ok(()),
     }
-}
-
-/// A time as people and programs read it.
-pub(crate) fn rfc3339(time: UnixTime) -> String {
-    Timestamp::from_second(time.as_secs())
-        .map_or_else(|_| "the end of time".to_owned(), |time| time.to_string())
 }
 
 /// Asks whether to do what cannot be undone, unless `yes` was said on the command line.

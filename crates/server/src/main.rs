@@ -10,6 +10,7 @@ mod console;
 mod listener;
 mod logging;
 mod machine;
+mod rfc3339;
 mod running;
 mod secret_file;
 mod settings;

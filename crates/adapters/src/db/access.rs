@@ -13,7 +13,7 @@ use crate::keys::SecretFingerprint;
 /// Whether the stores may be used.
 #[derive(Debug)]
 pub(super) enum Access {
-    /// Nobody knows yet whether the schema is the one these queries are made for, and the secret the database's.
+    /// It is not known yet whether the schema fits these queries and the secret is the database's.
     Unprepared,
     /// They may, as long as the database is used with one of these secrets and no further one is adopted.
     Open { secrets: Fingerprints, adoptions: i64 },

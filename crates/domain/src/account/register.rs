@@ -9,7 +9,7 @@ use crate::password::policy::PasswordViolation;
 use crate::password::{HashError, PlaintextPassword};
 use crate::ports::StoreError;
 
-/// What somebody who registers typed.
+/// The input of a client that registers a user.
 #[derive(Debug)]
 pub struct Registration {
     /// The name wanted.

@@ -26,7 +26,7 @@ impl Admin {
         Ok(ended.len())
     }
 
-    /// Ends all sessions of everybody.
+    /// Ends all sessions of all users.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -85,7 +85,7 @@ impl Admin {
 /// Nothing was done to a user.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Nobody has that name.
+    /// No user has that name.
     #[error("there is no such user")]
     NotFound,
     /// The store failed.

@@ -11,7 +11,7 @@ use crate::ports::StoreError;
 use crate::session::{OpenSessionError, Proof, SessionOpened};
 use crate::token::{SignError, TokenSet, VerifiedClaims};
 
-/// What somebody who changes the own password typed.
+/// The input of a user who changes the password.
 #[derive(Debug)]
 pub struct PasswordChange {
     /// The password so far.

@@ -14,8 +14,7 @@ use crate::throttle::{Admitted, NotAdmitted};
 use crate::time::UnixTime;
 use crate::token::{SignError, TokenSet};
 
-/// What somebody who logs in typed. The rules of registration do not apply: whoever has an account gets in,
-/// however it came into being.
+/// The input of a client that logs in. The rules of registration do not apply, so imported users can log in too.
 #[derive(Debug)]
 pub struct Credentials {
     /// The name typed, in any case.

@@ -8,7 +8,8 @@ use clap::Subcommand;
 use portcullis_adapters::audit::{Link, Verified};
 
 use crate::cli_error::CliError;
-use crate::console::{print, rfc3339};
+use crate::console::print;
+use crate::rfc3339::rfc3339;
 use crate::settings::{InvalidSetting, Settings};
 use crate::{bootstrap, logging};
 

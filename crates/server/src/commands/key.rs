@@ -7,7 +7,8 @@ use portcullis_domain::ports::Clock as _;
 use portcullis_domain::time::UnixTime;
 
 use crate::cli_error::CliError;
-use crate::console::{print, rfc3339};
+use crate::console::print;
+use crate::rfc3339::rfc3339;
 use crate::settings::Settings;
 use crate::{bootstrap, logging};
 

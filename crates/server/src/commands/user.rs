@@ -9,7 +9,8 @@ use portcullis_domain::session::Session;
 
 use crate::bootstrap::{self, Purpose};
 use crate::cli_error::CliError;
-use crate::console::{confirm, print, read_password, rfc3339};
+use crate::console::{confirm, print, read_password};
+use crate::rfc3339::rfc3339;
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use log::{Level, Record};
 use portcullis_domain::time::UnixTime;
 
 use super::colours;
-use crate::console::rfc3339;
+use crate::rfc3339::rfc3339;
 use crate::settings::LogFormat;
 
 /// How lines are written.

@@ -194,5 +194,5 @@ fn is_in_charge(connection: &mut AnyConnection, keys: &AuditKeys) -> Result<bool
     Ok(fingerprint.as_deref() == Some(keys.fingerprint.as_bytes()))
 }
 
-/// What a checkpoint makes useless: the statements about what was deleted, but for those that vouch for keys.
+/// The statements that a checkpoint makes useless: those about deleted events, except the hand-overs of keys.
 const SUPERSEDED: [StatementKind; 2] = [StatementKind::Head, StatementKind::Checkpoint];

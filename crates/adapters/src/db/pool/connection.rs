@@ -45,7 +45,7 @@ impl Pooled {
         }
     }
 
-    /// Keeps it from the pool: nobody knows what state the error left it in.
+    /// Keeps the connection out of the pool, because the error left it in an unknown state.
     pub(in crate::db) fn discard(&mut self, error: &StoreError) {
         self.condition = if is_connection_loss(error) { Condition::Lost } else { Condition::Suspect };
     }

@@ -1,6 +1,6 @@
 //! The priority of the threads that hash.
 
-/// Lets everybody else go first. Without it hashing is as it would be anywhere: right, and in the way.
+/// Lowers the priority of the current thread. If that fails, hashing works and slows other threads.
 #[cfg(target_os = "linux")]
 pub(super) fn lower_priority() {
     use rustix::process::{getpriority_process, setpriority_process};

@@ -76,7 +76,7 @@ impl File {
     fn together(&self, parts: &[&(dyn Fn() -> Written + Sync)]) -> Vec<thread::Result<Written>> {
         let (open, opened) = channel::<()>();
         thread::scope(|scope| {
-            // Dropped where the test fails, so that nobody waits for it.
+            // Dropped if the test fails, so that no thread waits for it.
             let open = open;
             let first = scope.spawn(move || {
                 self.write(|connection| {
@@ -139,7 +139,7 @@ fn nobody_is_answered_before_the_common_commit() {
         })
     };
     thread::scope(|scope| {
-        // Dropped where the test fails, so that nobody waits for it.
+        // Dropped if the test fails, so that no thread waits for it.
         let open = open;
         let parts = scope.spawn(|| file.together(&[&|| answered(tell.clone()), &last]));
         assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "the last part is not done yet");

@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::sql_types::Bool;
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _};
 use portcullis_domain::ports::StoreError;
 
 use super::PrepareError;
@@ -59,12 +62,7 @@ impl<'a> ExclusiveConnection<'a> {
         let mut connection = AnyConnection::connect(url).map_err(failed)?;
         connection.check_write_ahead_log().map_err(failed)?;
         if let AnyConnection::Postgres(connection) = &mut connection {
-            // This connection only prepares: its waits are bounded by the lock timeout, its statements are not.
-            let patience = PATIENCE.as_millis();
-            let lock = format!(
-                "SET statement_timeout TO 0; SET lock_timeout TO {patience}; SELECT pg_advisory_lock({ADVISORY_LOCK});"
-            );
-            connection.batch_execute(&lock).map_err(|error| failed(error.into()))?;
+            lock_server(connection).map_err(failed)?;
         }
         Ok(Self { url, connection, _lock: lock })
     }
@@ -140,8 +138,35 @@ fn lock_file(path: &Path, failed: impl Fn(DatabaseFailure) -> PrepareError) -> R
     Ok(lock)
 }
 
+/// Takes the lock of a PostgreSQL database. The session that only prepares may run long statements. An instance asks
+/// again and again instead of waiting in a statement, because the snapshot of a waiting statement would block the
+/// `CREATE INDEX CONCURRENTLY` of the instance that has the lock.
+fn lock_server(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
+    #[derive(QueryableByName)]
+    struct Lock {
+        #[diesel(sql_type = Bool)]
+        is_taken: bool,
+    }
+    let begun = Instant::now();
+    connection.batch_execute("SET statement_timeout TO 0; SET lock_timeout TO '1min'")?;
+    loop {
+        let take = diesel::sql_query(format!("SELECT pg_try_advisory_lock({ADVISORY_LOCK}) AS is_taken"));
+        let Lock { is_taken } = take.get_result(connection)?;
+        if is_taken {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(DatabaseFailure::new("another instance stays at preparing it"));
+        }
+        thread::sleep(ASK_EVERY);
+    }
+}
+
 /// How long an instance waits for another to finish preparing.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often an instance asks for PostgreSQL's lock.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// The advisory lock's key: "portcull" in ASCII.
 const ADVISORY_LOCK: i64 = 0x706f_7274_6375_6c6c;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY security_events_recorded_xid;

@@ -1,0 +1,3 @@
+ALTER TABLE deployment DROP COLUMN oldest_binary;
+ALTER TABLE deployment DROP COLUMN moved_at;
+ALTER TABLE deployment DROP COLUMN home;

@@ -1,0 +1,1 @@
+CREATE INDEX sessions_ended_xid ON sessions (ended_xid) WHERE ended_xid IS NOT NULL;

@@ -1,6 +1,6 @@
 //! A throwaway PostgreSQL server for tests: on a Unix socket of its own, never on a port, and gone with the process
 //! that started it, however that one ends. (For measuring there is [one](ThrowawayPostgres::start_durable) that is
-//! durable, and on a port.)
+//! durable, and on a port; for failover a [pair](PostgresPair), on two.)
 //!
 //! The programs `initdb` and `postgres` come from the first of these places that has them:
 //! 1. the folder that `PORTCULLIS_TEST_POSTGRES_BIN` names;
@@ -22,19 +22,21 @@
 
 mod binaries;
 mod bouncer;
+mod keeper;
+mod pair;
 mod wire;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 pub use self::bouncer::PgBouncer;
+use self::keeper::Keeper;
+pub use self::pair::PostgresPair;
 
 /// A PostgreSQL server for tests. Its data outlive [`stop`](Self::stop) and [`crash`](Self::crash), but not the value
 /// itself: dropping it, or the end of the process, stops the server and removes its directory.
@@ -77,9 +79,7 @@ impl ThrowawayPostgres {
     /// # Errors
     /// Says why it does not start, such as that there is no PostgreSQL on this machine.
     pub fn start_durable() -> Result<Self, String> {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.map_err(|error| format!("no free port: {error}"))?.port();
-        Self::try_start(binaries::find()?, Manner::Durable { port })
+        Self::try_start(binaries::find()?, Manner::Durable { port: free_port()? })
     }
 
     /// The folder with the server's programs, where its other programs may be too.
@@ -96,12 +96,19 @@ impl ThrowawayPostgres {
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.next_number());
         self.execute("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
+        self.url(&name)
+    }
+
+    /// Returns the URL of the database with this name, in the form of [`Self::create_database`].
+    pub fn url(&self, name: &str) -> String {
         match self.manner {
             Manner::Fast => {
                 let host = self.directory.display().to_string().replace('/', "%2F");
                 format!("postgres:///{name}?host={host}&port={PORT}&user={USER}")
             }
-            Manner::Durable { port } => format!("postgres://{USER}@127.0.0.1:{port}/{name}"),
+            Manner::Durable { port } | Manner::Primary { port } | Manner::Standby { port, .. } => {
+                format!("postgres://{USER}@127.0.0.1:{port}/{name}")
+            }
         }
     }
 
@@ -146,6 +153,31 @@ impl ThrowawayPostgres {
         self.order(CRASH);
     }
 
+    /// Kills the server and all its processes at once with SIGKILL, frozen or not. Its clients see broken connections,
+    /// and the next start recovers from the log.
+    ///
+    /// # Panics
+    /// When it is stopped already.
+    pub fn kill(&self) {
+        self.order(KILL);
+    }
+
+    /// Stops all processes of the server with SIGSTOP: connections stay open, and nothing answers. Linux only.
+    ///
+    /// # Panics
+    /// When it is stopped already.
+    pub fn freeze(&self) {
+        self.order(FREEZE);
+    }
+
+    /// Lets a frozen server go on with SIGCONT.
+    ///
+    /// # Panics
+    /// When it is stopped already.
+    pub fn thaw(&self) {
+        self.order(THAW);
+    }
+
     /// Lets the stopped server start as a standby without a primary, which can be promoted.
     ///
     /// # Panics
@@ -167,13 +199,24 @@ impl ThrowawayPostgres {
     }
 
     fn try_start(programs: PathBuf, manner: Manner) -> Result<Self, String> {
+        let server = Self::prepare(programs, manner)?;
+        server.try_order(INIT)?;
+        server.try_start_initialized()?;
+        Ok(server)
+    }
+
+    /// Makes the directory of a server, without data.
+    fn prepare(programs: PathBuf, manner: Manner) -> Result<Self, String> {
         let (keeper, directory) = Keeper::start(&programs, manner.parent())?;
         let keeper = Mutex::new(keeper);
-        let server = Self { manner, programs, directory, keeper, databases: AtomicU64::new(0) };
-        server.try_order(INIT)?;
-        server.try_run()?;
-        server.try_execute("postgres", &format!("CREATE ROLE {USER} LOGIN"))?;
-        Ok(server)
+        Ok(Self { manner, programs, directory, keeper, databases: AtomicU64::new(0) })
+    }
+
+    /// Starts a server on new data and creates the role of the URLs.
+    fn try_start_initialized(&self) -> Result<(), String> {
+        self.try_run()?;
+        self.try_execute("postgres", &format!("CREATE ROLE {USER} LOGIN"))?;
+        Ok(())
     }
 
     /// Starts the server and waits until it answers.
@@ -219,6 +262,10 @@ enum Manner {
     Fast,
     /// As in use.
     Durable { port: u16 },
+    /// For tests: without syncing, on a port, with a slot for a standby.
+    Primary { port: u16 },
+    /// The same as a standby of the server on another port.
+    Standby { port: u16, primary: u16 },
 }
 
 impl Manner {
@@ -226,7 +273,7 @@ impl Manner {
     /// must get there. `/tmp` may be in memory, where nothing is durable.
     fn parent(self) -> &'static str {
         match self {
-            Self::Fast => "/tmp",
+            Self::Fast | Self::Primary { .. } | Self::Standby { .. } => "/tmp",
             Self::Durable { .. } => "/var/tmp",
         }
     }
@@ -234,7 +281,7 @@ impl Manner {
     fn port(self) -> u16 {
         match self {
             Self::Fast => PORT,
-            Self::Durable { port } => port,
+            Self::Durable { port } | Self::Primary { port } | Self::Standby { port, .. } => port,
         }
     }
 
@@ -242,8 +289,12 @@ impl Manner {
     /// `setsid`, as a service has: Linux may divide the processor between sessions.
     fn run(self) -> String {
         let (session, settings) = match self {
-            Self::Fast => ("", "-c listen_addresses= -c fsync=off -c full_page_writes=off"),
-            Self::Durable { .. } => ("$(command -v setsid)", "-c listen_addresses=127.0.0.1"),
+            Self::Fast => ("", format!("-c listen_addresses= {UNSAFE}")),
+            Self::Durable { .. } => ("$(command -v setsid)", LOOPBACK.to_owned()),
+            Self::Primary { .. } => ("", format!("{LOOPBACK} {UNSAFE}")),
+            Self::Standby { primary, .. } => {
+                ("", format!("{LOOPBACK} {UNSAFE} {}", pair::standby_settings(primary)))
+            }
         };
         let port = self.port();
         format!(
@@ -252,71 +303,40 @@ impl Manner {
     }
 }
 
-/// A shell that outlives this process by a moment: it makes the server's directory, carries out orders that it reads
-/// from a pipe, and when the pipe closes, for whatever reason, stops the server and removes the directory.
-#[derive(Debug)]
-struct Keeper {
-    shell: Child,
-    /// `None` only while it is being dropped.
-    orders: Option<ChildStdin>,
-    replies: BufReader<ChildStdout>,
-}
-
-impl Keeper {
-    /// Starts the shell; returns the directory it made as well.
-    fn start(binaries: &Path, parent: &str) -> Result<(Self, PathBuf), String> {
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(binaries).arg(parent);
-        // Variables like PGPORT and PGDATESTYLE would reach the server.
-        command.env_clear().env("LC_ALL", "C").env("PATH", env::var_os("PATH").unwrap_or_default());
-        // A Ctrl-C in the terminal ends the tests, and through the pipe the server: not the shell in between.
-        command.process_group(0).current_dir(parent).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if is_root() {
-            // PostgreSQL refuses to run as root; this is `nobody`.
-            command.uid(65_534).gid(65_534);
-        }
-        let mut shell = command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?;
-        let (Some(orders), Some(replies)) = (shell.stdin.take(), shell.stdout.take()) else {
-            return Err("the shell has no pipes".to_owned());
-        };
-        let mut keeper = Self { shell, orders: Some(orders), replies: BufReader::new(replies) };
-        match keeper.reply() {
-            directory if directory.starts_with(parent) => Ok((keeper, PathBuf::from(directory))),
-            _ => Err(format!("the shell could not make a directory in {parent}")),
-        }
-    }
-
-    /// Carries out a line of shell, in which `$1` is the folder of the programs, and returns its exit status.
-    fn order(&mut self, order: &str) -> String {
-        match self.orders.as_mut().map(|orders| writeln!(orders, "{order}")) {
-            Some(Ok(())) => self.reply(),
-            Some(Err(error)) => error.to_string(),
-            None => String::new(),
-        }
-    }
-
-    fn reply(&mut self) -> String {
-        let mut line = String::new();
-        match self.replies.read_line(&mut line) {
-            Ok(0) => "the shell ended".to_owned(),
-            Ok(_) => line.trim_end().to_owned(),
-            Err(error) => error.to_string(),
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.orders.take());
-        // Nothing is lost when this fails: the shell does its work anyway.
-        let _status = self.shell.wait();
-    }
-}
-
 /// Whether this process is root. (std has no `geteuid`.)
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
+
+/// Returns a port of 127.0.0.1 on which nothing listens. It is below those that Linux gives to outgoing connections, so
+/// that none of these takes it before the server starts, or while it is stopped.
+fn free_port() -> Result<u16, String> {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let number =
+            process::id().wrapping_mul(PORTS_APART).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST_PORT + u16::try_from(number % PORTS).map_err(|error| error.to_string())?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(format!("none of the {PORTS} ports from {FIRST_PORT} on is free"))
+}
+
+/// The first port that a server may get.
+const FIRST_PORT: u16 = 20_000;
+
+/// From how many ports a server gets one.
+const PORTS: u32 = 12_000;
+
+/// By how much the first ports of two processes with consecutive numbers differ.
+const PORTS_APART: u32 = 37;
+
+/// Settings of a server that is reached over TCP.
+const LOOPBACK: &str = "-c listen_addresses=127.0.0.1";
+
+/// Settings of a server that is fast. Its files survive the end of its processes, but not that of the machine.
+const UNSAFE: &str = "-c fsync=off -c full_page_writes=off";
 
 /// The role that owns the databases.
 const USER: &str = "portcullis";
@@ -340,17 +360,11 @@ const STOP: &str = r#"kill -INT "$server" && { wait "$server"; server=; }"#;
 
 const CRASH: &str = r#"kill -QUIT "$server" && { wait "$server"; server=; }"#;
 
-/// What the keeper's shell runs. The signals that it ignores are meant for the tests, whose end it sees by the pipe.
-const KEEPER: &str = r#"
-trap '' HUP INT PIPE TERM
-umask 077
-directory=$(mktemp -d "$2/portcullis-pg.XXXXXX") && cd "$directory" && echo "$directory" || exit 1
-exec 2>>log
-server=
-while read -r order; do
-    eval "$order" </dev/null >>log
-    echo "$?"
-done
-kill -QUIT "$server" && wait "$server"
-rm -rf "$directory"
-"#;
+/// Stopped first, the server starts no process meanwhile. A process may end before the signal reaches it.
+const KILL: &str = "kill -STOP \"$server\" && { family=$(children); kill -KILL \"$server\"; kill -KILL $family; \
+                    wait \"$server\"; server=; }";
+
+/// The server first, so that it starts no process meanwhile. A process may end before the signal reaches it.
+const FREEZE: &str = r#"kill -STOP "$server" && { kill -STOP $(children); true; }"#;
+
+const THAW: &str = r#"{ kill -CONT $(children); kill -CONT "$server"; }"#;

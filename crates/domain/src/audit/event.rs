@@ -177,6 +177,10 @@ pub enum EventKind {
     SecretAdopted,
     /// A new secret came in the place of one that stays accepted for a while.
     SecretReplaced,
+    /// The database was found to be a restored backup or a copy, which ended all sessions.
+    DatabaseRestored,
+    /// An operator declared that the database moved and that no other copy is in use, which kept the sessions.
+    DatabaseMoved,
 }
 
 impl EventKind {
@@ -204,6 +208,8 @@ impl EventKind {
             Self::AllSessionsEnded => "all_sessions_ended",
             Self::SecretAdopted => "secret_adopted",
             Self::SecretReplaced => "secret_replaced",
+            Self::DatabaseRestored => "database_restored",
+            Self::DatabaseMoved => "database_moved",
         }
     }
 

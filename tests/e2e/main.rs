@@ -25,6 +25,7 @@ mod proxy;
 mod races;
 mod readiness;
 mod replacement;
+mod restored;
 mod revocation;
 mod server;
 mod sessions;

@@ -11,7 +11,7 @@ use crate::database::{Database, Kind};
 use crate::server::{PASSWORD, SECRET, Server, command, command_as, output_of, run, set};
 
 /// Commands that change a database.
-const CHANGING: [&[&str]; 9] = [
+const CHANGING: [&[&str]; 10] = [
     &["user", "disable", "alice"],
     &["user", "enable", "alice"],
     &["user", "delete", "alice", "--yes"],
@@ -20,6 +20,7 @@ const CHANGING: [&[&str]; 9] = [
     &["sessions", "end", "--all", "--yes"],
     &["secret", "adopt", "--yes"],
     &["audit", "trim"],
+    &["db", "moved", "--yes"],
     &["user", "disable", "nobody"],
 ];
 
@@ -322,8 +323,8 @@ fn reading_commands_work_on_a_read_only_server() {
         let output = run(database.folder.path(), &[("DATABASE__URL", url)], arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
-    // With nothing to delete, `audit trim` changes nothing.
-    for arguments in CHANGING.iter().filter(|arguments| arguments[0] != "audit") {
+    // `audit trim` has nothing to delete, and the database did not move.
+    for arguments in CHANGING.iter().filter(|arguments| !matches!(arguments[0], "audit" | "db")) {
         let output = run(database.folder.path(), &[("DATABASE__URL", url)], arguments);
         assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}: {output:?}");
     }

@@ -13,6 +13,7 @@
 //! | which secrets open a database? | `secrets.rs`; a leaked one is replaced in `deployment.rs` |
 //! | which sessions count at all? | `deployment/row.rs` holds the time before which all are ended |
 //! | when are the stores closed again? | `access.rs`; the connection that finds out, `watch.rs` |
+//! | was the database restored or copied? | `deployment/home.rs`, by its place, `deployment/place.rs` |
 //! | which migrations are there, and who applies them? | `migrations.rs` |
 //! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
 //! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
@@ -55,7 +56,7 @@ pub use self::migrations::{MigrationState, Migrations};
 pub use self::pool::PoolConfig;
 use self::pool::connection::{ConnectionFactory, Freshness};
 pub use self::postgres::server::Denial;
-pub use self::prepare::PrepareError;
+pub use self::prepare::{Arrival, PrepareError};
 use self::sqlite::file::FileId;
 use self::sqlite::group_commit::GroupCommit;
 #[cfg(any(test, fuzzing))]

@@ -20,6 +20,8 @@ pub(crate) fn on_database(error: &PrepareError) -> String {
         | PrepareError::OtherSecret
         | PrepareError::RefusedSecret
         | PrepareError::RefusedAcceptedSecret
+        | PrepareError::Moved(_)
+        | PrepareError::UnfinishedCopy
         | PrepareError::Migration(_) => "",
     };
     format!("{error}{advice}")

@@ -7,11 +7,12 @@ use clap::{Parser, Subcommand};
 use crate::cli_error::CliError;
 use crate::commands::audit::AuditCommand;
 use crate::commands::config::ConfigCommand;
+use crate::commands::db::DbCommand;
 use crate::commands::key::KeysCommand;
 use crate::commands::secret::SecretCommand;
 use crate::commands::session::SessionsCommand;
 use crate::commands::user::UserCommand;
-use crate::commands::{audit, config, health, key, migrate, openapi, secret, session, user};
+use crate::commands::{audit, config, db, health, key, migrate, openapi, secret, session, user};
 use crate::listener::serve;
 use crate::logging;
 use crate::settings::{Settings, Sources};
@@ -42,6 +43,9 @@ enum Command {
         #[arg(long)]
         status: bool,
     },
+    /// Look after the place of the database
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -76,6 +80,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             serve::run(settings()?)
         }
         Command::Migrate { status } => migrate::run(&settings()?, status),
+        Command::Db(command) => db::run(&command, &settings()?),
         Command::Config(command) => config::run(&command, &sources()?),
         Command::User(command) => user::run(&command, &settings()?),
         Command::Sessions(command) => session::run(&command, &settings()?),

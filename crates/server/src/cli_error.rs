@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use portcullis_adapters::db::PrepareError;
 use portcullis_domain::maintenance::{ClockNotTrusted, SyncError};
 
+use crate::rfc3339::rfc3339;
 use crate::settings::InvalidSetting;
 use crate::{advice, logging};
 
@@ -55,13 +56,20 @@ impl From<InvalidSetting> for CliError {
     }
 }
 
-/// Sorts the failures to prepare a database: trying again helps, or the settings must change.
 impl From<PrepareError> for CliError {
     fn from(error: PrepareError) -> Self {
-        let text = advice::on_database(&error);
+        Self::of_database(&error, "database.url")
+    }
+}
+
+/// Sorts the failures to prepare a database: trying again helps, or the settings must change.
+impl CliError {
+    /// Names what holds the URL of the database: `database.url`, or an option of the command line.
+    pub(crate) fn of_database(error: &PrepareError, holder: &str) -> Self {
+        let text = advice::on_database(error);
         match error {
             PrepareError::Absent(_) => InvalidSetting::new(format!(
-                "database.url: {text}; run the command in the folder of the service and with its settings (only `serve`, \
+                "{holder}: {text}; run the command in the folder of the service and with its settings (only `serve`, \
                  `migrate` and `user add` create a database)"
             ))
             .into(),
@@ -70,7 +78,7 @@ impl From<PrepareError> for CliError {
             | PrepareError::Refused(_)
             | PrepareError::Url(_)
             | PrepareError::Pooler
-            | PrepareError::TooOld(_) => InvalidSetting::new(format!("database.url: {text}")).into(),
+            | PrepareError::TooOld(_) => InvalidSetting::new(format!("{holder}: {text}")).into(),
             PrepareError::OtherSecret => InvalidSetting::new(format!(
                 "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
                  replace it with this one by `portcullis secret adopt`, which signs out all users"
@@ -82,6 +90,16 @@ impl From<PrepareError> for CliError {
             PrepareError::RefusedAcceptedSecret => {
                 InvalidSetting::new(format!("accepted_secrets: {text}; take it out")).into()
             }
+            PrepareError::Moved(at) => InvalidSetting::new(format!(
+                "{holder}: {text} at {}; set the URL of that one, or, if that one is not in use, declare this one as \
+                 the only one by `portcullis db moved`",
+                rfc3339(*at)
+            ))
+            .into(),
+            PrepareError::UnfinishedCopy => InvalidSetting::new(format!(
+                "{holder}: {text}; run `portcullis db copy` again, which starts over"
+            ))
+            .into(),
             PrepareError::Unreachable(_)
             | PrepareError::Denied(..)
             | PrepareError::Outdated

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod config;
+pub(crate) mod db;
 pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod migrate;

@@ -21,6 +21,8 @@ pub(super) enum Access {
     Foreign,
     /// A pooler in front of the database shares server processes among clients.
     Pooled,
+    /// The contents of the database were copied elsewhere.
+    Moved,
 }
 
 impl Access {
@@ -30,6 +32,7 @@ impl Access {
             Self::Unprepared => Err(error::unavailable("the database is not prepared yet")),
             Self::Foreign => Err(error::unavailable("the secret of the database was replaced")),
             Self::Pooled => Err(error::unavailable(PrepareError::Pooler)),
+            Self::Moved => Err(error::unavailable("the contents of the database were copied elsewhere")),
         }
     }
 }
@@ -48,17 +51,26 @@ impl Database {
         matches!(*self.access(), Access::Pooled)
     }
 
-    /// Closes the stores when a secret was adopted, or the database's is one that this instance neither has nor accepts.
-    pub(super) fn compare_secrets(&self, shared: &Shared) {
+    /// Whether the contents of the database were copied elsewhere after this instance prepared .
+    /// All later calls of the stores fail, so the process should end.
+    pub fn is_moved(&self) -> bool {
+        matches!(*self.access(), Access::Moved)
+    }
+
+    /// Closes the stores when a secret was adopted, or the database's is one that this instance neither has nor accepts,
+    /// and when the contents of the database were copied elsewhere.
+    pub(super) fn compare_shared(&self, shared: &Shared) {
         let is_stored =
             |fingerprint: &SecretFingerprint| shared.key_check.as_deref() == Some(fingerprint.as_bytes());
         let is_ours = match &*self.access() {
             Access::Open { secrets, adoptions } => {
                 shared.adoptions == *adoptions && secrets.iter().any(is_stored)
             }
-            Access::Unprepared | Access::Foreign | Access::Pooled => return,
+            Access::Unprepared | Access::Foreign | Access::Pooled | Access::Moved => return,
         };
-        if !is_ours {
+        if shared.is_moved {
+            *self.access_mut() = Access::Moved;
+        } else if !is_ours {
             *self.access_mut() = Access::Foreign;
         }
     }

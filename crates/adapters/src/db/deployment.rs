@@ -1,11 +1,14 @@
 //! What all instances over one database share: its secrets, and the one row of `deployment`.
 
+pub(super) mod home;
+pub(super) mod place;
 mod row;
 
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::time::UnixTime;
 
+use self::home::EventAt;
 pub(super) use self::row::{
     Shared, invalidate_all, now, raise_high_water_mark, read_shared, take_turn, valid_from,
 };
@@ -82,6 +85,7 @@ impl<'a> Deployment<'a> {
         exclusive.migrate()?;
         let known = exclusive.known_secrets()?;
         known.admit_new(adopted)?;
+        exclusive.home()?.check_served()?;
         exclusive.transaction(|connection| {
             let fingerprints = Fingerprints { current: adopted, accepted: Vec::new() };
             known.store(connection, &fingerprints).map_err(store_error)?;
@@ -94,29 +98,63 @@ impl<'a> Deployment<'a> {
         })
     }
 
-    /// Brings the schema up to date and holds an instance's secrets against the database's. Returns how often a secret was
-    /// adopted so far.
+    /// Declares that the database moved to its present place and that no other copy is in use: after an upgrade of the
+    /// cluster or a move to another volume or machine. The sessions stay, and a database that was copied elsewhere may be
+    /// used again. `keys` are those of the secrets at hand, one of which must be the database's. Returns whether anything
+    /// was to be done.
+    ///
+    /// # Errors
+    /// [`PrepareError`], among them [`PrepareError::Absent`] and [`PrepareError::UnfinishedCopy`].
+    pub fn declare_moved(
+        self,
+        keys: &AuditKeys,
+        event: impl Fn(EventKind, UnixTime) -> SecurityEvent,
+    ) -> Result<bool, PrepareError> {
+        let mut exclusive = ExclusiveConnection::open(self.url, Missing::Refuse)?;
+        exclusive.migrate()?;
+        exclusive.known_secrets()?.admit(&Fingerprints::of(keys))?;
+        let home = exclusive.home()?;
+        if home.is_unfinished() {
+            return Err(PrepareError::UnfinishedCopy);
+        }
+        if home.is_present() && home.moved_at().is_none() {
+            return Ok(false);
+        }
+        exclusive.transaction(|connection| home.settle_moved(connection, &event))?;
+        Ok(true)
+    }
+
+    /// Brings the schema up to date, holds an instance's secrets against the database's, and ends every session if the
+    /// database is a restored backup or a copy.
     pub(super) fn prepare(
         self,
         missing: Missing,
         fingerprints: &Fingerprints,
-        replacing: Option<Replacing<'_>>,
-    ) -> Result<i64, PrepareError> {
+        keys: Option<&AuditKeys>,
+        event: EventAt<'_>,
+    ) -> Result<Prepared, PrepareError> {
         let mut exclusive = ExclusiveConnection::open(self.url, missing)?;
         exclusive.migrate()?;
         let known = exclusive.known_secrets()?;
         known.admit(fingerprints)?;
+        let home = exclusive.home()?;
+        home.check_served()?;
         // Where nothing is new, it only reads.
-        if !known.is_current(fingerprints) {
+        if !(known.is_current(fingerprints) && home.is_present()) {
             exclusive.transaction(|connection| {
-                known.store(connection, fingerprints).map_err(store_error)?;
-                match (replacing, known.replaced_by(fingerprints)) {
-                    (Some(replacing), Some(old)) => hand_over(connection, &replacing, old),
-                    _ => Ok(()),
+                if !known.is_current(fingerprints) {
+                    known.store(connection, fingerprints).map_err(store_error)?;
+                    if let (Some(keys), Some(old)) = (keys, known.replaced_by(fingerprints)) {
+                        hand_over(connection, keys, old, event)?;
+                    }
+                }
+                match home.is_present() {
+                    true => Ok(()),
+                    false => home.settle(connection, event),
                 }
             })?;
         }
-        Ok(known.adoptions)
+        Ok(Prepared { adoptions: known.adoptions, is_restored: home.is_elsewhere() })
     }
 
     /// Compares an instance's secrets with the database's and changes nothing. Returns how often a secret was adopted so
@@ -129,22 +167,25 @@ impl<'a> Deployment<'a> {
     }
 }
 
-/// What is left behind where an instance's secret takes the place of another: a hand-over of the audit log, and the event
-/// of the time that an aligned clock would show.
-pub(super) struct Replacing<'a> {
-    pub(super) keys: &'a AuditKeys,
-    pub(super) event: &'a dyn Fn(UnixTime) -> SecurityEvent,
+/// What a preparation found.
+pub(super) struct Prepared {
+    /// How often a secret was adopted so far.
+    pub(super) adoptions: i64,
+    /// Whether the database is a restored backup or a copy, so that every session was ended.
+    pub(super) is_restored: bool,
 }
 
+/// Leaves a hand-over of the audit log and an event where an instance's secret takes the place of another.
 fn hand_over(
     connection: &mut AnyConnection,
-    replacing: &Replacing<'_>,
+    keys: &AuditKeys,
     old: &[u8],
+    event: EventAt<'_>,
 ) -> Result<(), StoreError> {
     let time = read_shared(connection).map_err(store_error)?.time;
-    let event = (replacing.event)(time.now.max(time.high_water_mark));
-    if let Some(old) = replacing.keys.accepted(old) {
-        statements::hand_over(connection, &replacing.keys.current, old, event.at)?;
+    let event = event(EventKind::SecretReplaced, time.now.max(time.high_water_mark));
+    if let Some(old) = keys.accepted(old) {
+        statements::hand_over(connection, &keys.current, old, event.at)?;
     }
     insert_event(connection, &event)
 }

@@ -3,19 +3,22 @@
 mod error;
 mod exclusive;
 
-use portcullis_domain::audit::SecurityEvent;
+use portcullis_domain::audit::{EventKind, SecurityEvent};
+use portcullis_domain::client::ClientInfo;
 use portcullis_domain::time::UnixTime;
 
 pub use self::error::PrepareError;
 pub(super) use self::exclusive::{ExclusiveConnection, Missing};
 use super::access::Access;
 use super::connection::AnyConnection;
-use super::deployment::{Deployment, Replacing};
+use super::deployment::home::EventAt;
+use super::deployment::{Deployment, Prepared};
 use super::postgres::server::check_existing_server;
 use super::secrets::Fingerprints;
 use super::{Database, DatabaseUrl, migrations, sqlite};
 use crate::audit::AuditKeys;
 use crate::keys::SecretFingerprint;
+use crate::system::OsRandom;
 
 impl Database {
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
@@ -34,7 +37,10 @@ impl Database {
         current: SecretFingerprint,
         accepted: &[SecretFingerprint],
     ) -> Result<(), PrepareError> {
-        self.open(Missing::Create, Fingerprints { current, accepted: accepted.to_vec() }, None)
+        let secrets = Fingerprints { current, accepted: accepted.to_vec() };
+        let event = |kind, at| SecurityEvent::new(kind, at, &ClientInfo::default(), &OsRandom);
+        self.open(Missing::Create, secrets, None, &event)?;
+        Ok(())
     }
 
     /// Checks that the database exists, is up to date and was used with this instance's secrets. Then opens the stores
@@ -50,17 +56,17 @@ impl Database {
     }
 
     /// The same for an instance that seals the audit log: if an accepted secret is replaced, the transaction also stores a
-    /// hand-over from its audit key to the new one, and `event`, which receives the time as that of
-    /// [`Deployment::replace_compromised`] does.
+    /// hand-over from its audit key to the new one. `event` makes the event of what the preparation changes, and receives
+    /// the time as that of [`Deployment::replace_compromised`] does.
     ///
     /// # Errors
     /// [`PrepareError`].
     pub fn prepare_with(
         &self,
         keys: &AuditKeys,
-        event: impl Fn(UnixTime) -> SecurityEvent,
-    ) -> Result<(), PrepareError> {
-        self.open(Missing::Create, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
+        event: impl Fn(EventKind, UnixTime) -> SecurityEvent,
+    ) -> Result<Arrival, PrepareError> {
+        self.open(Missing::Create, Fingerprints::of(keys), Some(keys), &event)
     }
 
     /// The same for a database that must exist: an empty one is refused, and nothing is created.
@@ -70,26 +76,37 @@ impl Database {
     pub fn prepare_existing(
         &self,
         keys: &AuditKeys,
-        event: impl Fn(UnixTime) -> SecurityEvent,
-    ) -> Result<(), PrepareError> {
-        self.open(Missing::Refuse, Fingerprints::of(keys), Some(Replacing { keys, event: &event }))
+        event: impl Fn(EventKind, UnixTime) -> SecurityEvent,
+    ) -> Result<Arrival, PrepareError> {
+        self.open(Missing::Refuse, Fingerprints::of(keys), Some(keys), &event)
     }
 
     fn open(
         &self,
         missing: Missing,
         secrets: Fingerprints,
-        replacing: Option<Replacing<'_>>,
-    ) -> Result<(), PrepareError> {
-        let adoptions = Deployment::at(&self.url).prepare(missing, &secrets, replacing)?;
+        keys: Option<&AuditKeys>,
+        event: EventAt<'_>,
+    ) -> Result<Arrival, PrepareError> {
+        let Prepared { adoptions, is_restored } =
+            Deployment::at(&self.url).prepare(missing, &secrets, keys, event)?;
         if let DatabaseUrl::Sqlite(path) = &self.url {
             let file =
                 sqlite::file::file_id(path).map_err(|error| PrepareError::of(&self.url, error.into()))?;
             self.file.get_or_init(|| file);
         }
         *self.access_mut() = Access::Open { secrets, adoptions };
-        Ok(())
+        Ok(if is_restored { Arrival::Restored } else { Arrival::Home })
     }
+}
+
+/// Whether a preparation found the database where it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is where an instance prepared it last, or no instance prepared it before.
+    Home,
+    /// It is a restored backup or a copy. Every session was ended, because some had ended since the copy was made.
+    Restored,
 }
 
 /// Connects to a database that exists and is up to date, to read it.

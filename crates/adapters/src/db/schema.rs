@@ -90,6 +90,8 @@ diesel::table! {
         adoptions -> BigInt,
         sealer -> Nullable<Id>,
         sealer_until -> Moment,
+        home -> Nullable<Binary>,
+        moved_at -> Nullable<Moment>,
     }
 }
 

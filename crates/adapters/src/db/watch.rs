@@ -26,7 +26,7 @@ impl Database {
             |(process, _)| *process,
             |connection| {
                 let shared = deployment::read_shared(connection).map_err(store_error)?;
-                self.compare_secrets(&shared);
+                self.compare_shared(&shared);
                 self.may_be_used()?;
                 Ok((shared.process, work(connection, &shared)?))
             },

@@ -195,12 +195,12 @@ impl Rig {
 fn prepare(database: &Database, keys: &AuditKeys) {
     let random = SeededRandom::new(99);
     // Another event each time.
-    let event = |time| SecurityEvent {
+    let event = |kind, time: UnixTime| SecurityEvent {
         id: EventId::from_uuid(Uuid::from_u128(
-            event(EventKind::SecretReplaced, time, &random).id.as_uuid().as_u128()
+            event(kind, time, &random).id.as_uuid().as_u128()
                 ^ u128::from(time.as_micros().unsigned_abs() % 1_000),
         )),
-        ..event(EventKind::SecretReplaced, time, &random)
+        ..event(kind, time, &random)
     };
     database.prepare_with(keys, event).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_adapters::audit::{AuditKeys, Sealer};
-use portcullis_adapters::db::{Database, DatabaseUrl, Deployment, PrepareError};
+use portcullis_adapters::db::{Arrival, Database, DatabaseUrl, Deployment, PrepareError};
 use portcullis_adapters::files::absolute;
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secrets;
@@ -72,6 +72,11 @@ impl DatabaseBackend {
         Ok(deployment.replace_compromised(self.current, self.audit_keys.current(), event)?)
     }
 
+    /// Declares that the database moved, so that the sessions stay. Returns whether anything was to be done.
+    pub(crate) fn declare_moved(&self) -> Result<bool, CliError> {
+        Ok(Deployment::at(self.database.url()).declare_moved(&self.audit_keys, operators_event)?)
+    }
+
     /// Returns a sealer regardless of the setting `audit.seal`.
     pub(crate) fn new_sealer(&self, now: UnixTime) -> Sealer {
         let (database, keys) = (Arc::clone(&self.database), Arc::clone(&self.audit_keys));
@@ -96,17 +101,35 @@ impl Backend for DatabaseBackend {
     }
 
     fn prepare(&self) -> Result<(), CliError> {
-        let event = |now| operators_event(EventKind::SecretReplaced, now);
-        let prepared = match self.purpose {
-            Purpose::Create => self.database.prepare_with(&self.audit_keys, event),
-            Purpose::Change => self.database.prepare_existing(&self.audit_keys, event),
-            Purpose::Read => self.database.prepare_to_read(&self.audit_keys),
+        let arrival = match self.purpose {
+            Purpose::Create => self.database.prepare_with(&self.audit_keys, operators_event)?,
+            Purpose::Change => self.database.prepare_existing(&self.audit_keys, operators_event)?,
+            Purpose::Read => {
+                self.database.prepare_to_read(&self.audit_keys)?;
+                Arrival::Home
+            }
         };
-        Ok(prepared?)
+        if arrival == Arrival::Restored {
+            log::warn!(
+                database = self.location();
+                "the database was restored from a backup or copied, so every session was ended; see \
+                 docs/operations/backup.md for what else came back, and if the database only moved, run \
+                 `portcullis db moved` before the first start next time"
+            );
+        }
+        Ok(())
     }
 
-    /// Fails if the database's secret was replaced, or if an unsupported pooler was put in front of the database.
+    /// Fails if the database's secret was replaced, if its contents were copied elsewhere, or if an unsupported pooler was
+    /// put in front of the database.
     fn check(&self) -> Result<(), CliError> {
+        if self.database.is_moved() {
+            return Err(InvalidSetting::new(
+                "database.url: the contents of the database were copied to another one while this instance ran; set the \
+                 URL of that one",
+            )
+            .into());
+        }
         if self.database.is_pooled() {
             return Err(PrepareError::Pooler.into());
         }

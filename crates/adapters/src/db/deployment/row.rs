@@ -21,6 +21,8 @@ pub(in crate::db) struct Shared {
     pub(in crate::db) key_check: Option<Vec<u8>>,
     /// How often a secret was adopted.
     pub(in crate::db) adoptions: i64,
+    /// Whether the contents of the database were copied elsewhere.
+    pub(in crate::db) is_moved: bool,
     pub(in crate::db) time: StoreTime,
     /// The server process that answered; zero for SQLite.
     pub(in crate::db) process: i32,
@@ -42,17 +44,20 @@ pub(in crate::db) fn read_shared(connection: &mut AnyConnection) -> QueryResult<
         AnyConnection::Postgres(_) => "pg_backend_pid()",
         AnyConnection::Sqlite(_) => "0",
     });
-    let (DbTime(valid_from), key_check, adoptions, DbTime(newest), DbTime(now), process) = deployment::table
-        .select((
-            deployment::session_floor,
-            deployment::key_check,
-            deployment::adoptions,
-            deployment::newest_mark,
-            now,
-            process,
-        ))
-        .first(connection)?;
-    Ok(Shared { valid_from, key_check, adoptions, time: StoreTime { now, high_water_mark: newest }, process })
+    let (DbTime(valid_from), key_check, adoptions, is_moved, DbTime(newest), DbTime(now), process) =
+        deployment::table
+            .select((
+                deployment::session_floor,
+                deployment::key_check,
+                deployment::adoptions,
+                deployment::moved_at.is_not_null(),
+                deployment::newest_mark,
+                now,
+                process,
+            ))
+            .first(connection)?;
+    let time = StoreTime { now, high_water_mark: newest };
+    Ok(Shared { valid_from, key_check, adoptions, is_moved, time, process })
 }
 
 /// Sets the time that sessions are valid from as [`next_valid_from`] returns it, and raises the high-water mark to it: a

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use portcullis_domain::time::UnixTime;
+
 use crate::db::failure::DatabaseFailure;
 use crate::db::postgres::server::{Denial, OLDEST_POSTGRES};
 use crate::db::{DatabaseUrl, InvalidDatabaseUrl, sqlite};
@@ -48,6 +50,12 @@ pub enum PrepareError {
     /// So was one of the accepted secrets.
     #[error("the database refuses one of these for good, since another secret was adopted")]
     RefusedAcceptedSecret,
+    /// The contents of the database were copied elsewhere, where they are in use since.
+    #[error("the contents of the database were copied to another one, which replaced it")]
+    Moved(UnixTime),
+    /// A copy into the database was interrupted.
+    #[error("a copy into the database did not finish")]
+    UnfinishedCopy,
     /// The schema is older than this build, and the call only reads.
     #[error("the database's schema is older than this build")]
     Outdated,

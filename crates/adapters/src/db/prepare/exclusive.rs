@@ -14,6 +14,7 @@ use portcullis_domain::ports::StoreError;
 use super::PrepareError;
 use crate::db::connection::AnyConnection;
 use crate::db::deployment::Deployment;
+use crate::db::deployment::home::Home;
 use crate::db::error::store_error;
 use crate::db::failure::DatabaseFailure;
 use crate::db::postgres::server::{check_server, denial};
@@ -88,6 +89,11 @@ impl<'a> ExclusiveConnection<'a> {
     pub(in crate::db) fn known_secrets(&mut self) -> Result<Known, PrepareError> {
         let known = Known::read(&mut self.connection);
         known.map_err(|error| self.explain(PrepareError::of(self.url, error.into())))
+    }
+
+    /// Reads where the database is and where it was before.
+    pub(in crate::db) fn home(&mut self) -> Result<Home, PrepareError> {
+        Home::read(self.url, &mut self.connection).map_err(|error| self.explain(error))
     }
 
     /// Adds what an administrator can do, if the role or the server is the cause of a failure.

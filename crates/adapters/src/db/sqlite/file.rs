@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(unix)]
 use rustix::{fs::Access, io::Errno};
@@ -94,6 +94,13 @@ pub(in crate::db) fn file_id(database: &Path) -> io::Result<FileId> {
 pub(in crate::db) fn file_id(database: &Path) -> io::Result<FileId> {
     database.metadata()?;
     Ok(None)
+}
+
+/// Returns the number of a file, and when it was created, as far as the system and the file system know them. Both stay
+/// when the file is renamed, and a copy has others.
+pub(in crate::db) fn identity(database: &Path) -> io::Result<(Option<u64>, Option<SystemTime>)> {
+    let inode = file_id(database)?.map(|(_device, inode)| inode);
+    Ok((inode, database.metadata()?.created().ok()))
 }
 
 /// Checks that this process may write to a database file, to the files that SQLite keeps beside it and, as far as these

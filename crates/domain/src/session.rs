@@ -1,5 +1,6 @@
 //! Sessions: login, refresh, logout, and how an instance knows which sessions ended.
 
+mod changes;
 mod lifetime;
 mod list;
 mod login;
@@ -12,6 +13,7 @@ mod service;
 mod store;
 mod stored;
 
+pub use self::changes::{Cursor, SessionChanges};
 pub use self::lifetime::{CLOCK_TOLERANCE, Lifetimes, MAX_ACCESS_LIFETIME};
 pub use self::list::EndSessionError;
 pub use self::login::{Credentials, LoginError, LoginOutcome};
@@ -24,5 +26,5 @@ pub use self::rotation::{
 pub use self::service::Sessions;
 #[cfg(feature = "mocks")]
 pub use self::store::MockSessionStore;
-pub use self::store::{OpenSessionError, SessionChanges, SessionStore};
+pub use self::store::{OpenSessionError, SessionStore};
 pub use self::stored::{EndOutcome, Session, StoredSession, next_valid_from};

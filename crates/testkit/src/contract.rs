@@ -38,7 +38,7 @@ use portcullis_domain::audit::{EventKind, LogoutScope, SecurityEvent};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::ports::Store;
 use portcullis_domain::session::{
-    EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session,
+    Cursor, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session,
     SessionChanges, SessionOpened,
 };
 use portcullis_domain::time::UnixTime;
@@ -57,6 +57,18 @@ pub trait TestBackend: Send + Sync + 'static {
 
     /// Reads every recorded event, in the order of their IDs, and past the store if there is a way.
     fn recorded(&self) -> Vec<RecordedEvent>;
+
+    /// Ends a session in a transaction that is past the store and stays open.
+    fn begin_end(&self, session: SessionId, at: UnixTime) -> OpenTransaction;
+}
+
+/// A transaction that is still open.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct OpenTransaction {
+    /// Commits it.
+    pub commit: Box<dyn FnOnce()>,
+    /// Whether other callers can commit changes while it is open.
+    pub lets_others_commit: bool,
 }
 
 impl TestBackend for Arc<MemoryStore> {
@@ -72,6 +84,11 @@ impl TestBackend for Arc<MemoryStore> {
         let mut events = self.events();
         events.sort_by_key(|event| event.id);
         events.iter().map(RecordedEvent::from).collect()
+    }
+
+    fn begin_end(&self, session: SessionId, at: UnixTime) -> OpenTransaction {
+        let open = MemoryStore::begin_end(self, session, at);
+        OpenTransaction { commit: Box::new(|| open.commit()), lets_others_commit: true }
     }
 }
 
@@ -227,9 +244,13 @@ impl TestedStore {
     }
 
     fn changes(&self, since: UnixTime) -> SessionChanges {
-        let mut news = self.store.session_changes(since, u32::MAX).expect("the store answers");
-        news.ended.sort();
-        news
+        self.changes_after(None, since)
+    }
+
+    fn changes_after(&self, after: Option<Cursor>, since: UnixTime) -> SessionChanges {
+        let mut changes = self.store.session_changes(after, since, u32::MAX).expect("the store answers");
+        changes.ended.sort();
+        changes
     }
 
     /// Returns how many events of this name are recorded.

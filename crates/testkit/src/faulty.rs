@@ -12,7 +12,7 @@ use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{Store, StoreError, StoreHealth, StoreStatus};
 use portcullis_domain::session::{
-    EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
+    Cursor, EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
     SessionOpened, SessionStore,
 };
 use portcullis_domain::throttle::{
@@ -173,8 +173,13 @@ impl SessionStore for FaultyStore {
         self.sessions.list_sessions(user, now)
     }
 
-    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
-        self.sessions.session_changes(since, most)
+    fn session_changes(
+        &self,
+        after: Option<Cursor>,
+        since: UnixTime,
+        most: u32,
+    ) -> Result<SessionChanges, StoreError> {
+        self.sessions.session_changes(after, since, most)
     }
 
     fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {

@@ -27,7 +27,7 @@ pub use account_keys::PlainAccountKeys;
 pub use clock::FixedClock;
 pub use faulty::FaultyStore;
 pub use hasher::PlainHasher;
-pub use memory::{Backup, MemoryStore};
+pub use memory::{Backup, MemoryStore, OpenEnd};
 use portcullis_domain::Ports;
 pub use random::SeededRandom;
 pub use replay::replay;

@@ -2,6 +2,7 @@
 
 mod attempt_store;
 mod audit_log;
+mod changes;
 mod session_store;
 mod store_health;
 mod user_store;
@@ -18,6 +19,9 @@ use portcullis_domain::session::{ConsumedProof, NewSession, Proof, StoredSession
 use portcullis_domain::throttle::{AccountKey, AttemptCounter};
 use portcullis_domain::time::{StoreTime, UnixTime};
 
+pub use self::changes::OpenEnd;
+use self::changes::Transactions;
+
 /// Users, sessions and events in memory, behind one lock: every method is a transaction.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -32,6 +36,7 @@ pub struct Backup(State);
 struct State {
     users: HashMap<UserId, User>,
     sessions: BTreeMap<SessionId, StoredSession>,
+    transactions: Transactions,
     counters: HashMap<AccountKey, StoredCounter>,
     events: Vec<SecurityEvent>,
     /// The ids of the events.
@@ -75,6 +80,14 @@ impl MemoryStore {
     /// Holds what it held when the backup was made.
     pub fn restore(&self, backup: &Backup) {
         *self.lock() = backup.0.clone();
+    }
+
+    /// Holds what it held when the backup was made, as a standby does that is promoted without the changes since: what was
+    /// committed since is lost, and so are open transactions. Cursors of before do not continue.
+    pub fn fail_over_to(&self, backup: &Backup) {
+        let mut state = self.lock();
+        let lost = std::mem::replace(&mut *state, backup.0.clone());
+        state.transactions.fail_over(&lost.transactions);
     }
 
     /// How many sessions it keeps, live or not.
@@ -122,9 +135,10 @@ impl State {
 
     fn end(&mut self, sessions: &[SessionId], at: UnixTime) {
         for session in sessions {
-            self.sessions.entry(*session).and_modify(|session| {
+            if let Some(mut session) = self.sessions.get(session).cloned() {
                 session.end(None, at, self.valid_from);
-            });
+                self.update_session(session);
+            }
         }
     }
 

@@ -16,8 +16,10 @@ mod memory {
 mod faulty {
     use std::sync::Arc;
 
+    use portcullis_domain::id::SessionId;
     use portcullis_domain::ports::Store;
-    use portcullis_testkit::contract::{RecordedEvent, TestBackend};
+    use portcullis_domain::time::UnixTime;
+    use portcullis_testkit::contract::{OpenTransaction, RecordedEvent, TestBackend};
     use portcullis_testkit::fixtures::NOW;
     use portcullis_testkit::{FaultyStore, MemoryStore};
 
@@ -34,6 +36,10 @@ mod faulty {
 
         fn recorded(&self) -> Vec<RecordedEvent> {
             self.0.recorded()
+        }
+
+        fn begin_end(&self, session: SessionId, at: UnixTime) -> OpenTransaction {
+            TestBackend::begin_end(&self.0, session, at)
         }
     }
 

@@ -10,7 +10,7 @@ use portcullis_domain::time::UnixTime;
 
 use self::home::EventAt;
 pub(super) use self::row::{
-    Shared, invalidate_all, now, raise_high_water_mark, read_shared, take_turn, valid_from,
+    Position, Shared, invalidate_all, now, raise_high_water_mark, read_shared, take_turn, valid_from,
 };
 use super::audit::statements;
 use super::connection::AnyConnection;

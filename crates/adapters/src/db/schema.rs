@@ -12,6 +12,12 @@ pub(super) mod sql_types {
     #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
     #[diesel(sqlite_type(name = "Long"))]
     pub struct Moment;
+
+    /// `xid8`, a transaction's number, on PostgreSQL; `INTEGER` on SQLite.
+    #[derive(Clone, Copy, Debug, Default, diesel::query_builder::QueryId, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(oid = 5069, array_oid = 271))]
+    #[diesel(sqlite_type(name = "Long"))]
+    pub struct Transaction;
 }
 
 diesel::table! {
@@ -31,7 +37,7 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::{BigInt, Nullable, Text};
-    use super::sql_types::{Id, Moment};
+    use super::sql_types::{Id, Moment, Transaction};
 
     sessions (id) {
         id -> Id,
@@ -44,6 +50,7 @@ diesel::table! {
         ended_at -> Nullable<Moment>,
         address -> Nullable<Text>,
         agent -> Nullable<Text>,
+        ended_xid -> Nullable<Transaction>,
     }
 }
 

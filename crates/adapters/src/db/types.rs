@@ -1,4 +1,4 @@
-//! Ids and times as both databases store them.
+//! Ids, times and transactions as both databases store them.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -11,7 +11,7 @@ use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
 use super::connection::{MultiBackend, MultiRawValue};
-use super::schema::sql_types::{Id, Moment};
+use super::schema::sql_types::{Id, Moment, Transaction};
 
 /// An id in a query or a row.
 #[derive(AsExpression, Clone, Copy, Debug, FromSqlRow)]
@@ -22,6 +22,11 @@ pub(super) struct DbId(pub Uuid);
 #[derive(AsExpression, Clone, Copy, Debug, FromSqlRow)]
 #[diesel(sql_type = Moment)]
 pub(super) struct DbTime(pub UnixTime);
+
+/// A transaction's number in a query or a row. They are unsigned on PostgreSQL, and SQLite counts from one.
+#[derive(AsExpression, Clone, Copy, Debug, FromSqlRow)]
+#[diesel(sql_type = Transaction)]
+pub(super) struct DbTransaction(pub u64);
 
 impl ToSql<Id, Pg> for DbId {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
@@ -80,6 +85,34 @@ impl FromSql<Moment, Sqlite> for DbTime {
     }
 }
 
+impl ToSql<Transaction, Pg> for DbTransaction {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        ToSql::<BigInt, Pg>::to_sql(&self.0.cast_signed(), &mut out.reborrow())
+    }
+}
+
+impl FromSql<Transaction, Pg> for DbTransaction {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let bits: i64 = FromSql::<BigInt, Pg>::from_sql(value)?;
+        Ok(Self(bits.cast_unsigned()))
+    }
+}
+
+impl ToSql<Transaction, Sqlite> for DbTransaction {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        // No database gets so far that the number is cut.
+        out.set_value(i64::try_from(self.0).unwrap_or(i64::MAX));
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<Transaction, Sqlite> for DbTransaction {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let number: i64 = FromSql::<BigInt, Sqlite>::from_sql(value)?;
+        Ok(Self(u64::try_from(number)?))
+    }
+}
+
 /// Lets a type cross the connection enum: each side reads and writes its own.
 macro_rules! crosses_the_enum {
     ($($sql:ty => $rust:ty),*) => {$(
@@ -104,4 +137,4 @@ macro_rules! crosses_the_enum {
     )*};
 }
 
-crosses_the_enum!(Id => DbId, Moment => DbTime);
+crosses_the_enum!(Id => DbId, Moment => DbTime, Transaction => DbTransaction);

@@ -2,7 +2,6 @@
 //! delays it.
 
 use std::fmt;
-use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use portcullis_domain::ports::StoreError;
@@ -16,19 +15,20 @@ use super::{Database, DatabaseUrl, PrepareError, deployment};
 
 impl Database {
     /// Runs queries over a connection outside the pool, which no other work delays, after reading what all instances share.
+    /// Also passes the number of the connection.
     pub(super) fn watch<T>(
         &self,
-        work: impl FnOnce(&mut AnyConnection, &Shared) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut AnyConnection, &Shared, u32) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.may_be_used()?;
         let polled = self.watch.poll(
             &self.url,
             |(process, _)| *process,
-            |connection| {
+            |connection, number| {
                 let shared = deployment::read_shared(connection).map_err(store_error)?;
                 self.compare_shared(&shared);
                 self.may_be_used()?;
-                Ok((shared.process, work(connection, &shared)?))
+                Ok((shared.process, work(connection, &shared, number)?))
             },
         )?;
         match polled {
@@ -53,8 +53,8 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct Kept {
     connection: Option<AnyConnection>,
-    /// Whether a connection was made before.
-    was_connected: bool,
+    /// How many connections were made so far.
+    made: u32,
 }
 
 /// A pooler in front of the database shares server processes among clients.
@@ -64,28 +64,29 @@ pub(super) struct BehindPooler;
 pub(super) type Polled<T> = Result<Result<T, BehindPooler>, StoreError>;
 
 impl Watch {
-    /// Runs queries that only read. `process` returns the server process from their result. Looks for a pooler with each
+    /// Runs queries that only read, over a connection of which they get the number. `process` returns the server process from
+    /// their result. Looks for a pooler with each
     /// new connection except the first, which follows on the preparation's own check, and if the process changed: an
     /// operator may have added one after the start.
     pub(super) fn poll<T>(
         &self,
         url: &DatabaseUrl,
         process: impl FnOnce(&T) -> i32,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut AnyConnection, u32) -> Result<T, StoreError>,
     ) -> Polled<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut connection = match kept.connection.take() {
             Some(connection) => connection,
             None => {
                 *self.known_process() = None;
-                let was_connected = mem::replace(&mut kept.was_connected, true);
-                if was_connected && pooler::stands_before(url).map_err(unavailable)? {
+                kept.made = kept.made.wrapping_add(1);
+                if kept.made > 1 && pooler::stands_before(url).map_err(unavailable)? {
                     return Ok(Err(BehindPooler));
                 }
                 AnyConnection::connect_to_watch(url).map_err(unavailable)?
             }
         };
-        let seen = work(&mut connection)?;
+        let seen = work(&mut connection, kept.made)?;
         let process = process(&seen);
         if self.known_process().replace(process).is_some_and(|before| before != process) {
             return Ok(Err(BehindPooler));

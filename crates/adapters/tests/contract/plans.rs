@@ -136,7 +136,10 @@ pub(crate) fn hot_statements(
         database.record_event(&event(EventKind::LoginFailed(LoginFailure::UnknownUser)))
     })?;
     seen.during("events of a user", || database.list_events(user_id(1), None, 51))?;
-    seen.during("news", || database.session_changes(now, MOST_NEWS))?;
+    let loaded = seen.during("load session changes", || database.session_changes(None, now, MOST_NEWS))?;
+    let polled =
+        seen.during("poll session changes", || database.session_changes(loaded.next, now, MOST_NEWS))?;
+    is_as_planned(polled.continues, "the cursor was not used")?;
     seen.during("purge step", || database.purge_sessions(&purge_of_nothing(now, &random)))?;
     Ok(seen.0)
 }

@@ -192,7 +192,7 @@ fn the_time_is_that_of_the_clock_found_first() {
     server.execute(&url, "GRANT CREATE ON SCHEMA other TO PUBLIC");
     database.prepare(KEY, &[]).unwrap();
     assert_eq!(database.check().unwrap().time.unwrap().now, NOW);
-    assert_eq!(database.session_changes(NOW, 1).unwrap().time.unwrap().now, NOW);
+    assert_eq!(database.session_changes(None, NOW, 1).unwrap().time.unwrap().now, NOW);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn news_comes_again_when_the_server_does() {
     let server = ThrowawayPostgres::start();
     let database = database(&server.create_database());
     database.prepare(KEY, &[]).unwrap();
-    let news = || database.session_changes(NOW, 1);
+    let news = || database.session_changes(None, NOW, 1);
     news().unwrap();
     server.crash();
     for _ in 0..2 {
@@ -309,7 +309,7 @@ fn a_pooler_in_session_mode_is_used() {
     let instances = [(); 2].map(|()| Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config));
     for instance in &instances {
         instance.prepare(KEY, &[]).unwrap();
-        instance.session_changes(NOW, 1).unwrap();
+        instance.session_changes(None, NOW, 1).unwrap();
         instance.check_writes().unwrap();
         assert!(!instance.is_pooled());
     }
@@ -327,7 +327,7 @@ fn pooler_in_session_mode_without_reset_query_is_used() {
         // What the pooler keeps would stop the preparation of other instances.
         let locks = server.execute(&url, ADVISORY_LOCKS);
         assert_eq!(locks[0][0].as_deref(), Some("0"));
-        instance.session_changes(NOW, 1).unwrap();
+        instance.session_changes(None, NOW, 1).unwrap();
         instance.check_writes().unwrap();
     }
 }
@@ -381,13 +381,13 @@ fn a_pooler_put_before_the_database_later_is_noticed() {
     let config = PoolConfig { size: 2, ..PoolConfig::default() };
     let database = Database::new(DatabaseUrl::parse(&bouncer.url(&url)).unwrap(), config);
     database.prepare(KEY, &[]).unwrap();
-    database.session_changes(NOW, 1).unwrap();
+    database.session_changes(None, NOW, 1).unwrap();
     bouncer.change_mode("transaction", 8);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !database.is_pooled() {
         assert!(Instant::now() < deadline, "the pooler is not noticed");
         let _ = database.check();
-        let _ = database.session_changes(NOW, 1);
+        let _ = database.session_changes(None, NOW, 1);
         let _ = database.check_writes();
         let _ = database.find_user_by_name(&CanonicalName::of("alice"));
     }

@@ -289,7 +289,7 @@ fn nobody_who_reads_waits_for_a_write_that_waits_for_another_process() {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(200) {
             assert!(database.find_user_by_name(&CanonicalName::of("nobody")).unwrap().is_none());
-            assert!(database.session_changes(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.session_changes(None, NOW, 10).unwrap().ended.is_empty());
         }
         assert!(writes.iter().all(|write| !write.is_finished()));
         other.batch_execute("ROLLBACK").unwrap();

@@ -19,7 +19,7 @@ use portcullis_domain::session::revocation::{Revocations, SessionStatus};
 use portcullis_domain::session::{NewSession, SessionStore};
 use portcullis_domain::time::UnixTime;
 use portcullis_testkit::SeededRandom;
-use portcullis_testkit::contract::{RecordedEvent, TestBackend};
+use portcullis_testkit::contract::{OpenTransaction, RecordedEvent, TestBackend};
 use portcullis_testkit::fixtures::{NOW, event, new_session, new_user, opening_events};
 
 use crate::plans::{Direct, Statement, hot_statements, record};
@@ -58,6 +58,23 @@ impl TestBackend for DatabaseBackend {
 
     fn recorded(&self) -> Vec<RecordedEvent> {
         (self.rows)().into_iter().map(RecordedEvent::from).collect()
+    }
+
+    fn begin_end(&self, session: SessionId, at: UnixTime) -> OpenTransaction {
+        let mut connection = Direct::connect(self.database.url()).unwrap();
+        let (id, at) = (session.as_uuid(), at.as_micros());
+        let (id, at, lets_others_commit) = match connection {
+            Direct::Postgres(_) => {
+                (format!("'{id}'"), format!("timestamptz 'epoch' + {at} * interval '1us'"), true)
+            }
+            Direct::Sqlite(_) => (format!("x'{}'", id.simple()), at.to_string(), false),
+        };
+        let sql = format!("BEGIN; UPDATE sessions SET ended_at = {at} WHERE id = {id}");
+        connection.execute(&sql).unwrap();
+        OpenTransaction {
+            commit: Box::new(move || connection.execute("COMMIT").unwrap()),
+            lets_others_commit,
+        }
     }
 }
 
@@ -149,7 +166,7 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
     assert!(Migrations::of(database.url()).states().unwrap().iter().all(|state| state.applied));
     let error = database.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    let error = database.session_changes(NOW, 1).unwrap_err();
+    let error = database.session_changes(None, NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
     database.prepare(SecretFingerprint::from_bytes([9; 32]), &[]).unwrap();
 }
@@ -165,7 +182,7 @@ pub(crate) fn tells_the_time(database: &Database) {
     while time().now <= first.now {
         assert!(Instant::now() < deadline, "it stands still");
     }
-    assert!(database.session_changes(first.now, 1).unwrap().time.unwrap().now > first.now);
+    assert!(database.session_changes(None, first.now, 1).unwrap().time.unwrap().now > first.now);
 }
 
 /// An end whose transaction stays open while others look for it twice. `sql` runs over a connection of its own,
@@ -181,7 +198,8 @@ pub(crate) fn finds_what_commits_late(
     let look = |seconds| {
         let (at, uptime) = (NOW + Duration::from_secs(seconds), Duration::from_secs(seconds));
         let look = revocations.begin(at, uptime).unwrap();
-        revocations.merge(&look, database.session_changes(look.since(), revocations.most()).unwrap());
+        revocations
+            .merge(&look, database.session_changes(look.after(), look.since(), revocations.most()).unwrap());
         revocations.status(session.id, session.opened_at, uptime)
     };
     assert_eq!(look(1), SessionStatus::Live);
@@ -211,7 +229,7 @@ pub(crate) fn looks_past_an_exhausted_pool(
         }
         for _ in 0..3 {
             let asked = Instant::now();
-            assert!(database.session_changes(NOW, 10).unwrap().ended.is_empty());
+            assert!(database.session_changes(None, NOW, 10).unwrap().ended.is_empty());
             assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         }
         assert!(is_exhausted(), "that was the test");
@@ -224,14 +242,15 @@ pub(crate) fn looks_past_an_exhausted_pool(
 pub(crate) fn notices_another_secret(running: &Database, other: &Database) {
     let [old, new, third] = [1, 2, 3].map(|n| SecretFingerprint::from_bytes([n; 32]));
     running.prepare(old, &[new]).unwrap();
-    let works = || (running.session_changes(NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
+    let works =
+        || (running.session_changes(None, NOW, 1).is_ok(), running.check().is_ok(), !running.is_foreign());
     assert_eq!(works(), (true, true, true));
     other.prepare(new, &[old]).unwrap();
     assert_eq!(works(), (true, true, true), "it accepts the new one");
 
     other.prepare(third, &[new]).unwrap();
     assert!(running.check().is_ok(), "before the next look");
-    let error = running.session_changes(NOW, 1).unwrap_err();
+    let error = running.session_changes(None, NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(error.source().unwrap().to_string(), "the secret of the database was replaced");
     assert_eq!(works(), (false, false, false));
@@ -273,7 +292,7 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
 
     adopt(new).unwrap();
     for running in [step_one, step_two, done] {
-        running.session_changes(NOW, 1).unwrap_err();
+        running.session_changes(None, NOW, 1).unwrap_err();
         assert!(running.is_foreign());
     }
     for gone in [older, old] {
@@ -285,14 +304,14 @@ pub(crate) fn shuts_out_all_but_the_adopted_secret(instances: [&Database; 4]) {
     done.prepare(new, &[]).unwrap();
     let result = adopt(old);
     assert!(matches!(result, Err(PrepareError::RefusedSecret)), "{result:?}");
-    done.session_changes(NOW, 1).unwrap();
+    done.session_changes(None, NOW, 1).unwrap();
 
     // A planned replacement goes on as ever, by a secret that was not refused.
     step_one.prepare(new, &[third]).unwrap();
     step_two.prepare(third, &[new]).unwrap();
     done.prepare(third, &[]).unwrap();
     for running in [step_one, step_two, done] {
-        running.session_changes(NOW, 1).unwrap();
+        running.session_changes(None, NOW, 1).unwrap();
     }
 
     // One that was only ever accepted is as well known.
@@ -341,7 +360,7 @@ pub(crate) fn adopts_another_secret(database: &Database) {
     database.purge_sessions(&request).unwrap();
     assert_eq!(adopt().unwrap(), ahead);
     database.prepare(adopted, &[]).unwrap();
-    let news = database.session_changes(ahead, 10).unwrap();
+    let news = database.session_changes(None, ahead, 10).unwrap();
     assert_eq!(news.valid_from, ahead.next_second());
     assert_eq!(
         news.time.unwrap().high_water_mark,
@@ -381,9 +400,21 @@ pub(crate) fn reads_no_whole_table(database: &Database, users: u64) {
     };
     assert_eq!(calls_without("attempt_counters_next_at"), ["forget attempts"]);
     assert_eq!(calls_without("attempt_counters_known_until"), ["forget attempts"; 2]);
-    assert_eq!(calls_without("sessions_ended_at"), ["forget attempts", "forget attempts", "news"]);
-    let by_user =
-        ["open session", "forget attempts", "forget attempts", "list sessions", "end sessions", "news"];
+    assert_eq!(
+        calls_without("sessions_ended_at"),
+        ["forget attempts", "forget attempts", "load session changes"]
+    );
+    let both = ["forget attempts", "forget attempts", "load session changes", "poll session changes"];
+    assert_eq!(calls_without("sessions_ended_xid"), both);
+    let by_user = [
+        "open session",
+        "forget attempts",
+        "forget attempts",
+        "list sessions",
+        "end sessions",
+        "load session changes",
+        "poll session changes",
+    ];
     assert_eq!(calls_without("sessions_user_id"), by_user);
 }
 

@@ -1,6 +1,6 @@
 use crate::maintenance::{ClockNotTrusted, MARK_AGE, Maintenance};
 use crate::ports::StoreError;
-use crate::session::{CLOCK_TOLERANCE, SessionChanges};
+use crate::session::{CLOCK_TOLERANCE, Cursor, SessionChanges};
 use crate::time::UnixTime;
 
 impl Maintenance {
@@ -19,10 +19,10 @@ impl Maintenance {
         let (now, uptime) = (self.core.ports.clock.now(), self.core.ports.clock.uptime());
         match self.core.revocations.begin(now, uptime) {
             Some(window) => {
-                let changes = self.poll(window.since(), self.core.revocations.most())?;
+                let changes = self.poll(window.after(), window.since(), self.core.revocations.most())?;
                 self.core.revocations.merge(&window, changes);
             }
-            None => self.core.revocations.invalidate_all(self.poll(now, 0)?.valid_from),
+            None => self.core.revocations.invalidate_all(self.poll(None, now, 0)?.valid_from),
         }
         self.core.trusted_time()?;
         Ok(())
@@ -33,14 +33,14 @@ impl Maintenance {
     /// # Errors
     /// [`SyncError`]; with [`SyncError::Clock`] the clock is set as far as possible.
     pub fn set_clock(&self) -> Result<(), SyncError> {
-        self.poll(self.core.ports.clock.now(), 0)?;
+        self.poll(None, self.core.ports.clock.now(), 0)?;
         self.core.trusted_time()?;
         Ok(())
     }
 
-    fn poll(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
+    fn poll(&self, after: Option<Cursor>, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
         let asked = self.core.ports.clock.uptime();
-        let changes = self.core.ports.store.session_changes(since, most)?;
+        let changes = self.core.ports.store.session_changes(after, since, most)?;
         let ahead = changes.time.map_or(0, |mut time| {
             let was_set_back = time.now + CLOCK_TOLERANCE < time.high_water_mark;
             if self.core.skew.ahead().is_none() && was_set_back {

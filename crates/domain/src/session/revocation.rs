@@ -5,16 +5,12 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::id::SessionId;
-use crate::session::{CLOCK_TOLERANCE, MAX_ACCESS_LIFETIME, SessionChanges};
-use crate::time::{StoreTime, UnixTime, micros};
+use crate::session::{Cursor, MAX_ACCESS_LIFETIME, SessionChanges};
+use crate::time::UnixTime;
 
 /// How long an ended session is remembered, here and in the store: as long as any access token may last, and two
-/// minutes for clocks that differ and for changes that commit late.
+/// minutes for clocks that differ and for ends that wait for a lock.
 pub const REVOCATION_RETENTION: Duration = Duration::from_secs(MAX_ACCESS_LIFETIME.as_secs() + 120);
-
-/// How far back each poll of the store goes. A transaction may commit well after the time it writes down, so the
-/// polls overlap instead of keeping a cursor; no transaction may last this long.
-pub const POLL_OVERLAP: Duration = Duration::from_mins(1);
 
 /// After how long without a successful poll this instance no longer trusts its memory. It counts from the start of
 /// the poll, by a clock that nobody sets.
@@ -26,13 +22,6 @@ pub(crate) const CAPACITY: u32 = 250_000;
 
 /// How long the store is not asked for more than fits.
 const PAUSE_WHEN_FULL: Duration = Duration::from_secs(30);
-
-/// How long the polls allow for instances whose clocks are far from this one's, after this instance started and after
-/// the store's clock was seen to be set: others follow it up to a minute later.
-const WIDE_FOR: Duration = Duration::from_mins(2);
-
-/// How often they then go back as far as anything is remembered.
-const WIDE_EVERY: Duration = STALE_AFTER;
 
 /// How often what is too old to matter is forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -49,60 +38,53 @@ pub struct Revocations {
 
 #[derive(Debug, Default)]
 struct Memory {
+    /// The ended sessions, each with the time that it is remembered from: when it ended, or when a cursor brought it if that
+    /// is later.
     ended: HashMap<SessionId, UnixTime>,
     valid_from: UnixTime,
     last: LastPoll,
+    /// Where the next poll continues; `None` if it loads everything by time.
+    cursor: Option<Cursor>,
     /// Up to when what is too old was forgotten.
     forgotten: UnixTime,
     /// How often everything was given up, because it did not fit.
     given_up: u64,
-    clocks: Clocks,
+    /// The store's clock at the last poll.
+    store_time: Option<UnixTime>,
 }
 
-/// How the last poll of the store ended, by two clocks: the store's and one that nobody sets.
+/// How the last poll of the store ended, by a clock that nobody sets.
 #[derive(Clone, Copy, Debug, Default)]
 enum LastPoll {
     /// There was none yet.
     #[default]
     Never,
     /// It returned every ended session.
-    Good { started: UnixTime, uptime: Duration },
+    Good { uptime: Duration },
     /// It returned more sessions than fit.
     TooMuch { uptime: Duration },
 }
 
-/// What the polls showed of the store's clock, by which other instances write down when sessions end.
-#[derive(Debug, Default)]
-struct Clocks {
-    /// What it showed at the last poll.
-    store: Option<UnixTime>,
-    /// By how many microseconds it was ahead of the uptime then.
-    ahead: Option<i64>,
-    /// Until this uptime, others may write down times far from this instance's.
-    wide_until: Duration,
-    /// The uptime of the last poll that went all the way back.
-    wide_at: Duration,
-}
-
-/// A poll of the store: the time from which on it asks, and what its result will mean.
+/// A poll of the store: what it asks for, and what its result will mean.
 #[derive(Debug)]
 pub struct PollWindow {
-    since: UnixTime,
+    after: Option<Cursor>,
     /// From when on anything matters.
-    all: UnixTime,
+    since: UnixTime,
     started: UnixTime,
     uptime: Duration,
     given_up: u64,
 }
 
 impl PollWindow {
-    /// From when on the store is to be asked for ended sessions.
-    pub const fn since(&self) -> UnixTime {
-        self.since
+    /// Returns the cursor that the store is asked to continue from.
+    pub const fn after(&self) -> Option<Cursor> {
+        self.after
     }
 
-    fn goes_all_the_way(&self) -> bool {
-        self.since == self.all
+    /// Returns the time from which on ended sessions matter, if the store does not continue from the cursor.
+    pub const fn since(&self) -> UnixTime {
+        self.since
     }
 }
 
@@ -155,49 +137,59 @@ impl Revocations {
         memory.valid_from = memory.valid_from.max(valid_from);
     }
 
-    /// Begins a poll at `now`: back to everything remembered the first time, over the [`POLL_OVERLAP`] while polls succeed.
-    /// Returns `None` during the pause after a poll that returned more than fits.
+    /// Begins a poll at `now`, which continues from the cursor of the last one. Without a cursor, it goes back as far as
+    /// any token may live. Returns `None` during the pause after a poll that returned more than fits.
     pub fn begin(&self, now: UnixTime, uptime: Duration) -> Option<PollWindow> {
         let memory = self.read();
-        let now_for_all = now.min(memory.clocks.store.unwrap_or(now));
-        let all = now_for_all - REVOCATION_RETENTION;
-        let since = match memory.last {
-            LastPoll::Good { started, .. } if !memory.clocks.ask_for_all(uptime) => {
-                all.max(started.min(now_for_all) - POLL_OVERLAP)
-            }
-            LastPoll::TooMuch { uptime: then } if uptime < then + PAUSE_WHEN_FULL => return None,
-            LastPoll::Good { .. } | LastPoll::Never | LastPoll::TooMuch { .. } => all,
-        };
-        Some(PollWindow { since, all, started: now, uptime, given_up: memory.given_up })
+        if let LastPoll::TooMuch { uptime: then } = memory.last
+            && uptime < then + PAUSE_WHEN_FULL
+        {
+            return None;
+        }
+        // The store's clock may have been set back, and instances that start now write down its times.
+        let since = now.min(memory.store_time.unwrap_or(now)) - REVOCATION_RETENTION;
+        Some(PollWindow { after: memory.cursor, since, started: now, uptime, given_up: memory.given_up })
     }
 
     /// Adds what the store returned to a poll, and deletes what is too old to matter.
+    ///
+    /// A load by time misses no end that matters: a token that is valid now was issued at most [`MAX_ACCESS_LIFETIME`] ago,
+    /// before its session's row was locked by the statement that ended it. What the transaction does after that, however
+    /// long it takes to commit, issues no token. So the end's time is no older than the token, except by the wait for the
+    /// lock and by how much clocks differ. Between loads, the cursor brings every end, and no time decides anything.
     pub fn merge(&self, window: &PollWindow, changes: SessionChanges) {
         let PollWindow { started, uptime, .. } = *window;
-        let fits = changes.ended.len() <= self.capacity as usize;
-        // Most sessions are known from earlier polls: the new ones go in under a short lock.
+        let SessionChanges { ended, continues, next, valid_from, time } = changes;
+        let fits = ended.len() <= self.capacity as usize;
+        // An end that a cursor brings is new to this instance, so its time may be written by a clock that is far behind.
+        let remembered_from = |ended_at: UnixTime| if continues { ended_at.max(started) } else { ended_at };
+        // Ends can be returned again: the new ones go in under a short lock.
         let known = self.read();
-        let new: Vec<_> =
-            changes.ended.into_iter().filter(|(session, _)| !known.ended.contains_key(session)).collect();
+        let is_new = |(session, ended_at): &(_, UnixTime)| {
+            known.ended.get(session).is_none_or(|known_from| known_from < ended_at)
+        };
+        let new: Vec<_> = ended.into_iter().filter(is_new).collect();
         drop(known);
         let mut memory = self.write();
-        memory.valid_from = memory.valid_from.max(changes.valid_from);
-        memory.clocks.note(window, changes.time);
+        memory.valid_from = memory.valid_from.max(valid_from);
+        memory.store_time = time.map(|time| time.now).or(memory.store_time);
         // What was asked for may be too little by now: everything else was given up meanwhile.
         if window.given_up != memory.given_up {
             return;
         }
         if !fits {
             memory.last = LastPoll::TooMuch { uptime };
+            memory.cursor = None;
             return;
         }
         if started >= memory.forgotten + FORGET_EVERY {
             memory.forgotten = started;
-            memory.ended.retain(|_, ended_at| *ended_at >= window.all);
+            memory.ended.retain(|_, from| *from >= window.since);
         }
-        memory.ended.extend(new);
+        memory.ended.extend(new.into_iter().map(|(session, ended_at)| (session, remembered_from(ended_at))));
+        memory.cursor = next;
         // Last, so that a memory without the new sessions never counts as up to date.
-        memory.last = LastPoll::Good { started, uptime };
+        memory.last = LastPoll::Good { uptime };
         memory.keep_within(self.capacity, uptime);
     }
 
@@ -208,14 +200,14 @@ impl Revocations {
             _ if memory.ended.contains_key(&session) => SessionStatus::Ended,
             _ if opened_at < memory.valid_from => SessionStatus::Ended,
             LastPoll::Never => SessionStatus::NotReady,
-            LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER => SessionStatus::Live,
+            LastPoll::Good { uptime: then } if uptime <= then + STALE_AFTER => SessionStatus::Live,
             LastPoll::Good { .. } | LastPoll::TooMuch { .. } => SessionStatus::Unknown,
         }
     }
 
     /// Returns whether the last successful poll is recent enough to answer without the store.
     pub(crate) fn is_fresh(&self, uptime: Duration) -> bool {
-        matches!(self.read().last, LastPoll::Good { uptime: then, .. } if uptime <= then + STALE_AFTER)
+        matches!(self.read().last, LastPoll::Good { uptime: then } if uptime <= then + STALE_AFTER)
     }
 
     /// Whether the store was never asked.
@@ -238,36 +230,12 @@ impl Memory {
         if self.ended.len() > capacity as usize {
             self.ended = HashMap::new();
             self.given_up += 1;
+            self.cursor = None;
             if !matches!(self.last, LastPoll::Never) {
                 self.last = LastPoll::TooMuch { uptime };
             }
         }
     }
-}
-
-impl Clocks {
-    /// Whether it is time to go back as far as anything is remembered.
-    fn ask_for_all(&self, uptime: Duration) -> bool {
-        uptime < self.wide_until && uptime >= self.wide_at + WIDE_EVERY
-    }
-
-    fn note(&mut self, window: &PollWindow, store: Option<StoreTime>) {
-        if window.goes_all_the_way() {
-            self.wide_at = window.uptime;
-        }
-        let Some(StoreTime { now, .. }) = store else { return };
-        let ahead = now.as_micros().saturating_sub(micros(window.uptime));
-        let goes_on = self.ahead.is_some_and(|before| is_near(before, ahead));
-        if !goes_on || !is_near(window.started.as_micros(), now.as_micros()) {
-            self.wide_until = window.uptime + WIDE_FOR;
-        }
-        self.store = Some(now);
-        self.ahead = Some(ahead);
-    }
-}
-
-fn is_near(a: i64, b: i64) -> bool {
-    a.saturating_sub(b).saturating_abs() <= micros(CLOCK_TOLERANCE)
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ use crate::audit::{EventsOf, SecurityEvent};
 use crate::id::{SessionId, UserId};
 use crate::maintenance::{PurgeOutcome, PurgeRequest};
 use crate::ports::StoreError;
-use crate::session::{EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionOpened};
-use crate::time::{StoreTime, UnixTime};
+use crate::session::{
+    Cursor, EndOutcome, NewSession, RotateOutcome, RotateRequest, Session, SessionChanges, SessionOpened,
+};
+use crate::time::UnixTime;
 
 /// Stores sessions: one row each, regardless of how often it is refreshed. [`StoredSession`](crate::session::StoredSession)
 /// has the rules.
@@ -123,16 +125,31 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     fn list_sessions(&self, user: UserId, now: UnixTime) -> Result<Vec<Session>, StoreError>;
 
-    /// Returns at most `most` of the sessions that were ended, not expired, at or after `since`; the time that sessions are
-    /// valid from; and the store's time. One thread calls it several times per second.
+    /// Returns at most `most` of the sessions that were ended, not expired; the time that sessions are valid from; and the
+    /// store's time. One thread calls it several times per second.
     ///
-    /// - MUST return the sessions that ended at `since` or later, and no expired ones. [session-changes-ended]
+    /// These are the ends that became visible since the cursor `after`, which an earlier call returned. Without a cursor, and
+    /// if the store [cannot continue](Cursor::can_continue_to) from it, they are the ends at or after `since`.
+    ///
+    /// - MUST return each end that became visible since the cursor, however long its transaction took, and whatever time it
+    ///   wrote down. [session-changes-cursor]
+    /// - MUST NOT return the same ends with every cursor: one that was visible, and whose predecessors were, is not returned
+    ///   again. [session-changes-advance]
+    /// - MUST report whether the ends continue from the cursor, and not continue from one of another epoch, or that is ahead
+    ///   of the store. [session-changes-reset]
+    /// - MUST return the sessions that ended at `since` or later if they do not continue, and no expired ones in either case.
+    ///   [session-changes-ended]
     /// - MUST NOT return more than `most`. [session-changes-most]
     /// - MUST NOT wait for other callers: a pool of connections needs one for this call. [session-changes-no-wait]
     ///
     /// # Errors
     /// [`StoreError`].
-    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError>;
+    fn session_changes(
+        &self,
+        after: Option<Cursor>,
+        since: UnixTime,
+        most: u32,
+    ) -> Result<SessionChanges, StoreError>;
 
     /// Raises the [high-water mark](crate::time::StoreTime::high_water_mark) to [`PurgeRequest::now`] and, if [the instance
     /// has the turn](PurgeRequest::take_turn), deletes sessions that [are over](crate::session::StoredSession::is_over). It
@@ -160,15 +177,4 @@ pub enum OpenSessionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What an instance has to know of the others' doings, as the store tells it.
-#[derive(Clone, Debug, Default)]
-pub struct SessionChanges {
-    /// The sessions that ended lately, and when.
-    pub ended: Vec<(SessionId, UnixTime)>,
-    /// Every session opened before this is ended; a whole second, and [`UnixTime::EPOCH`] where that never happened.
-    pub valid_from: UnixTime,
-    /// What time it is for the store, when it has a clock.
-    pub time: Option<StoreTime>,
 }

@@ -9,6 +9,7 @@ mod activity;
 mod admin;
 mod authenticate;
 mod change_password;
+mod cursor;
 mod delete_account;
 mod login;
 mod logout;
@@ -198,7 +199,7 @@ fn random() -> Arc<dyn portcullis_domain::ports::SecureRandom> {
 /// Sessions that fail where they are told to, but have no news.
 fn mock_sessions() -> MockSessionStore {
     let mut sessions = MockSessionStore::new();
-    sessions.expect_session_changes().returning(|_, _| Ok(SessionChanges::default()));
+    sessions.expect_session_changes().returning(|_, _, _| Ok(SessionChanges::default()));
     sessions
 }
 

@@ -195,7 +195,7 @@ fn a_store_that_does_not_answer_leaves_what_is_known_until_it_is_stale() {
     let mut sessions = MockSessionStore::new();
     sessions.expect_session_changes().returning({
         let is_broken = is_broken.clone();
-        move |_, _| match is_broken.load(Ordering::SeqCst) {
+        move |_, _, _| match is_broken.load(Ordering::SeqCst) {
             true => Err(broken_store()),
             false => Ok(SessionChanges::default()),
         }
@@ -225,7 +225,7 @@ fn where_more_ended_than_fits_every_token_is_looked_up_until_they_are_fewer() {
     let is_too_much = Arc::new(AtomicBool::new(true));
     sessions.expect_session_changes().returning({
         let is_too_much = is_too_much.clone();
-        move |_, most| {
+        move |_, _, most| {
             let ended = if is_too_much.load(Ordering::SeqCst) { most } else { 0 };
             let ended = (0..u128::from(ended)).map(|n| (SessionId::from_uuid(Uuid::from_u128(n)), NOW));
             Ok(SessionChanges { ended: ended.collect(), ..SessionChanges::default() })

@@ -13,7 +13,7 @@ use portcullis_domain::maintenance::{ClockNotTrusted, PurgeOutcome, PurgeRequest
 use portcullis_domain::password::PasswordHash;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
 use portcullis_domain::session::{
-    EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
+    Cursor, EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
     SessionOpened, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
@@ -143,7 +143,7 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
-    fn session_changes(&self, _: UnixTime, _: u32) -> Result<SessionChanges, StoreError> {
+    fn session_changes(&self, _: Option<Cursor>, _: UnixTime, _: u32) -> Result<SessionChanges, StoreError> {
         Ok(SessionChanges::default())
     }
 

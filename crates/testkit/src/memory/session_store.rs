@@ -5,7 +5,7 @@ use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
+    Cursor, EndOutcome, NewSession, OpenSessionError, RotateOutcome, RotateRequest, Session, SessionChanges,
     SessionOpened, SessionStore, StoredSession, next_valid_from,
 };
 use portcullis_domain::time::UnixTime;
@@ -49,7 +49,7 @@ impl SessionStore for MemoryStore {
         if outcome == RotateOutcome::Reused {
             state.record_all(on_reuse.of(&session.user))?;
         }
-        state.sessions.insert(session.id, session);
+        state.update_session(session);
         Ok(outcome)
     }
 
@@ -68,7 +68,7 @@ impl SessionStore for MemoryStore {
         if outcome == EndOutcome::Ended {
             state.record_all(events.of(&session.user))?;
         }
-        state.sessions.insert(session.id, session);
+        state.update_session(session);
         Ok(outcome)
     }
 
@@ -108,11 +108,27 @@ impl SessionStore for MemoryStore {
         Ok(live)
     }
 
-    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
+    fn session_changes(
+        &self,
+        after: Option<Cursor>,
+        since: UnixTime,
+        most: u32,
+    ) -> Result<SessionChanges, StoreError> {
         let state = self.lock();
+        let next = state.transactions.next();
+        let after = after.filter(|after| after.can_continue_to(Some(next)));
         let ended = state.sessions.values().filter_map(|s| Some((s.id, s.ended_at?)));
-        let ended = ended.filter(|(_, at)| *at >= since).take(most as usize);
-        Ok(SessionChanges { ended: ended.collect(), valid_from: state.valid_from, time: state.store_time() })
+        let is_asked_for = |(session, at): &(SessionId, UnixTime)| match after {
+            Some(after) => state.transactions.ended_since(after, *session),
+            None => *at >= since,
+        };
+        Ok(SessionChanges {
+            ended: ended.filter(is_asked_for).take(most as usize).collect(),
+            continues: after.is_some(),
+            next: Some(next),
+            valid_from: state.valid_from,
+            time: state.store_time(),
+        })
     }
 
     fn purge_sessions(&self, request: &PurgeRequest) -> Result<PurgeOutcome, StoreError> {

@@ -3,15 +3,15 @@
 use diesel::dsl::{case_when, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
-use diesel::sql_types::Integer;
+use diesel::sql_types::{BigInt, Integer};
 use portcullis_domain::maintenance::PurgeRequest;
 use portcullis_domain::session::next_valid_from;
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use crate::db::connection::AnyConnection;
-use crate::db::schema::sql_types::Moment;
+use crate::db::schema::sql_types::{Moment, Transaction};
 use crate::db::schema::{deployment, sessions};
-use crate::db::types::{DbId, DbTime};
+use crate::db::types::{DbId, DbTime, DbTransaction};
 
 /// What each instance reads of the row several times per second.
 pub(in crate::db) struct Shared {
@@ -26,6 +26,19 @@ pub(in crate::db) struct Shared {
     pub(in crate::db) time: StoreTime,
     /// The server process that answered; zero for SQLite.
     pub(in crate::db) process: i32,
+    /// Where changes stand that later statements see; `None` on a standby.
+    pub(in crate::db) position: Option<Position>,
+}
+
+/// A place in the order in which changes become visible. What has an earlier number is finished: either visible to every
+/// later statement, or rolled back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// PostgreSQL begins another timeline when a standby is promoted, which may have lost transactions and uses their
+    /// numbers again. Zero for SQLite.
+    pub(crate) timeline: u32,
+    /// The first number that may not be finished.
+    pub(crate) next: u64,
 }
 
 /// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
@@ -37,27 +50,65 @@ pub(in crate::db) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
     })
 }
 
-/// Reads the row and the database's clock.
+/// The number of the first transaction that may not be finished.
+///
+/// On PostgreSQL it is the oldest that is running: of those with earlier numbers, none is. A commit that waits for a
+/// standby is running, however long that takes. On SQLite transactions commit one after the other, and each number is given
+/// in the transaction that commits it; the next one is not given yet.
+fn next_transaction(connection: &AnyConnection) -> SqlLiteral<Transaction> {
+    sql(match connection {
+        AnyConnection::Postgres(_) => "pg_snapshot_xmin(pg_current_snapshot())",
+        AnyConnection::Sqlite(_) => "commits + 1",
+    })
+}
+
+/// The timeline of the server's log; -1 on a standby, where that cannot be read.
+fn timeline(connection: &AnyConnection) -> SqlLiteral<BigInt> {
+    sql(match connection {
+        AnyConnection::Postgres(_) => {
+            "CASE WHEN pg_is_in_recovery() THEN -1
+                  ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END"
+        }
+        AnyConnection::Sqlite(_) => "0",
+    })
+}
+
+fn position(timeline: i64, DbTransaction(next): DbTransaction) -> Option<Position> {
+    u32::try_from(timeline).ok().map(|timeline| Position { timeline, next })
+}
+
+/// Reads the row, the database's clock, and where changes stand.
 pub(in crate::db) fn read_shared(connection: &mut AnyConnection) -> QueryResult<Shared> {
     let now = now(connection);
     let process = sql::<Integer>(match connection {
         AnyConnection::Postgres(_) => "pg_backend_pid()",
         AnyConnection::Sqlite(_) => "0",
     });
-    let (DbTime(valid_from), key_check, adoptions, is_moved, DbTime(newest), DbTime(now), process) =
-        deployment::table
-            .select((
-                deployment::session_floor,
-                deployment::key_check,
-                deployment::adoptions,
-                deployment::moved_at.is_not_null(),
-                deployment::newest_mark,
-                now,
-                process,
-            ))
-            .first(connection)?;
+    let (timeline, next) = (timeline(connection), next_transaction(connection));
+    let (
+        DbTime(valid_from),
+        key_check,
+        adoptions,
+        is_moved,
+        DbTime(newest),
+        DbTime(now),
+        process,
+        (timeline, next),
+    ) = deployment::table
+        .select((
+            deployment::session_floor,
+            deployment::key_check,
+            deployment::adoptions,
+            deployment::moved_at.is_not_null(),
+            deployment::newest_mark,
+            now,
+            process,
+            (timeline, next),
+        ))
+        .first(connection)?;
     let time = StoreTime { now, high_water_mark: newest };
-    Ok(Shared { valid_from, key_check, adoptions, is_moved, time, process })
+    let position = position(timeline, next);
+    Ok(Shared { valid_from, key_check, adoptions, is_moved, time, process, position })
 }
 
 /// Sets the time that sessions are valid from as [`next_valid_from`] returns it, and raises the high-water mark to it: a

@@ -6,7 +6,6 @@ use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use portcullis_domain::maintenance::MAX_SKEW;
-use portcullis_domain::session::revocation::POLL_OVERLAP;
 
 use crate::audit;
 use crate::db::failure::DatabaseFailure;
@@ -85,14 +84,6 @@ const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a poll of session changes may take; shorter, since the next one comes soon.
 pub(in crate::db) const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
-
-// A change is committed or rolled back before the poll that would miss it: a transaction that began
-// too long ago is not committed, and the last moment before the commit and the commit have bounds of their own.
-const _: () = assert!(
-    LONGEST_TRANSACTION.as_secs() + IDLE_IN_TRANSACTION_TIMEOUT.as_secs() + STATEMENT_TIMEOUT.as_secs()
-        < POLL_OVERLAP.as_secs(),
-    "a slow transaction would reach beyond the overlap of the polls"
-);
 
 // And before the audit log's next walk to the newest event begins behind it.
 const _: () = assert!(

@@ -10,8 +10,8 @@ use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::maintenance::{PurgeOutcome, PurgeRequest};
 use portcullis_domain::ports::StoreError;
 use portcullis_domain::session::{
-    CurrentGeneration, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome, RotateRequest,
-    Session, SessionChanges, SessionOpened, SessionStore,
+    CurrentGeneration, Cursor, EndOutcome, Generation, NewSession, OpenSessionError, RotateOutcome,
+    RotateRequest, Session, SessionChanges, SessionOpened, SessionStore,
 };
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
@@ -21,10 +21,11 @@ use super::attempt::consume;
 use super::audit_log::{insert_event, insert_events};
 use super::user::is_enabled_at;
 use crate::db::connection::AnyConnection;
+use crate::db::deployment::Position;
 use crate::db::error::{CorruptRow, store_error};
 use crate::db::schema::sql_types::Moment;
 use crate::db::schema::{deployment, sessions, users};
-use crate::db::types::{DbId, DbTime};
+use crate::db::types::{DbId, DbTime, DbTransaction};
 use crate::db::{Database, deployment as shared};
 
 impl SessionStore for Database {
@@ -138,20 +139,33 @@ impl SessionStore for Database {
         })
     }
 
-    fn session_changes(&self, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
-        self.watch(|connection, seen| {
-            let ended: Vec<(DbId, Option<DbTime>)> = sessions::table
-                .filter(sessions::ended_at.ge(DbTime(since)))
-                // The order is that of the index. Without it PostgreSQL, which takes a third of all sessions for ended
-                // since a time it does not know yet, hopes to find as many sooner by reading the table.
-                .order(sessions::ended_at)
-                .limit(most.into())
-                .select((sessions::id, sessions::ended_at))
-                .load(connection)
-                .map_err(store_error)?;
+    /// Two statements: the first reads where changes stand, which becomes the next cursor, and the second, which sees all
+    /// that the first saw finished and possibly more, reads the ends. An end that the second does not see has a number from
+    /// the next cursor on, so the next call asks for it. No time decides what is read, so neither commits that hang nor
+    /// clocks that are set matter.
+    fn session_changes(
+        &self,
+        after: Option<Cursor>,
+        since: UnixTime,
+        most: u32,
+    ) -> Result<SessionChanges, StoreError> {
+        self.watch(|connection, seen, number| {
+            let next = seen.position.map(|position| cursor(number, position));
+            let after = after.filter(|after| after.can_continue_to(next));
+            let ended = match after {
+                Some(after) => ended_after(connection, after, most),
+                None => ended_since(connection, since, most),
+            }
+            .map_err(store_error)?;
             let ended =
                 ended.into_iter().filter_map(|(DbId(id), at)| Some((SessionId::from_uuid(id), at?.0)));
-            Ok(SessionChanges { ended: ended.collect(), valid_from: seen.valid_from, time: Some(seen.time) })
+            Ok(SessionChanges {
+                ended: ended.collect(),
+                continues: after.is_some(),
+                next,
+                valid_from: seen.valid_from,
+                time: Some(seen.time),
+            })
         })
     }
 
@@ -187,6 +201,35 @@ impl SessionStore for Database {
             Ok(PurgeOutcome::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
         })
     }
+}
+
+/// Makes a cursor of a place in the order of changes. Each connection has epochs of its own: behind another one there may be
+/// a database that was put back to an earlier state.
+fn cursor(connection: u32, position: Position) -> Cursor {
+    Cursor::new(u64::from(connection) << 32 | u64::from(position.timeline), position.next)
+}
+
+type EndedRows = Vec<(DbId, Option<DbTime>)>;
+
+/// The order is that of the index, as below.
+fn ended_after(connection: &mut AnyConnection, after: Cursor, most: u32) -> QueryResult<EndedRows> {
+    sessions::table
+        .filter(sessions::ended_xid.ge(DbTransaction(after.position())))
+        .order(sessions::ended_xid)
+        .limit(most.into())
+        .select((sessions::id, sessions::ended_at))
+        .load(connection)
+}
+
+/// The order is that of the index. Without it PostgreSQL, which takes a third of all sessions for ended since a time it does
+/// not know yet, hopes to find as many sooner by reading the table.
+fn ended_since(connection: &mut AnyConnection, since: UnixTime, most: u32) -> QueryResult<EndedRows> {
+    sessions::table
+        .filter(sessions::ended_at.ge(DbTime(since)))
+        .order(sessions::ended_at)
+        .limit(most.into())
+        .select((sessions::id, sessions::ended_at))
+        .load(connection)
 }
 
 /// Locks the session's user against change, and returns what `User::is_enabled_at` decides. On SQLite the transaction

@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::time::StoreTime;
 
 const T: UnixTime = UnixTime::from_secs(10_000);
 const UP: Duration = Duration::from_secs(50);
@@ -23,6 +24,11 @@ fn changes_at(store: UnixTime) -> SessionChanges {
     }
 }
 
+/// The ends that a cursor brought.
+fn brought(sessions: impl IntoIterator<Item = u128>, at: UnixTime, next: u64) -> SessionChanges {
+    SessionChanges { continues: true, next: Some(Cursor::new(1, next)), ..ended(sessions, at) }
+}
+
 /// Polls `after` [`T`], with this result. Returns the time from which on it asked.
 fn poll(revocations: &Revocations, after: Duration, changes: SessionChanges) -> UnixTime {
     let window = revocations.begin(T + after, UP + after).expect("there is room");
@@ -41,14 +47,50 @@ fn sessions_without_a_recent_poll_are_not_live() {
 
     let later = STALE_AFTER + Duration::from_micros(1);
     assert_eq!(revocations.status(sid(1), T, UP + later), SessionStatus::Unknown);
-    assert_eq!(
-        poll(&revocations, later, SessionChanges::default()),
-        T - POLL_OVERLAP,
-        "nothing between the polls is missed"
-    );
-    let much_later = later + REVOCATION_RETENTION * 2;
-    let from = poll(&revocations, much_later, SessionChanges::default());
-    assert_eq!(from, T + much_later - REVOCATION_RETENTION, "nor is asked for what no longer matters");
+    assert_eq!(poll(&revocations, later, SessionChanges::default()), T + later - REVOCATION_RETENTION);
+    assert_eq!(revocations.status(sid(1), T, UP + later), SessionStatus::Live);
+}
+
+#[test]
+fn polls_continue_from_the_last_cursor() {
+    let revocations = Revocations::default();
+    let after = |uptime: Duration| revocations.begin(T, UP + uptime).expect("there is room").after();
+    assert_eq!(after(NO_TIME), None, "the first loads by time");
+    poll(&revocations, NO_TIME, SessionChanges { continues: false, ..brought([1], T, 7) });
+    assert_eq!(after(NO_TIME), Some(Cursor::new(1, 7)));
+    poll(&revocations, NO_TIME, brought([2], T, 9));
+    assert_eq!(after(Duration::from_hours(3)), Some(Cursor::new(1, 9)), "however long ago that was");
+    poll(&revocations, NO_TIME, SessionChanges { next: None, ..brought([], T, 0) });
+    assert_eq!(after(NO_TIME), None, "the store made no cursor");
+}
+
+#[test]
+fn late_ends_are_remembered_since_they_were_brought() {
+    let revocations = Revocations::default();
+    poll(&revocations, NO_TIME, brought([], T, 1));
+    let minute = Duration::from_mins(1);
+    // Of a clock that is two hours behind; each poll returns it again while another transaction is open.
+    let written = T - Duration::from_hours(2);
+    for n in 1..=64 {
+        let changes = if n < 40 { brought([1], written, 2) } else { brought([], T, 2) };
+        poll(&revocations, minute * n, changes);
+        let expected = if minute * n <= REVOCATION_RETENTION + minute {
+            SessionStatus::Ended
+        } else {
+            SessionStatus::Live
+        };
+        assert_eq!(revocations.status(sid(1), T, UP + minute * n), expected, "{n}");
+    }
+}
+
+#[test]
+fn sessions_ended_again_are_remembered_longer() {
+    let revocations = Revocations::default();
+    poll(&revocations, NO_TIME, ended([1], T));
+    let hour = Duration::from_hours(1);
+    poll(&revocations, hour, brought([1], T + hour, 2));
+    poll(&revocations, hour * 2, brought([], T, 2));
+    assert_eq!(revocations.status(sid(1), T, UP + hour * 2), SessionStatus::Ended);
 }
 
 #[test]
@@ -90,6 +132,7 @@ fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
     poll(&revocations, NO_TIME, ended([1, 2], T));
     assert_eq!(revocations.status(sid(9), T, UP), SessionStatus::Live);
 
+    poll(&revocations, NO_TIME, brought([], T, 7));
     revocations.insert([sid(3)], T, UP);
     for session in [1, 3, 9] {
         assert_eq!(revocations.status(sid(session), T, UP), SessionStatus::Unknown);
@@ -100,9 +143,12 @@ fn what_does_not_fit_makes_the_memory_stale_until_it_does() {
     assert!(revocations.begin(T, UP).is_none(), "the store is not asked at once again");
 
     let pause = PAUSE_WHEN_FULL;
+    let window = revocations.begin(T, UP + pause).expect("the pause is over");
+    assert_eq!(window.after(), None, "what the cursor passed was given up");
     assert_eq!(poll(&revocations, pause, ended([1, 2, 3], T)), T + pause - REVOCATION_RETENTION);
     assert_eq!(revocations.status(sid(1), T, UP + pause), SessionStatus::Unknown, "still too many");
 
+    assert_eq!(revocations.begin(T, UP + pause * 2).map(|window| window.after()), Some(None));
     poll(&revocations, pause * 2, ended([3], T));
     for session in [3, 4] {
         assert_eq!(revocations.status(sid(session), T, UP + pause * 2), SessionStatus::Ended);
@@ -124,47 +170,24 @@ fn polls_begun_before_the_memory_overflowed_prove_nothing() {
 }
 
 #[test]
-fn polls_go_back_to_the_slowest_clock() {
+fn more_than_fits_after_a_cursor_loads_by_time_again() {
+    let revocations = Revocations::with_capacity(2);
+    poll(&revocations, NO_TIME, brought([1], T, 7));
+    poll(&revocations, NO_TIME, brought([2, 3, 4], T, 9));
+    assert_eq!(revocations.status(sid(9), T, UP), SessionStatus::Unknown);
+    assert!(revocations.begin(T, UP).is_none());
+    let window = revocations.begin(T, UP + PAUSE_WHEN_FULL).expect("the pause is over");
+    assert_eq!(window.after(), None);
+}
+
+#[test]
+fn loads_by_time_go_back_to_the_slower_clock() {
     let revocations = Revocations::default();
     let hour = Duration::from_hours(1);
     poll(&revocations, NO_TIME, changes_at(T));
     // Set back an hour: instances that start now write down such times.
     let second = Duration::from_secs(1);
     poll(&revocations, second, changes_at(T + second - hour));
-    assert!(
-        poll(&revocations, second * 2, changes_at(T + second * 2 - hour)) <= T + second - hour - POLL_OVERLAP
-    );
-}
-
-#[test]
-fn what_a_clock_far_behind_wrote_down_is_not_forgotten_at_once() {
-    let revocations = Revocations::default();
-    let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-    poll(&revocations, NO_TIME, changes_at(T - hour));
-    let changes =
-        SessionChanges { ended: vec![(sid(1), T - hour - minute * 2)], ..changes_at(T + minute - hour) };
-    poll(&revocations, minute, changes);
-    for after in 2..10 {
-        poll(&revocations, minute * after, changes_at(T + minute * after - hour));
-        assert_eq!(revocations.status(sid(1), T, UP + minute * after), SessionStatus::Ended, "{after}");
-    }
-}
-
-#[test]
-fn polls_after_a_clock_jump_go_all_the_way_back() {
-    let revocations = Revocations::default();
-    let jump = Duration::from_mins(5);
-    let mut all_the_way = 0;
-    for second in 0..1_000 {
-        let after = Duration::from_secs(second);
-        // The store's clock is set after ten minutes, and this instance's is not a second later.
-        let by = if second < 600 { NO_TIME } else { jump };
-        let shown = if second < 601 { after } else { after + jump };
-        let begun = revocations.begin(T + shown, UP + after).unwrap();
-        revocations.merge(&begun, changes_at(T + after + by));
-        all_the_way += usize::from(begun.goes_all_the_way());
-        let is_settled = (120..600).contains(&second) || second > 722;
-        assert!(!is_settled || !begun.goes_all_the_way(), "after {second} s");
-    }
-    assert_eq!(all_the_way, 2 * 24, "every five seconds, for two minutes each");
+    let since = poll(&revocations, second * 2, changes_at(T + second * 2 - hour));
+    assert_eq!(since, T + second - hour - REVOCATION_RETENTION);
 }

@@ -53,6 +53,17 @@ impl Api {
         })
     }
 
+    /// Tells balancers to send requests elsewhere: `/ready` returns 503 from now on. All other requests are answered as
+    /// before. Call it when the process is told to stop, some seconds before connections are refused.
+    pub fn start_draining(&self) {
+        self.state.start_draining();
+    }
+
+    /// Returns whether [`Api::start_draining`] was called. A server then closes each connection after its next response.
+    pub fn is_draining(&self) -> bool {
+        self.state.is_draining()
+    }
+
     /// Begins to stop: requests whose password work waits in line get a 503, so that the server ends in time. Work that runs
     /// continues.
     pub fn close_password_pool(&self) {

@@ -15,6 +15,7 @@ mod routes;
 mod state;
 
 pub use api::{Api, app, configure};
+pub use blocking::LONGEST_RESPONSE;
 pub use blocking::password::{PasswordPoolConfig, PoolCounts};
 pub use config::HttpConfig;
 pub use extract::bearer::{Bearer, BearerFuture};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::timeout;
 use portcullis_domain::Core;
-use portcullis_domain::maintenance::{Maintenance, Readiness};
+use portcullis_domain::maintenance::{Check, Maintenance, Readiness};
 use portcullis_domain::ports::Clock;
 use tokio::sync::Mutex;
 
@@ -42,12 +42,17 @@ impl LastReadiness {
         })
     }
 
-    /// Returns the outcome of the checks, at most [`LASTS`] old.
+    /// Returns the outcome of the checks. What the store answered is at most [`LASTS`] old.
     ///
     /// # Errors
     /// Fails with [`ProblemCode::NotReady`] if the checks take longer than [`PATIENCE`].
     pub(crate) async fn get(&self) -> Result<Readiness, Problem> {
         self.get_within(PATIENCE).await
+    }
+
+    /// Returns whether changes are committed. Never waits for the store.
+    pub(crate) fn writes(&self) -> Check {
+        self.maintenance.writes()
     }
 
     async fn get_within(&self, patience: Duration) -> Result<Readiness, Problem> {
@@ -61,7 +66,9 @@ impl LastReadiness {
         if let Some((then, readiness)) = *last
             && self.clock.uptime().saturating_sub(then) < LASTS
         {
-            return Ok(readiness);
+            // Only the store's part costs a query. The rest is as fresh as the background tasks keep it.
+            let (writes, revocations) = (self.maintenance.writes(), self.maintenance.revocations());
+            return Ok(Readiness { writes, revocations, ..readiness });
         }
         let maintenance = self.maintenance.clone();
         let readiness = self.pool.run(move || maintenance.readiness()).await;
@@ -95,7 +102,7 @@ mod tests {
     use portcullis_testkit::{FaultyStore, FixedClock};
 
     use super::*;
-    use crate::blocking::data;
+    use crate::blocking::data::DataPools;
 
     /// The health of a store. Its checks report their start, wait for a signal to end, and are counted.
     #[derive(Debug)]
@@ -194,8 +201,8 @@ mod tests {
     async fn a_check_does_not_wait_for_the_work_of_users() {
         let fixture = fixture();
         let (leave, left) = sync_channel::<()>(0);
-        let pool = data::start(NonZeroUsize::MIN).unwrap();
-        let mut busy = pin!(pool.run(move || left.recv().unwrap_err()));
+        let pools = DataPools::start(NonZeroUsize::MIN).unwrap();
+        let mut busy = pin!(pools.read(move || left.recv().unwrap_err()));
         assert!(poll(busy.as_mut()).is_pending());
         fixture.open.send(()).unwrap();
         assert!(fixture.readiness().await.is_ok());

@@ -2,20 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use portcullis_domain::maintenance::Readiness;
+use portcullis_domain::maintenance::{Check, Readiness};
 use portcullis_domain::ports::{Clock, SecureRandom};
 use portcullis_domain::{AuthService, Core};
 
-use crate::blocking::data::{self, LONGEST_WAIT};
+use crate::blocking::data::DataPools;
 use crate::blocking::password::PasswordPool;
-use crate::blocking::thread::ThreadPool;
 use crate::blocking::{BlockingError, Pool};
 use crate::config::HttpConfig;
 use crate::limit::Limits;
-use crate::limit::in_flight::Class;
 use crate::middleware::security_headers::SecurityHeaders;
 use crate::readiness::LastReadiness;
 use crate::respond::base_path;
@@ -35,7 +34,9 @@ pub(crate) struct ApiState {
     pub(crate) security_headers: SecurityHeaders,
     /// The path of the public URL.
     pub(crate) base_path: Option<Arc<str>>,
-    data_pool: ThreadPool,
+    data_pools: DataPools,
+    /// Whether the instance was told to stop.
+    is_draining: AtomicBool,
     readiness: LastReadiness,
 }
 
@@ -57,7 +58,8 @@ impl ApiState {
             limits: Limits::new(config.limits, &config.trusted_proxies),
             security_headers: SecurityHeaders::new(&config.public_url),
             base_path: base_path::of_url(&config.public_url),
-            data_pool: data::start(config.data_threads)?,
+            data_pools: DataPools::start(config.data_threads)?,
+            is_draining: AtomicBool::new(false),
             config,
             random: Arc::clone(core.random()),
             clock,
@@ -88,13 +90,26 @@ impl ApiState {
         let core = Arc::clone(&self.core);
         let work = move || work(&core);
         match pool {
-            Pool::Data => self.data_pool.run_within(LONGEST_WAIT, Class::Recognized, work).await,
+            Pool::Read => self.data_pools.read(work).await,
+            Pool::Write => self.data_pools.write(work).await,
             Pool::LoginCheck => {
                 self.password_pool.has_room()?;
-                self.data_pool.run_within(LONGEST_WAIT, Class::Anonymous, work).await
+                self.data_pools.check_login(work).await
             }
-            Pool::Password(caller) => self.password_pool.run(&caller, work).await,
+            Pool::Password(caller) => {
+                let writes_fail = || self.readiness.writes() == Check::Failing;
+                self.password_pool.run(&caller, writes_fail, work).await
+            }
         }
+    }
+
+    /// Fails the readiness check `draining` from now on.
+    pub(crate) fn start_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     /// Returns whether the service can do its work.

@@ -60,6 +60,8 @@ pub(crate) struct Server {
     /// How long an idle connection of a client is kept.
     pub keep_alive: Duration,
     pub workers: usize,
+    /// How long a stop still answers every request, so that balancers send them elsewhere.
+    pub drain_delay: Duration,
     pub shutdown_timeout: Duration,
     pub trusted_proxies: TrustedProxies,
     pub docs: bool,
@@ -307,6 +309,7 @@ fn server(values: &Values, environment: &Environment) -> Result<Server, InvalidS
             0 => cores().get().min(MOST_WORKERS),
             workers => workers,
         },
+        drain_delay: values.duration("server.drain_delay", Duration::ZERO, LONGEST_DRAIN_DELAY)?,
         shutdown_timeout: values.duration(
             "server.shutdown_timeout",
             Duration::ZERO,
@@ -450,6 +453,9 @@ fn limits(values: &Values) -> Result<LimitsConfig, InvalidSetting> {
 /// The public URL if none is set outside development. Clients cannot use it, so the service warns at the start. It is the
 /// same for all instances, so that each of them accepts the tokens of the others.
 const PUBLIC_URL_IF_UNSET: &str = "http://localhost:8080";
+
+/// The longest drain before a stop. Balancers notice within seconds; a longer delay only keeps a deployment waiting.
+const LONGEST_DRAIN_DELAY: Duration = Duration::from_mins(10);
 
 /// The most workers among which the HTTP stack can distribute connections.
 const MOST_WORKERS: usize = 512;

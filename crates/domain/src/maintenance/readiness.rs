@@ -12,9 +12,7 @@ impl Maintenance {
         let store = self.core.ports.store.check();
         // Read after the store: the store's time is then no later than ours but for skew.
         let now = self.core.ports.clock.now();
-        let uptime = self.core.ports.clock.uptime();
-        let revocations = Check::of(self.core.revocations.is_fresh(uptime));
-        let writes = self.core.writes.at(uptime);
+        let (revocations, writes) = (self.revocations(), self.writes());
         match store {
             Ok(StoreStatus { migrated, time }) => Readiness {
                 database: Check::Ok,
@@ -31,6 +29,16 @@ impl Maintenance {
                 clock: Check::Failing,
             },
         }
+    }
+
+    /// Returns whether changes are committed, by the last [checks](Maintenance::check_writes). Never blocks.
+    pub fn writes(&self) -> Check {
+        self.core.writes.at(self.core.ports.clock.uptime())
+    }
+
+    /// Returns whether this instance knows which sessions ended. Never blocks.
+    pub fn revocations(&self) -> Check {
+        Check::of(self.core.revocations.is_fresh(self.core.ports.clock.uptime()))
     }
 
     /// Checks whether the store commits changes, and returns the outcome that [`Maintenance::readiness`] reports from now

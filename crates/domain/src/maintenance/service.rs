@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::core::Core;
 
-/// Keeps an instance in step with its store. Every method blocks except [`Maintenance::purger`].
+/// Keeps an instance in step with its store. Every method blocks except [`Maintenance::purger`], [`Maintenance::writes`]
+/// and [`Maintenance::revocations`].
 ///
 /// Call [`Maintenance::sync`] several times per second and [`Maintenance::check_writes`] about once per second, and run a
 /// [`Purger`](super::Purger), each on a thread of its own.

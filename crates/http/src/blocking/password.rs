@@ -9,6 +9,7 @@ use std::time::Duration;
 use portcullis_domain::ports::Clock;
 
 use crate::blocking::BlockingError;
+use crate::blocking::data::LONGEST_WORK;
 use crate::blocking::queue::Bounds;
 use crate::blocking::thread::ThreadPool;
 use crate::limit::in_flight::{Caller, Class, FairShare, Permit};
@@ -109,14 +110,20 @@ impl PasswordPool {
         }
     }
 
-    /// Does `work` when its turn comes.
+    /// Does `work` when its turn comes. `writes_fail` returns whether the store fails to commit changes now: then a job as
+    /// old as [`LONGEST_WORK`] waits for a commit rather than for a hash.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         caller: &Caller,
+        writes_fail: impl Fn() -> bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let outcome = match self.permit_for(caller) {
-            Ok(permit) => self.pool.run_as(caller.class(), self.counted(permit, work)).await,
+            Ok(permit) => {
+                let work = self.counted(permit, work);
+                let gives_up = |age| age >= LONGEST_PASSWORD_WORK || (age >= LONGEST_WORK && writes_fail());
+                self.pool.run_within(LONGEST_PASSWORD_WAIT, gives_up, caller.class(), work).await
+            }
             Err(error) => Err(error),
         };
         if matches!(outcome, Err(BlockingError::Overloaded)) {
@@ -194,3 +201,9 @@ impl Counters {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// How long password work may wait before it begins. A queue of the default length is done in a fraction of it.
+pub(crate) const LONGEST_PASSWORD_WAIT: Duration = Duration::from_secs(15);
+
+/// How long a caller waits for password work that has begun, in which a crowded machine may hash for seconds.
+pub(crate) const LONGEST_PASSWORD_WORK: Duration = Duration::from_secs(30);

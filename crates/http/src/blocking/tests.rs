@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::SeededRandom;
 use portcullis_testkit::fixtures::NOW;
 
 use super::BlockingError;
-use super::data::{self, LONGEST_WAIT};
+use super::data::{DataPools, LONGEST_WAIT, LONGEST_WORK, takes_too_long};
 use super::queue::Bounds;
 use super::thread::{ThreadPool, Turn};
 use crate::limit::in_flight::Class;
@@ -107,7 +107,8 @@ async fn a_panic_is_its_jobs_own() {
 #[actix_web::test]
 async fn a_panic_on_the_data_pool_is_its_jobs_own() {
     let pool = pool_of(1, 1).unwrap();
-    let panicked = pool.run_within(LONGEST_WAIT, Class::Recognized, || panic!("on purpose")).await;
+    let panicked =
+        pool.run_within(LONGEST_WAIT, takes_too_long, Class::Recognized, || panic!("on purpose")).await;
     assert_eq!(panicked, Err::<(), _>(BlockingError::Panicked));
     assert_eq!(in_time(&pool, || "alive").await, Ok("alive"));
 }
@@ -117,7 +118,7 @@ async fn in_time<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BlockingError> {
-    pool.run_within(LONGEST_WAIT, Class::Recognized, work).await
+    pool.run_within(LONGEST_WAIT, takes_too_long, Class::Recognized, work).await
 }
 
 #[actix_web::test]
@@ -148,7 +149,9 @@ async fn what_waits_too_long_for_the_data_pool_is_given_up() {
     has_started.recv().unwrap();
 
     let (ran, has_run) = sync_channel(1);
-    let given_up = pool.run_within(Duration::ZERO, Class::Recognized, move || ran.send(()).unwrap()).await;
+    let given_up = pool
+        .run_within(Duration::ZERO, takes_too_long, Class::Recognized, move || ran.send(()).unwrap())
+        .await;
     assert_eq!(given_up, Err(BlockingError::Overloaded));
 
     open.send(()).unwrap();
@@ -157,15 +160,53 @@ async fn what_waits_too_long_for_the_data_pool_is_given_up() {
     assert!(has_run.recv().is_err(), "it was dropped, and its sender with it");
 }
 
+#[actix_web::test]
+async fn unfinished_job_is_answered_and_goes_on() {
+    let pool = pool_of(1, 7).unwrap();
+    let (work, has_started, open) = gate();
+    let (finished, has_finished) = sync_channel(1);
+    let job = move || {
+        work();
+        finished.send(()).unwrap();
+    };
+    let asked = Instant::now();
+    let gives_up = |age| age >= Duration::from_millis(300);
+    let outcome = pool.run_within(LONGEST_WAIT, gives_up, Class::Recognized, job).await;
+    assert_eq!(outcome, Err(BlockingError::Unfinished));
+    assert!(asked.elapsed() < LONGEST_WAIT, "{:?}", asked.elapsed());
+    has_started.recv().unwrap();
+    open.send(()).unwrap();
+    has_finished.recv().unwrap();
+    assert_eq!(in_time(&pool, || "next").await, Ok("next"), "its thread is free again");
+}
+
+#[actix_web::test]
+async fn reads_go_on_while_every_write_hangs() {
+    let pools = DataPools::start(NonZeroUsize::MIN).unwrap();
+    let (work, has_started, open) = gate();
+    let mut hanging = pin!(pools.write(work));
+    assert!(poll(hanging.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    assert_eq!(pools.read(|| "read").await, Ok("read"));
+    assert_eq!(pools.check_login(|| "checked").await, Ok("checked"));
+    open.send(()).unwrap();
+    assert_eq!(hanging.await, Ok("done"));
+}
+
 #[test]
-fn what_has_begun_on_the_data_pool_is_waited_for() {
+fn callers_give_up_after_the_longest_work() {
+    assert!(!takes_too_long(LONGEST_WORK - Duration::from_millis(1)) && takes_too_long(LONGEST_WORK));
+}
+
+#[test]
+fn what_has_begun_on_the_data_pool_is_not_dropped() {
     let (thread, request) = (Turn::default(), Turn::default());
     let waiting = thread.clone();
-    assert!(thread.take());
+    assert!(thread.begin());
     assert!(!waiting.take(), "it has begun, and cannot be given up");
     let job = request.clone();
     drop(request);
-    assert!(!job.take(), "nobody waits, so it does not begin");
+    assert!(!job.begin(), "no caller waits, so it does not begin");
 }
 
 #[actix_web::test]
@@ -232,15 +273,15 @@ fn reserving(threads: usize, capacity: usize) -> ThreadPool {
 async fn recognized_job_runs_beside_a_full_anonymous_queue() {
     let pool = reserving(2, 3);
     let (work, has_started, open) = gate();
-    let mut running = pin!(pool.run_as(Class::Anonymous, work));
+    let mut running = pin!(check(&pool, work));
     assert!(poll(running.as_mut()).is_pending());
     has_started.recv().unwrap();
-    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(pool.run_as(Class::Anonymous, || "waited"))).collect();
+    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(check(&pool, || "waited"))).collect();
     assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
-    let refused = pool.run_as(Class::Anonymous, || "refused").await;
+    let refused = check(&pool, || "refused").await;
     assert_eq!(refused, Err(BlockingError::Overloaded));
 
-    assert_eq!(pool.run_as(Class::Recognized, || "served").await, Ok("served"));
+    assert_eq!(in_time(&pool, || "served").await, Ok("served"));
     assert!(waiting.iter_mut().all(|job| poll(job.as_mut()).is_pending()));
 
     open.send(()).unwrap();
@@ -255,7 +296,7 @@ async fn both_classes_are_served_to_the_last_job() {
     let pool = reserving(3, 200);
     let jobs = (0..300).map(|n| {
         let class = if n % 3 == 0 { Class::Recognized } else { Class::Anonymous };
-        Box::pin(pool.run_as(class, move || n))
+        Box::pin(pool.run_within(LONGEST_WAIT, takes_too_long, class, move || n))
     });
     let mut jobs: Vec<_> = jobs.collect();
     // All are queued before any is awaited.
@@ -280,7 +321,7 @@ async fn check<T: Send + 'static>(
     pool: &ThreadPool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BlockingError> {
-    pool.run_within(LONGEST_WAIT, Class::Anonymous, work).await
+    pool.run_within(LONGEST_WAIT, takes_too_long, Class::Anonymous, work).await
 }
 
 #[actix_web::test]
@@ -311,20 +352,21 @@ async fn login_check_without_a_turn_is_given_up() {
     assert!(poll(running.as_mut()).is_pending());
     has_started.recv().unwrap();
     let must_not_run = || -> &str { panic!("must not run") };
-    let given_up = pool.run_within(Duration::ZERO, Class::Anonymous, must_not_run).await;
+    let given_up = pool.run_within(Duration::ZERO, takes_too_long, Class::Anonymous, must_not_run).await;
     assert_eq!(given_up, Err(BlockingError::Overloaded));
     open.send(()).unwrap();
     assert_eq!(running.await, Ok("done"));
 }
 
 #[actix_web::test]
-async fn both_pools_belong_to_the_request() {
+async fn jobs_of_every_pool_know_their_request() {
     let pool = pool_of(1, 1).unwrap();
     let id = RequestIds::new(&SeededRandom::new(1)).next(NOW);
     request_id::scope(id, async {
         assert_eq!(pool.run(current_request_id).await, Ok(Some(id)));
-        let data = data::start(NonZeroUsize::MIN).unwrap();
-        assert_eq!(in_time(&data, current_request_id).await, Ok(Some(id)));
+        let data = DataPools::start(NonZeroUsize::MIN).unwrap();
+        assert_eq!(data.read(current_request_id).await, Ok(Some(id)));
+        assert_eq!(data.write(current_request_id).await, Ok(Some(id)));
     })
     .await;
     assert_eq!(pool.run(current_request_id).await, Ok(None), "and leave it again");

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt::time::timeout;
 use tokio::sync::oneshot;
@@ -50,36 +50,35 @@ impl ThreadPool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
-        self.run_as(Class::Recognized, work).await
-    }
-
-    /// Does `work` in turn.
-    pub(super) async fn run_as<T: Send + 'static>(
-        &self,
-        class: Class,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, BlockingError> {
-        let (_turn, answer) = self.push(class, work)?;
+        let (_turn, answer) = self.push(Class::Recognized, work)?;
         // No answer at all: the job was dropped before its turn.
         answer.await.unwrap_or(Err(BlockingError::Overloaded))
     }
 
-    /// Does `work` in turn, unless it has not begun after `longest_wait`.
+    /// Does `work` in turn, unless it has not begun after `longest_wait`. `gives_up` receives the time since the job began,
+    /// several times per second: once it returns `true`, the caller gets [`BlockingError::Unfinished`], and the job goes on.
     pub(crate) async fn run_within<T: Send + 'static>(
         &self,
         longest_wait: Duration,
+        gives_up: impl Fn(Duration) -> bool,
         class: Class,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingError> {
         let (turn, mut answer) = self.push(class, work)?;
-        let outcome = match timeout(longest_wait, &mut answer).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) if turn.take() => return Err(BlockingError::Overloaded),
-            // The job has begun.
-            Err(_elapsed) => answer.await,
-        };
-        // No answer at all: the job was dropped before its turn.
-        outcome.unwrap_or(Err(BlockingError::Overloaded))
+        let pushed = Instant::now();
+        loop {
+            if let Ok(outcome) = timeout(longest_wait.min(CHECK_EVERY), &mut answer).await {
+                // No answer at all: the job was dropped before its turn.
+                return outcome.unwrap_or(Err(BlockingError::Overloaded));
+            }
+            match turn.begun() {
+                Some(begun) if gives_up(begun.elapsed()) => return Err(BlockingError::Unfinished),
+                None if pushed.elapsed() >= longest_wait && turn.take() => {
+                    return Err(BlockingError::Overloaded);
+                }
+                Some(_) | None => {}
+            }
+        }
     }
 
     /// Queues `work`. The answer comes only while the returned turn is kept.
@@ -195,7 +194,7 @@ impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
 
     fn run(self: Box<Self>) {
         let Self { work, request, turn, reply } = *self;
-        if !turn.take() {
+        if !turn.begin() {
             return;
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| scope_blocking(request, work)));
@@ -207,16 +206,36 @@ impl<T: Send, W: FnOnce() -> T + Send> Job for Task<W, T> {
 /// Decides whether a job runs or is given up. The first to take it decides: the thread that would run the job, or the
 /// request that waits for it. A request that ends takes it by dropping its clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn(Arc<AtomicBool>);
+pub(super) struct Turn(Arc<TurnState>);
+
+#[derive(Debug, Default)]
+struct TurnState {
+    is_taken: AtomicBool,
+    /// When the job began.
+    begun: OnceLock<Instant>,
+}
 
 impl Turn {
-    /// Takes it; `false` if it was taken before.
+    /// Takes it for the job, which begins now; `false` if it was taken before.
+    pub(super) fn begin(&self) -> bool {
+        let begins = self.take();
+        if begins {
+            self.0.begun.get_or_init(Instant::now);
+        }
+        begins
+    }
+
+    /// Takes it to give the job up; `false` if it was taken before.
     pub(super) fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+        !self.0.is_taken.swap(true, Ordering::AcqRel)
     }
 
     fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_taken.load(Ordering::Acquire)
+    }
+
+    fn begun(&self) -> Option<Instant> {
+        self.0.begun.get().copied()
     }
 }
 
@@ -225,3 +244,6 @@ impl Drop for Turn {
         self.take();
     }
 }
+
+/// How often a caller whose answer is late checks whether to wait on.
+const CHECK_EVERY: Duration = Duration::from_millis(250);

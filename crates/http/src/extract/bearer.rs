@@ -74,7 +74,7 @@ fn verdict(api: &Data<ApiState>, request: &HttpRequest) -> Verdict {
                 let (api, base_path) = (Data::clone(api), api.base_path.clone());
                 let confirm = move |core: &Arc<Core>| AuthService::new(core).confirm_session(claims);
                 return Verdict::Asked(base_path::scope(base_path, async move {
-                    Ok(Bearer(api.blocking(Pool::Data, confirm).await??))
+                    Ok(Bearer(api.blocking(Pool::Read, confirm).await??))
                 }));
             }
         },

@@ -87,7 +87,7 @@ catalogue! {
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too much to do right now",
         "Nothing was done. Wait as many seconds as `Retry-After` says, then repeat.";
     StorageUnavailable = SERVICE_UNAVAILABLE, "storage_unavailable", "The storage does not answer",
-        "Wait as many seconds as `Retry-After` says, then repeat.";
+        "A change may or may not have been made. Wait as many seconds as `Retry-After` says, then repeat.";
     StorageFull = SERVICE_UNAVAILABLE, "storage_full", "The storage is full",
         "Nothing can be written until the operator makes room; what is stored can still be read.";
     NotReady = SERVICE_UNAVAILABLE, "not_ready", "The service is not ready",

@@ -71,6 +71,7 @@ impl From<BlockingError> for Problem {
         match error {
             BlockingError::Overloaded => ProblemCode::Overloaded.into(),
             BlockingError::Panicked => logged(&error, ProblemCode::InternalError),
+            BlockingError::Unfinished => logged(&error, ProblemCode::StorageUnavailable),
         }
     }
 }

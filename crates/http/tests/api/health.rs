@@ -18,8 +18,7 @@ async fn the_process_lives() {
 
 #[actix_web::test]
 async fn a_service_that_works_is_ready() {
-    let ok =
-        json!({"database": "ok", "migrations": "ok", "writes": "ok", "revocations": "ok", "clock": "ok"});
+    let ok = json!({"database": "ok", "migrations": "ok", "writes": "ok", "revocations": "ok", "clock": "ok", "draining": "ok"});
     TestApp::new().await.get("/ready").await.check(200, &json!({"status": "ok", "checks": ok}));
 }
 
@@ -65,7 +64,7 @@ async fn the_checks_that_fail_are_named() {
         let health = Arc::new(Health(check, can_write));
         setup.ports = FaultyStore::within(setup.ports, |store| FaultyStore { health, ..store });
         let outcome = |check| (check, if failing.contains(&check) { "failing" } else { "ok" });
-        let checks = ["database", "migrations", "writes", "revocations", "clock"].map(outcome);
+        let checks = ["database", "migrations", "writes", "revocations", "clock", "draining"].map(outcome);
         let checks = serde_json::Value::from_iter(checks);
         let app = setup.start().await;
         let answer = app.get("/ready").await;
@@ -73,4 +72,17 @@ async fn the_checks_that_fail_are_named() {
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(app.get("/health").await.status, 200, "it lives all the same");
     }
+}
+
+#[actix_web::test]
+async fn draining_instance_is_unready_and_answers() {
+    let app = TestApp::new().await;
+    assert_eq!(app.get("/ready").await.status, 200, "which is reused for a second");
+    app.api.start_draining();
+    let answer = app.get("/ready").await;
+    let checks = json!({"database": "ok", "migrations": "ok", "writes": "ok", "revocations": "ok", "clock": "ok",
+        "draining": "failing"});
+    answer.check(503, &json!({"status": "failing", "checks": checks}));
+    assert_eq!(app.get("/health").await.status, 200);
+    assert_eq!(app.get("/password-policy").await.status, 200);
 }

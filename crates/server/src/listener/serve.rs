@@ -2,15 +2,18 @@
 
 use std::future::pending;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use actix_server::ServerHandle;
-use actix_web::rt;
+use actix_web::rt::{self, time::timeout};
 use anyhow::Context as _;
 use portcullis_http::{Api, HttpConfig};
 
 use super::announce::{announce, ready_announcement, warn_of_risks};
-use super::socket::{BoundSocket, start};
+use super::socket::{BoundSocket, Entrance, start};
 use crate::background::Background;
 use crate::bootstrap::{Instance, Purpose};
 use crate::cli_error::CliError;
@@ -75,25 +78,32 @@ async fn serve(
 ) -> Result<(), CliError> {
     let api = Api::new(&instance.core, http_config(settings));
     let api = Arc::new(api.context("cannot start the threads of the interface")?);
-    let server =
-        start(settings, workers, socket.listen()?, Arc::clone(&api)).context("cannot start the server")?;
+    let listener = socket.listen()?;
+    let entrance = Entrance::of(&listener);
+    let server = start(settings, workers, listener, Arc::clone(&api)).context("cannot start the server")?;
     announce(settings, instance.backend());
 
     let (failed, failure) = mpsc::sync_channel(1);
     let handle = server.handle();
-    let stopping = handle.clone();
+    let (stopping, closing) = (handle.clone(), entrance.clone());
     let announce_ready = ready_announcement(settings);
     let background = Background::start(Arc::new(instance), is_prepared, announce_ready, move |failure| {
         // The channel holds the one failure there can be.
         let _ = failed.try_send(failure);
+        closing.release();
         // The stop is under way with the call; its future only waits for the end.
         drop(stopping.stop(true));
     })?;
-    rt::spawn(stop_when_told(stop, handle, Arc::downgrade(&api)));
+    let (drain_delay, shutdown_timeout) = (settings.server.drain_delay, settings.server.shutdown_timeout);
+    let api_of_stop = Arc::downgrade(&api);
+    let order = Stop { server: handle, entrance, api: api_of_stop, drain_delay, shutdown_timeout };
+    rt::spawn(order.when_told(stop));
     let result = server.await.context("the server failed");
+    let last_work = limit_last_work()?;
+    // Both wait for the work that runs.
     drop(background);
-    // Waits for the work that runs.
     drop(api);
+    drop(last_work);
     log::info!("stopped");
     match failure.try_recv() {
         Ok(failure) => Err(failure),
@@ -114,21 +124,98 @@ fn http_config(settings: &Settings) -> HttpConfig {
     }
 }
 
-/// Waits until the server is told to stop. Then it accepts no connection, refuses waiting password work, and lets requests
-/// under way finish within `server.shutdown_timeout`. If told again, it ends the process at once.
-async fn stop_when_told(mut stop: impl AsyncFnMut(), server: ServerHandle, api: Weak<Api>) {
-    stop().await;
-    log::info!("stopping");
-    if let Some(api) = api.upgrade() {
-        api.close_password_pool();
+/// How a server stops in order.
+struct Stop {
+    server: ServerHandle,
+    entrance: Entrance,
+    api: Weak<Api>,
+    drain_delay: Duration,
+    shutdown_timeout: Duration,
+}
+
+impl Stop {
+    /// Waits until the server is told to stop. It then drains, closes, and lets requests under way finish within
+    /// `server.shutdown_timeout`. If told again, at any time, it ends the process at once.
+    async fn when_told(self, mut told: impl AsyncFnMut()) {
+        told().await;
+        if !self.drain_delay.is_zero() {
+            log::info!(seconds = self.drain_delay.as_secs(); "draining: requests are still answered");
+        }
+        self.drain(&mut told).await;
+        log::info!("stopping");
+        self.close(&mut told).await;
+        told().await;
+        exit_at_once();
     }
-    // The stop is under way with the call; its future only waits for the end.
-    drop(server.stop(true));
-    stop().await;
+
+    /// Answers requests as before for `server.drain_delay`, while `/ready` fails and each response closes its connection.
+    async fn drain(&self, told: &mut impl AsyncFnMut()) {
+        if let Some(api) = self.api.upgrade() {
+            api.start_draining();
+        }
+        if self.drain_delay.is_zero() {
+            return;
+        }
+        wait_unless_told(told, self.drain_delay - LAST_HANDSHAKES).await;
+        if self.entrance.refuse() {
+            wait_unless_told(told, LAST_HANDSHAKES).await;
+        }
+    }
+
+    /// Accepts no connection any more, and refuses password work that waits: after a drain only work that is still waiting
+    /// after half of `server.shutdown_timeout`, so that it gets a 503 in time.
+    async fn close(&self, told: &mut impl AsyncFnMut()) {
+        self.entrance.release();
+        // The stop is under way with the call; its future only waits for the end.
+        drop(self.server.stop(true));
+        let deadline = Instant::now() + self.shutdown_timeout / 2;
+        let waits = || self.api.upgrade().is_some_and(|api| api.password_pool_counts().waiting > 0);
+        while !self.drain_delay.is_zero() && Instant::now() < deadline && waits() {
+            wait_unless_told(told, CHECK_QUEUE_EVERY).await;
+        }
+        if let Some(api) = self.api.upgrade() {
+            api.close_password_pool();
+        }
+    }
+}
+
+/// Waits for a time; ends the process if it is told to stop meanwhile.
+async fn wait_unless_told(told: &mut impl AsyncFnMut(), time: Duration) {
+    if timeout(time, told()).await.is_ok() {
+        exit_at_once();
+    }
+}
+
+fn exit_at_once() -> ! {
     log::warn!("received a second stop signal, exiting now");
     logging::drain();
-    std::process::exit(1);
+    std::process::exit(1)
 }
+
+/// Ends the process if work that no limit ends, such as a commit that waits for a standby, outlasts the server for too
+/// long. The commit is not cancelled: the database finishes it without this process. Dropping the value calls it off.
+fn limit_last_work() -> anyhow::Result<mpsc::Sender<()>> {
+    let (done, waits) = mpsc::channel();
+    let limit = move || {
+        if waits.recv_timeout(LAST_WORK) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("work under way has not ended, exiting; the database may still commit it");
+            logging::drain();
+            std::process::exit(1);
+        }
+    };
+    thread::Builder::new().name("last-work".to_owned()).spawn(limit).context("cannot start a thread")?;
+    Ok(done)
+}
+
+/// The part of `server.drain_delay` in which no connection begins any more: longer than a handshake takes across a
+/// continent. A client whose SYN is ignored repeats it after a second (RFC 6298), and is then refused.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+
+/// How often a stop checks whether password work waits.
+const CHECK_QUEUE_EVERY: Duration = Duration::from_millis(50);
+
+/// How long work under way may outlast the server's last connection: a call of the store, or a hash.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,7 @@ use actix_web::rt::net::TcpStream;
 use portcullis_http::Api;
 
 use self::connection::Connection;
-use self::turn::answer;
+use self::turn::{Turn, answer};
 
 /// Returns the service that serves the connections of one worker. An idle connection closes after `keep_alive`.
 pub(super) fn serve(
@@ -52,6 +52,7 @@ pub(super) fn serve(
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
 {
+    let draining = Arc::clone(api);
     let app = map_config(portcullis_http::app(api), |()| AppConfig::default());
     let app = apply_fn_factory(app, answer);
     let http = HttpService::build()
@@ -66,9 +67,12 @@ pub(super) fn serve(
         })
         .h1_allow_half_closed(false)
         .finish(app);
-    fn_service(move |stream: TcpStream| async move {
-        let peer = stream.peer_addr().ok();
-        Ok((Connection::new(stream, keep_alive), Protocol::Http1, peer))
+    fn_service(move |stream: TcpStream| {
+        let turn = Turn::of(&draining);
+        async move {
+            let peer = stream.peer_addr().ok();
+            Ok((Connection::new(stream, keep_alive, turn), Protocol::Http1, peer))
+        }
     })
     .and_then(http)
 }

@@ -78,6 +78,7 @@ fn check(settings: &Settings) {
     );
     assert!((1..=1_024).contains(&server.workers));
     assert!((Duration::from_secs(1)..=Duration::from_hours(1)).contains(&server.keep_alive));
+    assert!(server.drain_delay <= Duration::from_mins(10));
     assert!(server.shutdown_timeout <= Duration::from_hours(1));
     assert!((1..=1_000).contains(&settings.pool.size));
 

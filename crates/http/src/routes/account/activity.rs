@@ -39,7 +39,7 @@ use crate::state::ApiState;
 pub(crate) async fn activity(api: Data<ApiState>, bearer: Bearer, page: Page) -> HandlerResult {
     let before = page.before.map(EventId::from_uuid);
     let activity = api
-        .blocking(Pool::Data, move |core| Account::new(core).activity(&bearer.0, before, page.most))
+        .blocking(Pool::Read, move |core| Account::new(core).activity(&bearer.0, before, page.most))
         .await??;
     let events = activity.events.iter().map(EventBody::from).collect();
     let next_cursor = activity.next.map(|last| to_cursor(last.as_uuid()));

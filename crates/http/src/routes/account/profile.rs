@@ -19,7 +19,7 @@ use crate::state::ApiState;
     responses((status = 200, description = "The user.", body = UserBody)),
 )]
 pub(crate) async fn me(api: Data<ApiState>, bearer: Bearer) -> HandlerResult {
-    let user = api.blocking(Pool::Data, move |core| Account::new(core).profile(&bearer.0)).await??;
+    let user = api.blocking(Pool::Read, move |core| Account::new(core).profile(&bearer.0)).await??;
     Ok(json::json(StatusCode::OK, &UserBody::from(&user)))
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn health() -> HttpResponse {
 
 /// Checks whether the service can do its work
 ///
-/// A result is reused for one second. Checks that take longer than two seconds count as failed.
+/// A result of the database is reused for one second. Checks that take longer than two seconds count as failed.
 #[utoipa::path(
     get, path = "/ready", tag = "operation", operation_id = "getReadiness",
     responses(
@@ -42,7 +42,7 @@ pub(crate) async fn health() -> HttpResponse {
 )]
 pub(crate) async fn ready(api: Data<ApiState>) -> HandlerResult {
     let readiness = api.readiness().await?;
-    Ok(ReadyResponse::from(readiness).into_response(readiness.is_ready()))
+    Ok(ReadyResponse::new(readiness, api.is_draining()).into_response())
 }
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -78,6 +78,9 @@ pub(crate) struct Checks {
     revocations: CheckBody,
     /// Its clock agrees with the database's.
     clock: CheckBody,
+    /// This instance goes on running. Fails once the instance was told to stop: it answers requests for some seconds more,
+    /// so that balancers have time to send them elsewhere.
+    draining: CheckBody,
 }
 
 /// The result of a check.
@@ -102,28 +105,28 @@ impl ToSchema for CheckBody {
 }
 
 impl ReadyResponse {
-    fn into_response(self, is_ready: bool) -> HttpResponse {
-        if is_ready {
-            return json::json(StatusCode::OK, &self);
-        }
-        let mut response = json::json(StatusCode::SERVICE_UNAVAILABLE, &self);
-        response.headers_mut().insert(header::RETRY_AFTER, ONE_SECOND);
-        response
-    }
-}
-
-impl From<Readiness> for ReadyResponse {
-    fn from(readiness: Readiness) -> Self {
+    fn new(readiness: Readiness, is_draining: bool) -> Self {
+        let is_ready = readiness.is_ready() && !is_draining;
         Self {
-            status: if readiness.is_ready() { CheckBody::Ok } else { CheckBody::Failing },
+            status: if is_ready { CheckBody::Ok } else { CheckBody::Failing },
             checks: Checks {
                 database: readiness.database.into(),
                 migrations: readiness.migrations.into(),
                 writes: readiness.writes.into(),
                 revocations: readiness.revocations.into(),
                 clock: readiness.clock.into(),
+                draining: if is_draining { CheckBody::Failing } else { CheckBody::Ok },
             },
         }
+    }
+
+    fn into_response(self) -> HttpResponse {
+        if matches!(self.status, CheckBody::Ok) {
+            return json::json(StatusCode::OK, &self);
+        }
+        let mut response = json::json(StatusCode::SERVICE_UNAVAILABLE, &self);
+        response.headers_mut().insert(header::RETRY_AFTER, ONE_SECOND);
+        response
     }
 }
 

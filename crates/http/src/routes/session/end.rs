@@ -34,7 +34,7 @@ pub(crate) async fn end_session(
     // A malformed id names no session.
     let id: Hyphenated = path.get("id")?.parse().map_err(|_malformed: uuid::Error| ProblemCode::NotFound)?;
     let session = SessionId::from_uuid(id.into_uuid());
-    api.blocking(Pool::Data, move |core| Sessions::new(core).end(&bearer.0, session, &client.0)).await??;
+    api.blocking(Pool::Write, move |core| Sessions::new(core).end(&bearer.0, session, &client.0)).await??;
     Ok(json::no_content())
 }
 

@@ -26,7 +26,7 @@ use crate::state::ApiState;
 )]
 pub(crate) async fn sessions(api: Data<ApiState>, bearer: Bearer) -> HandlerResult {
     let current = bearer.0.claims().session;
-    let sessions = api.blocking(Pool::Data, move |core| Sessions::new(core).list(&bearer.0)).await??;
+    let sessions = api.blocking(Pool::Read, move |core| Sessions::new(core).list(&bearer.0)).await??;
     let sessions = sessions.iter().map(|session| SessionBody::new(session, current)).collect();
     Ok(json::json(StatusCode::OK, &SessionsResponse { sessions }))
 }

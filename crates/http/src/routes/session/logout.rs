@@ -48,7 +48,8 @@ pub(crate) async fn logout(
     body: StrictJson<LogoutRequest>,
 ) -> HandlerResult {
     let token = tokens_of(bearer, body.0)?;
-    api.blocking(Pool::Data, move |core| AuthService::new(core).logout(&token, scope.0, &client.0)).await??;
+    api.blocking(Pool::Write, move |core| AuthService::new(core).logout(&token, scope.0, &client.0))
+        .await??;
     Ok(json::no_content())
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn refresh(
         return Ok(refusal);
     }
     let tokens =
-        api.blocking(Pool::Data, move |core| AuthService::new(core).refresh(&token, &client.0)).await??;
+        api.blocking(Pool::Write, move |core| AuthService::new(core).refresh(&token, &client.0)).await??;
     Ok(json::json(StatusCode::OK, &TokenSetBody::from(&tokens)))
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::{Instant, Sleep, sleep_until};
 use actix_web::web::BytesMut;
+use portcullis_http::LONGEST_RESPONSE;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::turn::Turn;
@@ -47,11 +48,11 @@ enum Awaited {
 
 impl<S> Connection<S> {
     /// Creates a connection over `stream` that waits for its first request, and closes after it was idle for `keep_alive`.
-    pub(crate) fn new(stream: S, keep_alive: Duration) -> Self {
+    pub(crate) fn new(stream: S, keep_alive: Duration, turn: Turn) -> Self {
         let since = Instant::now();
         let alarm = Box::pin(sleep_until(since + keep_alive));
         let awaited = Awaited::Request;
-        let (turn, ahead) = (Turn::default(), BytesMut::new());
+        let ahead = BytesMut::new();
         Self { stream, keep_alive, awaited, since, alarm, turn, ahead }
     }
 
@@ -208,9 +209,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 }
 
-/// How long a request may take, from its first byte to the first of its answer. The limits of bodies and of the work add
-/// up to far less.
+/// How long a request may take, from its first byte to the first of its answer. The connection then closes without an
+/// answer, so only a client that sends its request too slowly may meet this limit.
 const LONGEST_REQUEST: Duration = Duration::from_secs(75);
+
+const _: () = assert!(
+    LONGEST_RESPONSE.as_secs() < LONGEST_REQUEST.as_secs(),
+    "a request whose work takes too long would get no answer"
+);
 
 /// How long a client may take for what it was sent at once, which is tens of kilobytes, or a file of `/docs`.
 const LONGEST_SENDING: Duration = Duration::from_mins(1);
@@ -232,7 +238,7 @@ mod tests {
     /// A connection and its client, who takes in 16 bytes before it has to read.
     fn pair() -> (Connection<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(16);
-        (Connection::new(ours, KEEP_ALIVE), theirs)
+        (Connection::new(ours, KEEP_ALIVE, Turn::default()), theirs)
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -329,7 +335,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn second_request_waits_for_first_answer() {
         let (ours, mut client) = duplex(1 << 10);
-        let mut connection = Connection::new(ours, KEEP_ALIVE);
+        let mut connection = Connection::new(ours, KEEP_ALIVE, Turn::default());
         let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
         client.write_all(&request.repeat(2)).await.unwrap();
         let mut bytes = [0; 1 << 10];
@@ -346,7 +352,7 @@ mod tests {
             ("half a head", false, LINGER),
         ] {
             let (ours, mut client) = duplex(1 << 10);
-            let mut connection = Connection::new(ours, KEEP_ALIVE);
+            let mut connection = Connection::new(ours, KEEP_ALIVE, Turn::default());
             client.write_all(request.as_bytes()).await.unwrap();
             if !request.is_empty() {
                 let _length = connection.read(&mut [0; 64]).await.unwrap();

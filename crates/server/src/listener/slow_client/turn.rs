@@ -12,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use actix_http::{ConnectionType, Request, Response};
@@ -20,6 +21,7 @@ use actix_web::Error;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{RequestHead, ServiceResponse};
 use actix_web::http::{Version, header};
+use portcullis_http::Api;
 
 use super::framing::{Chunk, Step};
 
@@ -29,12 +31,24 @@ pub(crate) struct Turn(Rc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// The API that answers the requests, unless a test does.
+    api: Option<Arc<Api>>,
     step: Cell<Step>,
     /// Wakes the task of the connection, which has bytes that it may not hand over yet.
     waker: RefCell<Option<Waker>>,
 }
 
 impl Turn {
+    /// Creates the step of a new connection, whose requests `api` answers.
+    pub(crate) fn of(api: &Arc<Api>) -> Self {
+        Self(Rc::new(Shared { api: Some(Arc::clone(api)), ..Shared::default() }))
+    }
+
+    /// Whether the connection closes after its next answer, because the server was told to stop.
+    fn is_draining(&self) -> bool {
+        self.0.api.as_ref().is_some_and(|api| api.is_draining())
+    }
+
     /// Returns how many of `bytes` may be handed over now, and counts them as handed over.
     pub(crate) fn take(&self, bytes: &[u8]) -> usize {
         let mut step = self.0.step.get();
@@ -85,7 +99,7 @@ impl Turn {
 /// Answers a request of a connection whose data contain its [`Turn`].
 ///
 /// The last answer of a connection has `Connection: close`. It is the last if the client or the service decided so, or if
-/// a part of the body was not read. A request to upgrade the connection is the last too, because actix-http keeps no such
+/// a part of the body was not read, or if the server drains before a stop. A request to upgrade the connection is the last too, because actix-http keeps no such
 /// connection open.
 pub(crate) fn answer<S, B>(
     request: Request,
@@ -108,7 +122,8 @@ where
         response.head_mut().version = Version::HTTP_11;
         let is_last = !may_stay_open
             || response.head().connection_type() == ConnectionType::Close
-            || turn.has_unread_body();
+            || turn.has_unread_body()
+            || turn.is_draining();
         if is_last {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use portcullis_adapters::secret::Secrets;
@@ -51,7 +51,7 @@ impl Site {
         let clock = Arc::clone(&self.clock);
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let secrets = Secrets::new(settings.secret.clone().unwrap(), []);
             let instance = Instance::over(Arc::new(backend), &settings, &secrets, clock)?;
             let is_prepared = prepare(&instance)?;
@@ -265,7 +265,7 @@ pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -17,7 +17,6 @@ pub use chain::{ChainHash, InvalidLink, Link};
 pub use fault::{Fault, Finding};
 pub(crate) use key::PublicAuditKey;
 pub use key::{AuditKey, AuditKeys};
-pub(crate) use sealer::OVERLAP;
 pub use sealer::Sealer;
 pub(crate) use statement::{Old, Statement, StatementKind, Unsigned};
 pub use verify::{AuditError, Verified, verify};

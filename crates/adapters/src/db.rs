@@ -46,7 +46,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use diesel::r2d2::Pool;
 
 use self::access::Access;
-pub(crate) use self::audit::chain::ChainRow;
+pub(crate) use self::audit::chain::{ChainRow, Recorded};
 pub(crate) use self::audit::reader::AuditReader;
 pub(crate) use self::audit::sealing::SealTurn;
 pub use self::deployment::Deployment;

@@ -3,18 +3,20 @@ use std::time::{Duration, Instant};
 
 use base16ct::lower;
 use portcullis_domain::ports::StoreError;
+use portcullis_domain::session::Cursor;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
 use super::{AuditKeys, Link, Statement};
-use crate::db::{Database, SealTurn};
+use crate::db::{Database, Recorded, SealTurn};
 
 /// Seals events into the audit chain step by step, signs its head, and deletes what is old. Every instance has one; one
 /// at a time works.
 ///
-/// Events commit in another order than that of their ids, and a clock may have been off when an id was made. So each
-/// walk to the newest event begins a safe overlap before the walk before it did, the first one with the oldest event, and
-/// beside it an endless round looks at all events, a few at a time.
+/// Events commit in another order than that of their ids, and a transaction may take any time to commit. So the first walk
+/// goes over all events by their ids, and each later one over those of the transactions that may have been unfinished when
+/// the walk before it began. Beside them an endless round looks at all events, a few at a time: a database that was restored
+/// under a running instance may have unsealed events that no later walk comes by.
 #[derive(Debug)]
 pub struct Sealer {
     database: Arc<Database>,
@@ -22,10 +24,10 @@ pub struct Sealer {
     instance: Uuid,
     /// How long sealed events are kept; `None` for ever.
     retention: Option<Duration>,
-    /// Where the walk to the newest event began, and has come to.
+    /// The walk to the newest event.
     walk: Option<Walk>,
-    /// Where the next walk begins.
-    from: Uuid,
+    /// Where the next walk begins; `None` if it goes over all events.
+    from: Option<Cursor>,
     /// Where the round has come to.
     round: Uuid,
     /// When to look whether the head is to be signed.
@@ -36,8 +38,29 @@ pub struct Sealer {
 
 #[derive(Clone, Copy, Debug)]
 struct Walk {
-    begun: UnixTime,
-    after: Uuid,
+    /// Where changes stood when it began.
+    next: Cursor,
+    /// Where it has come to.
+    after: Place,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In all events.
+    All(Uuid),
+    /// In those of the transactions from a cursor on.
+    Since(Recorded),
+}
+
+impl Place {
+    /// The beginning of a walk. A cursor of before a failover, or of before the database was restored, leads nowhere.
+    fn first(from: Option<Cursor>, next: Cursor) -> Self {
+        match from.filter(|from| from.can_continue_to(Some(next))) {
+            // No event has the nil id.
+            Some(from) => Self::Since(Recorded { transaction: from.position(), event: Uuid::nil() }),
+            None => Self::All(Uuid::nil()),
+        }
+    }
 }
 
 impl Sealer {
@@ -63,7 +86,7 @@ impl Sealer {
             instance,
             retention,
             walk: None,
-            from: Uuid::nil(),
+            from: None,
             round: Uuid::nil(),
             signs_at: Instant::now(),
             trims_at: Instant::now(),
@@ -77,19 +100,24 @@ impl Sealer {
     pub fn step(&mut self) -> Result<Duration, StoreError> {
         let state = self.database.seal_state()?;
         let turn = self.turn(state.now);
-        if state.holder.is_some_and(|holder| holder != self.instance) {
+        let is_others_turn = state.holder.is_some_and(|holder| holder != self.instance);
+        // Without a cursor it is a standby, which takes no changes.
+        let Some(next) = state.cursor.filter(|_| !is_others_turn) else {
             self.walk = None;
             return Ok(Self::PAUSE);
-        }
-        let walk = self.walk.unwrap_or(Walk { begun: state.now, after: self.from });
-        // Where something fails, the walk begins anew.
+        };
+        let walk = self.walk.unwrap_or(Walk { next, after: Place::first(self.from, next) });
+        // If something fails, the walk begins anew.
         self.walk = None;
         if let Some(after) = self.seal_after(turn, walk.after)? {
             self.walk = Some(Walk { after, ..walk });
             return Ok(Duration::ZERO);
         }
-        self.from = first_id_at(walk.begun - OVERLAP);
-        self.round = self.seal_after(turn, self.round)?.unwrap_or_default();
+        self.from = Some(walk.next);
+        self.round = match self.seal_after(turn, Place::All(self.round))? {
+            Some(Place::All(round)) => round,
+            _ => Uuid::nil(),
+        };
         self.sign_where_due(turn)?;
         Ok(if self.trim(state.now)? { Self::PAUSE } else { Duration::ZERO })
     }
@@ -130,15 +158,24 @@ impl Sealer {
         }
     }
 
-    /// Seals what is not sealed among the events after `after`, and says where to go on.
-    fn seal_after(&self, turn: SealTurn, after: Uuid) -> Result<Option<Uuid>, StoreError> {
-        let page = self.database.find_unsealed(after, PAGE)?;
-        for ids in page.unsealed.chunks(SEAL) {
+    /// Seals what is not sealed among the events after `after`, and returns where to go on.
+    fn seal_after(&self, turn: SealTurn, after: Place) -> Result<Option<Place>, StoreError> {
+        let (unsealed, next) = match after {
+            Place::All(after) => {
+                let page = self.database.find_unsealed(after, PAGE)?;
+                (page.unsealed, page.next.map(Place::All))
+            }
+            Place::Since(after) => {
+                let page = self.database.find_unsealed_since(after, PAGE)?;
+                (page.unsealed, page.next.map(Place::Since))
+            }
+        };
+        for ids in unsealed.chunks(SEAL) {
             if !self.database.seal(turn, ids)? {
                 break;
             }
         }
-        Ok(page.next)
+        Ok(next)
     }
 
     fn sign_where_due(&mut self, turn: SealTurn) -> Result<(), StoreError> {
@@ -186,16 +223,6 @@ fn tell(statement: &Statement) {
     log::info!(seq, hash:%, key:%, signature:%; "audit head");
 }
 
-/// The first id that can be made at a time.
-fn first_id_at(time: UnixTime) -> Uuid {
-    let millis = u128::try_from(time.as_micros().div_euclid(1_000)).unwrap_or(0);
-    Uuid::from_u128(millis << 80)
-}
-
-/// How far each walk goes back beyond the beginning of the one before: for longer than a transaction takes to commit
-/// after its event's id was made, by a clock that is behind as far as a clock may be.
-pub(crate) const OVERLAP: Duration = Duration::from_mins(2);
-
 /// How many events one look goes through.
 const PAGE: u32 = 2_000;
 
@@ -213,15 +240,3 @@ const CHECK_HEAD_EVERY: Duration = Duration::from_secs(10);
 
 /// How often to look for events that are too old.
 const TRIM_EVERY: Duration = Duration::from_mins(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_begin_with_their_time() {
-        let first = first_id_at(UnixTime::from_micros(1_800_000_000_123_456));
-        assert_eq!(first.to_string(), "01a3185c-507b-0000-0000-000000000000");
-        assert_eq!(first_id_at(UnixTime::from_micros(-1)), Uuid::nil());
-    }
-}

@@ -69,7 +69,7 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::{Nullable, Text};
-    use super::sql_types::{Id, Moment};
+    use super::sql_types::{Id, Moment, Transaction};
 
     security_events (id) {
         id -> Id,
@@ -80,6 +80,7 @@ diesel::table! {
         session_id -> Nullable<Id>,
         address -> Nullable<Text>,
         agent -> Nullable<Text>,
+        recorded_xid -> Transaction,
     }
 }
 

@@ -4,7 +4,10 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis_domain::maintenance::MAX_SKEW;
 use portcullis_domain::ports::StoreError;
+use portcullis_domain::session::MAX_ACCESS_LIFETIME;
+use portcullis_domain::session::revocation::REVOCATION_RETENTION;
 
 use super::Database;
 use super::access::read_access;
@@ -161,6 +164,14 @@ pub(super) fn in_time<T, E: From<StoreError>>(begun: Instant, value: T) -> Resul
 
 /// How long after a call began its transaction may still commit, however many statements it has.
 pub(super) const LONGEST_TRANSACTION: Duration = Duration::from_secs(30);
+
+// An instance that starts loads the ends of sessions by their time. A token may be issued after that time, until the
+// statement that ends the session has the lock of its row, by a clock that is ahead.
+const _: () = assert!(
+    LONGEST_TRANSACTION.as_secs() + MAX_SKEW.as_secs()
+        < REVOCATION_RETENTION.as_secs() - MAX_ACCESS_LIFETIME.as_secs(),
+    "an instance that starts would miss the end of a session whose access token is valid"
+);
 
 /// How often a call runs again after a conflict with another transaction. Each conflict means that another transaction
 /// got through, so three in a row are rare.

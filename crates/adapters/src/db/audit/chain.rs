@@ -1,6 +1,6 @@
 //! The rows of the audit chain, and the events they seal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 use portcullis_domain::ports::{StoreError, StoreErrorKind};
@@ -12,14 +12,21 @@ use crate::audit::{ChainHash, Link, SealableEvent};
 use crate::db::connection::AnyConnection;
 use crate::db::error::store_error;
 use crate::db::schema::{audit_chain, security_events};
-use crate::db::types::{DbId, DbTime};
+use crate::db::types::{DbId, DbTime, DbTransaction};
 
 /// What a look at some events found.
-pub(crate) struct UnsealedPage {
-    /// Those that are not in the chain, oldest first.
+pub(crate) struct UnsealedPage<P> {
+    /// Those that are not in the chain, in the order of the walk.
     pub(crate) unsealed: Vec<Uuid>,
     /// Where to go on; `None` at the end.
-    pub(crate) next: Option<Uuid>,
+    pub(crate) next: Option<P>,
+}
+
+/// A place in a walk by transactions: after this event of this transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) transaction: u64,
+    pub(crate) event: Uuid,
 }
 
 /// A row of the chain.
@@ -99,7 +106,7 @@ pub(in crate::db) fn find_unsealed(
     connection: &mut AnyConnection,
     after: Uuid,
     most: u32,
-) -> Result<UnsealedPage, StoreError> {
+) -> Result<UnsealedPage<Uuid>, StoreError> {
     let found: Vec<DbId> = security_events::table
         .filter(security_events::id.gt(DbId(after)))
         .order(security_events::id)
@@ -122,6 +129,38 @@ pub(in crate::db) fn find_unsealed(
         sealed.next_if_eq(id).is_none()
     };
     Ok(UnsealedPage { unsealed: found.into_iter().map(|DbId(id)| id).filter(is_unsealed).collect(), next })
+}
+
+/// A walk along the index of the transactions that recorded the events.
+pub(in crate::db) fn find_unsealed_since(
+    connection: &mut AnyConnection,
+    after: Recorded,
+    most: u32,
+) -> Result<UnsealedPage<Recorded>, StoreError> {
+    let transaction = DbTransaction(after.transaction);
+    let is_after =
+        security_events::recorded_xid.gt(transaction).or(security_events::id.gt(DbId(after.event)));
+    let found: Vec<(DbTransaction, DbId)> = security_events::table
+        .filter(security_events::recorded_xid.ge(transaction))
+        .filter(is_after)
+        .order((security_events::recorded_xid, security_events::id))
+        .limit(most.into())
+        .select((security_events::recorded_xid, security_events::id))
+        .load(connection)
+        .map_err(store_error)?;
+    let Some(&(DbTransaction(transaction), DbId(event))) = found.last() else {
+        return Ok(UnsealedPage { unsealed: Vec::new(), next: None });
+    };
+    let next = (found.len() == most as usize).then_some(Recorded { transaction, event });
+    let ids = found.into_iter().map(|(_transaction, id)| id).collect::<Vec<_>>();
+    let sealed: Vec<DbId> = audit_chain::table
+        .filter(audit_chain::event_id.eq_any(ids.clone()))
+        .select(audit_chain::event_id)
+        .load(connection)
+        .map_err(store_error)?;
+    let sealed: HashSet<Uuid> = sealed.into_iter().map(|DbId(id)| id).collect();
+    let unsealed = ids.into_iter().map(|DbId(id)| id).filter(|id| !sealed.contains(id)).collect();
+    Ok(UnsealedPage { unsealed, next })
 }
 
 pub(super) fn link(seq: i64, hash: &[u8]) -> Result<Link, StoreError> {

@@ -37,7 +37,7 @@ impl AuditReader {
         chain::events(&mut self.0, ids)
     }
 
-    pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<UnsealedPage, StoreError> {
+    pub(crate) fn unsealed(&mut self, after: Uuid, most: u32) -> Result<UnsealedPage<Uuid>, StoreError> {
         chain::find_unsealed(&mut self.0, after, most)
     }
 }

@@ -3,10 +3,11 @@
 
 use diesel::prelude::*;
 use portcullis_domain::ports::StoreError;
+use portcullis_domain::session::Cursor;
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
-use super::chain::{UnsealedPage, events, find_unsealed, oldest_rows, tip};
+use super::chain::{Recorded, UnsealedPage, events, find_unsealed, find_unsealed_since, oldest_rows, tip};
 use super::statements::{insert_statement, newest_signed, unsigned};
 use crate::audit::{AuditKeys, Statement, StatementKind};
 use crate::db::connection::AnyConnection;
@@ -21,6 +22,8 @@ pub(crate) struct SealState {
     pub(crate) now: UnixTime,
     /// Whose turn it is; `None` where it is free.
     pub(crate) holder: Option<Uuid>,
+    /// Where changes stand that later statements see; `None` on a standby.
+    pub(crate) cursor: Option<Cursor>,
 }
 
 /// An instance takes its turn, or keeps it.
@@ -35,12 +38,14 @@ impl Database {
     pub(crate) fn seal_state(&self) -> Result<SealState, StoreError> {
         self.read(|connection| {
             let now = shared::now(connection);
-            let (holder, DbTime(until), DbTime(now)): (Option<DbId>, DbTime, DbTime) = deployment::table
-                .select((deployment::sealer, deployment::sealer_until, now))
-                .first(connection)
-                .map_err(store_error)?;
+            let position = shared::position(connection);
+            let (holder, DbTime(until), DbTime(now), (timeline, next)): (Option<DbId>, _, _, _) =
+                deployment::table
+                    .select((deployment::sealer, deployment::sealer_until, now, position))
+                    .first(connection)
+                    .map_err(store_error)?;
             let holder = holder.map(|DbId(holder)| holder).filter(|_holder| until > now);
-            Ok(SealState { now, holder })
+            Ok(SealState { now, holder, cursor: shared::cursor(timeline, next) })
         })
     }
 
@@ -50,8 +55,17 @@ impl Database {
     }
 
     /// Looks through at most `most` events after `after` for some that are not sealed.
-    pub(crate) fn find_unsealed(&self, after: Uuid, most: u32) -> Result<UnsealedPage, StoreError> {
+    pub(crate) fn find_unsealed(&self, after: Uuid, most: u32) -> Result<UnsealedPage<Uuid>, StoreError> {
         self.read(|connection| find_unsealed(connection, after, most))
+    }
+
+    /// The same, in the order of the transactions that recorded the events.
+    pub(crate) fn find_unsealed_since(
+        &self,
+        after: Recorded,
+        most: u32,
+    ) -> Result<UnsealedPage<Recorded>, StoreError> {
+        self.read(|connection| find_unsealed_since(connection, after, most))
     }
 
     /// Appends events to the chain. Says whether it was this instance's turn.

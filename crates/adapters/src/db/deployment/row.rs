@@ -5,7 +5,7 @@ use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer};
 use portcullis_domain::maintenance::PurgeRequest;
-use portcullis_domain::session::next_valid_from;
+use portcullis_domain::session::{Cursor, next_valid_from};
 use portcullis_domain::time::{StoreTime, UnixTime};
 
 use crate::db::connection::AnyConnection;
@@ -27,18 +27,7 @@ pub(in crate::db) struct Shared {
     /// The server process that answered; zero for SQLite.
     pub(in crate::db) process: i32,
     /// Where changes stand that later statements see; `None` on a standby.
-    pub(in crate::db) position: Option<Position>,
-}
-
-/// A place in the order in which changes become visible. What has an earlier number is finished: either visible to every
-/// later statement, or rolled back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// PostgreSQL begins another timeline when a standby is promoted, which may have lost transactions and uses their
-    /// numbers again. Zero for SQLite.
-    pub(crate) timeline: u32,
-    /// The first number that may not be finished.
-    pub(crate) next: u64,
+    pub(in crate::db) cursor: Option<Cursor>,
 }
 
 /// The database's clock: the moment itself, not that at which a transaction began. PostgreSQL's function is not named by
@@ -50,31 +39,31 @@ pub(in crate::db) fn now(connection: &AnyConnection) -> SqlLiteral<Moment> {
     })
 }
 
-/// The number of the first transaction that may not be finished.
+/// The timeline of the server's log, and the number of the first transaction that may not be finished: [`cursor`] makes a
+/// cursor of them.
 ///
-/// On PostgreSQL it is the oldest that is running: of those with earlier numbers, none is. A commit that waits for a
-/// standby is running, however long that takes. On SQLite transactions commit one after the other, and each number is given
-/// in the transaction that commits it; the next one is not given yet.
-fn next_transaction(connection: &AnyConnection) -> SqlLiteral<Transaction> {
-    sql(match connection {
-        AnyConnection::Postgres(_) => "pg_snapshot_xmin(pg_current_snapshot())",
-        AnyConnection::Sqlite(_) => "commits + 1",
-    })
-}
-
-/// The timeline of the server's log; -1 on a standby, where that cannot be read.
-fn timeline(connection: &AnyConnection) -> SqlLiteral<BigInt> {
-    sql(match connection {
-        AnyConnection::Postgres(_) => {
+/// On PostgreSQL the number is that of the oldest transaction that is running; of those with earlier numbers, none is. A
+/// commit that waits for a standby is running, however long that takes. A promoted standby begins another timeline: it may
+/// have lost transactions, and uses their numbers again. On a standby, where the timeline cannot be read, it is -1.
+///
+/// On SQLite transactions commit one after the other, and each number is given in the transaction that commits it; the next
+/// one is not given yet.
+pub(in crate::db) fn position(connection: &AnyConnection) -> (SqlLiteral<BigInt>, SqlLiteral<Transaction>) {
+    let (timeline, next) = match connection {
+        AnyConnection::Postgres(_) => (
             "CASE WHEN pg_is_in_recovery() THEN -1
-                  ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END"
-        }
-        AnyConnection::Sqlite(_) => "0",
-    })
+                  ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint END",
+            "pg_snapshot_xmin(pg_current_snapshot())",
+        ),
+        AnyConnection::Sqlite(_) => ("0", "commits + 1"),
+    };
+    (sql(timeline), sql(next))
 }
 
-fn position(timeline: i64, DbTransaction(next): DbTransaction) -> Option<Position> {
-    u32::try_from(timeline).ok().map(|timeline| Position { timeline, next })
+/// Makes a cursor whose epoch is the timeline. What has an earlier number is finished: either visible to every later
+/// statement, or rolled back.
+pub(in crate::db) fn cursor(timeline: i64, DbTransaction(next): DbTransaction) -> Option<Cursor> {
+    u64::try_from(timeline).ok().map(|timeline| Cursor::new(timeline, next))
 }
 
 /// Reads the row, the database's clock, and where changes stand.
@@ -84,7 +73,6 @@ pub(in crate::db) fn read_shared(connection: &mut AnyConnection) -> QueryResult<
         AnyConnection::Postgres(_) => "pg_backend_pid()",
         AnyConnection::Sqlite(_) => "0",
     });
-    let (timeline, next) = (timeline(connection), next_transaction(connection));
     let (
         DbTime(valid_from),
         key_check,
@@ -103,12 +91,12 @@ pub(in crate::db) fn read_shared(connection: &mut AnyConnection) -> QueryResult<
             deployment::newest_mark,
             now,
             process,
-            (timeline, next),
+            position(connection),
         ))
         .first(connection)?;
     let time = StoreTime { now, high_water_mark: newest };
-    let position = position(timeline, next);
-    Ok(Shared { valid_from, key_check, adoptions, is_moved, time, process, position })
+    let cursor = cursor(timeline, next);
+    Ok(Shared { valid_from, key_check, adoptions, is_moved, time, process, cursor })
 }
 
 /// Sets the time that sessions are valid from as [`next_valid_from`] returns it, and raises the high-water mark to it: a

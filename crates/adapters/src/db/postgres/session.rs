@@ -5,11 +5,8 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::Text;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
-use portcullis_domain::maintenance::MAX_SKEW;
 
-use crate::audit;
 use crate::db::failure::DatabaseFailure;
-use crate::db::transaction::LONGEST_TRANSACTION;
 
 pub(in crate::db) fn connect(
     url: &str,
@@ -84,16 +81,6 @@ const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a poll of session changes may take; shorter, since the next one comes soon.
 pub(in crate::db) const WATCH_TIMEOUT: Duration = Duration::from_secs(4);
-
-// And before the audit log's next walk to the newest event begins behind it.
-const _: () = assert!(
-    LONGEST_TRANSACTION.as_secs()
-        + IDLE_IN_TRANSACTION_TIMEOUT.as_secs()
-        + STATEMENT_TIMEOUT.as_secs()
-        + MAX_SKEW.as_secs()
-        < audit::OVERLAP.as_secs(),
-    "a slow transaction's event would be sealed late"
-);
 
 #[cfg(test)]
 mod tests {

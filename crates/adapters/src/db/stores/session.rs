@@ -21,7 +21,6 @@ use super::attempt::consume;
 use super::audit_log::{insert_event, insert_events};
 use super::user::is_enabled_at;
 use crate::db::connection::AnyConnection;
-use crate::db::deployment::Position;
 use crate::db::error::{CorruptRow, store_error};
 use crate::db::schema::sql_types::Moment;
 use crate::db::schema::{deployment, sessions, users};
@@ -150,7 +149,7 @@ impl SessionStore for Database {
         most: u32,
     ) -> Result<SessionChanges, StoreError> {
         self.watch(|connection, seen, number| {
-            let next = seen.position.map(|position| cursor(number, position));
+            let next = seen.cursor.map(|next| of_connection(number, next));
             let after = after.filter(|after| after.can_continue_to(next));
             let ended = match after {
                 Some(after) => ended_after(connection, after, most),
@@ -203,10 +202,10 @@ impl SessionStore for Database {
     }
 }
 
-/// Makes a cursor of a place in the order of changes. Each connection has epochs of its own: behind another one there may be
-/// a database that was put back to an earlier state.
-fn cursor(connection: u32, position: Position) -> Cursor {
-    Cursor::new(u64::from(connection) << 32 | u64::from(position.timeline), position.next)
+/// Gives each connection epochs of its own: behind another one there may be a database that was put back to an earlier state.
+fn of_connection(number: u32, cursor: Cursor) -> Cursor {
+    // A timeline has 32 bits.
+    Cursor::new(u64::from(number) << 32 | cursor.epoch(), cursor.position())
 }
 
 type EndedRows = Vec<(DbId, Option<DbTime>)>;

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::binaries::find_or_install_program;
 pub use self::bouncer::PgBouncer;
 use self::keeper::Keeper;
 pub use self::pair::PostgresPair;

@@ -38,32 +38,34 @@ pub(super) fn find() -> Result<PathBuf, String> {
     Places::of_this_machine().find()?.ok_or_else(|| WHAT_TO_DO.to_owned())
 }
 
-/// PgBouncer, installed if need be.
+/// Finds a program in `PATH`, `/usr/sbin` or `/sbin`. As root on Debian the package is installed if the program is missing,
+/// unless `PORTCULLIS_TEST_POSTGRES_INSTALL=never`.
 ///
 /// # Errors
-/// If PgBouncer is neither installed nor installable. The text names the package.
-pub(super) fn find_or_install_bouncer() -> Result<PathBuf, String> {
-    if let Some(found) = find_bouncer() {
+/// If the program is neither installed nor installable. The text names the package.
+pub fn find_or_install_program(program: &str, package: &str) -> Result<PathBuf, String> {
+    if let Some(found) = find_program(program) {
         return Ok(found);
     }
     let places = Places::of_this_machine();
     let installed = match env::var_os(INSTALL) {
         Some(_) => Err(format!("{INSTALL} forbids installing it")),
-        None => places.lock().and_then(|_lock| match find_bouncer() {
+        None => places.lock().and_then(|_lock| match find_program(program) {
             Some(_) => Ok(()),
-            None => places.install_bouncer(),
+            None => places.install_package(package),
         }),
     };
-    installed
-        .map_err(|failure| format!("the test needs PgBouncer (`apt-get install pgbouncer`): {failure}"))?;
-    find_bouncer().ok_or_else(|| "PgBouncer is installed, but nowhere to be found".to_owned())
+    installed.map_err(|failure| {
+        format!("the test needs the program {program} (`apt-get install {package}`): {failure}")
+    })?;
+    find_program(program).ok_or_else(|| format!("{package} is installed, but {program} cannot be found"))
 }
 
-/// The places to look for the program besides `PATH`: Debian has it where only root's `PATH` leads.
-fn find_bouncer() -> Option<PathBuf> {
+/// The places to look for a program besides `PATH`: Debian has some where only root's `PATH` leads.
+fn find_program(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
+    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
 /// Where to look.
@@ -170,15 +172,15 @@ impl Places {
         apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"])
     }
 
-    /// Debian's package starts a service with a default configuration, which `policy-rc.d` of a container forbids and
-    /// which disturbs no test elsewhere.
-    fn install_bouncer(&self) -> Result<(), String> {
+    /// A package that starts a service does so with a default configuration, which `policy-rc.d` of a container forbids
+    /// and which disturbs no test elsewhere.
+    fn install_package(&self, package: &str) -> Result<(), String> {
         if !is_root() || !is_on_path("apt-get", &self.path) {
             return Err("apt-get: needs root on Debian or one of its kin".to_owned());
         }
-        say("apt-get update && apt-get install pgbouncer");
+        say(&format!("apt-get update && apt-get install {package}"));
         apt_get(&["update"])?;
-        apt_get(&["install", "--yes", "--no-install-recommends", "pgbouncer"])
+        apt_get(&["install", "--yes", "--no-install-recommends", package])
     }
 
     fn install_from_npm(&self) -> Result<(), String> {

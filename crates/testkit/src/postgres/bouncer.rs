@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::{PATIENCE, ThrowawayPostgres, USER, binaries, is_root, wire};
+use super::{PATIENCE, ThrowawayPostgres, USER, find_or_install_program, is_root, wire};
 
 /// A PgBouncer on a Unix socket of its own. Dropping it stops the process and removes its directory.
 ///
@@ -51,7 +51,7 @@ impl PgBouncer {
     }
 
     fn try_start(server: &ThrowawayPostgres, mode: &str, size: u32) -> Result<Self, String> {
-        let program = binaries::find_or_install_bouncer()?;
+        let program = find_or_install_program("pgbouncer", "pgbouncer")?;
         let directory = server.directory.join(format!("bouncer-{}", server.next_number()));
         let make = || -> io::Result<()> {
             fs::create_dir(&directory)?;

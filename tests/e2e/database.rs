@@ -22,8 +22,18 @@ impl Database {
 
     pub(crate) fn postgres() -> Self {
         let server = ThrowawayPostgres::shared();
-        let url = server.create_database();
-        Self { folder: TempDir::new().unwrap(), kind: Kind::Postgres { server, url } }
+        Self::of(server, &server.create_database())
+    }
+
+    /// A PostgreSQL server that a test may stop. It ends with the process.
+    pub(crate) fn server_of_its_own() -> &'static ThrowawayPostgres {
+        Box::leak(Box::new(ThrowawayPostgres::start()))
+    }
+
+    /// The database of a PostgreSQL server to which a URL leads.
+    pub(crate) fn of(server: &'static ThrowawayPostgres, url: &str) -> Self {
+        let kind = Kind::Postgres { server, url: url.to_owned() };
+        Self { folder: TempDir::new().unwrap(), kind }
     }
 
     pub(crate) fn url(&self) -> String {

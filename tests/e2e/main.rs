@@ -14,6 +14,7 @@ mod corpus;
 mod database;
 mod durability;
 mod flows;
+mod history;
 mod hostile;
 mod image;
 mod imports;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -108,7 +109,12 @@ impl Server {
     }
 
     /// Starts a server by a command that logs on standard error.
-    pub(crate) fn of(mut command: Command) -> Self {
+    pub(crate) fn of(command: Command) -> Self {
+        Self::try_of(command).unwrap_or_else(|log| panic!("the server does not listen: {log:#?}"))
+    }
+
+    /// The same, but returns the log if the process ends before it listens.
+    pub(crate) fn try_of(mut command: Command) -> Result<Self, Vec<String>> {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -123,11 +129,19 @@ impl Server {
                 lines.lock().unwrap().push(line);
             }
         });
-        let Ok(address) = address.recv_timeout(PATIENCE) else {
-            let _ = child.kill();
-            panic!("the server does not listen: {:#?}", log.lock().unwrap());
+        let address = match address.recv_timeout(PATIENCE) {
+            Ok(address) => address,
+            // Its log has ended, and with it the process.
+            Err(RecvTimeoutError::Disconnected) => {
+                child.wait().unwrap();
+                return Err(log.lock().unwrap().clone());
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = child.kill();
+                panic!("the server does not listen: {:#?}", log.lock().unwrap());
+            }
         };
-        Self { child, log, reader: Some(reader), address, agent: agent() }
+        Ok(Self { child, log, reader: Some(reader), address, agent: agent() })
     }
 
     /// Calls a route.
@@ -138,6 +152,17 @@ impl Server {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Answer {
+        self.try_call(method, path, headers, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Calls a route of a server that may be gone. The error is a connection that was refused or broke.
+    pub(crate) fn try_call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Result<Answer, String> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
@@ -147,10 +172,24 @@ impl Server {
             Some(body) => self.agent.run(request.body(body.to_owned()).unwrap()),
             None => self.agent.run(request.body(()).unwrap()),
         };
-        let mut response = response.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let mut response = response.map_err(|error| error.to_string())?;
         let headers = response.headers().clone();
-        let text = response.body_mut().read_to_string().unwrap();
-        Answer { status: response.status().as_u16(), headers, text }
+        let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
+        Ok(Answer { status: response.status().as_u16(), headers, text })
+    }
+
+    /// Sends a body to a server that may be gone, with an access token if there is one.
+    pub(crate) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        access_token: Option<&str>,
+        body: &Value,
+    ) -> Result<Answer, String> {
+        let bearer = access_token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        self.try_call(method, path, &headers, Some(&body.to_string()))
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -224,6 +263,11 @@ impl Server {
     pub(crate) fn terminate(self) -> (ExitStatus, Vec<String>) {
         self.signal("TERM");
         self.ended()
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal.

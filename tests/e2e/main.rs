@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod audit;
+mod backup;
 mod clock;
 mod command_line;
 mod connections;

@@ -14,6 +14,7 @@
 //! | which sessions count at all? | `deployment/row.rs` holds the time before which all are ended |
 //! | when are the stores closed again? | `access.rs`; the connection that finds out, `watch.rs` |
 //! | was the database restored or copied? | `deployment/home.rs`, by its place, `deployment/place.rs` |
+//! | how is a SQLite file backed up? | `sqlite/backup.rs` |
 //! | which migrations are there, and who applies them? | `migrations.rs` |
 //! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
 //! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
@@ -57,6 +58,7 @@ pub use self::pool::PoolConfig;
 use self::pool::connection::{ConnectionFactory, Freshness};
 pub use self::postgres::server::Denial;
 pub use self::prepare::{Arrival, PrepareError};
+pub use self::sqlite::backup::{Backup, BackupError, BackupProgress, ExistingFile, backup};
 use self::sqlite::file::FileId;
 use self::sqlite::group_commit::GroupCommit;
 #[cfg(any(test, fuzzing))]

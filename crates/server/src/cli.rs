@@ -12,7 +12,7 @@ use crate::commands::key::KeysCommand;
 use crate::commands::secret::SecretCommand;
 use crate::commands::session::SessionsCommand;
 use crate::commands::user::UserCommand;
-use crate::commands::{audit, config, db, health, key, migrate, openapi, secret, session, user};
+use crate::commands::{audit, backup, config, db, health, key, migrate, openapi, secret, session, user};
 use crate::listener::serve;
 use crate::logging;
 use crate::settings::{Settings, Sources};
@@ -42,6 +42,14 @@ enum Command {
         /// Only list the migrations and whether the database has them
         #[arg(long)]
         status: bool,
+    },
+    /// Back up a SQLite database to a file, also while the service runs
+    Backup {
+        /// Where to write the backup
+        file: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        overwrite: bool,
     },
     /// Look after the place of the database
     #[command(subcommand)]
@@ -80,6 +88,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             serve::run(settings()?)
         }
         Command::Migrate { status } => migrate::run(&settings()?, status),
+        Command::Backup { file, overwrite } => backup::run(&settings()?, &file, overwrite),
         Command::Db(command) => db::run(&command, &settings()?),
         Command::Config(command) => config::run(&command, &sources()?),
         Command::User(command) => user::run(&command, &settings()?),

@@ -1,6 +1,7 @@
 //! The commands of the program, except `serve`.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod db;
 pub(crate) mod health;

@@ -5,6 +5,7 @@ mod prompt;
 
 use std::fmt;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use portcullis_domain::password::PlaintextPassword;
@@ -22,6 +23,27 @@ pub(crate) fn print(lines: impl IntoIterator<Item = impl fmt::Display>) -> Resul
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(anyhow::Error::new(error).context("cannot write to standard output").into()),
         Ok(()) => Ok(()),
+    }
+}
+
+/// Reports on standard error how far a command has come, every two seconds. A command that takes less reports nothing.
+pub(crate) struct Progress {
+    reported_at: Instant,
+}
+
+impl Progress {
+    /// Starts now.
+    pub(crate) fn new() -> Self {
+        Self { reported_at: Instant::now() }
+    }
+
+    /// Writes a line if the last one is old enough.
+    pub(crate) fn report(&mut self, line: impl FnOnce() -> String) {
+        if self.reported_at.elapsed() > REPORT_EVERY {
+            self.reported_at = Instant::now();
+            // The command goes on without a terminal.
+            let _written = writeln!(io::stderr(), "{}", line());
+        }
     }
 }
 
@@ -83,6 +105,9 @@ fn read_line() -> io::Result<Zeroizing<String>> {
     io::stdin().lock().take(LONGEST_LINE as u64).read_line(&mut line)?;
     Ok(line)
 }
+
+/// How often a command reports how far it has come.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// In bytes: more than any password that is accepted.
 const LONGEST_LINE: usize = 16 * 1024;

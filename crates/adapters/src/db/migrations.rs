@@ -18,7 +18,7 @@ use super::schema::__diesel_schema_migrations;
 use super::{DatabaseUrl, PrepareError, sqlite};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+pub(super) const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The migrations of this build, and those that a database has. Every method connects by itself.
 #[derive(Clone, Copy, Debug)]

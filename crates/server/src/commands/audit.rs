@@ -1,14 +1,11 @@
 //! The commands `audit`: verify the audit log, and delete old events.
 
-use std::io::{self, Write as _};
-use std::time::{Duration, Instant};
-
 use anyhow::Context as _;
 use clap::Subcommand;
 use portcullis_adapters::audit::{Link, Verified};
 
 use crate::cli_error::CliError;
-use crate::console::print;
+use crate::console::{Progress, print};
 use crate::rfc3339::rfc3339;
 use crate::settings::{InvalidSetting, Settings};
 use crate::{bootstrap, logging};
@@ -36,13 +33,9 @@ pub(crate) fn run(command: &AuditCommand, settings: &Settings) -> Result<(), Cli
 /// Verifies the audit log and prints what was found, or fails with the first place where something is wrong.
 fn verify(settings: &Settings, kept: Option<Link>) -> Result<(), CliError> {
     logging::init(&settings.log);
-    let mut told_at = Instant::now();
+    let mut reported = Progress::new();
     let verified = bootstrap::verify_audit(settings, kept, |at, end| {
-        if told_at.elapsed() > TELL_EVERY {
-            told_at = Instant::now();
-            // Nothing is left to do about a stderr that is gone.
-            let _ = writeln!(io::stderr(), "verified up to seq {at} of {end}");
-        }
+        reported.report(|| format!("verified up to seq {at} of {end}"));
     })?;
     print(lines(&verified))
 }
@@ -85,6 +78,3 @@ fn lines(verified: &Verified) -> Vec<String> {
     }
     lines
 }
-
-/// How often to say how far it has come.
-const TELL_EVERY: Duration = Duration::from_secs(2);

@@ -9,13 +9,14 @@
 //! | where is the pool configured? | `pool.rs`; its connections, `pool/connection.rs` |
 //! | how does a call become a transaction, and when is it repeated? | `transaction.rs` |
 //! | which statement implements a port's method? | `stores/` |
-//! | how is a database made ready? | `prepare.rs`, under the lock of `prepare/exclusive.rs` |
+//! | how is a database made ready? | `prepare.rs`, under the lock of `prepare/exclusive.rs`; without it in `prepare/ready.rs` |
 //! | which secrets open a database? | `secrets.rs`; a leaked one is replaced in `deployment.rs` |
 //! | which sessions count at all? | `deployment/row.rs` holds the time before which all are ended |
 //! | when are the stores closed again? | `access.rs`; the connection that finds out, `watch.rs` |
 //! | was the database restored or copied? | `deployment/home.rs`, by its place, `deployment/place.rs` |
 //! | how is a SQLite file backed up? | `sqlite/backup.rs` |
-//! | which migrations are there, and who applies them? | `migrations.rs` |
+//! | which migrations are there, and who applies them? | `migrations.rs`; without stopping the service, `migrations/run.rs` |
+//! | which binaries may use a database? | `migrations/found_schema.rs` |
 //! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
 //! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
 //! | why can a database not be used? | `prepare/error.rs`, `failure.rs`; for a call of a store, `error.rs` |
@@ -53,7 +54,10 @@ pub(crate) use self::audit::sealing::SealTurn;
 pub use self::deployment::Deployment;
 pub use self::failure::{DatabaseFailure, FailureCause};
 pub use self::hash_check::{UnusableHash, check_hashes};
-pub use self::migrations::{MigrationState, Migrations};
+pub use self::migrations::{
+    MigrationPlan, MigrationState, MigrationStatus, Migrations, PlannedMigration, PlannedStatement,
+    TableLock, TableWork,
+};
 pub use self::pool::PoolConfig;
 use self::pool::connection::{ConnectionFactory, Freshness};
 pub use self::postgres::server::Denial;

@@ -11,6 +11,9 @@ pub(crate) fn on_database(error: &PrepareError) -> String {
         PrepareError::Denied(_, denial) => on_denial(denial),
         PrepareError::Pooler => " with database.pool_size + 3 server connections for each instance",
         PrepareError::Outdated => ": bring it up to date with `portcullis migrate`",
+        PrepareError::BinaryTooOld { .. } => {
+            ": start that version or a newer one, or restore a backup from before the upgrade"
+        }
         PrepareError::Url(error) => return on_database_url(error),
         PrepareError::Refused(_)
         | PrepareError::TooOld(_)

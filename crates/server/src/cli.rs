@@ -9,6 +9,7 @@ use crate::commands::audit::AuditCommand;
 use crate::commands::config::ConfigCommand;
 use crate::commands::db::DbCommand;
 use crate::commands::key::KeysCommand;
+use crate::commands::migrate::MigrateMode;
 use crate::commands::secret::SecretCommand;
 use crate::commands::session::SessionsCommand;
 use crate::commands::user::UserCommand;
@@ -40,8 +41,14 @@ enum Command {
     /// Bring the database's schema up to date
     Migrate {
         /// Only list the migrations and whether the database has them
-        #[arg(long)]
+        #[arg(long, conflicts_with = "plan")]
         status: bool,
+        /// Only show what would run: the statements, with the lock and the work of each
+        #[arg(long)]
+        plan: bool,
+        /// Show the plan as JSON
+        #[arg(long, requires = "plan")]
+        json: bool,
     },
     /// Back up a SQLite database to a file, also while the service runs
     Backup {
@@ -87,7 +94,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             logging::start_queue()?;
             serve::run(settings()?)
         }
-        Command::Migrate { status } => migrate::run(&settings()?, status),
+        Command::Migrate { status, plan, json } => {
+            let mode = match (status, plan) {
+                (true, _) => MigrateMode::Status,
+                (_, true) => MigrateMode::Plan { json },
+                _ => MigrateMode::Run,
+            };
+            migrate::run(&settings()?, mode)
+        }
         Command::Backup { file, overwrite } => backup::run(&settings()?, &file, overwrite),
         Command::Db(command) => db::run(&command, &settings()?),
         Command::Config(command) => config::run(&command, &sources()?),

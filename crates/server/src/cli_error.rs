@@ -78,6 +78,7 @@ impl CliError {
             | PrepareError::Refused(_)
             | PrepareError::Url(_)
             | PrepareError::Pooler
+            | PrepareError::BinaryTooOld { .. }
             | PrepareError::TooOld(_) => InvalidSetting::new(format!("{holder}: {text}")).into(),
             PrepareError::OtherSecret => InvalidSetting::new(format!(
                 "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \

@@ -15,7 +15,7 @@ pub(super) use self::row::{
 use super::audit::statements;
 use super::connection::AnyConnection;
 use super::error::store_error;
-use super::prepare::{ExclusiveConnection, Missing, connect_to_existing};
+use super::prepare::{ExclusiveConnection, Missing, connect_to_existing, read_if_ready};
 use super::secrets::{self, Fingerprints, Known};
 use super::stores::audit_log::insert_event;
 use super::{DatabaseUrl, PrepareError};
@@ -133,7 +133,11 @@ impl<'a> Deployment<'a> {
         keys: Option<&AuditKeys>,
         event: EventAt<'_>,
     ) -> Result<Prepared, PrepareError> {
+        if let Some(known) = read_if_ready(self.url, missing, fingerprints)? {
+            return Ok(Prepared { adoptions: known.adoptions, is_restored: false });
+        }
         let mut exclusive = ExclusiveConnection::open(self.url, missing)?;
+        // Another instance may have done it since, so everything is read again under the lock.
         exclusive.migrate()?;
         let known = exclusive.known_secrets()?;
         known.admit(fingerprints)?;

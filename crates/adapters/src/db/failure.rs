@@ -42,6 +42,15 @@ impl DatabaseFailure {
         text.contains("FATAL:  database \"") && text.contains("\" does not exist")
     }
 
+    /// Whether PostgreSQL gave up waiting for a lock (55P03) or ended a deadlock (40P01). Diesel passes no error codes, so
+    /// only English messages are recognised.
+    pub(super) fn is_lock_wait(&self) -> bool {
+        let text = self.0.to_string();
+        ["canceling statement due to lock timeout", "deadlock detected"]
+            .iter()
+            .any(|words| text.contains(words))
+    }
+
     /// Whether a SQLite file is only held by another process.
     pub(super) fn is_busy_file(&self) -> bool {
         self.0.to_string().contains("database is locked")

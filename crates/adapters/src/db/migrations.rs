@@ -1,24 +1,28 @@
-//! The schema's history, embedded in the binary.
+//! The schema's history: which migrations there are, which a database has, and how the others are applied.
+//!
+//! A database names the newest migration that a binary must know to use it (`deployment.oldest_binary`). A binary that
+//! knows it works with the schemas of newer versions too, so that two versions can run side by side. Migrations that
+//! break older binaries raise the name; all others leave it.
 
-use std::collections::HashSet;
+mod effect;
+pub(super) mod embedded;
+mod found_schema;
+mod plan;
+mod progress;
+#[cfg(test)]
+mod rules;
+mod run;
+mod sql;
+mod statement;
 
-use diesel::backend::Backend;
-use diesel::migration::MigrationSource;
-use diesel::pg::Pg;
-use diesel::prelude::*;
-use diesel::sql_types::BigInt;
-use diesel::sqlite::Sqlite;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-
+pub use self::effect::{TableLock, TableWork};
+pub(super) use self::found_schema::FoundSchema;
+pub use self::plan::{MigrationPlan, PlannedMigration, PlannedStatement};
+pub(super) use self::run::{Applied, run};
 use super::connection::AnyConnection;
-use super::failure::DatabaseFailure;
 use super::postgres::server::check_existing_server;
 use super::prepare::{ExclusiveConnection, Missing};
-use super::schema::__diesel_schema_migrations;
 use super::{DatabaseUrl, PrepareError, sqlite};
-
-const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-pub(super) const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// The migrations of this build, and those that a database has. Every method connects by itself.
 #[derive(Clone, Copy, Debug)]
@@ -40,140 +44,92 @@ impl<'a> Migrations<'a> {
         ExclusiveConnection::open(self.url, Missing::Create)?.migrate()
     }
 
-    /// Every migration of this build and whether the database has it, oldest first. Changes nothing.
+    /// Every migration of this build and whether the database has it, oldest first. Migrations of newer builds that the
+    /// database has follow. Changes nothing.
     ///
     /// # Errors
     /// [`PrepareError`]; [`PrepareError::Absent`] if a SQLite file does not exist.
     pub fn states(self) -> Result<Vec<MigrationState>, PrepareError> {
+        let mut connection = self.connect_read_only()?;
+        Ok(FoundSchema::read(self.url, &mut connection)?.states())
+    }
+
+    /// What [`Migrations::run`] would do, with the cost of each statement. Changes nothing.
+    ///
+    /// # Errors
+    /// [`PrepareError`]; [`PrepareError::Absent`] if a SQLite file does not exist.
+    pub fn plan(self) -> Result<MigrationPlan, PrepareError> {
+        let mut connection = self.connect_read_only()?;
+        let schema = FoundSchema::read(self.url, &mut connection)?;
+        plan::plan(&schema, &mut connection).map_err(|error| PrepareError::of(self.url, error.into()))
+    }
+
+    fn connect_read_only(self) -> Result<AnyConnection, PrepareError> {
         if let DatabaseUrl::Sqlite(path) = self.url
             && !sqlite::file::is_there(path).map_err(|error| PrepareError::of(self.url, error.into()))?
         {
             return Err(PrepareError::missing(path));
         }
         check_existing_server(self.url)?;
-        let mut connection = AnyConnection::connect_read_only(self.url)
-            .map_err(|failure| PrepareError::of(self.url, failure))?;
-        states(self.url, &mut connection)
+        AnyConnection::connect_read_only(self.url).map_err(|failure| PrepareError::of(self.url, failure))
     }
 }
 
-/// One migration of this build.
+/// One migration of this build or of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationState {
-    /// Its version and name.
+    /// Its version and name; only the version if this build lacks it.
     pub name: String,
     /// Whether the database has it.
-    pub applied: bool,
+    pub status: MigrationStatus,
 }
 
-/// Every migration of this build and whether the database has it, over a connection.
-pub(super) fn states(
-    url: &DatabaseUrl,
-    connection: &mut AnyConnection,
-) -> Result<Vec<MigrationState>, PrepareError> {
-    let applied = applied(connection).map_err(|error| PrepareError::of(url, error.into()))?;
-    states_of(url, &applied)
-}
-
-/// Applies what is pending and says how many that were. The caller holds the lock: Diesel takes none, it lists what is
-/// pending, then runs it.
-pub(super) fn run(connection: &mut AnyConnection) -> Result<usize, DatabaseFailure> {
-    let applied = match connection {
-        AnyConnection::Postgres(connection) => {
-            connection.run_pending_migrations(POSTGRES).map(|applied| applied.len())
-        }
-        AnyConnection::Sqlite(connection) => {
-            connection.run_pending_migrations(SQLITE).map(|applied| applied.len())
-        }
-    };
-    applied.map_err(DatabaseFailure::new)
-}
-
-/// The versions that the database has. (Diesel's own look makes its table where there is none.)
-fn applied(connection: &mut AnyConnection) -> QueryResult<HashSet<String>> {
-    let count = match connection {
-        AnyConnection::Postgres(_) => "SELECT count(to_regclass('__diesel_schema_migrations')) AS tables",
-        AnyConnection::Sqlite(_) => {
-            "SELECT count(*) AS tables FROM sqlite_schema
-              WHERE type = 'table' AND name = '__diesel_schema_migrations'"
-        }
-    };
-    let Count { tables } = diesel::sql_query(count).get_result(connection)?;
-    if tables == 0 {
-        return Ok(HashSet::new());
-    }
-    let versions: Vec<String> =
-        __diesel_schema_migrations::table.select(__diesel_schema_migrations::version).load(connection)?;
-    Ok(versions.into_iter().collect())
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    tables: i64,
-}
-
-/// This build's migrations against the versions of a database.
-fn states_of(url: &DatabaseUrl, applied: &HashSet<String>) -> Result<Vec<MigrationState>, PrepareError> {
-    let embedded = embedded(url).map_err(PrepareError::Migration)?;
-    let state = |Embedded { version, name }| MigrationState { applied: applied.contains(&version), name };
-    Ok(embedded.into_iter().map(state).collect())
-}
-
-/// A migration of this build.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Embedded {
-    version: String,
-    name: String,
-}
-
-/// This build's migrations, oldest first.
-fn embedded(url: &DatabaseUrl) -> Result<Vec<Embedded>, DatabaseFailure> {
-    fn sorted<DB: Backend>(source: &EmbeddedMigrations) -> Result<Vec<Embedded>, DatabaseFailure> {
-        let migrations = MigrationSource::<DB>::migrations(source).map_err(DatabaseFailure::new)?;
-        let mut embedded: Vec<_> = migrations
-            .iter()
-            .map(|migration| migration.name())
-            .map(|name| Embedded { version: name.version().to_string(), name: name.to_string() })
-            .collect();
-        embedded.sort();
-        Ok(embedded)
-    }
-    match url {
-        DatabaseUrl::Postgres(_) => sorted::<Pg>(&POSTGRES),
-        DatabaseUrl::Sqlite(_) => sorted::<Sqlite>(&SQLITE),
-    }
+/// Whether a database has a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStatus {
+    /// The database has it.
+    Applied,
+    /// The database lacks it.
+    Pending,
+    /// The database has it and this build does not: a newer one applied it.
+    Unknown,
 }
 
 #[cfg(test)]
 mod tests {
+    use diesel::prelude::*;
+    use diesel_migrations::MigrationHarness as _;
     use portcullis_domain::time::UnixTime;
     use portcullis_testkit::postgres::ThrowawayPostgres;
 
     use super::super::schema::deployment;
     use super::super::secrets::{Known, refuse_all_but};
+    use super::embedded::{POSTGRES, SQLITE, embedded};
     use super::*;
     use crate::keys::SecretFingerprint;
 
     #[test]
     fn both_databases_have_the_same_history() {
-        let sqlite = embedded(&DatabaseUrl::parse("sqlite://x").unwrap()).unwrap();
-        let postgres = embedded(&DatabaseUrl::parse("postgres://localhost/x").unwrap()).unwrap();
-        assert_eq!(sqlite, postgres);
+        let names = |url: &str| {
+            let embedded = embedded(&DatabaseUrl::parse(url).unwrap()).unwrap();
+            embedded.into_iter().map(|migration| (migration.version, migration.name)).collect::<Vec<_>>()
+        };
+        let sqlite = names("sqlite://x");
+        assert_eq!(sqlite, names("postgres://localhost/x"));
         assert!(!sqlite.is_empty());
     }
 
     /// Down to nothing and up again.
     fn can_be_undone(url: &DatabaseUrl) {
         let mut connection = AnyConnection::connect(url).unwrap();
-        assert!(run(&mut connection).unwrap() > 0);
+        assert!(run(url, &mut connection).unwrap().migrations > 0);
         let undone = match &mut connection {
             AnyConnection::Postgres(connection) => connection.revert_all_migrations(POSTGRES).map(|_| ()),
             AnyConnection::Sqlite(connection) => connection.revert_all_migrations(SQLITE).map(|_| ()),
         };
         undone.unwrap();
-        assert!(states(url, &mut connection).unwrap().iter().all(|state| !state.applied));
-        run(&mut connection).unwrap();
+        assert!(FoundSchema::read(url, &mut connection).unwrap().is_absent());
+        run(url, &mut connection).unwrap();
         let shared = super::super::deployment::read_shared(&mut connection).unwrap();
         assert_eq!((shared.valid_from, shared.time.high_water_mark), (UnixTime::EPOCH, UnixTime::EPOCH));
     }
@@ -191,7 +147,7 @@ mod tests {
             .set(deployment::key_check.eq(old.as_bytes().as_slice()))
             .execute(&mut connection)
             .unwrap();
-        run(&mut connection).unwrap();
+        run(url, &mut connection).unwrap();
         assert!(Known::read(&mut connection).unwrap().admit_new(old).is_ok());
         refuse_all_but(&mut connection, SecretFingerprint::from_bytes([2; 32])).unwrap();
         assert!(Known::read(&mut connection).unwrap().admit_new(old).is_err());

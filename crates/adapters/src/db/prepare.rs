@@ -2,6 +2,7 @@
 
 mod error;
 mod exclusive;
+mod ready;
 
 use portcullis_domain::audit::{EventKind, SecurityEvent};
 use portcullis_domain::client::ClientInfo;
@@ -9,13 +10,15 @@ use portcullis_domain::time::UnixTime;
 
 pub use self::error::PrepareError;
 pub(super) use self::exclusive::{ExclusiveConnection, Missing};
+pub(super) use self::ready::read_if_ready;
 use super::access::Access;
 use super::connection::AnyConnection;
 use super::deployment::home::EventAt;
 use super::deployment::{Deployment, Prepared};
+use super::migrations::FoundSchema;
 use super::postgres::server::check_existing_server;
 use super::secrets::Fingerprints;
-use super::{Database, DatabaseUrl, migrations, sqlite};
+use super::{Database, DatabaseUrl, sqlite};
 use crate::audit::AuditKeys;
 use crate::keys::SecretFingerprint;
 use crate::system::OsRandom;
@@ -23,7 +26,8 @@ use crate::system::OsRandom;
 impl Database {
     /// Connects and, under a lock, brings the schema up to date and holds this instance's secrets against the one the
     /// database is used with: `current` is the fingerprint of the secret in use, `accepted` those of the others it
-    /// takes. Then opens the stores for use. Blocks while another instance prepares, for a minute at most.
+    /// takes. Then opens the stores for use. Blocks while another instance prepares, for a minute at most. If a PostgreSQL
+    /// database lacks nothing, it is only read, without the lock.
     ///
     /// The first instance of a database sets its secret; one that accepts the database's moves it to its own current
     /// one. So a secret is replaced in two steps: first every instance accepts the new one, then every instance has
@@ -109,7 +113,7 @@ pub enum Arrival {
     Restored,
 }
 
-/// Connects to a database that exists and is up to date, to read it.
+/// Connects to a database that exists, is up to date and may be used by this build, to read it.
 pub(super) fn connect_to_existing(url: &DatabaseUrl) -> Result<AnyConnection, PrepareError> {
     if let DatabaseUrl::Sqlite(path) = url {
         let is_there = sqlite::file::is_there(path);
@@ -120,10 +124,11 @@ pub(super) fn connect_to_existing(url: &DatabaseUrl) -> Result<AnyConnection, Pr
     check_existing_server(url)?;
     let connected = AnyConnection::connect_read_only(url);
     let mut connection = connected.map_err(|failure| PrepareError::of(url, failure))?;
-    let states = migrations::states(url, &mut connection)?;
-    match states.iter().filter(|state| state.applied).count() {
-        0 => Err(PrepareError::without_tables(url)),
-        applied if applied < states.len() => Err(PrepareError::Outdated),
-        _ => Ok(connection),
+    let schema = FoundSchema::read(url, &mut connection)?;
+    schema.admit_binary()?;
+    match () {
+        () if schema.is_absent() => Err(PrepareError::without_tables(url)),
+        () if !schema.is_current() => Err(PrepareError::Outdated),
+        () => Ok(connection),
     }
 }

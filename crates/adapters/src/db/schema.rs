@@ -85,7 +85,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{BigInt, Binary, Integer, Nullable};
+    use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
     use super::sql_types::{Id, Moment};
 
     deployment (id) {
@@ -100,6 +100,7 @@ diesel::table! {
         sealer_until -> Moment,
         home -> Nullable<Binary>,
         moved_at -> Nullable<Moment>,
+        oldest_binary -> Text,
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl};
-use portcullis_adapters::db::{Database, DatabaseUrl, FailureCause, Migrations, PoolConfig, PrepareError};
+use portcullis_adapters::db::{
+    Database, DatabaseUrl, FailureCause, MigrationStatus, Migrations, PoolConfig, PrepareError,
+};
 use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
@@ -56,7 +58,10 @@ fn many_may_prepare_one_empty_database_at_once() {
         }
     });
     let states = Migrations::of(database(&url).url()).states().unwrap();
-    assert!(!states.is_empty() && states.iter().all(|state| state.applied), "{states:?}");
+    assert!(
+        !states.is_empty() && states.iter().all(|state| state.status == MigrationStatus::Applied),
+        "{states:?}"
+    );
 }
 
 #[test]
@@ -80,7 +85,10 @@ fn asking_for_the_migrations_makes_no_table() {
     let server = ThrowawayPostgres::shared();
     let url = server.create_database();
     let states = Migrations::of(database(&url).url()).states().unwrap();
-    assert!(!states.is_empty() && states.iter().all(|state| !state.applied), "{states:?}");
+    assert!(
+        !states.is_empty() && states.iter().all(|state| state.status == MigrationStatus::Pending),
+        "{states:?}"
+    );
     let tables =
         server.execute(&url, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace");
     assert!(tables.is_empty(), "{tables:?}");
@@ -101,7 +109,13 @@ fn a_role_that_may_not_change_the_schema_can_serve() {
     let clerk = database(&url.replace("user=portcullis", "user=clerk"));
     clerk.prepare(KEY, &[]).unwrap();
     assert!(clerk.check().unwrap().migrated);
-    assert!(Migrations::of(clerk.url()).states().unwrap().iter().all(|state| state.applied));
+    assert!(
+        Migrations::of(clerk.url())
+            .states()
+            .unwrap()
+            .iter()
+            .all(|state| state.status == MigrationStatus::Applied)
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use portcullis_adapters::audit::AuditKey;
-use portcullis_adapters::db::{Database, Deployment, Migrations, PrepareError};
+use portcullis_adapters::db::{Database, Deployment, MigrationStatus, Migrations, PrepareError};
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secret;
 use portcullis_domain::account::{CanonicalName, UserStore};
@@ -163,7 +163,13 @@ pub(crate) fn stays_closed_to_another_secret(prepared: &Database, other: &Databa
 /// The command's migration leaves the stores closed, and the secret open.
 pub(crate) fn migrates_without_a_secret(database: &Database) {
     Migrations::of(database.url()).run().unwrap();
-    assert!(Migrations::of(database.url()).states().unwrap().iter().all(|state| state.applied));
+    assert!(
+        Migrations::of(database.url())
+            .states()
+            .unwrap()
+            .iter()
+            .all(|state| state.status == MigrationStatus::Applied)
+    );
     let error = database.find_user_by_name(&CanonicalName::of("alice")).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let error = database.session_changes(None, NOW, 1).unwrap_err();

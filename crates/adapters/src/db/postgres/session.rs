@@ -74,7 +74,7 @@ fn check_session(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
 pub(in crate::db) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long it waits for a lock; shorter, so that the error names the lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+pub(in crate::db) const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a transaction may stand idle, should its instance freeze in the middle.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);

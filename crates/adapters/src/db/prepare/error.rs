@@ -59,6 +59,16 @@ pub enum PrepareError {
     /// The schema is older than this build, and the call only reads.
     #[error("the database's schema is older than this build")]
     Outdated,
+    /// A newer build has changed the schema in a way that this build cannot work with.
+    #[error(
+        "the database needs a binary that knows migration {needed}; this one knows migrations up to {newest}"
+    )]
+    BinaryTooOld {
+        /// The version of the newest migration that a binary must know.
+        needed: String,
+        /// The version of this build's newest migration.
+        newest: String,
+    },
     /// A migration failed. It was rolled back.
     #[error("a migration failed: {0}")]
     Migration(DatabaseFailure),

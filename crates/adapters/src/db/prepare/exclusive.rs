@@ -17,6 +17,7 @@ use crate::db::deployment::Deployment;
 use crate::db::deployment::home::Home;
 use crate::db::error::store_error;
 use crate::db::failure::DatabaseFailure;
+use crate::db::migrations::{Applied, FoundSchema};
 use crate::db::postgres::server::{check_server, denial};
 use crate::db::secrets::Known;
 use crate::db::{DatabaseUrl, migrations, sqlite};
@@ -70,19 +71,22 @@ impl<'a> ExclusiveConnection<'a> {
 
     /// Applies what is pending. Where nothing is, it only reads: a role that may not change the schema can start.
     pub(in crate::db) fn migrate(&mut self) -> Result<(), PrepareError> {
-        let states =
-            migrations::states(self.url, &mut self.connection).map_err(|error| self.explain(error))?;
-        if states.iter().all(|state| state.applied) {
+        let schema =
+            FoundSchema::read(self.url, &mut self.connection).map_err(|error| self.explain(error))?;
+        schema.admit_binary()?;
+        schema.log_unknown();
+        if schema.is_current() {
             return Ok(());
         }
-        let applied = migrations::run(&mut self.connection).map_err(|failure| {
+        let applied = migrations::run(self.url, &mut self.connection).map_err(|failure| {
             let error = match failure.is_busy_file() {
                 true => PrepareError::Unreachable(failure),
                 false => PrepareError::Migration(failure),
             };
             self.explain(error)
         })?;
-        log::info!(applied; "migrated the database");
+        let Applied { migrations, retries } = applied;
+        log::info!(applied = migrations, retries; "migrated the database");
         Ok(())
     }
 

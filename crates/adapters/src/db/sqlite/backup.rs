@@ -251,9 +251,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
         let mut connection = AnyConnection::connect(&url).unwrap();
-        migrations::run(&mut connection).unwrap();
+        migrations::run(&url, &mut connection).unwrap();
         let AnyConnection::Sqlite(connection) = &mut connection else { unreachable!() };
-        let undone = connection.revert_last_migration(migrations::SQLITE).unwrap();
+        let undone = connection.revert_last_migration(migrations::embedded::SQLITE).unwrap();
         assert!(undone.to_string().starts_with("2026-11-27-030000"), "{undone}");
         connection
             .batch_execute(
@@ -269,6 +269,7 @@ mod tests {
         let mut copy = SqliteConnection::establish(target.to_str().unwrap()).unwrap();
         let floor = diesel::sql_query("SELECT session_floor AS number FROM deployment");
         assert_eq!(floor.get_result::<Number>(&mut copy).unwrap().number, 6_000_000);
-        migrations::run(&mut AnyConnection::connect(&DatabaseUrl::Sqlite(target)).unwrap()).unwrap();
+        let copy = DatabaseUrl::Sqlite(target);
+        migrations::run(&copy, &mut AnyConnection::connect(&copy).unwrap()).unwrap();
     }
 }

@@ -1,0 +1,81 @@
+//! Recognises a PostgreSQL database that an instance can use as it is.
+//!
+//! Most starts change nothing. They take no lock and set nothing for the session, because a pooler in transaction mode
+//! would keep either for its next client.
+
+use diesel::connection::{AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _};
+use diesel::{PgConnection, QueryResult};
+
+use super::{Missing, PrepareError};
+use crate::db::DatabaseUrl;
+use crate::db::connection::AnyConnection;
+use crate::db::deployment::home::Home;
+use crate::db::failure::DatabaseFailure;
+use crate::db::migrations::FoundSchema;
+use crate::db::postgres::server::{check_existing_server, check_server};
+use crate::db::postgres::session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT};
+use crate::db::secrets::{Fingerprints, Known};
+
+/// Returns the database's secrets, if every migration of this build is applied, the database is where it was, and it knows
+/// all secrets of the instance, its current one as the one in use. Otherwise, or if the tables cannot be read now, the caller prepares the database under
+/// the lock. For SQLite this is always so: its lock is a file's, and no pooler keeps it.
+///
+/// # Errors
+/// [`PrepareError`], if the database cannot be used by this build or with these secrets.
+pub(in crate::db) fn read_if_ready(
+    url: &DatabaseUrl,
+    missing: Missing,
+    fingerprints: &Fingerprints,
+) -> Result<Option<Known>, PrepareError> {
+    let DatabaseUrl::Postgres(to) = url else { return Ok(None) };
+    match missing {
+        Missing::Create => check_server(url)?,
+        Missing::Refuse => check_existing_server(url)?,
+    }
+    let failed = |failure| PrepareError::of(url, failure);
+    let mut connection = PgConnection::establish(to).map_err(|error| failed(DatabaseFailure::from(error)))?;
+    // Named statements would be a session's, too.
+    connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+    if begin(&mut connection).is_err() {
+        return Ok(None);
+    }
+    let mut connection = AnyConnection::Postgres(connection);
+    let read = read(url, &mut connection);
+    // It changed nothing, so a failure to end the transaction loses nothing.
+    let _ended = connection.commit();
+    // Under the lock the same failure is explained.
+    let Ok((schema, known)) = read else { return Ok(None) };
+    schema.admit_binary()?;
+    let Some((known, home)) = known else { return Ok(None) };
+    known.admit(fingerprints)?;
+    home.check_served()?;
+    if !(known.is_current(fingerprints) && home.is_present()) {
+        return Ok(None);
+    }
+    schema.log_unknown();
+    Ok(Some(known))
+}
+
+/// Begins a transaction that only reads, with limits that end with it.
+fn begin(connection: &mut PgConnection) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN READ ONLY")?;
+    connection.batch_execute(&format!(
+        "SET LOCAL statement_timeout TO {}; SET LOCAL lock_timeout TO {}",
+        STATEMENT_TIMEOUT.as_millis(),
+        LOCK_TIMEOUT.as_millis()
+    ))
+}
+
+/// Reads the schema, and the secrets and the home if the schema is that of this build or newer.
+fn read(
+    url: &DatabaseUrl,
+    connection: &mut AnyConnection,
+) -> Result<(FoundSchema, Option<(Known, Home)>), PrepareError> {
+    let schema = FoundSchema::read(url, connection)?;
+    if !schema.is_current() {
+        return Ok((schema, None));
+    }
+    let known = Known::read(connection).map_err(|error| PrepareError::of(url, error.into()))?;
+    let home = Home::read(url, connection)?;
+    Ok((schema, Some((known, home))))
+}

@@ -9,6 +9,7 @@ mod population;
 mod postgres;
 mod remembered_tokens;
 mod schedules;
+mod schema;
 mod sqlite;
 mod stores;
 mod system;

@@ -8,6 +8,7 @@ use diesel::{Connection, PgConnection, RunQueryDsl};
 use portcullis_adapters::db::{
     Database, DatabaseUrl, FailureCause, MigrationStatus, Migrations, PoolConfig, PrepareError,
 };
+use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::ports::{StoreError, StoreErrorKind, StoreHealth};
@@ -73,6 +74,45 @@ fn a_database_goes_with_its_secret() {
 fn a_database_stays_closed_to_another_secret() {
     let url = ThrowawayPostgres::shared().create_database();
     crate::stores::stays_closed_to_another_secret(&database(&url), &database(&url));
+}
+
+/// R-48.
+#[test]
+fn older_binary_than_the_database_needs_is_refused() {
+    let url = ThrowawayPostgres::shared().create_database();
+    let mut other = PgConnection::establish(&url).unwrap();
+    crate::stores::heeds_the_oldest_binary(&database(&url), |sql| other.batch_execute(sql).unwrap());
+}
+
+/// The lock of the instance that prepares the database. It is a session's, and a pooler may keep that.
+#[test]
+fn start_that_changes_nothing_waits_for_no_lock() {
+    let url = ThrowawayPostgres::shared().create_database();
+    database(&url).prepare(KEY, &[]).unwrap();
+    let mut holder = PgConnection::establish(&url).unwrap();
+    holder.batch_execute("SELECT pg_advisory_lock(x'706f727463756c6c'::bigint)").unwrap();
+    let begun = Instant::now();
+    let instance = database(&url);
+    instance.prepare(KEY, &[]).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(instance.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
+
+    // A secret that is new to the database is stored under the lock.
+    let other = SecretFingerprint::from_bytes([2; 32]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| database(&url).prepare(KEY, &[other]));
+        let asks = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock%'
+                       AND pid <> pg_backend_pid()";
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let server = ThrowawayPostgres::shared();
+        while server.execute(&url, asks)[0][0].as_deref() == Some("0") {
+            assert!(Instant::now() < deadline, "it asks for the lock");
+        }
+        assert!(!waiting.is_finished());
+        holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+        waiting.join().unwrap().unwrap();
+    });
 }
 
 #[test]

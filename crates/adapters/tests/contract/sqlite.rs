@@ -77,6 +77,16 @@ fn many_may_prepare_one_empty_file_at_once() {
     );
 }
 
+///
+#[test]
+fn older_binary_than_the_file_needs_is_refused() {
+    let (_folder, path) = in_folder();
+    let database = database(&path);
+    Migrations::of(database.url()).run().unwrap();
+    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    crate::stores::heeds_the_oldest_binary(&database, |sql| other.batch_execute(sql).unwrap());
+}
+
 #[test]
 fn listing_migrations_of_a_missing_file_creates_nothing() {
     let (folder, path) = in_folder();

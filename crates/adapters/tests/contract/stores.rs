@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use portcullis_adapters::audit::AuditKey;
+use portcullis_adapters::audit::{AuditKey, AuditKeys};
 use portcullis_adapters::db::{Database, Deployment, MigrationStatus, Migrations, PrepareError};
 use portcullis_adapters::keys::SecretFingerprint;
-use portcullis_adapters::secret::Secret;
+use portcullis_adapters::secret::{Secret, Secrets};
 use portcullis_domain::account::{CanonicalName, UserStore};
 use portcullis_domain::audit::{AuditLog, EventKind};
 use portcullis_domain::id::{SessionId, UserId};
@@ -175,6 +175,48 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
     let error = database.session_changes(None, NOW, 1).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "nor over the connection outside the pool");
     database.prepare(SecretFingerprint::from_bytes([9; 32]), &[]).unwrap();
+}
+
+/// A newer version may have migrated the database and said which migration a binary must know.
+pub(crate) fn heeds_the_oldest_binary(database: &Database, mut sql: impl FnMut(&str)) {
+    let random = SeededRandom::new(1);
+    let keys = AuditKeys::of(&Secrets::new(Secret::parse_for_development("current").unwrap(), []));
+    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    let migrations = Migrations::of(database.url());
+    sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')");
+    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    database.prepare_to_read(&keys).unwrap();
+    migrations.run().unwrap();
+    let states = migrations.states().unwrap();
+    let unknown = states.last().unwrap();
+    assert_eq!((unknown.name.as_str(), unknown.status), ("20990101000000", MigrationStatus::Unknown));
+    assert!(
+        states.iter().filter(|state| state.status == MigrationStatus::Applied).count() == states.len() - 1
+    );
+
+    let newest = migrations.plan().unwrap().newest_known;
+    sql(&format!("UPDATE deployment SET oldest_binary = '{newest}'"));
+    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    sql("UPDATE deployment SET oldest_binary = '20990101000000'");
+    let refusals = [
+        database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)),
+        database.prepare_existing(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)),
+        database.prepare_to_read(&keys),
+        Deployment::at(database.url()).check_exists(),
+        Deployment::at(database.url()).is_used().map(|_| ()),
+        Deployment::at(database.url())
+            .replace_compromised(KEY, &audit_key(), |_| event(EventKind::SecretAdopted, NOW, &random)),
+        migrations.run(),
+    ];
+    for refusal in refusals {
+        let Err(PrepareError::BinaryTooOld { needed, newest: known }) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!((needed.as_str(), known.as_str()), ("20990101000000", newest.as_str()));
+    }
+    assert_eq!(migrations.states().unwrap(), states, "to list them is no use");
+    let plan = migrations.plan().unwrap();
+    assert_eq!((plan.oldest_binary.as_str(), plan.unknown.len()), ("20990101000000", 1));
 }
 
 /// The database's clock, as both ports tell it.

@@ -159,10 +159,10 @@ fn backup_to_a_full_disk_leaves_no_file() {
 /// Only root can start a process as another user.
 #[test]
 fn backup_reads_from_read_only_storage() {
+    const NOBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    const NOBODY: u32 = 65_534;
     let database = Database::sqlite();
     let server = Server::start(&database);
     server.register("alice");

@@ -181,10 +181,11 @@ pub(crate) fn migrates_without_a_secret(database: &Database) {
 pub(crate) fn heeds_the_oldest_binary(database: &Database, mut sql: impl FnMut(&str)) {
     let random = SeededRandom::new(1);
     let keys = AuditKeys::of(&Secrets::new(Secret::parse_for_development("current").unwrap(), []));
-    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    let made = |kind, at| event(kind, at, &random);
+    database.prepare_with(&keys, made).unwrap();
     let migrations = Migrations::of(database.url());
     sql("INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')");
-    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    database.prepare_with(&keys, made).unwrap();
     database.prepare_to_read(&keys).unwrap();
     migrations.run().unwrap();
     let states = migrations.states().unwrap();
@@ -196,11 +197,11 @@ pub(crate) fn heeds_the_oldest_binary(database: &Database, mut sql: impl FnMut(&
 
     let newest = migrations.plan().unwrap().newest_known;
     sql(&format!("UPDATE deployment SET oldest_binary = '{newest}'"));
-    database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)).unwrap();
+    database.prepare_with(&keys, made).unwrap();
     sql("UPDATE deployment SET oldest_binary = '20990101000000'");
     let refusals = [
-        database.prepare_with(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)),
-        database.prepare_existing(&keys, |_| event(EventKind::SecretReplaced, NOW, &random)),
+        database.prepare_with(&keys, made).map(|_| ()),
+        database.prepare_existing(&keys, made).map(|_| ()),
         database.prepare_to_read(&keys),
         Deployment::at(database.url()).check_exists(),
         Deployment::at(database.url()).is_used().map(|_| ()),

@@ -254,7 +254,7 @@ mod tests {
         migrations::run(&url, &mut connection).unwrap();
         let AnyConnection::Sqlite(connection) = &mut connection else { unreachable!() };
         let undone = connection.revert_last_migration(migrations::embedded::SQLITE).unwrap();
-        assert!(undone.to_string().starts_with("2026-11-27-030000"), "{undone}");
+        assert!(undone.to_string().starts_with("20261127030000"), "{undone}");
         connection
             .batch_execute(
                 "INSERT INTO sessions (id, user_id, generation, opened_at, rotated_at, expires_at, absolute_expires_at)

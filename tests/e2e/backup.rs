@@ -11,6 +11,8 @@ use crate::database::Database;
 use crate::restored::{RESTORED, done, events, is_live, is_over};
 use crate::server::{Server, command, command_as, output_of, race, run, wait_until};
 
+const NOBODY: u32 = 65_534;
+
 /// Puts a backup where a new service looks for its database.
 fn restored(file: &Path) -> Database {
     let database = Database::sqlite();

@@ -13,6 +13,7 @@ mod command_line;
 mod connections;
 mod corpus;
 mod database;
+mod db_copy;
 mod durability;
 mod flows;
 mod history;

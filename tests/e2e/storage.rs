@@ -11,7 +11,7 @@ use crate::database::{Database, Kind};
 use crate::server::{PASSWORD, SECRET, Server, command, command_as, output_of, run, set};
 
 /// Commands that change a database.
-const CHANGING: [&[&str]; 10] = [
+const CHANGING: [&[&str]; 11] = [
     &["user", "disable", "alice"],
     &["user", "enable", "alice"],
     &["user", "delete", "alice", "--yes"],
@@ -21,6 +21,7 @@ const CHANGING: [&[&str]; 10] = [
     &["secret", "adopt", "--yes"],
     &["audit", "trim"],
     &["db", "moved", "--yes"],
+    &["db", "copy", "--to", "sqlite://target.db", "--yes"],
     &["user", "disable", "nobody"],
 ];
 

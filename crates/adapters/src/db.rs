@@ -17,6 +17,7 @@
 //! | how is a SQLite file backed up? | `sqlite/backup.rs` |
 //! | which migrations are there, and who applies them? | `migrations.rs`; without stopping the service, `migrations/run.rs` |
 //! | which binaries may use a database? | `migrations/found_schema.rs` |
+//! | how do the contents get into another database? | `copy.rs`; the rows, `copy/tables.rs` |
 //! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
 //! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
 //! | why can a database not be used? | `prepare/error.rs`, `failure.rs`; for a call of a store, `error.rs` |
@@ -25,6 +26,7 @@ mod access;
 mod audit;
 mod cached_update;
 mod connection;
+mod copy;
 mod deployment;
 mod error;
 mod failure;
@@ -51,6 +53,7 @@ use self::access::Access;
 pub(crate) use self::audit::chain::{ChainRow, Recorded};
 pub(crate) use self::audit::reader::AuditReader;
 pub(crate) use self::audit::sealing::SealTurn;
+pub use self::copy::{Copied, CopyError, CopyProgress, CopyStep, copy};
 pub use self::deployment::Deployment;
 pub use self::failure::{DatabaseFailure, FailureCause};
 pub use self::hash_check::{UnusableHash, check_hashes};

@@ -58,7 +58,7 @@ enum Command {
         #[arg(long)]
         overwrite: bool,
     },
-    /// Look after the place of the database
+    /// Copy the database to another one, or declare that it moved
     #[command(subcommand)]
     Db(DbCommand),
     /// Look at the settings
@@ -103,7 +103,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
             migrate::run(&settings()?, mode)
         }
         Command::Backup { file, overwrite } => backup::run(&settings()?, &file, overwrite),
-        Command::Db(command) => db::run(&command, &settings()?),
+        Command::Db(command) => db::run(&command, settings()?),
         Command::Config(command) => config::run(&command, &sources()?),
         Command::User(command) => user::run(&command, &settings()?),
         Command::Sessions(command) => session::run(&command, &settings()?),

@@ -51,7 +51,8 @@ impl Database {
         matches!(*self.access(), Access::Pooled)
     }
 
-    /// Whether the contents of the database were copied elsewhere after this instance prepared .
+    /// Whether the contents of the database were copied elsewhere after this instance prepared
+    /// ([`copy`](super::copy())).
     /// All later calls of the stores fail, so the process should end.
     pub fn is_moved(&self) -> bool {
         matches!(*self.access(), Access::Moved)

@@ -39,6 +39,14 @@ impl DatabaseUrl {
         }
     }
 
+    /// Whether the URL contains a password.
+    pub fn has_password(&self) -> bool {
+        match self {
+            Self::Postgres(url) => PostgresParts::of(url).has_password(),
+            Self::Sqlite(_) => false,
+        }
+    }
+
     /// Checks that the files that the URL names by its options can be read. libpq ignores some of them if they are missing.
     pub(super) fn check_files(&self) -> Result<(), InvalidDatabaseUrl> {
         match self {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use portcullis_adapters::audit::{AuditKeys, Sealer};
-use portcullis_adapters::db::{Arrival, Database, DatabaseUrl, Deployment, PrepareError};
+use portcullis_adapters::db::{
+    Arrival, Copied, CopyError, CopyProgress, Database, DatabaseUrl, Deployment, PrepareError, copy,
+};
 use portcullis_adapters::files::absolute;
 use portcullis_adapters::keys::SecretFingerprint;
 use portcullis_adapters::secret::Secrets;
@@ -70,6 +72,15 @@ impl DatabaseBackend {
         let event = |now| operators_event(EventKind::SecretAdopted, now);
         let deployment = Deployment::at(self.database.url());
         Ok(deployment.replace_compromised(self.current, self.audit_keys.current(), event)?)
+    }
+
+    /// Copies everything from one database to another, with the secrets of this instance.
+    pub(crate) fn copy(
+        &self,
+        to: &DatabaseUrl,
+        progress: impl FnMut(CopyProgress),
+    ) -> Result<Copied, CopyError> {
+        copy(self.database.url(), to, &self.audit_keys, operators_event, progress)
     }
 
     /// Declares that the database moved, so that the sessions stay. Returns whether anything was to be done.

@@ -108,6 +108,18 @@ impl Home {
     }
 }
 
+/// Marks a database as one that a copy is being made into.
+pub(in crate::db) fn mark_unfinished(connection: &mut AnyConnection) -> QueryResult<()> {
+    diesel::update(deployment::table).set(deployment::home.eq(UNFINISHED)).execute(connection)?;
+    Ok(())
+}
+
+/// Marks a database as one whose contents were copied elsewhere.
+pub(in crate::db) fn mark_moved(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
+    diesel::update(deployment::table).set(deployment::moved_at.eq(DbTime(at))).execute(connection)?;
+    Ok(())
+}
+
 /// Returns the latest time that a restored database shows: that of its clock and its high-water mark, and what instances
 /// wrote after the mark. The clock matters most, because tokens of sessions that the backup does not know may still be
 /// valid.

@@ -95,6 +95,11 @@ impl<'a> ExclusiveConnection<'a> {
         known.map_err(|error| self.explain(PrepareError::of(self.url, error.into())))
     }
 
+    /// The connection, for a transaction of the caller's.
+    pub(in crate::db) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+
     /// Reads where the database is and where it was before.
     pub(in crate::db) fn home(&mut self) -> Result<Home, PrepareError> {
         Home::read(self.url, &mut self.connection).map_err(|error| self.explain(error))

@@ -90,6 +90,12 @@ impl<'a> PostgresParts<'a> {
         Self { user, hosts, database, options }
     }
 
+    /// Whether the user or an option comes with a password.
+    pub(super) fn has_password(&self) -> bool {
+        self.user.is_some_and(|user| user.contains(':'))
+            || ["password", "sslpassword"].into_iter().any(|option| self.option(option).is_some())
+    }
+
     /// Whether libpq cannot split it differently, and print a part of a password in its error as a host or a port.
     fn is_unambiguous(&self) -> bool {
         let hosts_are_hosts = self.hosts.split(',').all(|host| {

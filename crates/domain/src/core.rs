@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{EventKind, SecurityEvent};
 use crate::client::ClientInfo;
 use crate::id::SessionId;
-use crate::maintenance::{Skew, Writes};
+use crate::maintenance::{Losses, Skew, Writes};
 use crate::password::policy::PasswordPolicy;
 use crate::ports::{Clock, Ports, SecureRandom};
 use crate::session::Lifetimes;
@@ -35,6 +35,7 @@ pub struct Core {
     pub(crate) revocations: Revocations,
     pub(crate) skew: Skew,
     pub(crate) writes: Writes,
+    pub(crate) losses: Losses,
 }
 
 impl Core {
@@ -46,6 +47,7 @@ impl Core {
             revocations: Revocations::default(),
             skew: Skew::default(),
             writes: Writes::default(),
+            losses: Losses::default(),
         })
     }
 

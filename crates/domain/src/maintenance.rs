@@ -1,5 +1,6 @@
 //! The background work of an instance: staying in sync with the store, purging it, and checking readiness.
 
+mod lost_changes;
 mod purge;
 mod readiness;
 mod retention;
@@ -7,6 +8,8 @@ mod service;
 mod skew;
 mod sync;
 
+pub(crate) use self::lost_changes::Losses;
+pub use self::lost_changes::LostChanges;
 pub(crate) use self::purge::MARK_AGE;
 pub use self::purge::Purger;
 pub(crate) use self::readiness::Writes;

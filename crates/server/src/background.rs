@@ -1,9 +1,11 @@
 //! Background tasks, each on a thread of its own: the wait for the storage at the start, the sync with the changes of
-//! other instances, the purge of old sessions, the sealing of the audit log, and the checks that writes succeed.
+//! other instances, the purge of old sessions, the sealing of the audit log, the restoration of what the database lost, and
+//! the checks that writes succeed.
 //!
 //! A step that panics is logged, and the next one follows after its pause. To add a task, write its loop over `Steps` in a
 //! file here and start it with a line in `run_tasks`.
 
+mod lost_changes;
 mod prepare;
 mod purge;
 mod seal;
@@ -18,6 +20,7 @@ use std::thread::{self, JoinHandle, Scope};
 
 use anyhow::{Context as _, anyhow};
 
+use self::lost_changes::restore_lost_changes;
 use self::prepare::{Waited, wait_for_database};
 use self::purge::purge;
 use self::seal::seal;
@@ -87,6 +90,10 @@ fn run_tasks(
             tasks.start("sealer", |stopped| seal(sealer, stopped))?;
         }
         tasks.start("writes", |stopped| check_writes(|| instance.maintenance.check_writes(), stopped))?;
+        tasks.start("lost-changes", |stopped| {
+            let maintenance = &instance.maintenance;
+            restore_lost_changes(|| maintenance.end_lost_sessions(), || maintenance.lost_changes(), stopped);
+        })?;
         let mut on_ready = Some(on_ready);
         let step = || {
             instance.maintenance.sync()?;

@@ -161,6 +161,15 @@ impl SessionStore for FaultyStore {
         self.sessions.end_sessions(user, except, event)
     }
 
+    fn end_again(
+        &self,
+        sessions: &[SessionId],
+        at: UnixTime,
+        valid_from: UnixTime,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.sessions.end_again(sessions, at, valid_from)
+    }
+
     fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.sessions.invalidate_sessions(event)
     }

@@ -10,7 +10,8 @@ use portcullis_domain::time::UnixTime;
 
 use self::home::EventAt;
 pub(super) use self::row::{
-    Shared, cursor, invalidate_all, now, position, raise_high_water_mark, read_shared, take_turn, valid_from,
+    Shared, cursor, invalidate_all, now, position, raise_high_water_mark, raise_valid_from, read_shared,
+    take_turn, valid_from,
 };
 use super::audit::statements;
 use super::connection::AnyConnection;

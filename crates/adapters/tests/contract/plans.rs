@@ -111,6 +111,10 @@ pub(crate) fn hot_statements(
     let again =
         seen.during("end what ended", || database.end_session(session_id(3), None, now, &logged_out))?;
     is_as_planned(again == EndOutcome::AlreadyEnded, "the session did not end")?;
+    let restored = seen.during("end sessions again", || {
+        database.end_again(&[session_id(3), session_id(2)], now, now - Duration::from_hours(10_000))
+    })?;
+    is_as_planned(restored.is_empty(), "both had ended")?;
     seen.during("list sessions", || database.list_sessions(user_id(4), now))?;
     let ended_all = event(EventKind::UserSessionsEnded);
     seen.during("end sessions", || database.end_sessions(user_id(4), Some(session_id(4)), &ended_all))?;

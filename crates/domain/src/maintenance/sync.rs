@@ -1,5 +1,6 @@
 use crate::maintenance::{ClockNotTrusted, MARK_AGE, Maintenance};
 use crate::ports::StoreError;
+use crate::session::revocation::PollWindow;
 use crate::session::{CLOCK_TOLERANCE, Cursor, SessionChanges};
 use crate::time::UnixTime;
 
@@ -18,13 +19,22 @@ impl Maintenance {
         }
         let (now, uptime) = (self.core.ports.clock.now(), self.core.ports.clock.uptime());
         match self.core.revocations.begin(now, uptime) {
-            Some(window) => {
-                let changes = self.poll(window.after(), window.since(), self.core.revocations.most())?;
-                self.core.revocations.merge(&window, changes);
-            }
-            None => self.core.revocations.invalidate_all(self.poll(None, now, 0)?.valid_from),
+            Some(window) => self.load(&window)?,
+            None => self.core.revocations.invalidate_all(self.poll(None, now, 0)?.changes.valid_from),
         }
         self.core.trusted_time()?;
+        Ok(())
+    }
+
+    /// Loads the changes since the last poll. If the store went back to an earlier state meanwhile, loads all, to compare
+    /// them with what this instance knows.
+    fn load(&self, window: &PollWindow) -> Result<(), StoreError> {
+        let most = self.core.revocations.most();
+        let Polled { mut changes, went_back } = self.poll(window.after(), window.since(), most)?;
+        if went_back && changes.continues {
+            changes = self.poll(None, window.since(), most)?.changes;
+        }
+        self.core.losses.note_missing(self.core.revocations.merge(window, changes));
         Ok(())
     }
 
@@ -38,9 +48,16 @@ impl Maintenance {
         Ok(())
     }
 
-    fn poll(&self, after: Option<Cursor>, since: UnixTime, most: u32) -> Result<SessionChanges, StoreError> {
+    fn poll(&self, after: Option<Cursor>, since: UnixTime, most: u32) -> Result<Polled, StoreError> {
         let asked = self.core.ports.clock.uptime();
+        let mark_before = self.core.losses.high_water_mark();
         let changes = self.core.ports.store.session_changes(after, since, most)?;
+        let mark = changes.time.map(|time| time.high_water_mark);
+        let went_back = mark.is_some_and(|mark| self.core.losses.note_high_water_mark(mark_before, mark));
+        if went_back {
+            // Also if the load that follows fails.
+            self.core.revocations.forget_cursor();
+        }
         let ahead = changes.time.map_or(0, |mut time| {
             let was_set_back = time.now + CLOCK_TOLERANCE < time.high_water_mark;
             if self.core.skew.ahead().is_none() && was_set_back {
@@ -51,8 +68,14 @@ impl Maintenance {
             self.core.ports.clock.now().as_micros().saturating_sub(time.now.as_micros())
         });
         self.core.skew.set(ahead);
-        Ok(changes)
+        Ok(Polled { changes, went_back })
     }
+}
+
+struct Polled {
+    changes: SessionChanges,
+    /// Whether the high-water mark decreased.
+    went_back: bool,
 }
 
 /// This instance is not in step with the store.

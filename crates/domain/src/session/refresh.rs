@@ -19,6 +19,10 @@ impl AuthService {
     pub fn refresh(&self, token: &RefreshToken, client: &ClientInfo) -> Result<TokenSet, RefreshError> {
         let claims = self.core.ports.refresh_tokens.verify(token)?;
         let now = self.core.trusted_time()?;
+        // The store returns this too, unless it lost the end.
+        if self.core.revocations.is_ended(claims.session) {
+            return Err(RefreshError::Invalid);
+        }
         let presented = RotateRequest {
             session: claims.session,
             generation: claims.generation,
@@ -34,7 +38,10 @@ impl AuthService {
                 self.core.mark_ended([claims.session], now);
                 Err(RefreshError::Reused)
             }
-            RotateOutcome::Ahead => Err(RefreshError::Ahead),
+            RotateOutcome::Ahead => {
+                self.core.losses.count_token_ahead();
+                Err(RefreshError::Ahead)
+            }
             RotateOutcome::Gone => Err(RefreshError::Invalid),
         }
     }
@@ -54,7 +61,8 @@ pub enum RefreshError {
     /// A copy of an old token: this call ended the session.
     #[error("the refresh token was used before; the session has been ended")]
     Reused,
-    /// The token is newer than the store: a backup was restored. For the caller as good as [`Self::Invalid`].
+    /// The token is newer than the store, which [lost changes](crate::maintenance::LostChanges). For the client it is
+    /// [`Self::Invalid`].
     #[error("the refresh token is newer than the store; was a backup restored?")]
     Ahead,
     /// The store or the signing failed, or the clock is not trusted.

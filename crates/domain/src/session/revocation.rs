@@ -1,6 +1,6 @@
 //! The sessions that ended within one access lifetime, so that a token is refused without asking the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -74,6 +74,17 @@ pub struct PollWindow {
     started: UnixTime,
     uptime: Duration,
     given_up: u64,
+    valid_from: UnixTime,
+}
+
+/// What this instance knows and a poll should have returned, but did not.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// The sessions that ended. Those whose rows are deleted are among them, and if the poll returned more than fits, also
+    /// some that the store knows.
+    pub ended: Vec<SessionId>,
+    /// The time that sessions are valid from, if the poll returned an earlier one.
+    pub valid_from: Option<UnixTime>,
 }
 
 impl PollWindow {
@@ -148,16 +159,24 @@ impl Revocations {
         }
         // The store's clock may have been set back, and instances that start now write down its times.
         let since = now.min(memory.store_time.unwrap_or(now)) - REVOCATION_RETENTION;
-        Some(PollWindow { after: memory.cursor, since, started: now, uptime, given_up: memory.given_up })
+        Some(PollWindow {
+            after: memory.cursor,
+            since,
+            started: now,
+            uptime,
+            given_up: memory.given_up,
+            valid_from: memory.valid_from,
+        })
     }
 
-    /// Adds what the store returned to a poll, and deletes what is too old to matter.
+    /// Adds what the store returned to a poll, and deletes what is too old to matter. Returns what the poll should have
+    /// returned, but did not.
     ///
     /// A load by time misses no end that matters: a token that is valid now was issued at most [`MAX_ACCESS_LIFETIME`] ago,
     /// before its session's row was locked by the statement that ended it. What the transaction does after that, however
     /// long it takes to commit, issues no token. So the end's time is no older than the token, except by the wait for the
     /// lock and by how much clocks differ. Between loads, the cursor brings every end, and no time decides anything.
-    pub fn merge(&self, window: &PollWindow, changes: SessionChanges) {
+    pub fn merge(&self, window: &PollWindow, changes: SessionChanges) -> Missing {
         let PollWindow { started, uptime, .. } = *window;
         let SessionChanges { ended, continues, next, valid_from, time } = changes;
         let fits = ended.len() <= self.capacity as usize;
@@ -165,6 +184,10 @@ impl Revocations {
         let remembered_from = |ended_at: UnixTime| if continues { ended_at.max(started) } else { ended_at };
         // Ends can be returned again: the new ones go in under a short lock.
         let known = self.read();
+        let missing = Missing {
+            ended: if continues { Vec::new() } else { known.missing_in(&ended, window.since) },
+            valid_from: Some(window.valid_from).filter(|known_from| valid_from < *known_from),
+        };
         let is_new = |(session, ended_at): &(_, UnixTime)| {
             known.ended.get(session).is_none_or(|known_from| known_from < ended_at)
         };
@@ -175,12 +198,12 @@ impl Revocations {
         memory.store_time = time.map(|time| time.now).or(memory.store_time);
         // What was asked for may be too little by now: everything else was given up meanwhile.
         if window.given_up != memory.given_up {
-            return;
+            return missing;
         }
         if !fits {
             memory.last = LastPoll::TooMuch { uptime };
             memory.cursor = None;
-            return;
+            return missing;
         }
         if started >= memory.forgotten + FORGET_EVERY {
             memory.forgotten = started;
@@ -191,6 +214,7 @@ impl Revocations {
         // Last, so that a memory without the new sessions never counts as up to date.
         memory.last = LastPoll::Good { uptime };
         memory.keep_within(self.capacity, uptime);
+        missing
     }
 
     /// What is known of a session that was opened at `opened_at`.
@@ -203,6 +227,16 @@ impl Revocations {
             LastPoll::Good { uptime: then } if uptime <= then + STALE_AFTER => SessionStatus::Live,
             LastPoll::Good { .. } | LastPoll::TooMuch { .. } => SessionStatus::Unknown,
         }
+    }
+
+    /// Returns whether a session is known to have ended.
+    pub(crate) fn is_ended(&self, session: SessionId) -> bool {
+        self.read().ended.contains_key(&session)
+    }
+
+    /// Lets the next poll load everything by time.
+    pub(crate) fn forget_cursor(&self) {
+        self.write().cursor = None;
     }
 
     /// Returns whether the last successful poll is recent enough to answer without the store.
@@ -225,6 +259,13 @@ impl Revocations {
 }
 
 impl Memory {
+    /// Returns the sessions that ended at `since` or later and are not among those that a load by time returned.
+    fn missing_in(&self, loaded: &[(SessionId, UnixTime)], since: UnixTime) -> Vec<SessionId> {
+        let loaded: HashSet<_> = loaded.iter().map(|(session, _)| *session).collect();
+        let remembered = self.ended.iter().filter(|(_, from)| **from >= since).map(|(session, _)| *session);
+        remembered.filter(|session| !loaded.contains(session)).collect()
+    }
+
     /// Gives up what does not fit: all of it, for what is not complete proves nothing.
     fn keep_within(&mut self, capacity: u32, uptime: Duration) {
         if self.ended.len() > capacity as usize {

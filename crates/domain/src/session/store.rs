@@ -94,6 +94,24 @@ pub trait SessionStore: fmt::Debug + Send + Sync {
         event: &SecurityEvent,
     ) -> Result<Vec<SessionId>, StoreError>;
 
+    /// Ends those of `sessions` `at` a time that [can end](crate::session::StoredSession::can_end), and raises the time that
+    /// sessions are valid from to `valid_from`. Returns the sessions that it ended. Their ends and `valid_from` were committed
+    /// before, and the store lost them; the events are lost with them.
+    ///
+    /// - MUST end those of these sessions that can end, and no other. [session-end-again]
+    /// - MUST record no event. [session-end-again-event]
+    /// - MUST raise the time that sessions are valid from, and the high-water mark with it, and MUST NOT decrease either.
+    ///   [session-end-again-valid-from]
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn end_again(
+        &self,
+        sessions: &[SessionId],
+        at: UnixTime,
+        valid_from: UnixTime,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
     /// Ends every session opened so far: sets [`SessionChanges::valid_from`] as
     /// [`next_valid_from`](crate::session::next_valid_from) returns it for `event.at`, and returns it. It also becomes the
     /// store's [high-water mark](crate::time::StoreTime::high_water_mark), so that no clock opens sessions before it.

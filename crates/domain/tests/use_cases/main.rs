@@ -13,6 +13,7 @@ mod cursor;
 mod delete_account;
 mod login;
 mod logout;
+mod lost_changes;
 mod model;
 mod purge;
 mod readiness;

@@ -20,8 +20,8 @@
 //! - **An end is an end.** After a logout was acknowledged, or a theft was found out, no refresh token of the session
 //!   works anywhere; no access token of it works on the acting instance at once, nor on the other after its next look
 //!   at the store, nor ever where the store has to be asked; and no restart brings it back. Nor does anything work
-//!   beyond the session's expiry. (A store that is taken back to before the end does not know of it: whoever restores
-//!   a backup raises the floor.)
+//!   beyond the session's expiry. (A store that is taken back to before the end does not know of it. An instance that
+//!   does refuses the tokens nevertheless.)
 //! - **Nothing is applied twice.** A presentation moves the generation by one if its token was the newest, and else
 //!   not at all, however often it is repeated, on whichever instance.
 //! - **A token from ahead ends nothing.** What was given out after the backup that the store was restored from is
@@ -349,7 +349,10 @@ impl Machine {
                 );
             }
             Err(RefreshError::Invalid) => {
-                self.ensure(!self.is_live() && after.is_none() && recorded == 0, "what lives goes on");
+                let is_over = !self.is_live() && after.is_none();
+                let remembers_the_end =
+                    self.was_restored && self.instances[instance].knows_the_end && after == before;
+                self.ensure((is_over || remembers_the_end) && recorded == 0, "what lives goes on");
             }
             Err(RefreshError::Unavailable(Unavailable::Clock(_))) => {
                 self.ensure(

@@ -131,6 +131,10 @@ impl SessionStore for Failing {
         Err(failure(self.0))
     }
 
+    fn end_again(&self, _: &[SessionId], _: UnixTime, _: UnixTime) -> Result<Vec<SessionId>, StoreError> {
+        Err(failure(self.0))
+    }
+
     fn invalidate_sessions(&self, _: &SecurityEvent) -> Result<UnixTime, StoreError> {
         Err(failure(self.0))
     }

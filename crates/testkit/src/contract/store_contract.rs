@@ -58,6 +58,8 @@ macro_rules! store_contract {
                 end_is_only_for_the_owner,
                 end_all_ends_the_live_sessions_of_one_user,
                 end_all_spares_the_excepted_session,
+                end_again_ends_only_live_sessions,
+                end_again_raises_valid_from,
                 live_ends_to_the_microsecond,
                 find_returns_the_session_as_stored,
                 list_returns_live_sessions_latest_first,

@@ -86,6 +86,23 @@ impl SessionStore for MemoryStore {
         Ok(ended)
     }
 
+    fn end_again(
+        &self,
+        sessions: &[SessionId],
+        at: UnixTime,
+        valid_from: UnixTime,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut state = self.lock();
+        state.valid_from = state.valid_from.max(valid_from);
+        state.high_water_mark = state.high_water_mark.max(valid_from);
+        let can_end = |session: &&SessionId| {
+            state.sessions.get(session).is_some_and(|stored| stored.can_end(state.valid_from))
+        };
+        let ended: Vec<_> = sessions.iter().filter(can_end).copied().collect();
+        state.end(&ended, at);
+        Ok(ended)
+    }
+
     fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         let mut state = self.lock();
         state.record(event.clone())?;

@@ -119,6 +119,14 @@ pub(in crate::db) fn invalidate_all(connection: &mut AnyConnection, at: UnixTime
     Ok(raised)
 }
 
+/// Raises the time that sessions are valid from, and the high-water mark, unless they are later.
+pub(in crate::db) fn raise_valid_from(connection: &mut AnyConnection, at: UnixTime) -> QueryResult<()> {
+    raise_high_water_mark(connection, at)?;
+    let earlier = deployment::table.filter(deployment::session_floor.lt(DbTime(at)));
+    diesel::update(earlier).set(deployment::session_floor.eq(DbTime(at))).execute(connection)?;
+    Ok(())
+}
+
 pub(in crate::db) fn valid_from(connection: &mut AnyConnection) -> QueryResult<UnixTime> {
     let DbTime(valid_from) = deployment::table.select(deployment::session_floor).first(connection)?;
     Ok(valid_from)

@@ -113,6 +113,27 @@ impl SessionStore for Database {
         })
     }
 
+    fn end_again(
+        &self,
+        sessions: &[SessionId],
+        at: UnixTime,
+        valid_from: UnixTime,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.transaction(|connection| {
+            if valid_from > UnixTime::EPOCH {
+                shared::raise_valid_from(connection, valid_from).map_err(store_error)?;
+            }
+            let ids = sessions.iter().map(|session| DbId(session.as_uuid()));
+            let ended: Vec<DbId> =
+                diesel::update(sessions::table.filter(sessions::id.eq_any(ids)).filter(can_end()))
+                    .set(sessions::ended_at.eq(DbTime(at)))
+                    .returning(sessions::id)
+                    .get_results(connection)
+                    .map_err(store_error)?;
+            Ok(session_ids(ended))
+        })
+    }
+
     fn invalidate_sessions(&self, event: &SecurityEvent) -> Result<UnixTime, StoreError> {
         self.transaction(|connection| {
             let valid_from = shared::invalidate_all(connection, event.at).map_err(store_error)?;

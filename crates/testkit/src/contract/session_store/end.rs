@@ -3,6 +3,7 @@
 use portcullis_domain::audit::{EventKind, LogoutScope};
 use portcullis_domain::id::{SessionId, UserId};
 use portcullis_domain::session::{EndOutcome, RotateOutcome};
+use portcullis_domain::time::UnixTime;
 
 use super::SECOND;
 use crate::contract::{RecordedEvent, TestedStore, sorted};
@@ -114,4 +115,43 @@ pub fn end_all_spares_the_excepted_session(tested: &TestedStore) {
     assert_eq!(end_all(here), [], "the sessions that ended");
     assert_eq!(end_all(bobs.id), [here], "the sessions that ended");
     assert!(tested.is_live(bobs.id, NOW), "the session is live");
+}
+
+/// Sessions whose end was lost end again, and no others; nothing is recorded.
+// MUST session-end-again session-end-again-event
+pub fn end_again_ends_only_live_sessions(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let [lost, also_lost, ended, live] = [(); 4].map(|()| tested.session(user.id).id);
+    let unknown = tested.new_session(user.id, NOW).id;
+    tested.end(ended, NOW);
+    let recorded = tested.recorded();
+    let at = NOW + SECOND;
+    let end_again = |sessions: &[SessionId]| {
+        sorted(tested.store.end_again(sessions, at, UnixTime::EPOCH).expect("the store answers"))
+    };
+    assert_eq!(end_again(&[lost, ended, unknown, also_lost]), sorted([lost, also_lost]));
+    assert_eq!(end_again(&[lost, ended, unknown, also_lost]), []);
+    assert_eq!(end_again(&[]), []);
+    let tested = &tested.reopened();
+    assert_eq!(tested.list(user.id, NOW), [live]);
+    assert_eq!(tested.recorded(), recorded);
+    let changes = tested.changes(NOW);
+    let all = sorted([(lost, at), (also_lost, at), (ended, NOW)]);
+    assert_eq!((changes.ended, changes.valid_from), (all, UnixTime::EPOCH));
+}
+
+/// The time that sessions are valid from is restored, and so is the high-water mark.
+// MUST session-end-again-valid-from
+pub fn end_again_raises_valid_from(tested: &TestedStore) {
+    let user = tested.user("Alice");
+    let old = tested.session(user.id).id;
+    let end_again = |valid_from| tested.store.end_again(&[old], NOW, valid_from).expect("the store answers");
+    for (valid_from, expected) in [(30, 30), (20, 30), (40, 40)] {
+        assert_eq!(end_again(NOW + SECOND * valid_from), [], "it is invalid");
+        let changes = tested.reopened().changes(NOW);
+        let expected = NOW + SECOND * expected;
+        assert_eq!(changes.valid_from, expected);
+        assert!(changes.time.is_none_or(|time| time.high_water_mark == expected), "{changes:?}");
+        assert!(!tested.is_live(old, NOW));
+    }
 }

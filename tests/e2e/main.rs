@@ -32,6 +32,7 @@ mod restored;
 mod revocation;
 mod server;
 mod sessions;
+mod standby;
 mod startup;
 mod storage;
 mod terminal;

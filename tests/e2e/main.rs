@@ -16,6 +16,7 @@ mod database;
 mod db_copy;
 mod durability;
 mod flows;
+mod hanging;
 mod history;
 mod hostile;
 mod image;

@@ -81,8 +81,9 @@ use self::write_record::WriteRecord;
 ///
 /// Calls fail as unavailable rather than wait: for a connection, for PostgreSQL's locks and statements, for a server
 /// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. And what
-/// took too long in all is rolled back rather than committed: no other instance would look for it any more. Two waits
-/// have no bound of ours. A PostgreSQL server that stands still while its machine goes on (stopped by `SIGSTOP`, or
+/// took too long in all is rolled back rather than committed: no other instance would look for it any more. Three waits
+/// have no bound of ours. A commit waits for PostgreSQL's synchronous standby, and cancelling it would only hide that the
+/// standby lacks it; `write_record.rs` keeps such commits from holding up reads. A PostgreSQL server that stands still while its machine goes on (stopped by `SIGSTOP`, or
 /// waiting for its disk) keeps a call until it moves again, since TCP acknowledges in its name and its own timeouts
 /// stand still with it. And SQLite waits for its disk like any program.
 #[derive(Debug)]
@@ -123,11 +124,11 @@ impl Database {
         };
         let access = Arc::new(RwLock::new(Access::Unprepared));
         Self {
+            writes: config.write_record(&url),
             url,
             pool,
             freshness,
             watch: Watch::default(),
-            writes: WriteRecord::default(),
             file: OnceLock::new(),
             writers,
             access,

@@ -13,7 +13,7 @@ pub use self::lost_changes::LostChanges;
 pub(crate) use self::purge::MARK_AGE;
 pub use self::purge::Purger;
 pub(crate) use self::readiness::Writes;
-pub use self::readiness::{Check, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
+pub use self::readiness::{Check, LONGEST_WRITE, Readiness, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 pub use self::retention::{
     PurgeOutcome, PurgeRequest, PurgeTurn, RETENTION, Retention, SESSIONS_AFTER_THEIR_END,
 };

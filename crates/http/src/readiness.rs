@@ -123,6 +123,10 @@ mod tests {
         fn check_writes(&self) -> Result<(), StoreError> {
             Ok(())
         }
+
+        fn oldest_write(&self) -> Option<Duration> {
+            None
+        }
     }
 
     struct Fixture {

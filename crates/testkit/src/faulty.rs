@@ -1,6 +1,7 @@
 //! A store of which tests make parts fail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_domain::Ports;
 use portcullis_domain::account::{
@@ -237,5 +238,9 @@ impl StoreHealth for FaultyStore {
 
     fn check_writes(&self) -> Result<(), StoreError> {
         self.health.check_writes()
+    }
+
+    fn oldest_write(&self) -> Option<Duration> {
+        self.health.oldest_write()
     }
 }

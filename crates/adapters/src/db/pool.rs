@@ -9,6 +9,7 @@ use diesel::r2d2::{NopErrorHandler, Pool, PooledConnection};
 use portcullis_domain::ports::StoreError;
 
 use self::connection::{ConnectionFactory, Freshness};
+use super::write_record::WriteRecord;
 use super::{Database, DatabaseUrl, error};
 
 /// How many connections there are and how long to wait for one.
@@ -49,12 +50,27 @@ impl PoolConfig {
     }
 }
 
+impl PoolConfig {
+    /// Makes the record of changes. To PostgreSQL, changes hold at most a part of the pool, so that reads find a connection
+    /// while commits hang. SQLite's writers share a connection outside the pool.
+    pub(super) fn write_record(self, url: &DatabaseUrl) -> WriteRecord {
+        let places = match url {
+            DatabaseUrl::Postgres(_) => (self.size * WRITES_OF_POOL.0 / WRITES_OF_POOL.1).max(1) as usize,
+            DatabaseUrl::Sqlite(_) => usize::MAX,
+        };
+        WriteRecord::new(places, self.checkout_timeout)
+    }
+}
+
 impl Database {
     pub(super) fn checkout(&self) -> Result<PooledConnection<ConnectionFactory>, StoreError> {
         self.may_be_used()?;
         self.pool.get().map_err(error::unavailable)
     }
 }
+
+/// The part of the pool that changes may hold at once: three of four connections.
+const WRITES_OF_POOL: (u32, u32) = (3, 4);
 
 /// How many writes commit together, unless told otherwise: more than ever wait.
 const GROUP_COMMIT: NonZeroU32 = NonZeroU32::new(64).unwrap();

@@ -31,9 +31,13 @@ impl Maintenance {
         }
     }
 
-    /// Returns whether changes are committed, by the last [checks](Maintenance::check_writes). Never blocks.
+    /// Returns whether changes are committed: the last [checks](Maintenance::check_writes) passed, and no change has been
+    /// under way for longer than [`LONGEST_WRITE`]. Never blocks.
     pub fn writes(&self) -> Check {
-        self.core.writes.at(self.core.ports.clock.uptime())
+        match self.core.ports.store.oldest_write() {
+            Some(age) if age > LONGEST_WRITE => Check::Failing,
+            _ => self.core.writes.at(self.core.ports.clock.uptime()),
+        }
     }
 
     /// Returns whether this instance knows which sessions ended. Never blocks.
@@ -89,6 +93,10 @@ impl Writes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How long a change may be under way before readiness fails. Every wait of a change has a shorter limit, except that for a
+/// disk, and that of a commit for another machine that keeps a copy.
+pub const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
 /// The time without a finished check after which readiness reports that changes fail. A check takes five seconds at most
 /// and starts a second after the previous one ended; only a delayed commit takes longer.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use crate::ports::StoreError;
 use crate::time::StoreTime;
@@ -23,6 +24,12 @@ pub trait StoreHealth: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`] if changes fail, or have been under way for too long.
     fn check_writes(&self) -> Result<(), StoreError>;
+
+    /// Returns the age of the oldest change that is under way, `None` if there is none. It is called often, and never waits
+    /// for the store: a commit may be held up for as long as a standby or a disk is.
+    ///
+    /// - MUST return `None` once every change has returned. [health-oldest-write]
+    fn oldest_write(&self) -> Option<Duration>;
 }
 
 /// A store that answered.

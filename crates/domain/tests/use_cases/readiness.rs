@@ -1,9 +1,9 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_domain::AuthConfig;
-use portcullis_domain::maintenance::{Check, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
+use portcullis_domain::maintenance::{Check, LONGEST_WRITE, WRITES_SETTLE_WITHIN, WRITES_STALE_AFTER};
 use portcullis_domain::ports::{MockStoreHealth, StoreStatus};
 use portcullis_domain::time::{StoreTime, UnixTime};
 use portcullis_testkit::FaultyStore;
@@ -16,6 +16,7 @@ fn world(
 ) -> World {
     let mut health = MockStoreHealth::new();
     health.expect_check().returning(check);
+    health.expect_oldest_write().return_const(None);
     World::with(AuthConfig::default(), |ports| {
         FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(health), ..store })
     })
@@ -68,6 +69,13 @@ fn clocks_may_differ_by_five_seconds() {
 
 /// A world whose store commits changes while the flag is set.
 fn world_that_writes(can_write: &Arc<AtomicBool>) -> World {
+    world_with_oldest_write(can_write, || None)
+}
+
+fn world_with_oldest_write(
+    can_write: &Arc<AtomicBool>,
+    oldest_write: impl Fn() -> Option<Duration> + Send + 'static,
+) -> World {
     let can_write = Arc::clone(can_write);
     let mut health = MockStoreHealth::new();
     health.expect_check().returning(|| Ok(StoreStatus { migrated: true, time: None }));
@@ -75,6 +83,7 @@ fn world_that_writes(can_write: &Arc<AtomicBool>) -> World {
         true => Ok(()),
         false => Err(broken_store()),
     });
+    health.expect_oldest_write().returning(oldest_write);
     World::with(AuthConfig::default(), |ports| {
         FaultyStore::within(ports, |store| FaultyStore { health: Arc::new(health), ..store })
     })
@@ -118,5 +127,18 @@ fn writes_fail_while_no_check_ends() {
     world.wait(1);
     assert_eq!(world.service.maintenance.readiness().writes, Check::Failing);
     world.service.maintenance.check_writes().unwrap();
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
+}
+
+#[test]
+fn hanging_write_makes_an_instance_unready_without_a_check() {
+    let age = Arc::new(Mutex::new(Some(LONGEST_WRITE)));
+    let asked = Arc::clone(&age);
+    let world = world_with_oldest_write(&Arc::new(AtomicBool::new(true)), move || *asked.lock().unwrap());
+    world.service.maintenance.check_writes().unwrap();
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
+    *age.lock().unwrap() = Some(LONGEST_WRITE + Duration::from_millis(1));
+    assert_eq!(world.service.maintenance.readiness().writes, Check::Failing);
+    *age.lock().unwrap() = None;
     assert_eq!(world.service.maintenance.readiness().writes, Check::Ok);
 }

@@ -45,6 +45,10 @@ async fn the_checks_that_fail_are_named() {
                 false => Err(StoreError::new(StoreErrorKind::Unavailable, "read-only")),
             }
         }
+
+        fn oldest_write(&self) -> Option<Duration> {
+            None
+        }
     }
 
     let status = |migrated, now: Option<_>| {

@@ -115,6 +115,7 @@ macro_rules! store_contract {
                 a_fresh_store_is_migrated,
                 a_check_of_changes_leaves_nothing_behind,
                 a_refused_call_does_not_count_against_the_store,
+                returned_changes_are_not_under_way,
             }
         }
     };

@@ -42,3 +42,14 @@ pub fn a_refused_call_does_not_count_against_the_store(tested: &TestedStore) {
     assert!(matches!(refused, Err(InsertUserError::UsernameTaken)), "{refused:?}");
     tested.store.check_writes().expect("the store commits changes");
 }
+
+/// Changes that returned, well or not, are under way no more.
+// MUST health-oldest-write
+pub fn returned_changes_are_not_under_way(tested: &TestedStore) {
+    let user = tested.user("alice");
+    let same_name = fixtures::new_user("alice", &*tested.random);
+    let event = tested.event(EventKind::UserRegistered, NOW).of_user(user.id);
+    tested.store.insert_user(&same_name, &event).expect_err("the name is taken");
+    tested.store.check_writes().expect("the store commits changes");
+    assert_eq!(tested.store.oldest_write(), None);
+}

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
 
 use super::MemoryStore;
@@ -9,5 +11,10 @@ impl StoreHealth for MemoryStore {
 
     fn check_writes(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Changes of the memory never wait.
+    fn oldest_write(&self) -> Option<Duration> {
+        None
     }
 }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use portcullis_domain::ports::{StoreError, StoreHealth, StoreStatus};
@@ -7,7 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::{store_error, unavailable};
 use crate::db::postgres::pooler;
 use crate::db::write_record::Evidence;
-use crate::db::{Access, Database, deployment};
+use crate::db::{Access, Database, DatabaseUrl, deployment};
 
 impl StoreHealth for Database {
     fn check(&self) -> Result<StoreStatus, StoreError> {
@@ -20,9 +20,9 @@ impl StoreHealth for Database {
         self.may_be_used()?;
         self.check_file()?;
         match self.writes.evidence() {
-            Evidence::Stuck(age) => {
-                Err(unavailable(format!("a change has not finished after {} seconds", age.as_secs())))
-            }
+            // Reported before the probe, which may be held up too.
+            Evidence::Stuck(age) => Err(stuck(age)),
+            Evidence::StillStuck(age) => self.probe(age),
             Evidence::Proven => Ok(()),
             Evidence::Nothing => {
                 let process = self.transaction(|connection| {
@@ -38,9 +38,31 @@ impl StoreHealth for Database {
             }
         }
     }
+
+    fn oldest_write(&self) -> Option<Duration> {
+        self.writes.oldest()
+    }
 }
 
 impl Database {
+    /// Looks whether changes are committed again, after one has been under way for too long. The connection is a new one: it
+    /// leads to the server that accepts changes now, and takes nothing from the pool. If its commit is held up too, this
+    /// waits like the changes before it; readiness has failed by then. While changes to SQLite hang, the file is locked, so
+    /// that their own end is the first sign.
+    fn probe(&self, age: Duration) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        if let DatabaseUrl::Sqlite(_) = self.url {
+            return Err(stuck(age));
+        }
+        let mut connection = AnyConnection::connect(&self.url).map_err(unavailable)?;
+        connection.begin().map_err(store_error)?;
+        run(&mut connection, POSTGRES_TRACE)?;
+        connection.commit().map_err(store_error)?;
+        self.freshness.replace_opened_before(begun);
+        self.writes.disregard_begun_before(begun);
+        Ok(())
+    }
+
     /// Makes every kind of change and undoes it, then inserts and deletes a row in a transaction that commits. If that
     /// succeeds, the changes of requests succeed too. If it fails, every connection of the pool is replaced, because the
     /// URL may lead to another server by now. Returns the server process that made the changes.
@@ -90,6 +112,10 @@ impl Database {
             *self.access_mut() = Access::Pooled;
         }
     }
+}
+
+fn stuck(age: Duration) -> StoreError {
+    unavailable(format!("a change has not finished after {} seconds", age.as_secs()))
 }
 
 fn server_process(connection: &mut AnyConnection) -> Result<i32, StoreError> {

@@ -198,6 +198,10 @@ impl StoreHealth for Health {
             false => self.store.check_writes(),
         }
     }
+
+    fn oldest_write(&self) -> Option<Duration> {
+        self.store.oldest_write()
+    }
 }
 
 /// Counts its steps.

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
+.PHONY: help run test test-rolling asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ timing: ## measures whether times tell why a login was refused, and what sealing
 crowd: ## measures whether account owners can log in while many clients try wrong passwords (about ten minutes)
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench crowd
+
+test-rolling: ## restarts three instances behind nginx under traffic for minutes, and lets commits hang for half a minute
+	PORTCULLIS_TEST_ROLLING_ROUNDS=$(or $(ROUNDS),5) cargo test --workspace --locked --test e2e rolling:: -- --nocapture
+	PORTCULLIS_TEST_HANG_SECONDS=30 cargo test --workspace --locked --test e2e hanging_commits -- --nocapture
 
 fuzz: ## tries to break the parsers, each for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	fuzz/run

@@ -31,6 +31,7 @@ mod readiness;
 mod replacement;
 mod restored;
 mod revocation;
+mod rolling;
 mod server;
 mod sessions;
 mod standby;

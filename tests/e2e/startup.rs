@@ -102,6 +102,85 @@ on_both_databases! {
     }
 }
 
+/// R-09.
+#[test]
+fn draining_server_answers_and_closes_connections() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("SERVER__DRAIN_DELAY", "3s")]);
+    server.wait_until_ready();
+    let ask = |connection: &mut TcpStream| {
+        connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 4_096];
+        let length = connection.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).to_lowercase()
+    };
+    let [mut busy, mut idle] = [(); 2].map(|()| {
+        let mut connection = TcpStream::connect(server.address).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = ask(&mut connection);
+        assert!(answer.starts_with("http/1.1 200") && !answer.contains("connection: close"), "{answer}");
+        connection
+    });
+    server.signal("TERM");
+    let told = Instant::now();
+    wait_until("it is unready", || server.get("/ready").status == 503);
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+    assert_eq!(server.get("/ready").json()["checks"]["draining"], "failing");
+    let answer = ask(&mut busy);
+    assert!(answer.starts_with("http/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(busy.read(&mut [0; 1]).unwrap(), 0, "it closes");
+    assert_eq!(server.register("alice").status, 201);
+    assert!(told.elapsed() < Duration::from_secs(2), "the delay is not over: {:?}", told.elapsed());
+    // An idle connection closes with the delay, and none is accepted after it.
+    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
+    assert!(told.elapsed() >= Duration::from_secs(3), "{:?}", told.elapsed());
+    assert!(TcpStream::connect(server.address).is_err());
+    let (status, log) = server.ended();
+    assert!(status.success() && told.elapsed() < Duration::from_secs(6), "{status} {log:#?}");
+}
+
+/// R-10.
+#[test]
+fn second_signal_ends_a_drain_at_once() {
+    let database = Database::sqlite();
+    let server = Server::start_with(&database, &[("SERVER__DRAIN_DELAY", "1m")]);
+    server.signal("INT");
+    server.wait_for_line("draining");
+    server.signal("TERM");
+    let told = Instant::now();
+    let (status, log) = server.ended();
+    assert_eq!(status.code(), Some(1), "{log:#?}");
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+}
+
+/// R-09, R-10. After a drain, waiting registrations have half of the shutdown timeout before the rest gets a 503.
+#[test]
+fn stop_after_a_drain_resets_no_request() {
+    let database = Database::sqlite();
+    let settings = [
+        ("HASHING__BCRYPT_COST", "13"),
+        ("HASHING__THREADS", "1"),
+        ("HASHING__QUEUE", "16"),
+        ("SERVER__DRAIN_DELAY", "1s"),
+        ("SERVER__SHUTDOWN_TIMEOUT", "4s"),
+    ];
+    let server = Server::start_with(&database, &settings);
+    let statuses = race(17, |n| match n {
+        16 => {
+            server.wait_for_line(r#""status":201"#);
+            server.signal("TERM");
+            0
+        }
+        _ => server.register(&format!("user{n}")).status,
+    });
+    let count = |status: u16| statuses.iter().filter(|s| **s == status).count();
+    assert_eq!(count(201) + count(503), 16, "{statuses:?}");
+    assert!(count(201) > 2, "the drain lets some more through: {statuses:?}");
+    let (status, log) = server.ended();
+    assert!(status.success(), "{status} {log:#?}");
+    assert_eq!(database.number("SELECT count(*) FROM users"), i64::try_from(count(201)).unwrap());
+}
+
 /// R-10, R-14. Each migration is one transaction, so an instance that ends in the middle of one has applied those before it.
 #[test]
 fn whoever_ends_in_the_middle_of_a_migration_leaves_those_before_it() {

@@ -208,8 +208,9 @@ fn limit_last_work() -> anyhow::Result<mpsc::Sender<()>> {
 }
 
 /// The part of `server.drain_delay` in which no connection begins any more: longer than a handshake takes across a
-/// continent. A client whose SYN is ignored repeats it after a second (RFC 6298), and is then refused.
-const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+/// continent, and as short as that, because a client whose SYN is ignored repeats it only after a second (RFC 6298). It
+/// is then refused, and a proxy turns to another instance.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
 
 /// How often a stop checks whether password work waits.
 const CHECK_QUEUE_EVERY: Duration = Duration::from_millis(50);

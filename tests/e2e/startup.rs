@@ -1,6 +1,8 @@
 //! Starting: together, too early, and with settings that cannot hold.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use portcullis_testkit::postgres::ThrowawayPostgres;
 
 use crate::database::{Database, Kind};
 use crate::on_both_databases;
-use crate::server::{PASSWORD, Server, command, race, run, wait, wait_until};
+use crate::server::{PASSWORD, PATIENCE, Server, command, race, run, wait, wait_until};
 
 on_both_databases! {
     fn instances_started_together_on_an_empty_database_all_come_up(database: &Database) {

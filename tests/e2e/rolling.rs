@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use portcullis_testkit::postgres::tool;
+use portcullis_testkit::postgres::find_or_install_program;
 use serde_json::json;
 
 use crate::database::Database;
@@ -62,7 +62,7 @@ impl Nginx {
     }
 
     fn command(folder: &Path) -> Command {
-        let mut command = Command::new(tool("nginx", "nginx"));
+        let mut command = Command::new(find_or_install_program("nginx", "nginx-light").unwrap());
         command.args(["-e", "stderr", "-p"]).arg(folder).arg("-c").arg(folder.join("nginx.conf"));
         command
     }

@@ -161,7 +161,6 @@ fn backup_to_a_full_disk_leaves_no_file() {
 /// Only root can start a process as another user.
 #[test]
 fn backup_reads_from_read_only_storage() {
-    const NOBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
         return;
     }

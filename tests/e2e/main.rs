@@ -25,6 +25,7 @@ mod logs;
 mod machine;
 mod open_standards;
 mod outages;
+mod point_in_time;
 mod proxy;
 mod races;
 mod readiness;

@@ -162,7 +162,7 @@ impl Client {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let body = body.map(ToString::to_string).unwrap_or_default();
         let response = match body.is_empty() {
             true => self.agent.run(request.body(()).unwrap()),
             false => {
@@ -261,13 +261,13 @@ impl<'a> Visitor<'a> {
             }
             34 => {
                 if let Some(body) = self.ask("PUT", "/me/password", 200) {
-                    self.password = other(&self.password).to_owned();
+                    other(&self.password).clone_into(&mut self.password);
                     self.take(&body);
                 }
             }
             39 => {
                 self.name = format!("{}x{n}", self.name.split('x').next().unwrap());
-                self.password = PASSWORD.to_owned();
+                PASSWORD.clone_into(&mut self.password);
                 self.ask("POST", "/register", 201);
                 self.log_in();
             }

@@ -185,3 +185,77 @@ const UNFINISHED: &[u8] = b"unfinished copy";
 /// How far beyond the high-water mark an instance may have written a time: marks are seconds apart, and the clocks of
 /// instances that issue tokens differ by [`MAX_SKEW`] at most.
 const BEYOND_MARK: Duration = Duration::from_secs(2 * MAX_SKEW.as_secs());
+
+#[cfg(test)]
+mod tests {
+    use portcullis_testkit::SeededRandom;
+    use portcullis_testkit::fixtures::event;
+    use portcullis_testkit::postgres::ThrowawayPostgres;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::db::migrations;
+    use crate::db::types::DbId;
+
+    fn at(seconds: i64) -> UnixTime {
+        UnixTime::from_secs(seconds)
+    }
+
+    fn insert_session(connection: &mut AnyConnection, id: u128, rotated: i64, ended: i64) {
+        let row = (
+            sessions::id.eq(DbId(Uuid::from_u128(id))),
+            sessions::user_id.eq(DbId(Uuid::from_u128(1))),
+            sessions::generation.eq(0_i64),
+            sessions::opened_at.eq(DbTime(at(1_000))),
+            sessions::rotated_at.eq(DbTime(at(rotated))),
+            sessions::expires_at.eq(DbTime(at(9_000))),
+            sessions::absolute_expires_at.eq(DbTime(at(9_000))),
+            sessions::ended_at.eq(DbTime(at(ended))),
+        );
+        diesel::insert_into(sessions::table).values(row).execute(connection).unwrap();
+    }
+
+    /// What instances wrote after the last mark counts, and what a clock wrote that was far ahead does not.
+    fn finds_the_newest_time(url: &DatabaseUrl) {
+        let mut connection = AnyConnection::connect(url).unwrap();
+        migrations::run(&mut connection).unwrap();
+        let random = SeededRandom::new(1);
+        let mark = StoreTime { now: at(500), high_water_mark: at(1_030) };
+        let newest = |connection: &mut AnyConnection, time| newest_time(connection, time).unwrap();
+        assert_eq!(newest(&mut connection, mark), at(1_030));
+        let record = |connection: &mut AnyConnection, seconds| {
+            insert_event(connection, &event(EventKind::UserRegistered, at(seconds), &random)).unwrap();
+        };
+        record(&mut connection, 1_040);
+        assert_eq!(newest(&mut connection, mark), at(1_040));
+        record(&mut connection, 5_000);
+        assert_eq!(newest(&mut connection, mark), at(1_040));
+        insert_session(&mut connection, 1, 1_050, 1_001);
+        assert_eq!(newest(&mut connection, mark), at(1_050));
+        insert_session(&mut connection, 2, 1_001, 1_060);
+        insert_session(&mut connection, 3, 6_000, 6_000);
+        assert_eq!(newest(&mut connection, mark), at(1_060));
+        assert_eq!(newest(&mut connection, StoreTime { now: at(2_000), ..mark }), at(2_000));
+    }
+
+    #[test]
+    fn newest_time_of_sqlite_ignores_a_wrong_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        finds_the_newest_time(&DatabaseUrl::Sqlite(folder.path().join("x.db")));
+    }
+
+    #[test]
+    fn newest_time_of_postgres_ignores_a_wrong_clock() {
+        let url = ThrowawayPostgres::shared().create_database();
+        finds_the_newest_time(&DatabaseUrl::parse(&url).unwrap());
+    }
+
+    /// A value of another length than a hash, so no database has it as its place.
+    #[test]
+    fn unfinished_copy_is_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("x.db"));
+        let mut connection = AnyConnection::connect(&url).unwrap();
+        assert_ne!(Place::of(&url, &mut connection).unwrap().as_bytes().len(), UNFINISHED.len());
+    }
+}

@@ -23,6 +23,7 @@ mod image;
 mod imports;
 mod logs;
 mod machine;
+mod nginx;
 mod open_standards;
 mod outages;
 mod point_in_time;

@@ -1,114 +1,44 @@
-//! Three instances behind nginx with the shipped configuration, restarted one after another under traffic.
+//! Three instances behind nginx with the shipped configuration, restarted one after another under traffic. They have a port
+//! on three addresses of this machine, as the containers of a service have.
 
-use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
-use portcullis_testkit::postgres::find_or_install_program;
 use serde_json::json;
 
 use crate::database::Database;
+use crate::nginx::{Names, Nginx};
 use crate::server::{PASSWORD, PATIENCE, Server, Tokens, wait_until};
 
-/// nginx with the text of `docker/nginx.conf`.
-struct Nginx {
-    child: Child,
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Nginx {
-    /// Starts it before instances at these addresses. The name that Docker resolves becomes a group of addresses, and the
-    /// paths of the container become those of a folder; the rest is the shipped text.
-    fn before(instances: &[SocketAddr]) -> Self {
-        let folder = tempfile::TempDir::new().unwrap();
-        let port = free_port();
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/nginx.conf");
-        let mut text = fs::read_to_string(shipped).unwrap();
-        let mut group = String::from("upstream instances {\n");
-        for address in instances {
-            // As the shipped text has it for addresses: an instance that restarts is back before a pause is over.
-            writeln!(group, "server {address} max_fails=0;").unwrap();
-        }
-        group.push_str("}\n    server {\n        listen");
-        for (shipped, here) in [
-            ("/tmp/", format!("{}/", folder.path().display())),
-            ("worker_processes", "daemon off;\nworker_processes".to_owned()),
-            ("/dev/stdout", format!("{}/access.log", folder.path().display())),
-            ("listen 8080;", format!("listen 127.0.0.1:{port};")),
-            ("server {\n        listen", group),
-            ("set $instances web:8080;", "set $instances instances;".to_owned()),
-        ] {
-            assert!(text.contains(shipped), "docker/nginx.conf has no {shipped:?}");
-            text = text.replace(shipped, &here);
-        }
-        fs::write(folder.path().join("nginx.conf"), text).unwrap();
-        let log = fs::File::create(folder.path().join("error.log")).unwrap();
-        let mut nginx = Self::command(folder.path());
-        let child = nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let nginx = Self { child, folder, port };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.log());
-            thread::sleep(Duration::from_millis(10));
-        }
-        nginx
-    }
-
-    fn command(folder: &Path) -> Command {
-        let mut command = Command::new(find_or_install_program("nginx", "nginx-light").unwrap());
-        command.args(["-e", "stderr", "-p"]).arg(folder).arg("-c").arg(folder.join("nginx.conf"));
-        command
-    }
-
-    /// Replaces the workers, as after a change of the configuration.
-    fn reload(&self) {
-        let reloaded = Self::command(self.folder.path()).args(["-s", "reload"]).output().unwrap();
-        assert!(reloaded.status.success(), "{reloaded:?}");
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM, so that its workers end too.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port that no outgoing connection takes while the instance that uses it restarts: below the ephemeral range.
+/// A port that no outgoing connection takes while an instance restarts: below the ephemeral range.
 fn free_port() -> u16 {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let start = 10_000 + std::process::id() as usize % 10_000;
     let ports = (0..2_000).map(|_| start + NEXT.fetch_add(1, Ordering::Relaxed));
     let mut ports = ports.map(|port| u16::try_from(port).unwrap());
-    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a port is free")
+    let is_free = |port: &u16| HOSTS.iter().all(|host| TcpListener::bind((*host, *port)).is_ok());
+    ports.find(is_free).expect("a port is free")
 }
+
+/// The addresses of the instances.
+const HOSTS: [Ipv4Addr; 3] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
 
 /// Three instances on addresses that they keep.
 struct Instances<'a> {
     database: &'a Database,
     drain_delay: String,
-    addresses: [SocketAddr; 3],
+    port: u16,
     servers: [RwLock<Option<Server>>; 3],
 }
 
 impl<'a> Instances<'a> {
     fn start(database: &'a Database, drain_delay: Duration) -> Self {
-        let addresses = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let drain_delay = format!("{}s", drain_delay.as_secs());
-        let servers = addresses.map(|_| RwLock::default());
-        let instances = Self { database, drain_delay, addresses, servers };
+        let instances = Self { database, drain_delay, port: free_port(), servers: Default::default() };
         for place in 0..3 {
             instances.run(place);
         }
@@ -117,7 +47,7 @@ impl<'a> Instances<'a> {
 
     /// Starts an instance, and waits until it is ready.
     fn run(&self, place: usize) {
-        let listen = self.addresses[place].to_string();
+        let listen = SocketAddr::from((HOSTS[place], self.port)).to_string();
         let settings = [("SERVER__LISTEN", listen.as_str()), ("SERVER__DRAIN_DELAY", &self.drain_delay)];
         let server = Server::start_with(self.database, &settings);
         assert_eq!(server.get("/ready").status, 200, "it listens once it is ready");
@@ -147,7 +77,7 @@ impl Client {
     fn of(nginx: &Nginx, keeps: bool) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent = config.max_idle_connections_per_host(usize::from(keeps)).build().into();
-        Self { agent, url: format!("http://127.0.0.1:{}", nginx.port) }
+        Self { agent, url: format!("http://{}", nginx.address) }
     }
 
     /// The status and the whole body of an answer, or why there is none.
@@ -295,7 +225,7 @@ fn rolling_restart_behind_nginx_fails_no_request() {
     };
     let database = Database::postgres();
     let instances = Instances::start(&database, drain_delay);
-    let nginx = Nginx::before(&instances.addresses);
+    let nginx = Nginx::start(&Names::serve(&HOSTS), instances.port);
     let (made, is_over) = (Mutex::default(), AtomicBool::new(false));
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -304,8 +234,8 @@ fn rolling_restart_behind_nginx_fails_no_request() {
             let (nginx, made, is_over) = (&nginx, &made, &is_over);
             scope.spawn(move || {
                 let mut visitor = Visitor::new(Client::of(nginx, true), format!("user{number}"), made);
-                let mut next = Instant::now() + PACE * u32::try_from(number).unwrap() / VISITORS as u32;
-                for n in number.. {
+                let mut next = Instant::now() + PACE * number / VISITORS;
+                for n in usize::try_from(number).unwrap().. {
                     if is_over.load(Ordering::SeqCst) {
                         break;
                     }
@@ -361,7 +291,7 @@ fn report(made: &[Made], took: Duration, rounds: u32) {
 fn killed_instances_behind_nginx_repeat_no_change() {
     let database = Database::postgres();
     let instances = Instances::start(&database, Duration::ZERO);
-    let nginx = Nginx::before(&instances.addresses);
+    let nginx = Nginx::start(&Names::serve(&HOSTS), instances.port);
     let is_over = AtomicBool::new(false);
     let (registered, repeated, read) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -444,10 +374,10 @@ impl Drop for SetWhenDropped<'_> {
 /// Requests per second of all visitors.
 const RATE: usize = 200;
 
-const VISITORS: usize = 40;
+const VISITORS: u32 = 40;
 
-/// The time between two requests of a visitor.
-const PACE: Duration = Duration::from_millis(1_000 * VISITORS as u64 / RATE as u64);
+/// The time between two requests of a visitor, so that all make [`RATE`].
+const PACE: Duration = Duration::from_millis(200);
 
 /// Clients that register and refresh as fast as they get answers.
 const KILLED_CLIENTS: usize = 8;

@@ -8,6 +8,7 @@
 //! | which URLs are accepted? | `url.rs` |
 //! | where is the pool configured? | `pool.rs`; its connections, `pool/connection.rs` |
 //! | how does a call become a transaction, and when is it repeated? | `transaction.rs` |
+//! | how many changes run at once, and which fail while one hangs? | `write_record.rs` |
 //! | which statement implements a port's method? | `stores/` |
 //! | how is a database made ready? | `prepare.rs`, under the lock of `prepare/exclusive.rs`; without it in `prepare/ready.rs` |
 //! | which secrets open a database? | `secrets.rs`; a leaked one is replaced in `deployment.rs` |

@@ -22,7 +22,7 @@ pub struct HttpConfig {
     pub allowed_origins: AllowedOrigins,
     /// How often one address may call what costs most.
     pub limits: LimitsConfig,
-    /// How many threads do the work that needs no password: as many as the store has connections.
+    /// How many threads read, and how many others write, for work that needs no password: as many as the store has connections.
     pub data_threads: NonZeroUsize,
     /// How much password work is taken on.
     pub password_pool: PasswordPoolConfig,

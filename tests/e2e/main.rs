@@ -21,6 +21,7 @@ mod history;
 mod hostile;
 mod image;
 mod imports;
+mod litestream;
 mod logs;
 mod machine;
 mod nginx;

@@ -218,7 +218,7 @@ mod tests {
     /// What instances wrote after the last mark counts, and what a clock wrote that was far ahead does not.
     fn finds_the_newest_time(url: &DatabaseUrl) {
         let mut connection = AnyConnection::connect(url).unwrap();
-        migrations::run(&mut connection).unwrap();
+        migrations::run(url, &mut connection).unwrap();
         let random = SeededRandom::new(1);
         let mark = StoreTime { now: at(500), high_water_mark: at(1_030) };
         let newest = |connection: &mut AnyConnection, time| newest_time(connection, time).unwrap();

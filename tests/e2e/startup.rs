@@ -123,8 +123,8 @@ fn draining_server_answers_and_closes_connections() {
         assert!(answer.starts_with("http/1.1 200") && !answer.contains("connection: close"), "{answer}");
         connection
     });
-    server.signal("TERM");
     let told = Instant::now();
+    server.signal("TERM");
     wait_until("it is unready", || server.get("/ready").status == 503);
     assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
     assert_eq!(server.get("/ready").json()["checks"]["draining"], "failing");

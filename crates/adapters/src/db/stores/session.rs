@@ -1,3 +1,4 @@
+mod changes;
 mod rotation;
 
 use std::time::Instant;
@@ -16,6 +17,7 @@ use portcullis_domain::session::{
 use portcullis_domain::time::UnixTime;
 use uuid::Uuid;
 
+use self::changes::{ended_after, ended_since, of_connection};
 use self::rotation::{end_reused, succeed};
 use super::attempt::consume;
 use super::audit_log::{insert_event, insert_events};
@@ -24,7 +26,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::{CorruptRow, store_error};
 use crate::db::schema::sql_types::Moment;
 use crate::db::schema::{deployment, sessions, users};
-use crate::db::types::{DbId, DbTime, DbTransaction};
+use crate::db::types::{DbId, DbTime};
 use crate::db::{Database, deployment as shared};
 
 impl SessionStore for Database {
@@ -221,35 +223,6 @@ impl SessionStore for Database {
             Ok(PurgeOutcome::Step { deleted, next: is_full.then_some(SessionId::from_uuid(last.0)) })
         })
     }
-}
-
-/// Gives each connection epochs of its own: behind another one there may be a database that was put back to an earlier state.
-fn of_connection(number: u32, cursor: Cursor) -> Cursor {
-    // A timeline has 32 bits.
-    Cursor::new(u64::from(number) << 32 | cursor.epoch(), cursor.position())
-}
-
-type EndedRows = Vec<(DbId, Option<DbTime>)>;
-
-/// The order is that of the index, as below.
-fn ended_after(connection: &mut AnyConnection, after: Cursor, most: u32) -> QueryResult<EndedRows> {
-    sessions::table
-        .filter(sessions::ended_xid.ge(DbTransaction(after.position())))
-        .order(sessions::ended_xid)
-        .limit(most.into())
-        .select((sessions::id, sessions::ended_at))
-        .load(connection)
-}
-
-/// The order is that of the index. Without it PostgreSQL, which takes a third of all sessions for ended since a time it does
-/// not know yet, hopes to find as many sooner by reading the table.
-fn ended_since(connection: &mut AnyConnection, since: UnixTime, most: u32) -> QueryResult<EndedRows> {
-    sessions::table
-        .filter(sessions::ended_at.ge(DbTime(since)))
-        .order(sessions::ended_at)
-        .limit(most.into())
-        .select((sessions::id, sessions::ended_at))
-        .load(connection)
 }
 
 /// Locks the session's user against change, and returns what `User::is_enabled_at` decides. On SQLite the transaction

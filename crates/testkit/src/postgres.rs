@@ -21,6 +21,7 @@
 //! ```
 
 mod binaries;
+mod black_hole;
 mod bouncer;
 mod keeper;
 mod pair;
@@ -35,6 +36,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::binaries::find_or_install_program;
+pub use self::black_hole::BlackHole;
 pub use self::bouncer::PgBouncer;
 use self::keeper::Keeper;
 pub use self::pair::PostgresPair;

@@ -6,6 +6,7 @@
 //! | question | file |
 //! |---|---|
 //! | which URLs are accepted? | `url.rs` |
+//! | to which of several hosts does a connection lead? | `postgres/hosts.rs` |
 //! | where is the pool configured? | `pool.rs`; its connections, `pool/connection.rs` |
 //! | how does a call become a transaction, and when is it repeated? | `transaction.rs` |
 //! | how many changes run at once, and which fail while one hangs? | `write_record.rs` |
@@ -20,7 +21,7 @@
 //! | which binaries may use a database? | `migrations/found_schema.rs` |
 //! | how do the contents get into another database? | `copy.rs`; the rows, `copy/tables.rs` |
 //! | who seals and verifies the audit log? | [`audit`](crate::audit), over the SQL in `audit/` |
-//! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs` |
+//! | what is set for each session? | `postgres/session.rs`, `sqlite/session.rs`; what the role sets behind a pooler, `postgres/role.rs` |
 //! | why can a database not be used? | `prepare/error.rs`, `failure.rs`; for a call of a store, `error.rs` |
 
 mod access;
@@ -71,7 +72,7 @@ use self::sqlite::file::FileId;
 use self::sqlite::group_commit::GroupCommit;
 #[cfg(any(test, fuzzing))]
 pub use self::url::invariants as url_invariants;
-pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
+pub use self::url::{DatabaseUrl, InvalidDatabaseUrl, Pooler, PostgresUrl};
 use self::watch::Watch;
 use self::write_record::WriteRecord;
 
@@ -91,6 +92,8 @@ use self::write_record::WriteRecord;
 pub struct Database {
     url: DatabaseUrl,
     pool: Pool<ConnectionFactory>,
+    /// Whether every change is refused.
+    only_reads: bool,
     freshness: Freshness,
     watch: Watch,
     /// How the changes of callers ended.
@@ -128,6 +131,7 @@ impl Database {
             writes: config.write_record(&url),
             url,
             pool,
+            only_reads,
             freshness,
             watch: Watch::default(),
             file: OnceLock::new(),

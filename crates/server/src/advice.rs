@@ -9,7 +9,14 @@ pub(crate) fn on_database(error: &PrepareError) -> String {
     let advice = match error {
         PrepareError::Unreachable(failure) => failure.cause().map_or("", on_failure),
         PrepareError::Denied(_, denial) => on_denial(denial),
-        PrepareError::Pooler => " with database.pool_size + 3 server connections for each instance",
+        PrepareError::Pooler => {
+            " with database.pool_size + 3 server connections for each instance; for transaction mode set database.pooler to \
+             transaction (docs/operations/pgbouncer.md)"
+        }
+        PrepareError::NoDirectUrl => {
+            ": set database.migrate_url to a URL that leads past the pooler (docs/operations/pgbouncer.md)"
+        }
+        PrepareError::Direct(error) => return on_database(error),
         PrepareError::Outdated => ": bring it up to date with `portcullis migrate`",
         PrepareError::BinaryTooOld { .. } => {
             ": start that version or a newer one, or restore a backup from before the upgrade"
@@ -21,6 +28,9 @@ pub(crate) fn on_database(error: &PrepareError) -> String {
         | PrepareError::Absent(_)
         | PrepareError::Encoding(_)
         | PrepareError::OtherSecret
+        | PrepareError::StatementPooler
+        | PrepareError::RoleSettings(_)
+        | PrepareError::OtherDatabase
         | PrepareError::RefusedSecret
         | PrepareError::RefusedAcceptedSecret
         | PrepareError::Moved(_)
@@ -107,7 +117,12 @@ mod tests {
         for (error, expected) in [
             (
                 PrepareError::Pooler,
-                "set the pooler to session mode with database.pool_size + 3 server connections for each instance",
+                "set the pooler to session mode with database.pool_size + 3 server connections for each instance; for \
+                 transaction mode set database.pooler to transaction (docs/operations/pgbouncer.md)",
+            ),
+            (
+                PrepareError::NoDirectUrl,
+                "set database.migrate_url to a URL that leads past the pooler (docs/operations/pgbouncer.md)",
             ),
             (
                 PrepareError::Outdated,

@@ -58,7 +58,11 @@ impl From<InvalidSetting> for CliError {
 
 impl From<PrepareError> for CliError {
     fn from(error: PrepareError) -> Self {
-        Self::of_database(&error, "database.url")
+        match error {
+            PrepareError::Direct(error) => Self::of_database(&error, "database.migrate_url"),
+            error @ PrepareError::OtherDatabase => Self::of_database(&error, "database.migrate_url"),
+            error => Self::of_database(&error, "database.url"),
+        }
     }
 }
 
@@ -78,8 +82,13 @@ impl CliError {
             | PrepareError::Refused(_)
             | PrepareError::Url(_)
             | PrepareError::Pooler
+            | PrepareError::StatementPooler
+            | PrepareError::RoleSettings(_)
+            | PrepareError::NoDirectUrl
+            | PrepareError::OtherDatabase
             | PrepareError::BinaryTooOld { .. }
             | PrepareError::TooOld(_) => InvalidSetting::new(format!("{holder}: {text}")).into(),
+            PrepareError::Direct(error) => Self::of_database(error, "database.migrate_url"),
             PrepareError::OtherSecret => InvalidSetting::new(format!(
                 "secret: {text}; set that one, or add it to accepted_secrets to replace it; if it has leaked, \
                  replace it with this one by `portcullis secret adopt`, which signs out all users"

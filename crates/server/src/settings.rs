@@ -1,5 +1,6 @@
 //! Settings: where they come from, what they must be like, and how to say what is wrong with them.
 
+mod database;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod invariants;
 mod sources;
@@ -136,9 +137,7 @@ impl Settings {
         let values = Values::load(sources)?;
         let environment = sources.environment.clone();
         let server = server(&values, &environment)?;
-        let database = values.parsed("database.url", |url| {
-            DatabaseUrl::parse(url).map_err(|error| advice::on_database_url(&error))
-        })?;
+        let database = database::database(&values)?;
         let rules = rules(&values)?;
         let secret = secret(&values, &environment, &database)?;
         let hashing = hash_scheme(&values, &environment)?;

@@ -92,6 +92,14 @@ impl Database {
         }
     }
 
+    /// Fails if this database was opened only to read it: behind a pooler in transaction mode no session can refuse changes.
+    pub(super) fn may_be_changed(&self) -> Result<(), StoreError> {
+        match self.only_reads {
+            true => Err(error::unavailable("the database was opened only to read it")),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn may_be_used(&self) -> Result<(), StoreError> {
         self.access().may_be_used()
     }

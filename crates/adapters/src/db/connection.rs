@@ -4,7 +4,9 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, Transact
 use diesel::{PgConnection, QueryResult, SqliteConnection};
 
 use super::failure::DatabaseFailure;
+use super::postgres::hosts::Wanted;
 use super::postgres::session::{self, STATEMENT_TIMEOUT, WATCH_TIMEOUT};
+use super::url::Pooler;
 use super::{DatabaseUrl, sqlite};
 
 /// A connection to either database. (SQLite comes last: its `establish` would take any text for a file name. It is
@@ -16,10 +18,12 @@ pub(super) enum AnyConnection {
 }
 
 impl AnyConnection {
-    /// Connects and sets the session's limits.
+    /// Connects to change the database, and sets the session's limits.
     pub(super) fn connect(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
         match url {
-            DatabaseUrl::Postgres(url) => session::connect(url, STATEMENT_TIMEOUT).map(Self::Postgres),
+            DatabaseUrl::Postgres(url) => {
+                session::connect(url, STATEMENT_TIMEOUT, Wanted::Primary).map(Self::Postgres)
+            }
             DatabaseUrl::Sqlite(path) => sqlite::session::connect(path).map(Self::Sqlite),
         }
     }
@@ -32,22 +36,28 @@ impl AnyConnection {
         }
     }
 
-    /// Connects to an existing database to read it. Nothing is created or changed, so storage may be read-only.
+    /// Connects to an existing database to read it. Nothing is created or changed, so storage may be read-only and the server
+    /// a standby.
     pub(super) fn connect_read_only(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
-        let mut connection = Self::connect_to_watch(url)?;
-        if let Self::Postgres(connection) = &mut connection {
-            let timeout = STATEMENT_TIMEOUT.as_millis();
-            connection.batch_execute(&format!(
-                "SET statement_timeout TO {timeout}; SET default_transaction_read_only TO on"
-            ))?;
+        match url {
+            DatabaseUrl::Postgres(url) => {
+                let mut connection = session::connect(url, STATEMENT_TIMEOUT, Wanted::AnyServer)?;
+                // A pooler in transaction mode would hand the setting on to a client that writes.
+                if url.pooler() == Pooler::None {
+                    connection.batch_execute("SET default_transaction_read_only TO on")?;
+                }
+                Ok(Self::Postgres(connection))
+            }
+            DatabaseUrl::Sqlite(path) => sqlite::session::connect_read_only(path).map(Self::Sqlite),
         }
-        Ok(connection)
     }
 
-    /// Connects to poll a database, with short timeouts.
+    /// Connects to poll a database, with short timeouts. Leads to the primary, since a standby may learn of an end late.
     pub(super) fn connect_to_watch(url: &DatabaseUrl) -> Result<Self, DatabaseFailure> {
         match url {
-            DatabaseUrl::Postgres(url) => session::connect(url, WATCH_TIMEOUT).map(Self::Postgres),
+            DatabaseUrl::Postgres(url) => {
+                session::connect(url, WATCH_TIMEOUT, Wanted::Primary).map(Self::Postgres)
+            }
             DatabaseUrl::Sqlite(path) => sqlite::session::connect_read_only(path).map(Self::Sqlite),
         }
     }

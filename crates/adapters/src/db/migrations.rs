@@ -41,7 +41,10 @@ impl<'a> Migrations<'a> {
     /// # Errors
     /// [`PrepareError`].
     pub fn run(self) -> Result<(), PrepareError> {
-        ExclusiveConnection::open(self.url, Missing::Create)?.migrate()
+        match ExclusiveConnection::open(self.url, Missing::Create) {
+            Err(PrepareError::NoDirectUrl) if self.is_current()? => Ok(()),
+            exclusive => exclusive?.migrate(),
+        }
     }
 
     /// Every migration of this build and whether the database has it, oldest first. Migrations of newer builds that the
@@ -62,6 +65,11 @@ impl<'a> Migrations<'a> {
         let mut connection = self.connect_read_only()?;
         let schema = FoundSchema::read(self.url, &mut connection)?;
         plan::plan(&schema, &mut connection).map_err(|error| PrepareError::of(self.url, error.into()))
+    }
+
+    /// Whether nothing is pending.
+    fn is_current(self) -> Result<bool, PrepareError> {
+        Ok(FoundSchema::read(self.url, &mut self.connect_read_only()?)?.is_current())
     }
 
     fn connect_read_only(self) -> Result<AnyConnection, PrepareError> {

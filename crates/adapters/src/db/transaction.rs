@@ -48,6 +48,7 @@ impl Database {
         begun: Instant,
         work: impl Fn(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.may_be_changed()?;
         self.writes.keep(|| match &self.writers {
             Some(writers) => writers.write(begun, self.connect(), |connection| {
                 self.may_be_used()?;
@@ -129,6 +130,7 @@ impl Database {
         &self,
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.may_be_changed()?;
         self.writes.keep(|| match &self.writers {
             Some(writers) => {
                 let access = Arc::clone(&self.access);

@@ -1,20 +1,25 @@
 mod error;
+mod hosts;
 #[cfg(any(test, fuzzing))]
 pub mod invariants;
 mod options;
 mod postgres;
+mod target;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use self::error::InvalidDatabaseUrl;
+pub(super) use self::hosts::Host;
 use self::postgres::PostgresParts;
+pub use self::target::{Pooler, PostgresUrl};
+use super::PrepareError;
 
 /// Where the database is. Its `Display` leaves out user name and password.
 #[derive(Clone)]
 pub enum DatabaseUrl {
-    /// A PostgreSQL server, as libpq reads it.
-    Postgres(String),
+    /// A PostgreSQL database, and how it is reached.
+    Postgres(PostgresUrl),
     /// A SQLite file.
     Sqlite(PathBuf),
 }
@@ -29,6 +34,8 @@ impl DatabaseUrl {
     /// libpq's variables `PGHOST` and `PGHOSTADDR` are not heeded, nor is what a service of `PGSERVICE` says of it.
     /// An option or a value that libpq refuses is refused here.
     ///
+    /// If the URL names several hosts, each connection leads to the primary among them.
+    ///
     /// # Errors
     /// [`InvalidDatabaseUrl`]; any other scheme is refused, never taken for a file name.
     pub fn parse(url: &str) -> Result<Self, InvalidDatabaseUrl> {
@@ -42,15 +49,35 @@ impl DatabaseUrl {
     /// Whether the URL contains a password.
     pub fn has_password(&self) -> bool {
         match self {
-            Self::Postgres(url) => PostgresParts::of(url).has_password(),
+            Self::Postgres(url) => PostgresParts::of(url.as_str()).has_password(),
             Self::Sqlite(_) => false,
+        }
+    }
+
+    /// Whether connections may share server processes: a pooler in transaction mode stands before the database.
+    pub(super) fn shares_processes(&self) -> bool {
+        matches!(self, Self::Postgres(url) if url.pooler() == Pooler::Transaction)
+    }
+
+    /// Returns the URL by which the database is prepared: the direct one if there is one.
+    ///
+    /// # Errors
+    /// [`PrepareError::NoDirectUrl`] if there is none and a pooler in transaction mode stands before the database.
+    pub(super) fn for_preparation(&self) -> Result<&Self, PrepareError> {
+        match self {
+            Self::Postgres(url) => match (url.direct(), url.pooler()) {
+                (Some(direct), _) => Ok(direct),
+                (None, Pooler::None) => Ok(self),
+                (None, Pooler::Transaction) => Err(PrepareError::NoDirectUrl),
+            },
+            Self::Sqlite(_) => Ok(self),
         }
     }
 
     /// Checks that the files that the URL names by its options can be read. libpq ignores some of them if they are missing.
     pub(super) fn check_files(&self) -> Result<(), InvalidDatabaseUrl> {
         match self {
-            Self::Postgres(url) => postgres::check_files(url),
+            Self::Postgres(url) => postgres::check_files(url.as_str()),
             Self::Sqlite(_) => Ok(()),
         }
     }
@@ -61,7 +88,7 @@ impl fmt::Display for DatabaseUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
             Self::Postgres(url) => {
-                let parts = PostgresParts::of(url);
+                let parts = PostgresParts::of(url.as_str());
                 write!(f, "postgres://{}/{}", parts.hosts, parts.database)
             }
         }

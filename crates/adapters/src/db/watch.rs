@@ -88,7 +88,8 @@ impl Watch {
         };
         let seen = work(&mut connection, kept.made)?;
         let process = process(&seen);
-        if self.known_process().replace(process).is_some_and(|before| before != process) {
+        let is_moved = self.known_process().replace(process).is_some_and(|before| before != process);
+        if is_moved && !url.shares_processes() {
             return Ok(Err(BehindPooler));
         }
         kept.connection = Some(connection);

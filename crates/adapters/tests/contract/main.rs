@@ -4,6 +4,7 @@
 
 mod audit;
 mod hashing;
+mod hosts;
 mod plans;
 mod population;
 mod postgres;

@@ -221,7 +221,7 @@ pub(crate) enum Direct {
 impl Direct {
     pub(crate) fn connect(url: &DatabaseUrl) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(match url {
-            DatabaseUrl::Postgres(url) => Self::Postgres(PgConnection::establish(url)?),
+            DatabaseUrl::Postgres(url) => Self::Postgres(PgConnection::establish(url.as_str())?),
             DatabaseUrl::Sqlite(path) => {
                 let path = path.to_str().ok_or("the path is no text")?;
                 Self::Sqlite(SqliteConnection::establish(path)?)

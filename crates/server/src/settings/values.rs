@@ -10,7 +10,7 @@ use super::wrapping::{Sensitivity, Wrapping, unwrapped, unwrapped_items};
 use super::{InvalidSetting, Sources};
 
 /// The settings that must not be shown and may come from a file of their own.
-pub(super) const SECRETS: &[&str] = &["secret", "accepted_secrets", "database.url"];
+pub(super) const SECRETS: &[&str] = &["secret", "accepted_secrets", "database.url", "database.migrate_url"];
 
 /// Every setting's value and origin, not yet of its type. Exactly the keys of `config/default.toml` are known.
 #[derive(Debug)]
@@ -266,7 +266,7 @@ fn shown(key: &str, value: &Value) -> String {
 /// A database's address without user and password; nothing at all of a secret.
 fn masked(key: &str, value: &Value) -> String {
     match portcullis_adapters::db::DatabaseUrl::parse(&text(value)) {
-        Ok(url) if key == "database.url" => format!("\"{url}\""),
+        Ok(url) if key.starts_with("database.") => format!("\"{url}\""),
         _ => "********".to_owned(),
     }
 }

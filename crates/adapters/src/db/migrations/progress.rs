@@ -5,7 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::sql_types::{Integer, Text};
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _};
+
+use crate::db::postgres::hosts::{Wanted, establish};
+use crate::db::url::PostgresUrl;
 
 /// The outcome of some work that was watched.
 pub(super) struct Watched<T> {
@@ -28,7 +31,11 @@ pub(super) struct Blocked {
 
 /// Does some work for the migration `name`, and logs every now and then that it still runs. The server process that
 /// works, if there is one, is observed over a connection to `url`.
-pub(super) fn watch<T>(name: &str, server: Option<(&str, i32)>, work: impl FnOnce() -> T) -> Watched<T> {
+pub(super) fn watch<T>(
+    name: &str,
+    server: Option<(&PostgresUrl, i32)>,
+    work: impl FnOnce() -> T,
+) -> Watched<T> {
     let begun = Instant::now();
     let (done, is_done) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -65,7 +72,7 @@ fn log_line(migration: &str, running: Duration, blocked: Option<&Blocked>) {
 
 /// Observes a server process over a connection of its own. What it cannot see is missing from the log, and no more.
 struct Observer<'a> {
-    url: &'a str,
+    url: &'a PostgresUrl,
     process: i32,
     connection: Option<PgConnection>,
 }
@@ -73,7 +80,7 @@ struct Observer<'a> {
 impl Observer<'_> {
     fn look(&mut self) -> Option<Blocked> {
         if self.connection.is_none() {
-            self.connection = PgConnection::establish(self.url).ok();
+            self.connection = establish(self.url, Wanted::Primary).ok();
         }
         let query = diesel::sql_query(BLOCKED).bind::<Integer, _>(self.process);
         let seen = query.load(self.connection.as_mut()?);

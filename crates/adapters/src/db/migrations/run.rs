@@ -25,6 +25,7 @@ use crate::db::DatabaseUrl;
 use crate::db::connection::AnyConnection;
 use crate::db::failure::DatabaseFailure;
 use crate::db::postgres::session::LOCK_TIMEOUT;
+use crate::db::url::PostgresUrl;
 use crate::system::OsRandom;
 
 /// What a run did.
@@ -60,7 +61,7 @@ fn run_on_sqlite(connection: &mut SqliteConnection) -> Result<Applied, DatabaseF
     Ok(applied)
 }
 
-fn run_on_postgres(url: &str, connection: &mut PgConnection) -> Result<Applied, DatabaseFailure> {
+fn run_on_postgres(url: &PostgresUrl, connection: &mut PgConnection) -> Result<Applied, DatabaseFailure> {
     let process = process(connection)?;
     let mut applied = Applied::default();
     for migration in connection.pending_migrations(POSTGRES).map_err(DatabaseFailure::new)? {

@@ -7,25 +7,32 @@
 //! changed session to its next client.
 
 use diesel::sql_types::Text;
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _};
 
+use super::hosts::{Wanted, establish};
 use crate::db::DatabaseUrl;
 use crate::db::failure::DatabaseFailure;
+use crate::db::url::{Pooler, PostgresUrl};
 
-/// Returns whether such a pooler is between this instance and PostgreSQL.
+/// Returns whether such a pooler is between this instance and PostgreSQL although the URL promises none.
 pub(in crate::db) fn stands_before(url: &DatabaseUrl) -> Result<bool, DatabaseFailure> {
     match url {
-        DatabaseUrl::Postgres(url) => stands_between(&mut PgConnection::establish(url)?, url),
-        DatabaseUrl::Sqlite(_) => Ok(false),
+        DatabaseUrl::Postgres(url) if url.pooler() == Pooler::None => {
+            stands_between(&mut establish(url, Wanted::AnyServer)?, url)
+        }
+        DatabaseUrl::Postgres(_) | DatabaseUrl::Sqlite(_) => Ok(false),
     }
 }
 
 /// The same for a connection to `url` that nothing was set on.
-pub(in crate::db) fn stands_between(first: &mut PgConnection, url: &str) -> Result<bool, DatabaseFailure> {
+pub(in crate::db) fn stands_between(
+    first: &mut PgConnection,
+    url: &PostgresUrl,
+) -> Result<bool, DatabaseFailure> {
     let process = server_process(first)?;
     for _ in 0..OTHERS {
         // A pooler gives its idle server connection to the next client: the one that the first connection just released.
-        let mut other = PgConnection::establish(url)?;
+        let mut other = establish(url, Wanted::AnyServer)?;
         if server_process(&mut other)? == process || server_process(first)? != process {
             return Ok(true);
         }

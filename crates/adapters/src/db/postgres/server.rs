@@ -1,9 +1,13 @@
 //! The PostgreSQL server as it is found: whether the service can use it, and what a role lacks there.
 
+use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::{Bool, Integer, Nullable, Text};
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _};
 
-use super::pooler;
+use super::hosts::{Wanted, establish};
+use super::{pooler, role};
+use crate::db::error::is_connection_loss;
+use crate::db::url::{Pooler, PostgresUrl};
 use crate::db::{DatabaseUrl, PrepareError};
 
 /// Why a server refuses a statement, with what its administrator can do.
@@ -57,8 +61,8 @@ pub(in crate::db) fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError>
     let DatabaseUrl::Postgres(to) = url else { return Ok(()) };
     let failed = |failure| PrepareError::of(url, failure);
     url.check_files().map_err(PrepareError::Url)?;
-    let mut connection = PgConnection::establish(to).map_err(|error| failed(error.into()))?;
-    if pooler::stands_between(&mut connection, to).map_err(failed)? {
+    let mut connection = establish(to, Wanted::AnyServer).map_err(failed)?;
+    if to.pooler() == Pooler::None && pooler::stands_between(&mut connection, to).map_err(failed)? {
         return Err(PrepareError::Pooler);
     }
     let server: Server = diesel::sql_query(
@@ -70,11 +74,78 @@ pub(in crate::db) fn check_server(url: &DatabaseUrl) -> Result<(), PrepareError>
     if server.version < OLDEST_POSTGRES {
         return Err(PrepareError::TooOld(server.version));
     }
-    match server.encoding.as_str() {
-        "UTF8" => Ok(()),
-        _ => Err(PrepareError::Encoding(server.encoding)),
+    if server.encoding != "UTF8" {
+        return Err(PrepareError::Encoding(server.encoding));
+    }
+    match to.pooler() {
+        Pooler::None => Ok(()),
+        Pooler::Transaction => check_pooled_role(url, to, connection),
     }
 }
+
+/// Checks that the role has the settings that sessions otherwise get, and that the pooler allows transactions. In statement
+/// mode it closes a connection that begins one.
+fn check_pooled_role(
+    url: &DatabaseUrl,
+    to: &PostgresUrl,
+    mut connection: PgConnection,
+) -> Result<(), PrepareError> {
+    let failed = |failure| PrepareError::of(url, failure);
+    if let Some(statements) = role::missing_settings(&mut connection).map_err(failed)? {
+        return Err(PrepareError::RoleSettings(statements));
+    }
+    for _ in 0..CLOSED_BY_POOLER {
+        match connection.batch_execute("BEGIN") {
+            Ok(()) => {
+                // Otherwise the pooler would close its server connection, too.
+                return connection.batch_execute("ROLLBACK").map_err(|error| failed(error.into()));
+            }
+            // The server may have been stopped at this moment, so that a new connection is tried too.
+            Err(error) if is_connection_loss(&error) => {
+                connection = establish(to, Wanted::AnyServer).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Err(PrepareError::StatementPooler)
+}
+
+/// Checks that two URLs lead to the same tables: the one past the pooler was written down separately.
+pub(in crate::db) fn check_same_database(
+    url: &DatabaseUrl,
+    direct: &DatabaseUrl,
+) -> Result<(), PrepareError> {
+    match (place(url)?, place(direct).map_err(|error| PrepareError::Direct(Box::new(error)))?) {
+        (here, there) if here == there => Ok(()),
+        _ => Err(PrepareError::OtherDatabase),
+    }
+}
+
+/// Returns where the tables of a PostgreSQL URL are; `None` for SQLite.
+fn place(url: &DatabaseUrl) -> Result<Option<Place>, PrepareError> {
+    let DatabaseUrl::Postgres(to) = url else { return Ok(None) };
+    let failed = |failure| PrepareError::of(url, failure);
+    let mut connection = establish(to, Wanted::AnyServer).map_err(failed)?;
+    let place = diesel::sql_query(PLACE).get_result(&mut connection);
+    place.map(Some).map_err(|error| failed(error.into()))
+}
+
+/// The same on a primary and its standbys, and for every role that finds the same tables.
+#[derive(QueryableByName, PartialEq)]
+struct Place {
+    #[diesel(sql_type = Text)]
+    system: String,
+    #[diesel(sql_type = Text)]
+    database: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    schema: Option<String>,
+}
+
+const PLACE: &str = "
+    SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
+           current_database()::text AS database,
+           current_schema()::text AS schema
+";
 
 /// Returns why the server refuses, from its state instead of its messages, whose language varies.
 pub(in crate::db) fn denial(connection: &mut PgConnection, is_migration: bool) -> Option<Denial> {
@@ -140,6 +211,9 @@ struct Server {
 /// The oldest server that is used, as `server_version_num`. The PostgreSQL project maintains no older version, and
 /// the service sets only session settings that exist since this version.
 pub(in crate::db) const OLDEST_POSTGRES: i32 = 140_000;
+
+/// How many connections in a row a pooler must close at the begin of a transaction to be one in statement mode.
+const CLOSED_BY_POOLER: u32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -4,18 +4,27 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::Text;
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _};
 
+use super::hosts::{SERVER_STATE, ServerState, Wanted, establish_one};
 use crate::db::failure::DatabaseFailure;
+use crate::db::url::{Pooler, PostgresUrl};
 
+/// Connects and sets the session. Behind a pooler in transaction mode nothing is set: what one client sets reaches the next
+/// one, so the role brings the [settings](super::role).
 pub(in crate::db) fn connect(
-    url: &str,
+    url: &PostgresUrl,
     statement_timeout: Duration,
+    wanted: Wanted,
 ) -> Result<PgConnection, DatabaseFailure> {
-    let mut connection = PgConnection::establish(url)?;
-    connection.batch_execute(&postgres_session(statement_timeout))?;
-    check_session(&mut connection)?;
-    Ok(connection)
+    url.hosts().find(wanted, |host| {
+        let mut connection = establish_one(host, url.pooler())?;
+        if url.pooler() == Pooler::None {
+            connection.batch_execute(&postgres_session(statement_timeout))?;
+        }
+        let state = check_session(&mut connection)?;
+        Ok((connection, state))
+    })
 }
 
 /// Sets what the statements rely on, regardless of the settings of server, database, role and URL. `read committed`: each
@@ -52,21 +61,25 @@ fn postgres_session(statement_timeout: Duration) -> String {
 }
 
 /// Checks what a session cannot set for itself: a role or database with `session_replication_role = replica` checks no
-/// foreign key and runs no trigger.
-fn check_session(connection: &mut PgConnection) -> Result<(), DatabaseFailure> {
+/// foreign key and runs no trigger. Returns what the server is, which one query asks too.
+fn check_session(connection: &mut PgConnection) -> Result<ServerState, DatabaseFailure> {
     #[derive(QueryableByName)]
-    struct Role {
+    struct Session {
         #[diesel(sql_type = Text)]
         replication_role: String,
+        #[diesel(embed)]
+        server: ServerState,
     }
-    let query = diesel::sql_query("SELECT current_setting('session_replication_role') AS replication_role");
-    let Role { replication_role } = query.get_result(connection)?;
+    let query = diesel::sql_query(format!(
+        "SELECT current_setting('session_replication_role') AS replication_role, {SERVER_STATE}"
+    ));
+    let Session { replication_role, server } = query.get_result(connection)?;
     match replication_role.as_str() {
         "replica" => Err(DatabaseFailure::new(
             "session_replication_role is replica, so that the server checks no foreign keys; reset it for the role and \
              the database (ALTER ROLE .. RESET session_replication_role)",
         )),
-        _ => Ok(()),
+        _ => Ok(server),
     }
 }
 
@@ -77,7 +90,7 @@ pub(in crate::db) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(in crate::db) const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a transaction may stand idle, should its instance freeze in the middle.
-const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a poll of session changes may take; shorter, since the next one comes soon.
 pub(in crate::db) const WATCH_TIMEOUT: Duration = Duration::from_secs(4);

@@ -29,6 +29,25 @@ pub enum PrepareError {
          session mode"
     )]
     Pooler,
+    /// A pooler in transaction mode is expected, and this one is in statement mode.
+    #[error("the pooler is in statement mode, which allows no transactions: set it to transaction mode")]
+    StatementPooler,
+    /// Behind a pooler in transaction mode, the role lacks settings. Contains the statements that add them.
+    #[error(
+        "sessions cannot be set through a pooler in transaction mode, so the role must bring the settings. Run `{0}`, then \
+         let the pooler reconnect (PgBouncer: RECONNECT)"
+    )]
+    RoleSettings(String),
+    /// The database must be prepared, which a pooler in transaction mode does not allow: the lock and the settings belong
+    /// to a session.
+    #[error("the database must be prepared or migrated, which a pooler in transaction mode does not allow")]
+    NoDirectUrl,
+    /// The URL and the direct URL lead to different databases or schemas.
+    #[error("leads to another database or schema than the URL for requests")]
+    OtherDatabase,
+    /// The database cannot be used by its direct URL.
+    #[error(transparent)]
+    Direct(Box<PrepareError>),
     /// The PostgreSQL server is older than the statements allow.
     #[error("the server is PostgreSQL {is}: version {needed} or later is needed", is = .0 / 10_000, needed = OLDEST_POSTGRES / 10_000)]
     TooOld(i32),

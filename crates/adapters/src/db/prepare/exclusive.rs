@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::db::deployment::home::Home;
 use crate::db::error::store_error;
 use crate::db::failure::DatabaseFailure;
 use crate::db::migrations::{Applied, FoundSchema};
-use crate::db::postgres::server::{check_server, denial};
+use crate::db::postgres::server::{check_same_database, check_server, denial};
 use crate::db::secrets::Known;
 use crate::db::{DatabaseUrl, migrations, sqlite};
 use crate::files::{absolute, create_folder, folder_of};
@@ -51,7 +52,21 @@ impl Drop for ExclusiveConnection<'_> {
 impl<'a> ExclusiveConnection<'a> {
     /// Connects and takes the lock. On SQLite the lock comes first: under it the file is made, and the first
     /// connection of all turns it to WAL, which fails at once where another does the same.
+    ///
+    /// The lock belongs to a session, so the connection avoids a pooler in transaction mode by the direct URL.
     pub(in crate::db) fn open(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
+        match url.for_preparation()? {
+            direct if ptr::eq(direct, url) => Self::open_by(url, missing),
+            direct => {
+                // Nothing is changed in a database that requests do not reach.
+                check_server(url)?;
+                check_same_database(url, direct)?;
+                Self::open_by(direct, missing).map_err(|error| PrepareError::Direct(Box::new(error)))
+            }
+        }
+    }
+
+    fn open_by(url: &'a DatabaseUrl, missing: Missing) -> Result<Self, PrepareError> {
         let failed = |failure| PrepareError::of(url, failure);
         match missing {
             Missing::Create => check_server(url)?,

@@ -10,8 +10,8 @@ use super::{Missing, PrepareError};
 use crate::db::DatabaseUrl;
 use crate::db::connection::AnyConnection;
 use crate::db::deployment::home::Home;
-use crate::db::failure::DatabaseFailure;
 use crate::db::migrations::FoundSchema;
+use crate::db::postgres::hosts::{Wanted, establish};
 use crate::db::postgres::server::{check_existing_server, check_server};
 use crate::db::postgres::session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 use crate::db::secrets::{Fingerprints, Known};
@@ -33,7 +33,7 @@ pub(in crate::db) fn read_if_ready(
         Missing::Refuse => check_existing_server(url)?,
     }
     let failed = |failure| PrepareError::of(url, failure);
-    let mut connection = PgConnection::establish(to).map_err(|error| failed(DatabaseFailure::from(error)))?;
+    let mut connection = establish(to, Wanted::Primary).map_err(failed)?;
     // Named statements would be a session's, too.
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
     if begin(&mut connection).is_err() {

@@ -40,6 +40,9 @@ pub enum InvalidDatabaseUrl {
         /// The allowed values, or the reason why this one is refused.
         expected: String,
     },
+    /// The lists of hosts, ports and addresses do not belong together.
+    #[error("must have one port, or one for each host, and as many addresses in hostaddr as hosts")]
+    Hosts,
     /// The authority has a port that is not a port number.
     #[error("has a port that is not a number from 1 to 65535")]
     Port,

@@ -1,7 +1,7 @@
 //! PostgreSQL URLs: what is refused before libpq sees it, and the options that are added.
 
 use super::options::{self, HAS_TLS};
-use super::{DatabaseUrl, InvalidDatabaseUrl};
+use super::{DatabaseUrl, InvalidDatabaseUrl, PostgresUrl};
 
 pub(super) fn parse(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabaseUrl> {
     if !rest.starts_with("//") {
@@ -43,7 +43,7 @@ pub(super) fn parse(url: &str, rest: &str) -> Result<DatabaseUrl, InvalidDatabas
     ] {
         set_unless_given(option, value);
     }
-    Ok(DatabaseUrl::Postgres(complete))
+    PostgresUrl::new(complete).map(DatabaseUrl::Postgres)
 }
 
 /// Checks that the files that a URL names by its options can be read. libpq ignores some of them if they are missing.
@@ -69,7 +69,7 @@ pub(super) fn check_files(url: &str) -> Result<(), InvalidDatabaseUrl> {
 
 /// The parts of a PostgreSQL URL that matter here; libpq parses the rest.
 pub(super) struct PostgresParts<'a> {
-    user: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
     pub(super) hosts: &'a str,
     pub(super) database: &'a str,
     options: Option<&'a str>,
@@ -133,7 +133,7 @@ impl<'a> PostgresParts<'a> {
     }
 
     /// Each option's name and value; `None` for what is no option.
-    fn options(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
+    pub(super) fn options(&self) -> impl Iterator<Item = Option<(&'a str, &'a str)>> + use<'a> {
         self.options.into_iter().flat_map(|options| options.split('&')).map(|option| option.split_once('='))
     }
 
@@ -191,7 +191,7 @@ fn is_percent_encoded(part: &str) -> bool {
 }
 
 /// A value of an option with its percent-encoding undone, as libpq reads it. A value that is not UTF-8 then stays encoded.
-fn decoded(value: &str) -> String {
+pub(super) fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -342,6 +342,6 @@ mod tests {
         let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(&format!("postgres://{rest}")) else {
             panic!("PostgreSQL")
         };
-        url.split_once('?').unwrap().1.to_owned()
+        url.as_str().split_once('?').unwrap().1.to_owned()
     }
 }

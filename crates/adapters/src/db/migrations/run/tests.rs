@@ -156,6 +156,7 @@ fn waiting_migration_names_lock_and_holder() {
     let holding = process(&mut holder).unwrap();
     let mut waiter = PgConnection::establish(&url).unwrap();
     let waiting = process(&mut waiter).unwrap();
+    let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(&url) else { panic!("PostgreSQL") };
     let watched = watch("x", Some((&url, waiting)), || {
         waiter.batch_execute("SET lock_timeout TO 1500; LOCK TABLE sessions IN SHARE MODE")
     });

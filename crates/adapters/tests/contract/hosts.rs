@@ -59,7 +59,7 @@ fn a_pool_fills_beside_a_black_holed_first_host() {
     let prepared = begun.elapsed();
     let filled = fill_pool(&database);
     let begun = Instant::now();
-    database.session_changes(NOW, 1).unwrap();
+    database.session_changes(None, NOW, 1).unwrap();
     let watched = begun.elapsed();
     assert!(prepared + filled < Duration::from_secs(15), "{prepared:?} {filled:?}");
     // The timeout of the dead host was waited out once, by the preparation.
@@ -134,7 +134,7 @@ fn an_old_primary_that_comes_back_is_skipped() {
     started_later.prepare(KEY, &[]).unwrap();
     for database in [&running, &started_later] {
         fill_pool(database);
-        database.session_changes(NOW, 1).unwrap();
+        database.session_changes(None, NOW, 1).unwrap();
     }
     let count = "SELECT count(*) FROM security_events";
     let events = |server: &ThrowawayPostgres| server.execute(&name, count)[0][0].clone().unwrap();
@@ -163,7 +163,7 @@ fn a_primary_that_only_reads_is_used_if_no_other_accepts_changes() {
     let reader = self::database(&pair.url(&name));
     // Nothing is pending, so the preparation only reads.
     reader.prepare(KEY, &[]).unwrap();
-    reader.session_changes(NOW, 1).unwrap();
+    reader.session_changes(None, NOW, 1).unwrap();
     reader.check_writes().unwrap_err();
 }
 

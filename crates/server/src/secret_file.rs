@@ -77,10 +77,11 @@ fn make(file: &Path) -> io::Result<()> {
     let mut random = [0; 8];
     OsRandom.fill(&mut random);
     let temporary = file.with_extension(format!("{:016x}.tmp", u64::from_ne_bytes(random)));
-    write_secret(&mut create_file(&temporary, GroupAccess::Read)?)?;
-    let linked = fs::hard_link(&temporary, file);
+    let written = write_secret(&mut create_file(&temporary, GroupAccess::Read)?);
+    let linked = written.map(|()| fs::hard_link(&temporary, file));
+    // A secret that could not be made durable does not stay either.
     fs::remove_file(&temporary)?;
-    match linked {
+    match linked? {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists && !is_missing(file) => {}
         Err(_no_links) => make_in_place(file)?,

@@ -1,5 +1,6 @@
 //! A database of its own for each test, and a way to look into it past the server.
 
+use diesel::connection::SimpleConnection as _;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use portcullis_testkit::postgres::ThrowawayPostgres;
 use tempfile::TempDir;
@@ -95,6 +96,18 @@ impl Database {
             Kind::Postgres { server, url } => {
                 server.execute(url, sql);
             }
+        }
+    }
+
+    /// Runs several statements. A SQLite file is created if it is missing.
+    pub(crate) fn script(&self, sql: &str) {
+        match &self.kind {
+            Kind::Sqlite => {
+                std::fs::create_dir_all(self.folder.path().join("data")).unwrap();
+                self.file().batch_execute(sql).unwrap();
+            }
+            // The owner of the tables is the role of the URL.
+            Kind::Postgres { .. } => self.execute(&format!("SET ROLE portcullis; {sql}")),
         }
     }
 

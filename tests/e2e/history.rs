@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::checks::check;
-pub(crate) use self::observed::{Observed, SessionRow, UserRow};
+pub(crate) use self::observed::Observed;
 use crate::server::Answer;
 
 /// The operations of all clients of a test, in the order in which they ended.

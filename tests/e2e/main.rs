@@ -16,6 +16,7 @@ mod database;
 mod db_copy;
 mod durability;
 mod failover;
+mod faults;
 mod flows;
 mod hanging;
 mod history;

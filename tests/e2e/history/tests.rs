@@ -7,7 +7,8 @@ use super::checks::{
     acknowledged_is_present, applied_at_most_once, audited, consumed_once, ended_is_refused,
     one_live_generation,
 };
-use super::{Action, Observed, Operation, Outcome, SessionRow, UserRow, check};
+use super::observed::{SessionRow, UserRow};
+use super::{Action, Observed, Operation, Outcome, check};
 
 use Outcome::{Fail, Ok as Acknowledged, Unknown};
 

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test test-rolling asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
+.PHONY: help run test test-faults test-rolling asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ clients: ## generates clients from the OpenAPI document, type-checks and runs th
 
 attacks: ## tries all attacks of docs/security/attacks.toml over both databases, and says how many
 	cargo test --package portcullis-e2e --test e2e corpus -- --nocapture
+
+test-faults: ## kills, freezes and cuts the power under load, ROUNDS times (20), and prints a table; needs root (docs/operations/faults.md)
+	cargo build --workspace --bin portcullis --example faults
+	target/debug/examples/faults $(ARGS)
 
 bench: ## measures the service beside what it is compared with; takes about a quarter of an hour
 	cargo build --release --package portcullis-server

@@ -103,8 +103,9 @@ impl Database {
         turn: SealTurn,
         keys: &AuditKeys,
     ) -> Result<Option<Statement>, StoreError> {
-        let (tip_before, signed) =
-            self.read(|connection| Ok((tip(connection)?, newest_signed(connection)?)))?;
+        // In this order: another instance may seal and sign between the two statements.
+        let (signed, tip_before) =
+            self.read(|connection| Ok((newest_signed(connection)?, tip(connection)?)))?;
         let signed = signed.map_or(0, |(seq, _at)| seq);
         if tip_before.seq < signed {
             log::error!(

@@ -159,11 +159,14 @@ fn a_sqlite_file_that_goes_away_makes_an_instance_unready() {
     std::fs::rename(&moved, &file).unwrap();
     server.wait_until_ready();
 
-    // The whole folder is replaced, as by the restore of a backup.
+    // The whole folder is replaced, as by the restore of a backup. The server is stopped meanwhile: the first failure is
+    // logged, and the file must not be missing when it looks.
+    server.signal("STOP");
     let old = database.folder.path().join("old");
     std::fs::rename(&data, &old).unwrap();
     std::fs::create_dir(&data).unwrap();
     std::fs::copy(old.join("portcullis.db"), &file).unwrap();
+    server.signal("CONT");
     turns(&server, "failing");
     server.wait_for_line("was replaced by another");
 }

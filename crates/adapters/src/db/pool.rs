@@ -55,7 +55,7 @@ impl PoolConfig {
     /// while commits hang. SQLite's writers share a connection outside the pool.
     pub(super) fn write_record(self, url: &DatabaseUrl) -> WriteRecord {
         let places = match url {
-            DatabaseUrl::Postgres(_) => (self.size * WRITES_OF_POOL.0 / WRITES_OF_POOL.1).max(1) as usize,
+            DatabaseUrl::Postgres(_) => (self.size * MAX_WRITES_PERCENT / 100).max(1) as usize,
             DatabaseUrl::Sqlite(_) => usize::MAX,
         };
         WriteRecord::new(places, self.checkout_timeout)
@@ -69,8 +69,8 @@ impl Database {
     }
 }
 
-/// The part of the pool that changes may hold at once: three of four connections.
-const WRITES_OF_POOL: (u32, u32) = (3, 4);
+/// How many percent of the pool changes may hold at once.
+const MAX_WRITES_PERCENT: u32 = 75;
 
 /// How many writes commit together, unless told otherwise: more than ever wait.
 const GROUP_COMMIT: NonZeroU32 = NonZeroU32::new(64).unwrap();

@@ -18,6 +18,8 @@ pub(crate) struct Client<'a> {
     pub ids: BTreeMap<String, String>,
     /// Responses that no fault explains, such as a refused refresh of a live session.
     pub surprises: Vec<String>,
+    /// How many writes got 503 `storage_full`.
+    pub turned_away_full: usize,
 }
 
 struct Account {
@@ -51,7 +53,15 @@ struct Session {
 impl<'a> Client<'a> {
     /// A client whose users' names begin with `name`.
     pub(crate) fn new(history: &'a History, name: String, random: Random) -> Self {
-        Self { history, name, random, accounts: Vec::new(), ids: BTreeMap::new(), surprises: Vec::new() }
+        Self {
+            history,
+            name,
+            random,
+            accounts: Vec::new(),
+            ids: BTreeMap::new(),
+            surprises: Vec::new(),
+            turned_away_full: 0,
+        }
     }
 
     /// Does one thing at random. Returns its outcome.
@@ -70,6 +80,18 @@ impl<'a> Client<'a> {
             (80..88, Some(session)) => self.logout(server, account, session),
             (88..96, Some(session)) => self.change_password(server, account, session),
             (_, Some(session)) => self.delete(server, account, session),
+        }
+    }
+
+    /// Reads the profile of a user who is logged in, if there is one. It must be there, whatever becomes of writes.
+    pub(crate) fn read(&mut self, server: &Server) {
+        let alive = self.accounts.iter().filter(|account| account.state == State::Alive);
+        let live = alive.flat_map(|account| &account.sessions).find(|session| session.is_live == Some(true));
+        let Some(session) = live.cloned() else { return };
+        let bearer = format!("Bearer {}", session.access);
+        let answer = attempt(|| server.try_call("GET", "/me", &[("authorization", &bearer)], None));
+        if answer.as_ref().is_none_or(|answer| answer.status != 200) {
+            self.surprises.push(format!("{}: /me gave {answer:?}", session.id));
         }
     }
 
@@ -272,6 +294,8 @@ impl<'a> Client<'a> {
 
     fn expect(&mut self, subject: &str, what: &str, answer: Option<&Answer>, expected: Outcome) {
         let outcome = Outcome::of(answer);
+        self.turned_away_full +=
+            usize::from(answer.is_some_and(|answer| answer.text.contains("storage_full")));
         let is_overload = answer.is_some_and(|answer| answer.status == 503);
         let is_fault = answer.is_some_and(|answer| answer.status == 500);
         if is_fault || (outcome != expected && outcome != Outcome::Unknown && !is_overload) {

@@ -148,7 +148,7 @@ pub(crate) fn of_serving(fault: Fault, every: usize, seed: u64) -> Tally {
     Server::start(&database).kill();
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let (mut ids, mut all) = (BTreeMap::new(), Vec::new());
+    let (mut ids, mut all, mut full) = (BTreeMap::new(), Vec::new(), 0);
     for n in fault.calls(every) {
         let history = History::new();
         let name = format!("s{n}");
@@ -156,8 +156,12 @@ pub(crate) fn of_serving(fault: Fault, every: usize, seed: u64) -> Tally {
         let (traced, mut was_injected) = TracedServer::start(&database, &[], &fault.inject(n));
         if let Some(traced) = traced {
             for _ in 0..STEPS {
-                if client.step(&traced.server) == Outcome::Unknown && fault.kills() {
+                let is_unknown = client.step(&traced.server) == Outcome::Unknown;
+                if is_unknown && fault.kills() {
                     break;
+                }
+                if is_unknown {
+                    client.read(&traced.server);
                 }
             }
             if !fault.kills() {
@@ -173,6 +177,7 @@ pub(crate) fn of_serving(fault: Fault, every: usize, seed: u64) -> Tally {
         client.probe(&server);
         server.kill();
         ids.extend(client.ids);
+        full += client.turned_away_full;
         let operations = history.operations();
         let chain = Observed::verify_chain(&database);
         let observed = Observed::read(&database, &format!("{name}-"), &ids, &operations, chain);
@@ -185,6 +190,8 @@ pub(crate) fn of_serving(fault: Fault, every: usize, seed: u64) -> Tally {
     }
     let observed = Observed::read(&database, "", &ids, &all, Ok(()));
     tally.violations.extend(check(&all, &observed));
+    let is_unnoticed = fault == Fault::DiskFull && full == 0;
+    tally.violations.extend(is_unnoticed.then(|| "no write got storage_full".to_owned()));
     tally
 }
 

@@ -28,7 +28,7 @@ fn promoted_synchronous_standby_loses_no_acknowledged_write() {
 #[test]
 fn serving_survives_a_fault_at_a_sync_or_write() {
     for fault in Fault::ALL {
-        strace::of_serving(fault, 9, new_seed()).assert_clean(20);
+        strace::of_serving(fault, 15, new_seed()).assert_clean(20);
     }
 }
 

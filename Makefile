@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test test-faults test-rolling asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
+.PHONY: help run test test-faults test-rolling test-upgrade asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ run: ## runs the service, in development, on 127.0.0.1:8080
 
 test: ## runs all tests; they start their own PostgreSQL
 	cargo test --workspace
+
+test-upgrade: ## runs the previous release beside this version, migrates and replaces both under traffic (two minutes and a build)
+	@cargo run --quiet --package portcullis-e2e --example upgrade
 
 asvs: ## prints what the service makes of each requirement of the OWASP ASVS
 	@cargo run --quiet --package portcullis-e2e --example asvs

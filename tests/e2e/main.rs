@@ -26,6 +26,7 @@ mod imports;
 mod litestream;
 mod logs;
 mod machine;
+mod migrating;
 mod nginx;
 mod open_standards;
 mod outages;
@@ -45,6 +46,7 @@ mod startup;
 mod storage;
 mod terminal;
 mod throttle;
+mod upgrades;
 
 /// Makes one test for each database of functions that take one.
 macro_rules! on_both_databases {

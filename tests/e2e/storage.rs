@@ -26,11 +26,12 @@ const CHANGING: [&[&str]; 11] = [
 ];
 
 /// Commands that read a database.
-const READING: [&[&str]; 4] = [
+const READING: [&[&str]; 5] = [
     &["user", "sessions", "alice"],
     &["user", "check-hashes"],
     &["audit", "verify"],
     &["migrate", "--status"],
+    &["migrate", "--plan"],
 ];
 
 const NOBODY: u32 = 65_534;

@@ -93,11 +93,10 @@ impl Observer<'_> {
 
 const BLOCKED: &str = "
     SELECT awaited.mode || ' on ' || coalesce(awaited.relation::regclass::text, awaited.locktype) AS waits_for,
-           coalesce(string_agg(DISTINCT format(
-               'process %s (%s, %s, transaction of %s s)',
-               holder.pid, holder.usename, coalesce(holder.state, 'state hidden'),
-               extract(epoch FROM now() - holder.xact_start)::bigint
-           ), '; '), '') AS blocked_by
+           coalesce(string_agg(DISTINCT format('process %s (%s)', holder.pid, concat_ws(', ',
+               holder.usename, coalesce(holder.state, 'state hidden'),
+               'transaction of ' || extract(epoch FROM now() - holder.xact_start)::bigint || ' s'
+           )), '; '), '') AS blocked_by
       FROM pg_locks AS awaited
       LEFT JOIN pg_stat_activity AS holder ON holder.pid = ANY (pg_blocking_pids(awaited.pid))
      WHERE awaited.pid = $1 AND NOT awaited.granted

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::effect::{Dialect, TableLock, effect};
 use super::embedded::{Embedded, embedded};
+use super::run::MOST_LOCKED_TABLES;
 use super::sql::{Statement, statements};
 use super::statement::{Action, Kind, actions};
 use crate::db::DatabaseUrl;
@@ -29,6 +30,7 @@ fn violations(dialect: Dialect, migration: &Embedded, tables: &HashSet<String>) 
     violations.extend(of_guard(migration, &raised));
     if dialect == Dialect::Postgres {
         violations.extend(of_form(migration, &statements));
+        violations.extend(of_locks(&statements, tables));
     }
     violations
 }
@@ -95,6 +97,16 @@ fn of_form(migration: &Embedded, statements: &[Statement]) -> Option<String> {
             "a concurrent index stands alone in its migration, with run_in_transaction = false".to_owned(),
         ),
     }
+}
+
+/// A migration that waits for one table while it holds others keeps their statements waiting longer.
+fn of_locks(statements: &[Statement], tables: &HashSet<String>) -> Option<String> {
+    let effects = statements.iter().map(|statement| effect(Dialect::Postgres, statement));
+    let stops_others = effects.filter(|effect| effect.lock >= TableLock::Share);
+    let locked: HashSet<_> = stops_others.filter_map(|effect| effect.table).collect();
+    let count = locked.intersection(tables).count();
+    (count > MOST_LOCKED_TABLES as usize)
+        .then(|| format!("lock at most {MOST_LOCKED_TABLES} earlier tables in one migration, not {count}"))
 }
 
 /// The tables that a migration creates.
@@ -214,7 +226,7 @@ fn examples_break_the_rules_that_they_should() {
         up: up.to_owned(),
         down: None,
     };
-    let tables = HashSet::from(["old".to_owned()]);
+    let tables = HashSet::from(["old", "older", "oldest"].map(str::to_owned));
     let check = |dialect, up: &str, is_in_transaction, expected: &str| {
         let found = violations(dialect, &migration(up, is_in_transaction), &tables);
         match expected {
@@ -226,6 +238,9 @@ fn examples_break_the_rules_that_they_should() {
         check(Dialect::Postgres, up, true, on_postgres);
         check(Dialect::Sqlite, up, true, on_sqlite);
     }
+    let two = "ALTER TABLE old ADD x int; ALTER TABLE older ADD x int; CREATE TABLE fresh (a int)";
+    check(Dialect::Postgres, two, true, "");
+    check(Dialect::Postgres, &format!("{two}; ALTER TABLE oldest ADD x int"), true, "lock at most 2");
     let concurrently = "CREATE INDEX CONCURRENTLY IF NOT EXISTS a ON old (b)";
     check(Dialect::Postgres, concurrently, false, "");
     check(Dialect::Postgres, &format!("{concurrently}; {concurrently}"), false, "stands alone");

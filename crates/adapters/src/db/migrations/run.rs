@@ -4,7 +4,6 @@
 //! PostgreSQL waits a moment only, is rolled back and is tried again later, unless it waits for nothing that others
 //! need: a migration outside of a transaction only builds or drops indexes concurrently.
 
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,6 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection};
 use diesel_migrations::MigrationHarness as _;
 use portcullis_domain::ports::SecureRandom as _;
 
-use super::effect::{Dialect, TableLock, effect};
 use super::embedded::{POSTGRES, SQLITE, sql_of};
 use super::progress::{Blocked, Watched, watch};
 use super::sql::{self, Statement};
@@ -67,10 +65,9 @@ fn run_on_postgres(url: &PostgresUrl, connection: &mut PgConnection) -> Result<A
     for migration in connection.pending_migrations(POSTGRES).map_err(DatabaseFailure::new)? {
         let name = migration.name().to_string();
         let statements = sql::statements(&sql_of(&*migration).map_err(DatabaseFailure::new)?);
-        let lock_timeout = match migration.metadata().run_in_transaction() {
-            true => lock_timeout(&statements),
-            false => Duration::ZERO,
-        };
+        // Zero is no limit.
+        let is_in_transaction = migration.metadata().run_in_transaction();
+        let lock_timeout = if is_in_transaction { DDL_LOCK_TIMEOUT } else { Duration::ZERO };
         let begun = Instant::now();
         loop {
             let tried = watch(&name, Some((url, process)), || {
@@ -78,9 +75,7 @@ fn run_on_postgres(url: &PostgresUrl, connection: &mut PgConnection) -> Result<A
             });
             let Watched { outcome, took, blocked } = tried;
             let Err(failure) = outcome else { break };
-            if begun.elapsed() > LOCK_PATIENCE
-                || !is_lock_wait(&failure, blocked.as_ref(), took, lock_timeout)
-            {
+            if begun.elapsed() > LOCK_PATIENCE || !is_lock_wait(&failure, blocked.as_ref(), took) {
                 return Err(failure);
             }
             let pause = pause();
@@ -107,15 +102,6 @@ fn run_once(
     drop_invalid_indexes(connection, statements)?;
     connection.run_migration(migration).map_err(DatabaseFailure::new)?;
     Ok(())
-}
-
-/// How long a migration in a transaction waits for each lock. While it waits for the lock on one table it may hold that on
-/// another, so its tables share the time.
-fn lock_timeout(statements: &[Statement]) -> Duration {
-    let effects = statements.iter().map(|statement| effect(Dialect::Postgres, statement));
-    let stops_others = effects.filter(|effect| effect.lock >= TableLock::Share);
-    let tables: BTreeSet<_> = stops_others.map(|effect| effect.table).collect();
-    DDL_LOCK_TIMEOUT / u32::try_from(tables.len().max(1)).unwrap_or(u32::MAX)
 }
 
 /// Drops the indexes that an earlier attempt at a migration left half-built: PostgreSQL maintains them and uses them for
@@ -145,13 +131,8 @@ fn drop_invalid_indexes(
 
 /// Whether a failure says no more than that a lock was held by others for too long. The texts are those of servers that
 /// speak English; with any other, the lock that the migration was last seen to wait for is the evidence.
-fn is_lock_wait(
-    failure: &DatabaseFailure,
-    blocked: Option<&Blocked>,
-    took: Duration,
-    lock_timeout: Duration,
-) -> bool {
-    failure.is_lock_wait() || (blocked.is_some() && took >= lock_timeout)
+fn is_lock_wait(failure: &DatabaseFailure, blocked: Option<&Blocked>, took: Duration) -> bool {
+    failure.is_lock_wait() || (blocked.is_some() && took >= DDL_LOCK_TIMEOUT)
 }
 
 /// Returns the process that serves a connection.
@@ -173,12 +154,15 @@ fn pause() -> Duration {
     SHORTEST_PAUSE + Duration::from_millis(u64::try_from(spread >> 32).unwrap_or_default())
 }
 
-/// How long a migration in a transaction waits for its locks. Statements of the service on the same tables wait behind it
-/// as long, and each waits for [`LOCK_TIMEOUT`] at most.
-const DDL_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a migration in a transaction waits for each lock. Statements of the service on the same table wait behind it as
+/// long. It is more than PostgreSQL's `deadlock_timeout` of one second, after which an autovacuum of the table gives way.
+const DDL_LOCK_TIMEOUT: Duration = Duration::from_millis(1_400);
+
+/// How many tables a migration may lock. While it waits for the second lock it holds the first.
+pub(super) const MOST_LOCKED_TABLES: u32 = 2;
 
 const _: () = assert!(
-    DDL_LOCK_TIMEOUT.as_millis() < LOCK_TIMEOUT.as_millis(),
+    DDL_LOCK_TIMEOUT.as_millis() * (MOST_LOCKED_TABLES as u128) < LOCK_TIMEOUT.as_millis(),
     "statements that wait behind a migration would fail before it gives way"
 );
 

@@ -1,6 +1,6 @@
 # Short names. `cargo run` and `cargo test --workspace` do without.
 
-.PHONY: help run test test-faults test-rolling test-upgrade asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
+.PHONY: help run test test-faults test-rolling test-standby test-upgrade asvs attacks contract clients fuzz bench bench-growth timing crowd check fmt lint doc deny docker openapi clean
 
 help: ## lists these names
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ timing: ## measures whether times tell why a login was refused, and what sealing
 crowd: ## measures whether account owners can log in while many clients try wrong passwords (about ten minutes)
 	cargo build --release --package portcullis-server --package portcullis-bench
 	target/release/portcullis-bench crowd
+
+test-standby: ## freezes a synchronous standby for minutes while a client logs out (docs/operations/revocation.md)
+	cargo test --workspace --locked --test e2e standby:: -- --ignored --nocapture
 
 test-rolling: ## restarts three instances behind nginx under traffic for minutes, and lets commits hang for half a minute
 	PORTCULLIS_TEST_ROLLING_ROUNDS=$(or $(ROUNDS),5) cargo test --workspace --locked --test e2e rolling:: -- --nocapture

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -99,6 +100,9 @@ impl Names {
 
 /// The nginx of this machine or, as root on Debian, the one of Debian's package, unpacked where the tests keep programs.
 fn nginx_program() -> PathBuf {
+    static UNPACKING: Mutex<()> = Mutex::new(());
+    // Tests run at the same time, and one unpacks for all.
+    let _lock = UNPACKING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let unpacked = Path::new("/var/cache/portcullis-testkit/nginx");

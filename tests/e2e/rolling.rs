@@ -308,7 +308,10 @@ fn killed_instances_behind_nginx_repeat_no_change() {
                     loop {
                         times += 1;
                         match client.call(method, path, token, body) {
-                            Ok((503, _)) | Err(_) => assert!(times < 100, "{method} {path}"),
+                            Ok((503, _)) | Err(_) => {
+                                assert!(times < 100, "{method} {path}");
+                                thread::sleep(Duration::from_millis(20));
+                            }
                             Ok((status, body)) => return (times, status, body),
                         }
                     }

@@ -125,7 +125,7 @@ const SYNC_PAUSE: Duration = Duration::from_millis(300);
 /// The same in real time: for as many seconds as `PORTCULLIS_FAULTS_FROZEN_SECS` lists, after instances have run for
 /// `PORTCULLIS_FAULTS_UPTIME_SECS`. It prints what both instances answer, second by second.
 #[test]
-#[ignore = "takes minutes; `make test-faults` runs it"]
+#[ignore = "takes minutes; `make test-standby` runs it"]
 fn ends_held_up_for_minutes_are_known_a_second_after_their_commit() {
     let seconds_of = |name: &str, default: &str| -> Vec<u64> {
         let seconds = env::var(name).unwrap_or_else(|_| default.to_owned());

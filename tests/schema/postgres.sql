@@ -115,7 +115,7 @@ CREATE TABLE users (
 CREATE INDEX attempt_counters_known_until ON public.attempt_counters USING btree (known_until) WHERE (known_until IS NOT NULL);
 CREATE INDEX attempt_counters_next_at ON public.attempt_counters USING btree (next_at) WHERE (known_until IS NULL);
 CREATE INDEX audit_heads_seq ON public.audit_heads USING btree (seq);
-CREATE INDEX security_events_recorded_xid ON public.security_events USING btree (recorded_xid);
+CREATE INDEX security_events_recorded_xid ON public.security_events USING btree (recorded_xid, id);
 CREATE INDEX security_events_user_id ON public.security_events USING btree (user_id, id);
 CREATE INDEX sessions_ended_at ON public.sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 CREATE INDEX sessions_ended_xid ON public.sessions USING btree (ended_xid) WHERE (ended_xid IS NOT NULL);

@@ -90,7 +90,7 @@ CREATE INDEX attempt_counters_next_at ON attempt_counters (next_at) WHERE known_
 
 CREATE INDEX audit_heads_seq ON audit_heads (seq);
 
-CREATE INDEX security_events_recorded_xid ON security_events (recorded_xid);
+CREATE INDEX security_events_recorded_xid ON security_events (recorded_xid, id);
 
 CREATE INDEX security_events_user_id ON security_events (user_id, id);
 

@@ -1,1 +1,1 @@
-CREATE INDEX security_events_recorded_xid ON security_events (recorded_xid);
+CREATE INDEX security_events_recorded_xid ON security_events (recorded_xid, id);

@@ -59,7 +59,8 @@ pub struct Copied {
     pub started_over: bool,
 }
 
-/// Nothing was copied. The source is as it was, except that its schema is up to date.
+/// The copy is not complete, and no instance serves it. The source is as it was, except that its schema is up to date, or it
+/// is marked as moved already: then another call completes the copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// Both are the same database.
@@ -86,7 +87,7 @@ pub enum CopyError {
     /// The target does not return what was written.
     #[error("the table {0} differs between source and target")]
     Differs(&'static str),
-    /// The audit log of the target is not good, which it then was not in the source either.
+    /// The audit log of the target fails verification. The log of the source fails, too.
     #[error("the audit log is not good: {0}")]
     Audit(AuditError),
 }

@@ -13,6 +13,7 @@ use super::Database;
 use super::access::read_access;
 use super::connection::AnyConnection;
 use super::error::{self, is_conflict, is_connection_loss, is_read_only, store_error, took_too_long};
+use super::write_record::UnderWay;
 
 impl Database {
     /// Runs queries that only read. Repeats them once if their connection is broken, and a few times after a conflict with
@@ -49,12 +50,15 @@ impl Database {
         work: impl Fn(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
         self.may_be_changed()?;
-        self.writes.keep(|| match &self.writers {
-            Some(writers) => writers.write(begun, self.connect(), |connection| {
-                self.may_be_used()?;
-                work(connection)
-            }),
-            None => self.repeating(|| self.transaction_alone(begun, &work)),
+        self.writes.keep(|under_way| match &self.writers {
+            Some(writers) => {
+                under_way.commits();
+                writers.write(begun, self.connect(), |connection| {
+                    self.may_be_used()?;
+                    work(connection)
+                })
+            }
+            None => self.repeating(|| self.transaction_alone(begun, under_way, &work)),
         })
     }
 
@@ -66,6 +70,7 @@ impl Database {
     fn transaction_alone<T, E: StdError + From<StoreError> + 'static>(
         &self,
         begun: Instant,
+        under_way: &UnderWay<'_>,
         work: impl Fn(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, Failed<E>> {
         let undone = |error: E| Failed { error, is_undone: true };
@@ -73,14 +78,17 @@ impl Database {
         let begins = connection.begin().map_err(store_error);
         begins.inspect_err(|error| connection.distrust(error)).map_err(|error| undone(error.into()))?;
         match work(&mut connection).and_then(|value| in_time(begun, value)) {
-            Ok(value) => match connection.commit().map_err(store_error) {
-                Ok(()) => Ok(value),
-                Err(error) => {
-                    connection.discard(&error);
-                    // Without an answer, the transaction may or may not be committed.
-                    Err(Failed { is_undone: is_conflict(&error), error: error.into() })
+            Ok(value) => {
+                under_way.commits();
+                match connection.commit().map_err(store_error) {
+                    Ok(()) => Ok(value),
+                    Err(error) => {
+                        connection.discard(&error);
+                        // Without an answer, the transaction may or may not be committed.
+                        Err(Failed { is_undone: is_conflict(&error), error: error.into() })
+                    }
                 }
-            },
+            }
             Err(error) => {
                 if let Err(rollback) = connection.rollback().map_err(store_error) {
                     connection.discard(&rollback);
@@ -131,8 +139,9 @@ impl Database {
         work: impl Fn(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.may_be_changed()?;
-        self.writes.keep(|| match &self.writers {
+        self.writes.keep(|under_way| match &self.writers {
             Some(writers) => {
+                under_way.commits();
                 let access = Arc::clone(&self.access);
                 writers.statement(Instant::now(), self.connect(), move |connection| {
                     read_access(&access).may_be_used()?;
@@ -140,7 +149,11 @@ impl Database {
                 })
             }
             None => self.repeating(|| {
-                self.run_alone(&work).map_err(|error| {
+                let statement = |connection: &mut AnyConnection| {
+                    under_way.commits();
+                    work(connection)
+                };
+                self.run_alone(statement).map_err(|error| {
                     // The statement may have been executed before the connection broke.
                     Failed { is_undone: !is_connection_loss(&error), error }
                 })

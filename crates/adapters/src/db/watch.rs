@@ -2,7 +2,9 @@
 //! delays it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use portcullis_domain::ports::StoreError;
 
@@ -27,6 +29,7 @@ impl Database {
             |connection, number| {
                 let shared = deployment::read_shared(connection).map_err(store_error)?;
                 self.compare_shared(&shared);
+                self.follow_timeline(&shared);
                 self.may_be_used()?;
                 Ok((shared.process, work(connection, &shared, number)?))
             },
@@ -39,6 +42,16 @@ impl Database {
             }
         }
     }
+
+    /// Replaces the connections of the pool after another server became the primary: theirs may still run, and accept
+    /// changes that no other instance will see.
+    fn follow_timeline(&self, shared: &Shared) {
+        let Some(cursor) = shared.cursor else { return };
+        let before = self.watch.timeline.swap(cursor.epoch(), Ordering::Relaxed);
+        if before != 0 && before != cursor.epoch() {
+            self.freshness.replace_opened_before(Instant::now());
+        }
+    }
 }
 
 /// One connection, made when it is needed and given up at the first error.
@@ -48,6 +61,8 @@ pub(super) struct Watch {
     /// The server process that serves the connection, as long as no pooler moves it to another. It has a lock of its own, so
     /// that reading it never waits for queries over the connection.
     process: Mutex<Option<i32>>,
+    /// The timeline of the last poll; zero before the first, and for SQLite.
+    timeline: AtomicU64,
 }
 
 #[derive(Default)]

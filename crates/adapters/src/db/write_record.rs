@@ -29,8 +29,8 @@ pub(super) struct WriteRecord {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When each change that is under way began, by its number.
-    under_way: BTreeMap<u64, Instant>,
+    /// The changes that are under way, by their numbers.
+    under_way: BTreeMap<u64, Change>,
     /// How many changes wait for a place.
     waiting: usize,
     next: u64,
@@ -42,10 +42,37 @@ struct State {
     was_stuck: bool,
 }
 
+/// A change that is under way.
+#[derive(Debug)]
+struct Change {
+    begun: Instant,
+    /// When its commit was sent. Everything before has a limit of its own, though several waits for locks may add up.
+    committing: Option<Instant>,
+    /// Whether it waits for a server that was replaced. It still holds a connection.
+    is_disregarded: bool,
+}
+
 impl State {
+    fn regarded(&self) -> impl Iterator<Item = &Change> {
+        self.under_way.values().filter(|change| !change.is_disregarded)
+    }
+
     /// When the oldest change that is under way began. Numbers are given in the order of time.
     fn oldest(&self) -> Option<Instant> {
-        self.under_way.values().next().copied()
+        self.regarded().next().map(|change| change.begun)
+    }
+
+    /// How long the oldest commit has taken, if that is too long.
+    fn hanging_commit(&self) -> Option<Duration> {
+        let oldest = self.regarded().filter_map(|change| change.committing).min();
+        oldest.map(|begun| begun.elapsed()).filter(|age| *age > LONGEST_WRITE)
+    }
+
+    /// Whether another change may begin. Disregarded ones hold connections too, so they leave less room.
+    fn has_room(&self, places: usize) -> bool {
+        let regarded = self.regarded().count();
+        let disregarded = self.under_way.len() - regarded;
+        regarded < places.saturating_sub(disregarded).max(1)
     }
 
     /// The age of the oldest change, if it has been under way for too long.
@@ -83,14 +110,14 @@ impl WriteRecord {
     /// Runs a change and records how it ends. A panic counts as no change.
     ///
     /// # Errors
-    /// Fails as unavailable, without running the change, if an earlier one has been under way for longer than
+    /// Fails as unavailable, without running the change, if the commit of an earlier one has taken longer than
     /// [`LONGEST_WRITE`], or if no place gets free in time.
     pub(super) fn keep<T, E: StdError + From<StoreError> + 'static>(
         &self,
-        change: impl FnOnce() -> Result<T, E>,
+        change: impl FnOnce(&UnderWay<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let under_way = self.begin()?;
-        let result = change();
+        let result = change(&under_way);
         match &result {
             Ok(_) => under_way.ends(true),
             Err(error) if concerns_one_request(error) => {}
@@ -128,7 +155,9 @@ impl WriteRecord {
     /// that is gone, such as a server that was replaced: they hold up no further change.
     pub(super) fn disregard_begun_before(&self, time: Instant) {
         let mut state = self.lock();
-        state.under_way.retain(|_number, begun| *begun >= time);
+        for change in state.under_way.values_mut().filter(|change| change.begun < time) {
+            change.is_disregarded = true;
+        }
         state.last_success = Some(Instant::now());
         drop(state);
         self.ended.notify_all();
@@ -139,14 +168,15 @@ impl WriteRecord {
         let deadline = Instant::now() + self.patience;
         let mut state = self.lock();
         loop {
-            if let Some(age) = state.stuck() {
+            if let Some(age) = state.hanging_commit() {
                 let age = age.as_secs();
                 return Err(unavailable(format!("an earlier change has not finished after {age} seconds")));
             }
-            if state.under_way.len() < self.places {
+            if state.has_room(self.places) {
                 let number = state.next;
                 state.next += 1;
-                state.under_way.insert(number, Instant::now());
+                let change = Change { begun: Instant::now(), committing: None, is_disregarded: false };
+                state.under_way.insert(number, change);
                 return Ok(UnderWay { record: self, number });
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -167,14 +197,25 @@ impl WriteRecord {
 
 /// A change that is under way until this is dropped.
 #[derive(Debug)]
-struct UnderWay<'a> {
+pub(super) struct UnderWay<'a> {
     record: &'a WriteRecord,
     number: u64,
 }
 
 impl UnderWay<'_> {
+    /// Notes that the commit is sent next, so that only the server decides how long the change takes.
+    pub(super) fn commits(&self) {
+        if let Some(change) = self.record.lock().under_way.get_mut(&self.number) {
+            change.committing = Some(Instant::now());
+        }
+    }
+
     fn ends(&self, is_ok: bool) {
         let mut state = self.record.lock();
+        // What another server did says nothing about the one in use.
+        if state.under_way.get(&self.number).is_none_or(|change| change.is_disregarded) {
+            return;
+        }
         match is_ok {
             true => state.last_success = Some(Instant::now()),
             false => state.failures += 1,
@@ -226,12 +267,12 @@ mod tests {
     fn a_failure_counts_until_it_is_refuted() {
         let record = record();
         assert_eq!(record.evidence(), Evidence::Nothing);
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
         assert_eq!(record.evidence(), Evidence::Proven);
-        let fails = || record.keep(|| Err::<(), _>(failure(DatabaseErrorKind::ReadOnlyTransaction, "x")));
+        let fails = || record.keep(|_| Err::<(), _>(failure(DatabaseErrorKind::ReadOnlyTransaction, "x")));
         fails().unwrap_err();
         assert!(has_failed(&record));
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
         let Evidence::Failed(failures) = record.evidence() else { panic!("a success of another kind") };
         fails().unwrap_err();
         record.refute(failures);
@@ -244,7 +285,7 @@ mod tests {
     #[test]
     fn a_success_proves_nothing_after_a_while() {
         let record = record();
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
         *record.lock().last_success.as_mut().unwrap() -= PROVEN_FOR;
         assert_eq!(record.evidence(), Evidence::Nothing);
     }
@@ -252,18 +293,18 @@ mod tests {
     #[test]
     fn refusals_of_one_request_are_ignored() {
         let record = record();
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
-        record.keep(|| Err::<(), _>(InsertUserError::UsernameTaken)).unwrap_err();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
+        record.keep(|_| Err::<(), _>(InsertUserError::UsernameTaken)).unwrap_err();
         for error in [
             failure(DatabaseErrorKind::UniqueViolation, "x"),
             failure(DatabaseErrorKind::SerializationFailure, "x"),
             failure(DatabaseErrorKind::Unknown, "deadlock detected"),
         ] {
-            record.keep(|| Err::<(), _>(InsertUserError::from(error))).unwrap_err();
+            record.keep(|_| Err::<(), _>(InsertUserError::from(error))).unwrap_err();
         }
         assert_eq!(record.evidence(), Evidence::Proven);
         let locked = failure(DatabaseErrorKind::Unknown, "canceling statement due to lock timeout");
-        record.keep(|| Err::<(), _>(InsertUserError::from(locked))).unwrap_err();
+        record.keep(|_| Err::<(), _>(InsertUserError::from(locked))).unwrap_err();
         assert!(has_failed(&record));
     }
 
@@ -281,33 +322,52 @@ mod tests {
     }
 
     fn grow_old(record: &WriteRecord, change: &UnderWay<'_>) {
-        *record.lock().under_way.get_mut(&change.number).unwrap() -= LONGEST_WRITE;
+        let mut state = record.lock();
+        let change = state.under_way.get_mut(&change.number).unwrap();
+        change.begun -= LONGEST_WRITE;
+        change.committing = change.committing.map(|at| at - LONGEST_WRITE);
+    }
+
+    #[test]
+    fn long_waits_before_a_commit_refuse_no_other_change() {
+        let record = record();
+        let contended = record.begin().unwrap();
+        grow_old(&record, &contended);
+        contended.commits();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
+        assert!(matches!(record.evidence(), Evidence::Stuck(_)), "readiness counts from the beginning");
     }
 
     #[test]
     fn changes_fail_at_once_while_an_old_one_is_under_way() {
         let record = record();
         let stuck = record.begin().unwrap();
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
+        stuck.commits();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
         grow_old(&record, &stuck);
-        let refused = record.keep(|| -> Result<(), StoreError> { panic!("must not run") }).unwrap_err();
+        let refused = record.keep(|_| -> Result<(), StoreError> { panic!("must not run") }).unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
         assert_eq!(record.lock().failures, 0, "it says nothing new about changes");
         drop(stuck);
-        record.keep(|| Ok::<_, StoreError>(())).unwrap();
+        record.keep(|_| Ok::<_, StoreError>(())).unwrap();
     }
 
     #[test]
     fn a_commit_that_succeeds_disregards_older_changes() {
-        let record = WriteRecord::new(1, PATIENCE);
+        let record = WriteRecord::new(3, PATIENCE);
         let stuck = record.begin().unwrap();
+        stuck.commits();
         grow_old(&record, &stuck);
         record.disregard_begun_before(Instant::now());
         assert_eq!((record.evidence(), record.oldest()), (Evidence::Proven, None));
-        let next = record.begin().unwrap();
+        let [next, last] = [(); 2].map(|()| record.begin().unwrap());
+        record.begin().expect_err("the old one still holds a connection");
+        let proven = record.lock().last_success;
+        stuck.ends(true);
+        assert_eq!(record.lock().last_success, proven, "another server did that");
         drop(stuck);
-        assert!(record.oldest().is_some(), "the end of the old one frees no place twice");
-        drop(next);
+        record.begin().unwrap();
+        drop((next, last));
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Revocations {
         // Ends can be returned again: the new ones go in under a short lock.
         let known = self.read();
         let missing = Missing {
-            ended: if continues { Vec::new() } else { known.missing_in(&ended, window.since) },
+            ended: if continues || !fits { Vec::new() } else { known.missing_in(&ended, window.since) },
             valid_from: Some(window.valid_from).filter(|known_from| valid_from < *known_from),
         };
         let is_new = |(session, ended_at): &(_, UnixTime)| {

@@ -158,8 +158,11 @@ fn explain(error: CopyError, from: &str) -> CliError {
             "{from}: {error}; start the service on it first, which ends every session, or, if it only moved, run \
              `portcullis db moved`"
         )),
-        CopyError::Read(..) | CopyError::Write(..) | CopyError::Differs(_) | CopyError::Audit(_) => {
+        CopyError::Read(..) | CopyError::Write(..) | CopyError::Differs(_) => {
             anyhow!(error).context("nothing was copied").into()
+        }
+        CopyError::Audit(_) => {
+            anyhow!(error).context("no instance serves the copy, and the source is unchanged").into()
         }
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::db) fn run(
     }
 }
 
-/// No other connection writes to the file meanwhile, so there is no lock to wait for.
+/// SQLite has one lock for the file, which the connection waits for as for any change.
 fn run_on_sqlite(connection: &mut SqliteConnection) -> Result<Applied, DatabaseFailure> {
     let mut applied = Applied::default();
     for migration in connection.pending_migrations(SQLITE).map_err(DatabaseFailure::new)? {

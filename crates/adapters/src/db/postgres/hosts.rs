@@ -93,7 +93,7 @@ impl Hosts {
     /// is recognised by its timeline. Later connections end at the first host that fits.
     ///
     /// # Errors
-    /// A failure that says for each host why it does not serve.
+    /// Fails if no host is usable. The error lists the reason for each host.
     pub(in crate::db) fn find<T>(
         &self,
         wanted: Wanted,
@@ -138,16 +138,19 @@ impl Hosts {
             report_replaced(&primaries, newest);
         }
         let Some(best) = best else { return Err(DatabaseFailure::new(reasons.join("; "))) };
-        self.begin_at(best.index, !asks_all);
         // A primary that only reads is better than none: its administrator may have switched all changes off.
         let least = match wanted {
             Wanted::Primary => Fitness::ReadOnlyPrimary,
             Wanted::AnyServer => Fitness::Standby,
         };
-        match best.fitness >= least {
-            true => Ok(best.opened),
-            false => Err(DatabaseFailure::new(format!("no host is the primary: {}", reasons.join("; ")))),
+        if best.fitness < least {
+            return Err(DatabaseFailure::new(format!("no host is the primary: {}", reasons.join("; "))));
         }
+        // A command that reads a standby says nothing about where changes go.
+        if best.fitness > Fitness::Standby {
+            self.begin_at(best.index, !asks_all);
+        }
+        Ok(best.opened)
     }
 
     /// Begins later connections at a host. `is_logged` is false for the first connection of a process, which moves nothing.

@@ -36,15 +36,17 @@ pub(in crate::db) fn read_if_ready(
     let mut connection = establish(to, Wanted::Primary).map_err(failed)?;
     // Named statements would be a session's, too.
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
-    if begin(&mut connection).is_err() {
-        return Ok(None);
+    if let Err(error) = begin(&mut connection) {
+        return unread(url, failed(error.into()));
     }
     let mut connection = AnyConnection::Postgres(connection);
     let read = read(url, &mut connection);
     // It changed nothing, so a failure to end the transaction loses nothing.
     let _ended = connection.commit();
-    // Under the lock the same failure is explained.
-    let Ok((schema, known)) = read else { return Ok(None) };
+    let (schema, known) = match read {
+        Ok(read) => read,
+        Err(error) => return unread(url, error),
+    };
     schema.admit_binary()?;
     let Some((known, home)) = known else { return Ok(None) };
     known.admit(fingerprints)?;
@@ -54,6 +56,14 @@ pub(in crate::db) fn read_if_ready(
     }
     schema.log_unknown();
     Ok(Some(known))
+}
+
+/// Leaves a failure to the preparation under the lock, which explains it. Without a direct URL there is no such preparation.
+fn unread(url: &DatabaseUrl, error: PrepareError) -> Result<Option<Known>, PrepareError> {
+    match url.for_preparation() {
+        Ok(_) => Ok(None),
+        Err(_) => Err(error),
+    }
 }
 
 /// Begins a transaction that only reads, with limits that end with it.

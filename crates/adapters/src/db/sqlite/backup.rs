@@ -211,7 +211,8 @@ fn mark(connection: &mut SqliteConnection) -> QueryResult<()> {
     let mark = match number {
         0 => {
             "UPDATE deployment SET session_floor =
-                    max(session_floor, coalesce((SELECT max(opened_at) / 1000000 + 1 FROM sessions), 0) * 1000000)"
+                    max(session_floor, (unixepoch() + 1) * 1000000,
+                        coalesce((SELECT max(opened_at) / 1000000 + 1 FROM sessions), 0) * 1000000)"
         }
         _ => "UPDATE deployment SET home = NULL",
     };
@@ -270,7 +271,10 @@ mod tests {
 
         let mut copy = SqliteConnection::establish(target.to_str().unwrap()).unwrap();
         let floor = diesel::sql_query("SELECT session_floor AS number FROM deployment");
-        assert_eq!(floor.get_result::<Number>(&mut copy).unwrap().number, 6_000_000);
+        let Number { number: floor } = floor.get_result(&mut copy).unwrap();
+        let Number { number: now } =
+            diesel::sql_query("SELECT unixepoch() * 1000000 AS number").get_result(&mut copy).unwrap();
+        assert!(floor % 1_000_000 == 0 && (now - 60_000_000..=now + 1_000_000).contains(&floor), "{floor}");
         let copy = DatabaseUrl::Sqlite(target);
         migrations::run(&copy, &mut AnyConnection::connect(&copy).unwrap()).unwrap();
     }

@@ -13,8 +13,8 @@ pub enum Pooler {
     /// Nothing, or a pooler in session mode: a connection keeps its server process and what is set there.
     #[default]
     None,
-    /// A pooler in transaction mode: each transaction may run in another server process. Nothing is set or prepared there,
-    /// so the role must bring the settings.
+    /// A pooler in transaction mode: each transaction may run in another server process. Nothing is prepared there, and
+    /// only the time zone and the encoding are set, which PgBouncer tracks. So the role must bring the other settings.
     Transaction,
 }
 

@@ -12,7 +12,8 @@ test: ## runs all tests; they start their own PostgreSQL
 	cargo test --workspace
 
 test-upgrade: ## runs the previous release beside this version, migrates and replaces both under traffic (two minutes and a build)
-	@cargo run --quiet --package portcullis-e2e --example upgrade
+	cargo build --locked --workspace --bin portcullis --example upgrade
+	target/debug/examples/upgrade
 
 asvs: ## prints what the service makes of each requirement of the OWASP ASVS
 	@cargo run --quiet --package portcullis-e2e --example asvs

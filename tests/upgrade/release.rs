@@ -31,6 +31,10 @@ impl Release {
             add.args(["worktree", "add", "--force", "--detach"]).arg(&source).arg(&self.commit);
             run(&mut add, "a shallow clone lacks the commit: git fetch --unshallow")?;
         }
+        // An earlier run may have left another commit.
+        let mut checkout = Command::new("git");
+        checkout.arg("-C").arg(&source).args(["checkout", "--quiet", "--force", "--detach", &self.commit]);
+        run(&mut checkout, "the folder is a worktree of this repository; delete it if it is not")?;
         if !built.exists() {
             share_dependencies(&ours.join("debug"), &built.join("debug"))
                 .map_err(|error| error.to_string())?;

@@ -97,6 +97,13 @@ fn start_that_changes_nothing_waits_for_no_lock() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(instance.find_user_by_name(&CanonicalName::of("alice")).unwrap().is_none());
 
+    // Nor do the checks of a session fall away.
+    let (server, name) = (ThrowawayPostgres::shared(), ThrowawayPostgres::database_name(&url));
+    server.execute(&url, &format!("ALTER DATABASE {name} SET session_replication_role TO replica"));
+    let error = database(&url).prepare(KEY, &[]).unwrap_err();
+    assert!(error.to_string().contains("session_replication_role is replica"), "{error}");
+    server.execute(&url, &format!("ALTER DATABASE {name} RESET session_replication_role"));
+
     // A secret that is new to the database is stored under the lock.
     let other = SecretFingerprint::from_bytes([2; 32]);
     std::thread::scope(|scope| {

@@ -62,7 +62,7 @@ fn postgres_session(statement_timeout: Duration) -> String {
 
 /// Checks what a session cannot set for itself: a role or database with `session_replication_role = replica` checks no
 /// foreign key and runs no trigger. Returns what the server is, which one query asks too.
-fn check_session(connection: &mut PgConnection) -> Result<ServerState, DatabaseFailure> {
+pub(in crate::db) fn check_session(connection: &mut PgConnection) -> Result<ServerState, DatabaseFailure> {
     #[derive(QueryableByName)]
     struct Session {
         #[diesel(sql_type = Text)]

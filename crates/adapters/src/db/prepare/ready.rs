@@ -13,7 +13,7 @@ use crate::db::deployment::home::Home;
 use crate::db::migrations::FoundSchema;
 use crate::db::postgres::hosts::{Wanted, establish};
 use crate::db::postgres::server::{check_existing_server, check_server};
-use crate::db::postgres::session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT};
+use crate::db::postgres::session::{LOCK_TIMEOUT, STATEMENT_TIMEOUT, check_session};
 use crate::db::secrets::{Fingerprints, Known};
 
 /// Returns the database's secrets, if every migration of this build is applied, the database is where it was, and it knows
@@ -38,6 +38,9 @@ pub(in crate::db) fn read_if_ready(
     connection.set_prepared_statement_cache_size(CacheSize::Disabled);
     if let Err(error) = begin(&mut connection) {
         return unread(url, failed(error.into()));
+    }
+    if let Err(failure) = check_session(&mut connection) {
+        return unread(url, failed(failure));
     }
     let mut connection = AnyConnection::Postgres(connection);
     let read = read(url, &mut connection);

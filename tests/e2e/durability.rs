@@ -148,7 +148,7 @@ on_both_databases! {
         let observed = Observed::read(database, "user-", &BTreeMap::new(), &operations, chain);
         assert_eq!(check(&operations, &observed), [""; 0]);
         let count = |outcome| operations.iter().filter(|operation| operation.outcome == outcome).count();
-        assert!(count(Outcome::Ok) >= 10 && count(Outcome::Unknown) == 8, "the server died under everybody");
+        assert!(count(Outcome::Ok) >= 10 && count(Outcome::Unknown) == 8, "the server died while every client waited");
         assert_eq!(server.get("/ready").status, 200);
     }
 }

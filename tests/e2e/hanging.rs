@@ -125,7 +125,7 @@ fn hanging_commits_are_answered_and_reads_go_on() {
     let [reader, leaving, late] = [(); 3].map(|()| server.login("alice"));
     let refreshing: Vec<_> = (0..WRITERS).map(|_| server.login("alice")).collect();
 
-    stuck.wait_for_standby("nobody");
+    stuck.wait_for_standby("absent");
     let first = &refreshing[0];
     let (table, is_over) = (OnceLock::new(), AtomicBool::new(false));
     let is_on = || !is_over.load(Ordering::SeqCst);
@@ -240,7 +240,7 @@ fn hanging_logins_are_answered() {
     let server = Server::start(&stuck.database);
     server.wait_until_ready();
     assert_eq!(server.register("alice").status, 201);
-    stuck.wait_for_standby("nobody");
+    stuck.wait_for_standby("absent");
     let answers = race(2, |_| {
         loop {
             let asked = Instant::now();
@@ -265,7 +265,7 @@ fn a_stop_ends_although_commits_hang() {
     let stuck = StuckServer::new();
     let server = Server::start_with(&stuck.database, &[("SERVER__SHUTDOWN_TIMEOUT", "1s")]);
     server.wait_until_ready();
-    stuck.wait_for_standby("nobody");
+    stuck.wait_for_standby("absent");
     thread::scope(|scope| {
         let clients = scope.spawn(|| {
             let mut statuses = (0..).map(|n| server.raw(&register(&format!("user{n}"))));

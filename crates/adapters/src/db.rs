@@ -81,13 +81,17 @@ use self::write_record::WriteRecord;
 /// What the other instances did is asked for over one more connection, which no other call keeps waiting. That look
 /// also sees when the database's secret was replaced ([`Database::is_foreign`]).
 ///
-/// Calls fail as unavailable rather than wait: for a connection, for PostgreSQL's locks and statements, for a server
-/// that vanished from the network, for the turn to write to SQLite and for another process that writes to it. And what
-/// took too long in all is rolled back rather than committed: no other instance would look for it any more. Three waits
-/// have no bound of ours. A commit waits for PostgreSQL's synchronous standby, and cancelling it would only hide that the
-/// standby lacks it; `write_record.rs` keeps such commits from holding up reads. A PostgreSQL server that stands still while its machine goes on (stopped by `SIGSTOP`, or
-/// waiting for its disk) keeps a call until it moves again, since TCP acknowledges in its name and its own timeouts
-/// stand still with it. And SQLite waits for its disk like any program.
+/// Calls fail as unavailable instead of waiting for a connection, for PostgreSQL's locks and statements, for a server that
+/// vanished from the network, for the turn to write to SQLite, or for another process that writes to it. A call that takes
+/// too long in all is rolled back.
+///
+/// Three waits are unbounded:
+///
+/// - A commit waits for PostgreSQL's synchronous standby. If it were cancelled, the standby would still lack it.
+///   `write_record.rs` keeps such commits from holding up reads.
+/// - A call waits for a PostgreSQL server that is stopped while its machine runs, for example by `SIGSTOP` or a disk that
+///   hangs. TCP still acknowledges in its name, and the timeouts of the server are stopped, too.
+/// - SQLite waits for its disk.
 #[derive(Debug)]
 pub struct Database {
     url: DatabaseUrl,

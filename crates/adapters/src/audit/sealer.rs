@@ -16,7 +16,7 @@ use crate::db::{Database, Recorded, SealTurn};
 /// Events commit in another order than that of their ids, and a transaction may take any time to commit. So the first walk
 /// goes over all events by their ids, and each later one over those of the transactions that may have been unfinished when
 /// the walk before it began. Beside them an endless round looks at all events, a few at a time: a database that was restored
-/// under a running instance may have unsealed events that no later walk comes by.
+/// under a running instance may have unsealed events that no later walk reaches.
 #[derive(Debug)]
 pub struct Sealer {
     database: Arc<Database>,
@@ -107,7 +107,7 @@ impl Sealer {
             return Ok(Self::PAUSE);
         };
         let walk = self.walk.unwrap_or(Walk { next, after: Place::first(self.from, next) });
-        // If something fails, the walk begins anew.
+        // If a step fails, the walk starts over.
         self.walk = None;
         if let Some(after) = self.seal_after(turn, walk.after)? {
             self.walk = Some(Walk { after, ..walk });

@@ -53,7 +53,7 @@ struct Memory {
     store_time: Option<UnixTime>,
 }
 
-/// How the last poll of the store ended, by a clock that nobody sets.
+/// The outcome of the last poll of the store, with its uptime.
 #[derive(Clone, Copy, Debug, Default)]
 enum LastPoll {
     /// There was none yet.

@@ -70,7 +70,7 @@ fn log_line(migration: &str, running: Duration, blocked: Option<&Blocked>) {
     }
 }
 
-/// Observes a server process over a connection of its own. What it cannot see is missing from the log, and no more.
+/// Observes a server process over a separate connection. If it cannot observe something, only the log lacks it.
 struct Observer<'a> {
     url: &'a PostgresUrl,
     process: i32,

@@ -10,8 +10,8 @@ use super::hosts::{SERVER_STATE, ServerState, Wanted, establish_one};
 use crate::db::failure::DatabaseFailure;
 use crate::db::url::{Pooler, PostgresUrl};
 
-/// Connects and sets the session. Behind a pooler in transaction mode nothing is set: what one client sets reaches the next
-/// one, so the role brings the [settings](super::role).
+/// Connects and sets the session. Behind a pooler in transaction mode, what one client sets reaches the next one, so the role
+/// brings the [settings](super::role).
 pub(in crate::db) fn connect(
     url: &PostgresUrl,
     statement_timeout: Duration,
